@@ -1,0 +1,164 @@
+"""The system calls, one frozen class each: the kernel's contract.
+
+Every call may carry `hints`; they are wishes and outside the call's digest, as is everything named
+in a class's `TRANSPORT`.
+"""
+
+from typing import ClassVar, Literal
+
+from msgspec import Struct
+
+from orlop.abi.hints import Hints, LatencyClass
+from orlop.abi.ids import ProcessId
+from orlop.abi.messages import Message, ToolSpec
+
+Dialect = Literal["", "openai", "anthropic"]
+SignalName = Literal["kill", "term", "stop", "cont", "int"]
+RestartRule = Literal["never", "on-failure", "always"]
+DivergenceRule = Literal["stop", "continue"]
+OutcomeStatus = Literal["succeeded", "failed", "abandoned"]
+
+
+class Sampling(Struct, frozen=True, omit_defaults=True):
+    """How the next token is chosen.  None: the engine's default."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    n: int = 1
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: dict[str, float] = {}
+    logprobs: bool = False
+    top_logprobs: int | None = None
+    """0 to 20 alternatives a token."""
+
+
+class Infer(Struct, frozen=True, kw_only=True, tag="infer", omit_defaults=True):
+    """Ask a model.  Either `messages` or `prompt` (raw text, or token ids) is given."""
+
+    TRANSPORT: ClassVar = ("hints", "stream")
+
+    model: str
+    messages: tuple[Message, ...] = ()
+    prompt: str | tuple[int, ...] | None = None
+    suffix: str = ""
+    echo: bool = False
+    tools: tuple[ToolSpec, ...] = ()
+    tool_choice: object = None
+    """None, `auto`, `none`, `required`, or {"name": …}."""
+    parallel_tool_calls: bool | None = None
+    response_format: dict[str, object] | None = None
+    """OpenAI's `response_format`: text, json_object or json_schema."""
+    output_tokens_max: int | None = None
+    sampling: Sampling = Sampling()
+    dialect: Dialect = ""
+    """Whose words `extra` is in; engines of the same dialect get it as it is."""
+    extra: dict[str, object] = {}
+    stream: bool = False
+    hints: Hints = Hints()
+
+
+class Embed(Struct, frozen=True, kw_only=True, tag="embed", omit_defaults=True):
+    """Texts to vectors."""
+
+    TRANSPORT: ClassVar = ("hints",)
+
+    model: str
+    inputs: tuple[str, ...]
+    dimensions: int | None = None
+    dialect: Dialect = ""
+    extra: dict[str, object] = {}
+    hints: Hints = Hints()
+
+
+class CallTool(Struct, frozen=True, kw_only=True, tag="call_tool", omit_defaults=True):
+    """Do something in the world.  `key`: the caller's own idempotency key, else the kernel's."""
+
+    TRANSPORT: ClassVar = ("hints",)
+
+    tool: str
+    arguments: dict[str, object] = {}
+    key: str = ""
+    hints: Hints = Hints()
+
+
+class Budget(Struct, frozen=True, omit_defaults=True):
+    """What a process and its children may use.  None: no limit."""
+
+    calls: int | None = None
+    tokens: int | None = None
+
+
+class Spawn(Struct, frozen=True, kw_only=True, tag="spawn", omit_defaults=True):
+    """Start a child process that runs `command`."""
+
+    TRANSPORT: ClassVar = ("hints",)
+
+    command: tuple[str, ...]
+    name: str = ""
+    cwd: str = ""
+    env: dict[str, str] = {}
+    latency_class: LatencyClass = "standard"
+    budget: Budget = Budget()
+    restart: RestartRule = "never"
+    on_divergence: DivergenceRule = "stop"
+    program: str = ""
+    """The task that this process serves, with others; its own if empty."""
+    version: str = ""
+    """The agent program's version, as its author names it."""
+    hints: Hints = Hints()
+
+
+class Wait(Struct, frozen=True, kw_only=True, tag="wait", omit_defaults=True):
+    """Wait until a child has ended; parked: it holds no slot."""
+
+    TRANSPORT: ClassVar = ("hints",)
+
+    process: ProcessId
+    hints: Hints = Hints()
+
+
+class Exit(Struct, frozen=True, kw_only=True, tag="exit", omit_defaults=True):
+    """End the calling process with a status; 0 is success."""
+
+    TRANSPORT: ClassVar = ("hints",)
+
+    status: int = 0
+    hints: Hints = Hints()
+
+
+class Signal(Struct, frozen=True, kw_only=True, tag="signal", omit_defaults=True):
+    """`kill` ends, `term` asks to end, `stop` pauses, `cont` goes on."""
+
+    TRANSPORT: ClassVar = ("hints",)
+
+    process: ProcessId
+    signal: SignalName = "term"
+    hints: Hints = Hints()
+
+
+class Sleep(Struct, frozen=True, kw_only=True, tag="sleep", omit_defaults=True):
+    """Wait `seconds`, also across restarts of the kernel; parked: it holds no slot."""
+
+    TRANSPORT: ClassVar = ("hints",)
+
+    seconds: float
+    hints: Hints = Hints()
+
+
+class Outcome(Struct, frozen=True, kw_only=True, tag="outcome", omit_defaults=True):
+    """Say how the task ended, in business terms."""
+
+    TRANSPORT: ClassVar = ("hints",)
+
+    status: OutcomeStatus
+    note: str = ""
+    hints: Hints = Hints()
+
+
+Call = Infer | Embed | CallTool | Spawn | Wait | Exit | Signal | Sleep | Outcome
+
+PARKED = (Wait, Sleep)
+"""Calls that hold no slot, may wait for days, and are re-armed at boot."""

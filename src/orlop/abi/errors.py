@@ -1,0 +1,236 @@
+"""Every error a caller may see, as one tree, named by what the caller can do about it.
+
+Each class has a stable code (`orlop explain E1101`), says whose fault it is, its HTTP status, and
+whether the same call may succeed later.  Messages say what was wrong, where, and what to do.
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+Fault = Literal["caller", "kernel", "device", "operator"]
+
+
+class KernelError(Exception):
+    """The root; never raised itself."""
+
+    code: ClassVar[str] = "E0000"
+    fault: ClassVar[Fault] = "kernel"
+    http_status: ClassVar[int] = 500
+    retry: ClassVar[bool] = False
+    fix: ClassVar[str] = ""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+
+class BadCall(KernelError):
+    """The call itself is wrong: malformed JSON, a wrong type, a value out of range."""
+
+    code = "E1001"
+    fault = "caller"
+    http_status = 400
+    fix = "Correct the field that the message names; sending the same again fails again."
+
+
+class TooLarge(BadCall):
+    """The call or its answer is larger than a limit allows."""
+
+    code = "E1002"
+    http_status = 413
+    fix = "Send less at once; the message names the limit."
+
+
+class Unauthenticated(KernelError):
+    """No key, or one that this kernel does not know."""
+
+    code = "E1101"
+    fault = "caller"
+    http_status = 401
+    fix = "Start the program with `orlop run`, or make a key with `orlop key create`."
+
+
+class Denied(KernelError):
+    """The caller is known and may not do this."""
+
+    code = "E1102"
+    fault = "caller"
+    http_status = 403
+    fix = "Ask for the right that the message names, or use the operator's key."
+
+
+class NotFound(KernelError):
+    """No such model, tool, process, schedule or route."""
+
+    code = "E1201"
+    fault = "caller"
+    http_status = 404
+    fix = "Look at what there is: `orlop models`, `orlop ps`, `orlop schedule list`."
+
+
+class Conflict(KernelError):
+    """What is asked for does not fit the present state."""
+
+    code = "E1202"
+    fault = "caller"
+    http_status = 409
+    fix = "Look at the state (`orlop show PID`), then ask again."
+
+
+class Fenced(Conflict):
+    """A newer incarnation of this process runs; this copy must end."""
+
+    code = "E1203"
+    fix = "End this copy of the program: `orlop resume` or a restart has started another."
+
+
+class Diverged(Conflict):
+    """A resumed or replayed program made a call that its record does not hold."""
+
+    code = "E1204"
+    fix = "Make the program deterministic between calls, or resume with `--on-divergence continue`."
+
+
+class EffectUnknown(Conflict):
+    """A tool call was cut off, and whether its effect happened cannot be known from here."""
+
+    code = "E1205"
+    fix = "Look in the system that the tool changes, then settle it with `orlop kill` or by hand."
+
+
+class Exhausted(KernelError):
+    """A limit is reached; the message names it."""
+
+    code = "E1301"
+    fault = "caller"
+    http_status = 429
+    retry = True
+    fix = "Wait as long as `Retry-After` says, or raise the limit that the message names."
+
+
+class BudgetSpent(Exhausted):
+    """The process has used up its budget of calls or tokens."""
+
+    code = "E1302"
+    retry = False
+    fix = "Give the process more with `orlop resume PID --budget …`."
+
+
+class DeadlineMissed(KernelError):
+    """The call took longer than its deadline."""
+
+    code = "E1401"
+    fault = "kernel"
+    http_status = 504
+    retry = True
+    fix = "Allow more time, a shorter answer, or another latency class."
+
+
+class Killed(KernelError):
+    """The call's process was killed, or its client left."""
+
+    code = "E1402"
+    fault = "caller"
+    http_status = 499
+    fix = "`orlop trace PID` shows who ended it; `orlop resume PID` continues the process."
+
+
+class DeviceFailed(KernelError):
+    """An engine or a tool did not answer, or answered nonsense."""
+
+    code = "E2001"
+    fault = "device"
+    http_status = 502
+    retry = True
+    fix = "`orlop devices` shows its health; the message names the device and what it said."
+
+
+class DeviceBusy(DeviceFailed):
+    """An engine says that it is overloaded or rate limited."""
+
+    code = "E2002"
+    http_status = 429
+    fix = "Wait as long as `Retry-After` says; add an engine or slots if it happens often."
+
+
+class DeviceRefused(KernelError):
+    """An engine understood the call and refused it, as it would each time."""
+
+    code = "E2003"
+    fault = "caller"
+    http_status = 400
+    fix = "The message is the engine's own: change what it names."
+
+
+class ToolFailed(DeviceFailed):
+    """A tool ran and ended in an error."""
+
+    code = "E2101"
+    retry = False
+    fix = "The message holds the end of what the tool printed."
+
+
+class NotReady(KernelError):
+    """The kernel is starting, stopping, or waits for something it needs."""
+
+    code = "E3001"
+    fault = "kernel"
+    http_status = 503
+    retry = True
+    fix = "Wait as long as `Retry-After` says; `/ready` tells what is missing."
+
+
+class JournalStopped(NotReady):
+    """The journal can't be written: a full disk, a failed fsync, a damaged file.
+
+    The kernel admits no more calls, stays readable, and says why.
+    """
+
+    code = "E3101"
+    fault = "operator"
+    fix = "`orlop doctor` names the cause; free space or repair, then `orlop down` and `orlop up`."
+
+
+class JournalDamaged(JournalStopped):
+    """What is on disk is not what was acknowledged: events are lost or altered."""
+
+    code = "E3102"
+    retry = False
+    fix = (
+        "`orlop journal verify` names the first bad event or the lost range; restore a backup, "
+        "or `orlop journal accept-loss`."
+    )
+
+
+class Misconfigured(KernelError):
+    """`orlop.toml`, a flag or the environment is wrong; nothing was started."""
+
+    code = "E3201"
+    fault = "operator"
+    http_status = 500
+    fix = "Correct the line that the message names; `docs/settings.md` lists every setting."
+
+
+class Broken(KernelError):
+    """We have a bug.  This call failed; the kernel goes on."""
+
+    code = "E9001"
+    fault = "kernel"
+    http_status = 500
+    fix = "Report it with the log line that names this call."
+
+
+def tree(root: type[KernelError] = KernelError) -> Iterator[type[KernelError]]:
+    """Every class below `root`, parents first."""
+    for child in root.__subclasses__():
+        yield child
+        yield from tree(child)
+
+
+BY_CODE = {error.code: error for error in tree()}
+
+
+def from_code(code: str, message: str, retry_after_s: float | None = None) -> KernelError:
+    """The error that `code` names; an unknown code (a newer kernel's) becomes `Broken`."""
+    return BY_CODE.get(code, Broken)(message, retry_after_s=retry_after_s)

@@ -1,0 +1,282 @@
+"""What the journal remembers: an open header (hashed into the chain) and one sealed body.
+
+Bodies hold no conversation text: messages lie beside them, once per tenant, and are named here by
+`context` (the parent's digest and the names of what is new).
+"""
+
+from typing import Literal
+
+from msgspec import Raw, Struct
+
+from orlop.abi.calls import Budget, Call, DivergenceRule, RestartRule
+from orlop.abi.hints import LatencyClass
+from orlop.abi.ids import (
+    BootId,
+    CallId,
+    JournalId,
+    KeyId,
+    Nanoseconds,
+    Pid,
+    ProcessId,
+    ScheduleId,
+    Seq,
+    TenantId,
+)
+from orlop.abi.replies import Done
+
+
+class Header(Struct, frozen=True, kw_only=True):
+    """One event's open part.  Digests are 32 bytes; `prev` and `hash` make the chain."""
+
+    seq: Seq
+    process: ProcessId
+    process_seq: int
+    """Gap-free from 1 within the process."""
+    kind: str
+    call: CallId | None
+    """The correlation id: all events of one call have it."""
+    cause: Seq | None
+    """The event that this one answers (an outcome's intent)."""
+    actor: str
+    tenant: TenantId
+    wall_ns: Nanoseconds
+    mono_ns: Nanoseconds
+    """For reading; neither clock ever orders anything."""
+    boot: BootId
+    epoch: int
+    """The fencing epoch of the kernel that wrote it."""
+    key: bytes | None
+    """Outcomes only: one outcome a key, by a unique index."""
+    args_digest: bytes | None
+    body_digest: bytes
+    """SHA-256 over the ciphertexts of the body and of the parts that came with it."""
+    prev: bytes
+    hash: bytes
+
+
+# The kernel's own life.
+
+
+class Booted(Struct, frozen=True, kw_only=True, tag_field="kind", tag="kernel.booted"):
+    boot: BootId
+    epoch: int
+    version: str
+    host: str
+    os_pid: int
+
+
+class Halted(Struct, frozen=True, kw_only=True, tag_field="kind", tag="kernel.halted"):
+    """A clean stop; a boot without one before it was a crash."""
+
+    reason: str
+
+
+class Snapshot(Struct, frozen=True, kw_only=True, tag_field="kind", tag="kernel.snapshot"):
+    """The kernel's tables after all earlier events; boot reads the newest and what follows it."""
+
+    format: int
+    state: Raw
+
+
+class LossAccepted(
+    Struct, frozen=True, kw_only=True, tag_field="kind", tag="journal.loss_accepted"
+):
+    """An operator accepted that events `first` to `last` are gone; signed with the journal's key."""
+
+    journal: JournalId
+    first: Seq
+    last: Seq | None
+    """None: unknown, since the anchor was lost too."""
+    reason: str
+    signature: str
+
+
+class AnchorRepaired(
+    Struct, frozen=True, kw_only=True, tag_field="kind", tag="journal.anchor_repaired"
+):
+    """One of the head anchor's two slots did not check out at boot, and was written anew."""
+
+    reason: str
+
+
+class KeyCreated(Struct, frozen=True, kw_only=True, tag_field="kind", tag="key.created"):
+    """A client key.  `secret_digest`: SHA-256 of the secret, hexadecimal."""
+
+    key_id: KeyId
+    name: str
+    secret_digest: str
+
+
+class KeyRevoked(Struct, frozen=True, kw_only=True, tag_field="kind", tag="key.revoked"):
+    key_id: KeyId
+
+
+# Processes.
+
+
+class ProcessSpawned(Struct, frozen=True, kw_only=True, tag_field="kind", tag="process.spawned"):
+    """A row of the process table.  A client that came with a key has no command."""
+
+    pid: Pid
+    name: str
+    parent: ProcessId | None
+    command: tuple[str, ...]
+    cwd: str
+    env: dict[str, str]
+    """What the command gets beside the kernel's own environment variables."""
+    latency_class: LatencyClass
+    budget: Budget
+    restart: RestartRule
+    on_divergence: DivergenceRule
+    program: str
+    version: str
+    key_id: KeyId | None = None
+    schedule: ScheduleId | None = None
+    due_ns: Nanoseconds | None = None
+
+
+class ProcessStarted(Struct, frozen=True, kw_only=True, tag_field="kind", tag="process.started"):
+    """A new incarnation may call; tokens of earlier ones are fenced from here on."""
+
+    incarnation: int
+    mode: Literal["first", "resume", "replay"]
+    strict: bool = False
+
+
+class ProcessLaunched(Struct, frozen=True, kw_only=True, tag_field="kind", tag="process.launched"):
+    """The shim of this incarnation lives.  Process id and start time together name it for ever."""
+
+    incarnation: int
+    os_pid: int
+    os_started: float
+
+
+class ProcessChanged(Struct, frozen=True, kw_only=True, tag_field="kind", tag="process.changed"):
+    """A step of the state machine that is neither start nor end."""
+
+    event: str
+    reason: str = ""
+
+
+class ProcessEnded(Struct, frozen=True, kw_only=True, tag_field="kind", tag="process.ended"):
+    """`status`: the exit status, or minus the signal's number.  `outcome`: what the agent said."""
+
+    incarnation: int
+    status: int
+    reason: str = ""
+
+
+class OutcomeStated(Struct, frozen=True, kw_only=True, tag_field="kind", tag="process.outcome"):
+    status: str
+    note: str
+
+
+class Diverged(Struct, frozen=True, kw_only=True, tag_field="kind", tag="process.diverged"):
+    """A resumed process made a call that its record does not hold."""
+
+    incarnation: int
+    expected: Seq | None
+    """The recorded call that comes nearest."""
+    difference: str
+    rule: DivergenceRule
+
+
+# Calls: an intent, then exactly one outcome.
+
+
+class ContextRef(Struct, frozen=True, omit_defaults=True):
+    """A conversation by reference: all of the call at `parent_seq` (and its reply, if `reply`),
+    then the messages named in `new` (hexadecimal).  `digest` is the whole conversation's."""
+
+    digest: str
+    new: tuple[str, ...] = ()
+    parent_seq: Seq | None = None
+    reply: bool = False
+
+
+class CallEntered(
+    Struct, frozen=True, kw_only=True, tag_field="kind", tag="call.entered", omit_defaults=True
+):
+    """An intent.  `body` is the call without its messages; those are in `context`."""
+
+    incarnation: int
+    body: Call
+    context: ContextRef | None = None
+
+
+class CallReturned(
+    Struct, frozen=True, kw_only=True, tag_field="kind", tag="call.returned", omit_defaults=True
+):
+    """An outcome.  A completion's messages are named in `messages` (hexadecimal, one a choice) and
+    left out of `done`; `chunks` are the boundaries of its stream (see `wire.chunks`)."""
+
+    done: Done
+    messages: tuple[str, ...] = ()
+    chunks: Raw | None = None
+
+
+class CallFailed(
+    Struct, frozen=True, kw_only=True, tag_field="kind", tag="call.failed", omit_defaults=True
+):
+    """An outcome too."""
+
+    code: str
+    message: str
+    retry_after_s: float | None = None
+
+
+# Schedules.
+
+
+class ScheduleSet(Struct, frozen=True, kw_only=True, tag_field="kind", tag="schedule.set"):
+    schedule: ScheduleId
+    name: str
+    when: str
+    """`cron …`, `every …` or `at …`, as the user wrote it."""
+    zone: str
+    missed: Literal["skip", "once", "all"]
+    overlap: Literal["allow", "forbid", "replace"]
+    command: tuple[str, ...]
+    cwd: str
+    env: dict[str, str]
+    latency_class: LatencyClass
+    budget: Budget
+    restart: RestartRule
+    start_ns: Nanoseconds
+
+
+class ScheduleRemoved(Struct, frozen=True, kw_only=True, tag_field="kind", tag="schedule.removed"):
+    schedule: ScheduleId
+
+
+class ScheduleFired(Struct, frozen=True, kw_only=True, tag_field="kind", tag="schedule.fired"):
+    """The run that was due at `due_ns` is decided: started, or skipped for a reason."""
+
+    schedule: ScheduleId
+    due_ns: Nanoseconds
+    process: ProcessId | None
+    reason: str = ""
+
+
+Event = (
+    Booted
+    | Halted
+    | Snapshot
+    | LossAccepted
+    | AnchorRepaired
+    | KeyCreated
+    | KeyRevoked
+    | ProcessSpawned
+    | ProcessStarted
+    | ProcessLaunched
+    | ProcessChanged
+    | ProcessEnded
+    | OutcomeStated
+    | Diverged
+    | CallEntered
+    | CallReturned
+    | CallFailed
+    | ScheduleSet
+    | ScheduleRemoved
+    | ScheduleFired
+)

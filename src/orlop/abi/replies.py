@@ -1,0 +1,98 @@
+"""What a call answers with: deltas while it runs, then exactly one `Done`, or one `KernelError`."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from orlop.abi.hints import Facts, Usage
+from orlop.abi.ids import Pid, ProcessId
+from orlop.abi.messages import Message, TokenLogprob
+
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+
+
+class ToolUseDelta(Struct, frozen=True, omit_defaults=True):
+    """A piece of a tool call.  `id` and `name` come with its first piece."""
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+class Delta(Struct, frozen=True, omit_defaults=True, tag="delta"):
+    """A piece of one choice, as the engine gave it.  Provisional until the call is done."""
+
+    choice: int = 0
+    text: str = ""
+    reasoning: str = ""
+    refusal: str = ""
+    tool_uses: tuple[ToolUseDelta, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+class Choice(Struct, frozen=True, omit_defaults=True):
+    """One complete answer."""
+
+    message: Message
+    finish: FinishReason = "stop"
+    index: int = 0
+    logprobs: tuple[TokenLogprob, ...] = ()
+    stop: str = ""
+    """The stop sequence that ended it, where the engine says so."""
+
+
+class Completion(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="completion"):
+    """The end of an `infer`."""
+
+    choices: tuple[Choice, ...]
+    usage: Usage = Usage()
+    model: str = ""
+    """As the engine names it."""
+    created_s: int = 0
+    """UTC; recorded, so that a replay gives the same bytes."""
+    fingerprint: str = ""
+    extra: dict[str, object] = {}
+    facts: Facts
+
+
+class Vectors(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="vectors"):
+    """The end of an `embed`: one vector an input, in order, f32."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    usage: Usage = Usage()
+    model: str = ""
+    facts: Facts
+
+
+class ToolResult(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="tool_result"):
+    """The end of a `call_tool`: what the tool said, as JSON."""
+
+    value: object = None
+    facts: Facts
+
+
+class Spawned(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="spawned"):
+    """The end of a `spawn`: the child runs."""
+
+    process: ProcessId
+    pid: Pid
+    facts: Facts
+
+
+class Exited(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="exited"):
+    """The end of a `wait`.  `status`: an exit status, or minus the number of the signal."""
+
+    process: ProcessId
+    status: int
+    facts: Facts
+
+
+class Ok(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="ok"):
+    """The end of a call that has nothing to say."""
+
+    facts: Facts
+
+
+Done = Completion | Vectors | ToolResult | Spawned | Exited | Ok
+Reply = Delta | Done

@@ -1,0 +1,93 @@
+"""What a driver must do.
+
+A driver turns every foreign exception into `DeviceFailed` (or `DeviceBusy`, `DeviceRefused`),
+`from` the original.  Cancelling the task that runs `infer` must stop the engine's work on it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from orlop.abi.calls import Embed, Infer
+from orlop.abi.cards import EngineCard, ModelCard, ToolCard
+from orlop.abi.hints import Usage
+from orlop.abi.ids import EngineName, ModelName
+from orlop.abi.replies import Choice, Delta
+
+
+class Generated(Struct, frozen=True, kw_only=True):
+    """What an engine made of an `Infer`."""
+
+    choices: tuple[Choice, ...]
+    usage: Usage = Usage()
+    model: str = ""
+    fingerprint: str = ""
+    extra: dict[str, object] = {}
+    prefill_s: float = 0.0
+    """To the first token, on the engine; 0 where it doesn't tell.  `decode_s` likewise."""
+    decode_s: float = 0.0
+
+
+class Embedded(Struct, frozen=True, kw_only=True):
+    """What an engine made of an `Embed`: one vector an input, in order."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    usage: Usage = Usage()
+    model: str = ""
+
+
+Sink = Callable[[Delta], None]
+"""Takes each delta as it comes, in order; never blocks, never raises."""
+
+
+class Engine(Protocol):
+    """A device that runs models."""
+
+    @property
+    def name(self) -> EngineName: ...
+
+    @property
+    def slots(self) -> int:
+        """Calls that it serves at once, > 0."""
+        ...
+
+    def card(self) -> EngineCard:
+        """Its state as last seen; never waits."""
+        ...
+
+    async def start(self) -> None:
+        """Connect or load; returns when it can be asked.  Raises `DeviceFailed`."""
+        ...
+
+    async def models(self) -> Sequence[ModelCard]:
+        """What it can run now."""
+        ...
+
+    async def infer(
+        self, call: Infer, model: ModelName, sink: Sink | None, deadline_s: float
+    ) -> Generated:
+        """Run `model`.  With a `sink` the answer also comes in pieces.
+
+        deadline_s: seconds that are left, > 0; retries inside the driver stay within it.
+        """
+        ...
+
+    async def embed(self, call: Embed, model: ModelName, deadline_s: float) -> Embedded: ...
+
+    async def close(self) -> None: ...
+
+
+class Tool(Protocol):
+    """A device that acts."""
+
+    @property
+    def card(self) -> ToolCard: ...
+
+    async def call(self, arguments: Mapping[str, object], key: str, deadline_s: float) -> object:
+        """Act once; `key` names this effect for ever.  Raises `ToolFailed`, `DeviceFailed`."""
+        ...
+
+    async def happened(self, key: str) -> bool | None:
+        """Whether the effect named `key` took place; None if the tool can't tell."""
+        ...

@@ -1,0 +1,1 @@
+"""Floor 4: what was used, and what may be."""

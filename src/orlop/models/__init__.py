@@ -1,0 +1,1 @@
+"""Floor 4: which models exist, and which engine serves a call."""

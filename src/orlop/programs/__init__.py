@@ -1,0 +1,1 @@
+"""User space: programs that come with the system."""

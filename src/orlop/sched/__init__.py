@@ -1,0 +1,1 @@
+"""Floor 5: who runs next, and where."""

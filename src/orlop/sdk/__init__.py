@@ -1,0 +1,1 @@
+"""User space: the kernel from Python."""

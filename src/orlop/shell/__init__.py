@@ -1,0 +1,1 @@
+"""User space: the command line, a program like any other."""

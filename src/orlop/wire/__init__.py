@@ -1,0 +1,1 @@
+"""Floor 2: formats, without I/O; both halves of each, server's and client's."""
