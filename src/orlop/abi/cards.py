@@ -72,7 +72,7 @@ class ToolCard(Struct, frozen=True, kw_only=True, omit_defaults=True):
     concurrency: int = 8
     """Calls of this tool that may run at once, > 0."""
     command: tuple[str, ...] = ()
-    """A subprocess tool: arguments as JSON on standard input, the result as JSON on standard output."""
+    """A subprocess tool: arguments as JSON on its standard input, the result as JSON on its output."""
     query: tuple[str, ...] = ()
     """Of a queryable tool: a command that tells, for a key, whether the effect happened."""
     cwd: str = ""

@@ -29,7 +29,7 @@ class BadCall(KernelError):
     """The call itself is wrong: malformed JSON, a wrong type, a value out of range."""
 
     code = "E1001"
-    fault = "caller"
+    fault: ClassVar[Fault] = "caller"
     http_status = 400
     fix = "Correct the field that the message names; sending the same again fails again."
 
@@ -46,7 +46,7 @@ class Unauthenticated(KernelError):
     """No key, or one that this kernel does not know."""
 
     code = "E1101"
-    fault = "caller"
+    fault: ClassVar[Fault] = "caller"
     http_status = 401
     fix = "Start the program with `orlop run`, or make a key with `orlop key create`."
 
@@ -55,7 +55,7 @@ class Denied(KernelError):
     """The caller is known and may not do this."""
 
     code = "E1102"
-    fault = "caller"
+    fault: ClassVar[Fault] = "caller"
     http_status = 403
     fix = "Ask for the right that the message names, or use the operator's key."
 
@@ -64,7 +64,7 @@ class NotFound(KernelError):
     """No such model, tool, process, schedule or route."""
 
     code = "E1201"
-    fault = "caller"
+    fault: ClassVar[Fault] = "caller"
     http_status = 404
     fix = "Look at what there is: `orlop models`, `orlop ps`, `orlop schedule list`."
 
@@ -73,7 +73,7 @@ class Conflict(KernelError):
     """What is asked for does not fit the present state."""
 
     code = "E1202"
-    fault = "caller"
+    fault: ClassVar[Fault] = "caller"
     http_status = 409
     fix = "Look at the state (`orlop show PID`), then ask again."
 
@@ -103,7 +103,7 @@ class Exhausted(KernelError):
     """A limit is reached; the message names it."""
 
     code = "E1301"
-    fault = "caller"
+    fault: ClassVar[Fault] = "caller"
     http_status = 429
     retry = True
     fix = "Wait as long as `Retry-After` says, or raise the limit that the message names."
@@ -121,7 +121,7 @@ class DeadlineMissed(KernelError):
     """The call took longer than its deadline."""
 
     code = "E1401"
-    fault = "kernel"
+    fault: ClassVar[Fault] = "kernel"
     http_status = 504
     retry = True
     fix = "Allow more time, a shorter answer, or another latency class."
@@ -131,7 +131,7 @@ class Killed(KernelError):
     """The call's process was killed, or its client left."""
 
     code = "E1402"
-    fault = "caller"
+    fault: ClassVar[Fault] = "caller"
     http_status = 499
     fix = "`orlop trace PID` shows who ended it; `orlop resume PID` continues the process."
 
@@ -140,7 +140,7 @@ class DeviceFailed(KernelError):
     """An engine or a tool did not answer, or answered nonsense."""
 
     code = "E2001"
-    fault = "device"
+    fault: ClassVar[Fault] = "device"
     http_status = 502
     retry = True
     fix = "`orlop devices` shows its health; the message names the device and what it said."
@@ -158,7 +158,7 @@ class DeviceRefused(KernelError):
     """An engine understood the call and refused it, as it would each time."""
 
     code = "E2003"
-    fault = "caller"
+    fault: ClassVar[Fault] = "caller"
     http_status = 400
     fix = "The message is the engine's own: change what it names."
 
@@ -175,7 +175,7 @@ class NotReady(KernelError):
     """The kernel is starting, stopping, or waits for something it needs."""
 
     code = "E3001"
-    fault = "kernel"
+    fault: ClassVar[Fault] = "kernel"
     http_status = 503
     retry = True
     fix = "Wait as long as `Retry-After` says; `/ready` tells what is missing."
@@ -188,7 +188,7 @@ class JournalStopped(NotReady):
     """
 
     code = "E3101"
-    fault = "operator"
+    fault: ClassVar[Fault] = "operator"
     fix = "`orlop doctor` names the cause; free space or repair, then `orlop down` and `orlop up`."
 
 
@@ -207,7 +207,7 @@ class Misconfigured(KernelError):
     """`orlop.toml`, a flag or the environment is wrong; nothing was started."""
 
     code = "E3201"
-    fault = "operator"
+    fault: ClassVar[Fault] = "operator"
     http_status = 500
     fix = "Correct the line that the message names; `docs/settings.md` lists every setting."
 
@@ -216,7 +216,7 @@ class Broken(KernelError):
     """We have a bug.  This call failed; the kernel goes on."""
 
     code = "E9001"
-    fault = "kernel"
+    fault: ClassVar[Fault] = "kernel"
     http_status = 500
     fix = "Report it with the log line that names this call."
 

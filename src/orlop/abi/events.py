@@ -81,7 +81,7 @@ class Snapshot(Struct, frozen=True, kw_only=True, tag_field="kind", tag="kernel.
 class LossAccepted(
     Struct, frozen=True, kw_only=True, tag_field="kind", tag="journal.loss_accepted"
 ):
-    """An operator accepted that events `first` to `last` are gone; signed with the journal's key."""
+    """An operator accepted that events `first` to `last` are gone; signed with the journal key."""
 
     journal: JournalId
     first: Seq

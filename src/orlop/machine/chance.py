@@ -1,4 +1,4 @@
-"""Randomness and fresh ids.  The operating system's entropy in production, a seed in the simulation."""
+"""Randomness and fresh ids: the operating system's entropy, or a seed in the simulation."""
 
 import os
 import random

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Channel(Generic[T]):
-    """`put_nowait` never waits: the number of items is bounded by who puts them, and `limit` checks it."""
+    """`put_nowait` never waits: whoever puts items bounds their number, and `limit` checks it."""
 
     def __init__(self, limit: int) -> None:
         self._items: deque[T] = deque()

@@ -41,7 +41,7 @@ class SystemClock:
 
 @asynccontextmanager
 async def deadline(delay_s: float, what: str) -> AsyncGenerator[None]:
-    """`DeadlineMissed` for `what` after `delay_s` seconds; a foreign `TimeoutError` passes through."""
+    """`DeadlineMissed` for `what` after `delay_s` seconds; other `TimeoutError`s pass through."""
     try:
         async with asyncio.timeout(delay_s) as limit:
             yield

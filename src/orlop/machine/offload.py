@@ -32,7 +32,7 @@ class ThreadOffload:
 
 
 class InlineOffload:
-    """The simulation's: same thread, one turn of the loop later, so that others may come between."""
+    """The simulation's: one turn of the loop later, so that others may come between."""
 
     async def __call__(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         await asyncio.sleep(0)

@@ -1,0 +1,208 @@
+"""What operators may ask, and what they are shown; kept apart from what processes may call.
+
+The HTTP API serves exactly these, as JSON under `/orlop/v1`.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from orlop.abi.calls import Budget, DivergenceRule, RestartRule, SignalName
+from orlop.abi.cards import EngineCard, HardwareCard, ModelCard, ToolCard
+from orlop.abi.hints import LatencyClass
+from orlop.abi.ids import (
+    CallId,
+    JournalId,
+    KeyId,
+    NanoDollars,
+    Nanoseconds,
+    Pid,
+    ProcessId,
+    ScheduleId,
+    Seq,
+)
+
+Missed = Literal["skip", "once", "all"]
+Overlap = Literal["allow", "forbid", "replace"]
+
+
+class Info(Struct, frozen=True, kw_only=True):
+    """Where everything is: `orlop info`."""
+
+    version: str
+    url: str
+    socket: str
+    home: str
+    journal: str
+    log: str
+    os_pid: int
+    supervisor_pid: int | None
+    journal_id: JournalId
+    epoch: int
+    head: Seq
+    started_ns: Nanoseconds
+    ready: bool
+    missing: tuple[str, ...] = ()
+    """What keeps it from being ready."""
+
+
+class ProcessView(Struct, frozen=True, kw_only=True):
+    """A row of `orlop ps`, and `orlop show`."""
+
+    id: ProcessId
+    pid: Pid
+    name: str
+    state: str
+    reason: str
+    """Why it is in this state, in words."""
+    parent: ProcessId | None
+    command: tuple[str, ...]
+    cwd: str
+    latency_class: LatencyClass
+    program: str
+    version: str
+    restart: RestartRule
+    on_divergence: DivergenceRule
+    budget: Budget
+    incarnation: int
+    mode: str
+    status: int | None
+    outcome: str
+    os_pid: int | None
+    spawned_ns: Nanoseconds
+    started_ns: Nanoseconds | None
+    ended_ns: Nanoseconds | None
+    calls: int
+    """Calls that were computed and recorded, in all incarnations."""
+    calls_in_flight: int
+    calls_replayed: int
+    """Calls that this incarnation had answered from its record."""
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    cost: NanoDollars
+
+
+class ResumeOrder(Struct, frozen=True, kw_only=True):
+    """`orlop resume`: start again with the record of what was finished."""
+
+    on_divergence: DivergenceRule | None = None
+    budget: Budget | None = None
+
+
+class ReplayOrder(Struct, frozen=True, kw_only=True):
+    """`orlop replay`: run again from the record alone; `strict` compares the order too."""
+
+    strict: bool = False
+
+
+class SignalOrder(Struct, frozen=True, kw_only=True):
+    signal: SignalName = "term"
+
+
+class TraceCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One call in `orlop trace`."""
+
+    call: CallId
+    seq: Seq
+    kind: str
+    what: str
+    """The model, the tool, or the command."""
+    status: str
+    """ok, an error's code, or `open` (an intent without an outcome)."""
+    incarnation: int
+    start_ns: Nanoseconds
+    seconds: float | None = None
+    queue_s: float = 0.0
+    prefill_s: float = 0.0
+    decode_s: float = 0.0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    cost: NanoDollars = NanoDollars(0)
+    engine: str = ""
+    message: str = ""
+
+
+class Trace(Struct, frozen=True, kw_only=True):
+    """`orlop trace PID`: a process, its calls in order, its children."""
+
+    process: ProcessView
+    calls: tuple[TraceCall, ...]
+    children: tuple["Trace", ...] = ()
+
+
+class KeyOrder(Struct, frozen=True, kw_only=True):
+    name: str = ""
+
+
+class NewKey(Struct, frozen=True, kw_only=True):
+    """The only time that the secret is shown."""
+
+    id: KeyId
+    name: str
+    secret: str
+
+
+class KeyView(Struct, frozen=True, kw_only=True):
+    id: KeyId
+    name: str
+    created_ns: Nanoseconds
+
+
+class ScheduleOrder(Struct, frozen=True, kw_only=True):
+    """`orlop schedule WHEN -- COMMAND`.
+
+    when: `*/5 * * * *` (cron, five fields), `every 90s`, or `at 2027-01-01T09:00`.
+    zone: an IANA time zone; times that a clock change skips run at the change, those that it
+    repeats run once.
+    """
+
+    when: str
+    command: tuple[str, ...]
+    name: str = ""
+    zone: str = "UTC"
+    missed: Missed = "once"
+    overlap: Overlap = "forbid"
+    cwd: str = ""
+    env: dict[str, str] = {}
+    latency_class: LatencyClass = "batch"
+    budget: Budget = Budget()
+    restart: RestartRule = "never"
+
+
+class ScheduleView(Struct, frozen=True, kw_only=True):
+    id: ScheduleId
+    name: str
+    when: str
+    zone: str
+    missed: Missed
+    overlap: Overlap
+    command: tuple[str, ...]
+    next_ns: Nanoseconds | None
+    last_ns: Nanoseconds | None
+    runs: int
+    skipped: int
+
+
+class Inventory(Struct, frozen=True, kw_only=True):
+    """`orlop devices` and `orlop models`."""
+
+    engines: tuple[EngineCard, ...]
+    models: tuple[ModelCard, ...]
+    tools: tuple[ToolCard, ...]
+    hardware: tuple[HardwareCard, ...]
+
+
+class Launched(Struct, frozen=True, kw_only=True):
+    """A shim says that its command runs."""
+
+    os_pid: int
+    os_started: float
+
+
+class Ended(Struct, frozen=True, kw_only=True):
+    """A shim says how its command ended."""
+
+    status: int
+    reason: str = ""
