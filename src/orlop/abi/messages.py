@@ -59,6 +59,8 @@ class ToolUse(Struct, frozen=True, omit_defaults=True):
     name: str
     arguments: str = "{}"
     kind: str = "function"
+    extra: dict[str, object] = {}
+    """What a dialect says beside it (a signature that must come back with the next call)."""
 
 
 class Message(Struct, frozen=True, omit_defaults=True):

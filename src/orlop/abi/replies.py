@@ -18,6 +18,9 @@ class ToolUseDelta(Struct, frozen=True, omit_defaults=True):
     id: str = ""
     name: str = ""
     arguments: str = ""
+    kind: str = "function"
+    extra: dict[str, object] = {}
+    """As in `ToolUse`; comes with the first piece."""
 
 
 class Delta(Struct, frozen=True, omit_defaults=True, tag="delta"):
@@ -54,6 +57,27 @@ class Completion(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="com
     fingerprint: str = ""
     extra: dict[str, object] = {}
     facts: Facts
+
+
+class Generated(Struct, frozen=True, kw_only=True):
+    """What an engine made of an `Infer`, before the kernel adds the facts."""
+
+    choices: tuple[Choice, ...]
+    usage: Usage = Usage()
+    model: str = ""
+    fingerprint: str = ""
+    extra: dict[str, object] = {}
+    prefill_s: float = 0.0
+    """To the first token, on the engine; 0 where it doesn't tell.  `decode_s` likewise."""
+    decode_s: float = 0.0
+
+
+class Embedded(Struct, frozen=True, kw_only=True):
+    """What an engine made of an `Embed`: one vector an input, in order."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    usage: Usage = Usage()
+    model: str = ""
 
 
 class Vectors(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="vectors"):

@@ -7,34 +7,12 @@ A driver turns every foreign exception into `DeviceFailed` (or `DeviceBusy`, `De
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from msgspec import Struct
-
 from orlop.abi.calls import Embed, Infer
 from orlop.abi.cards import EngineCard, ModelCard, ToolCard
-from orlop.abi.hints import Usage
 from orlop.abi.ids import EngineName, ModelName
-from orlop.abi.replies import Choice, Delta
+from orlop.abi.replies import Delta, Embedded, Generated
 
-
-class Generated(Struct, frozen=True, kw_only=True):
-    """What an engine made of an `Infer`."""
-
-    choices: tuple[Choice, ...]
-    usage: Usage = Usage()
-    model: str = ""
-    fingerprint: str = ""
-    extra: dict[str, object] = {}
-    prefill_s: float = 0.0
-    """To the first token, on the engine; 0 where it doesn't tell.  `decode_s` likewise."""
-    decode_s: float = 0.0
-
-
-class Embedded(Struct, frozen=True, kw_only=True):
-    """What an engine made of an `Embed`: one vector an input, in order."""
-
-    vectors: tuple[tuple[float, ...], ...]
-    usage: Usage = Usage()
-    model: str = ""
+__all__ = ["Embedded", "Engine", "Generated", "Sink", "Tool"]
 
 
 Sink = Callable[[Delta], None]
