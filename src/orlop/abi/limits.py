@@ -76,3 +76,21 @@ KILL_GRACE_S: Final = 5.0
 
 BLOB_BYTES_MIN: Final = 64 * 1024
 """A body larger than this lies in a blob, fsynced before the event that names it."""
+
+STOP_SEQUENCES_MAX: Final = 16
+"""Stop sequences of one model call."""
+
+PROMPTS_PER_COMPLETION_MAX: Final = 64
+"""Prompts in one body of the old `/v1/completions`; each becomes a call of its own."""
+
+ENGINE_RETRIES_MAX: Final = 2
+"""Times that a driver asks a remote engine again, as OpenAI's own client does."""
+
+ENGINE_RETRY_DELAY_S: Final = 0.5
+"""Before the first retry where the engine names no time; doubles, with jitter."""
+
+ENGINE_CONNECT_S: Final = 10.0
+"""To open a connection to a remote engine."""
+
+ERROR_BYTES_MAX: Final = 64 * 1024
+"""What a driver reads of an engine's error body."""
