@@ -18,7 +18,7 @@ def read_object(body: bytes) -> dict[str, object]:
     try:
         value = msgspec.json.decode(body, type=dict[str, object])
     except msgspec.ValidationError as error:
-        raise BadCall("the body must be a JSON object") from error
+        raise BadCall(f"the body must be a JSON object: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadCall(f"the body is not JSON: {error}") from error
     except RecursionError as error:
@@ -52,14 +52,15 @@ def _check_depth(value: object) -> None:
     """Level by level, so that the check itself needs no stack."""
     level = [value]
     for _ in range(JSON_DEPTH_MAX):
-        level = [
-            inner
-            for outer in level
-            for inner in (
-                outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ()
-            )
-            if isinstance(inner, dict | list)
-        ]
+        level = [inner for outer in level for inner in _containers_in(outer)]
         if not level:
             return
     raise BadCall(f"the body nests deeper than {JSON_DEPTH_MAX} levels")
+
+
+def _containers_in(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return [held for held in value.values() if isinstance(held, dict | list)]
+    if isinstance(value, list):
+        return [held for held in value if isinstance(held, dict | list)]
+    return []
