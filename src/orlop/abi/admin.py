@@ -206,3 +206,21 @@ class Ended(Struct, frozen=True, kw_only=True):
 
     status: int
     reason: str = ""
+
+
+class OutputLine(Struct, frozen=True, kw_only=True):
+    """A piece of what a process printed: `orlop logs`.  `offset`: of its first byte in its stream."""
+
+    stream: Literal["out", "err"]
+    offset: int
+    text: str
+
+
+class HomeInfo(Struct, frozen=True, kw_only=True):
+    """`info.json` in a kernel's home: how to find the kernel, also while it restarts."""
+
+    url: str
+    socket: str
+    home: str
+    supervisor_pid: int
+    version: str

@@ -181,6 +181,21 @@ class NotReady(KernelError):
     fix = "Wait as long as `Retry-After` says; `/ready` tells what is missing."
 
 
+class Interrupted(NotReady):
+    """The kernel was lost or stopped while this call ran; whether it finished is not known."""
+
+    code = "E3002"
+    fix = "Make the call again: the process that made it has it run again, and its tools are asked."
+
+
+class NoKernel(NotReady):
+    """Nothing answers where the kernel should be."""
+
+    code = "E3003"
+    fault: ClassVar[Fault] = "operator"
+    fix = "Start one with `orlop up -d`, or point ORLOP_HOME or ORLOP_URL at the one that runs."
+
+
 class JournalStopped(NotReady):
     """The journal can't be written: a full disk, a failed fsync, a damaged file.
 

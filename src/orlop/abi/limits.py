@@ -94,3 +94,48 @@ ENGINE_CONNECT_S: Final = 10.0
 
 ERROR_BYTES_MAX: Final = 64 * 1024
 """What a driver reads of an engine's error body."""
+
+CLIENT_PATIENCE_S: Final = 30.0
+"""How long the SDK asks again while a kernel is away; a restart takes less than a second."""
+
+CLIENT_PAUSE_S_MAX: Final = 0.5
+"""The longest pause between two such attempts."""
+
+CONNECT_S: Final = 5.0
+"""How long the SDK tries to open one connection."""
+
+PARKED_POLL_S: Final = 30.0
+"""How long one question for the answer of a parked call is held open."""
+
+JOURNAL_QUEUE_MAX: Final = 65_536
+"""Events stamped and not yet on disk; one more is refused."""
+
+JOURNAL_COMMIT_EVENTS: Final = 512
+"""Events that start a commit although nobody waits for them; also the most rows of a statement."""
+
+JOURNAL_READ_EVENTS: Final = 2_000
+"""Events read in one turn of the reading thread, so that others come between."""
+
+JOURNAL_PROCESSES_KNOWN: Final = 200_000
+"""Processes whose last number the journal keeps in RAM; the others' are looked up."""
+
+JOURNAL_PARTS_KNOWN: Final = 100_000
+"""Names of stored messages kept in RAM; the others are looked up."""
+
+CHECKPOINT_EVENTS: Final = 1_024
+"""A signed checkpoint each so many events."""
+
+VERIFY_WHOLE_EVENTS: Final = 50_000
+"""Boot verifies a journal up to this long from its first event, a longer one from a checkpoint."""
+
+JOURNAL_BUSY_S: Final = 2.0
+"""How long a commit waits for a foreign lock on the database."""
+
+WAL_PAGES: Final = 1_000
+"""The write-ahead log is copied into the database when it is this many 4 KiB pages long."""
+
+RESERVE_BYTES: Final = 4 * 1024 * 1024
+"""Kept free for recovery after the disk was full."""
+
+FREE_BYTES_MIN: Final = 64 * 1024 * 1024
+"""With less free space than this on the journal's disk, nothing new is admitted."""

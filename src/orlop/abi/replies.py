@@ -58,6 +58,10 @@ class Completion(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="com
     extra: dict[str, object] = {}
     facts: Facts
 
+    def text(self) -> str:
+        """The first choice's text."""
+        return self.choices[0].message.text() if self.choices else ""
+
 
 class Generated(Struct, frozen=True, kw_only=True):
     """What an engine made of an `Infer`, before the kernel adds the facts."""
