@@ -12,7 +12,7 @@ from orlop.abi.hints import Hints, LatencyClass
 from orlop.abi.ids import ProcessId
 from orlop.abi.messages import Message, ToolSpec
 
-Dialect = Literal["", "openai", "anthropic"]
+Dialect = Literal["", "openai", "anthropic", "responses"]
 SignalName = Literal["kill", "term", "stop", "cont", "int"]
 RestartRule = Literal["never", "on-failure", "always"]
 DivergenceRule = Literal["stop", "continue"]
