@@ -1,1 +1,1 @@
-"""User space: the kernel from Python."""
+"""Floor 6: system calls for Python programs.  Use it as `orlop.connect`, `orlop.agent`, …"""

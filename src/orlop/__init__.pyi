@@ -1,0 +1,22 @@
+from orlop.abi.errors import KernelError as KernelError
+from orlop.sdk.agent import Agent as Agent
+from orlop.sdk.agent import agent as agent
+from orlop.sdk.kernel import Kernel as Kernel
+from orlop.sdk.kernel import Process as Process
+from orlop.sdk.kernel import connect as connect
+from orlop.sdk.sync import SyncKernel as SyncKernel
+from orlop.sdk.sync import SyncProcess as SyncProcess
+from orlop.sdk.sync import connect_sync as connect_sync
+
+__all__ = [
+    "Agent",
+    "Kernel",
+    "KernelError",
+    "Process",
+    "SyncKernel",
+    "SyncProcess",
+    "agent",
+    "connect",
+    "connect_sync",
+]
+__version__: str

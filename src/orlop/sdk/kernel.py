@@ -1,0 +1,189 @@
+"""The kernel as a program sees it: one method a system call.
+
+async with orlop.connect() as kernel:
+    print((await kernel.infer("Why is the sky blue?", model="smollm2")).text())
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Unpack
+
+from orlop.abi.calls import Call, Exit, Infer, Outcome, OutcomeStatus, SignalName, Sleep, Wait
+from orlop.abi.errors import Interrupted, KernelError
+from orlop.abi.hints import Hints
+from orlop.abi.ids import Pid, ProcessId
+from orlop.abi.limits import CLIENT_PATIENCE_S
+from orlop.abi.messages import Message
+from orlop.abi.replies import Completion, Delta, Done, Exited, Spawned, ToolResult, Vectors
+from orlop.sdk.aio import AsyncLink
+from orlop.sdk.exchange import (
+    LostAnswer,
+    call_order,
+    parked_order,
+    read_done,
+    read_piece,
+    stream_order,
+)
+from orlop.sdk.place import find
+from orlop.sdk.words import (
+    NO_HINTS,
+    InferOptions,
+    Runnable,
+    SpawnOptions,
+    embed_call,
+    expect,
+    infer_call,
+    signal_call,
+    spawn_call,
+    tool_call,
+)
+
+
+def connect(
+    url: str = "",
+    *,
+    token: str = "",
+    home: Path | None = None,
+    program: str = "",
+    process: str = "",
+    patience_s: float = CLIENT_PATIENCE_S,
+) -> "Kernel":
+    """The kernel that runs this program, else the one at `url` or in `home` (default `~/.orlop`).
+
+    program, process: with a client's key, the task and the process that the calls belong to.
+    patience_s: how long calls ask again while the kernel is away.
+    """
+    place = find(url, token=token, home=home, program=program, process=process)
+    return Kernel(AsyncLink(place, patience_s))
+
+
+class Kernel:
+    """The kernel as one process sees it.  Raises the `KernelError`s of `orlop.abi.errors`."""
+
+    def __init__(self, link: AsyncLink) -> None:
+        self._link = link
+        self.has_outcome = False
+        """The program has said by itself how its task ended."""
+
+    async def __aenter__(self) -> "Kernel":
+        await self._link.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._link.close()
+
+    async def call(self, call: Call) -> Done:
+        """Any system call, as its class in `orlop.abi.calls`; waits also for parked ones."""
+        answer = await self._link.ask(call_order(call))
+        while answer.is_parked:
+            answer = await self._link.ask(parked_order(answer))
+        return read_done(answer.body)
+
+    async def infer(
+        self, prompt: str | Sequence[Message], *, model: str, **options: Unpack[InferOptions]
+    ) -> Completion:
+        return expect(await self.call(infer_call(prompt, model, options)), Completion)
+
+    def stream(
+        self, prompt: str | Sequence[Message], *, model: str, **options: Unpack[InferOptions]
+    ) -> "Stream":
+        """The answer in pieces; the whole of it is `.completion` afterwards."""
+        return Stream(self._link, infer_call(prompt, model, options, stream=True))
+
+    async def embed(
+        self, inputs: str | Sequence[str], *, model: str, hints: Hints = NO_HINTS
+    ) -> Vectors:
+        return expect(await self.call(embed_call(inputs, model, hints)), Vectors)
+
+    async def call_tool(
+        self, tool: str, /, *, key: str = "", hints: Hints = NO_HINTS, **arguments: object
+    ) -> object:
+        """What the tool says.  A tool with an argument called `key` or `hints`: use `call`."""
+        return expect(await self.call(tool_call(tool, arguments, key, hints)), ToolResult).value
+
+    async def spawn(
+        self,
+        what: Runnable | Sequence[str],
+        *arguments: object,
+        **options: Unpack[SpawnOptions],
+    ) -> "Process":
+        """Start a child: an `@orlop.agent` with its arguments, or a command line."""
+        spawned = expect(await self.call(spawn_call(what, arguments, options)), Spawned)
+        return Process(self, spawned.process, spawned.pid)
+
+    async def wait(self, process: ProcessId) -> Exited:
+        return expect(await self.call(Wait(process=process)), Exited)
+
+    async def sleep(self, seconds: float) -> None:
+        """Also across restarts of the kernel, and of this program."""
+        await self.call(Sleep(seconds=seconds))
+
+    async def signal(self, process: ProcessId, signal: SignalName = "term") -> None:
+        await self.call(signal_call(process, signal))
+
+    async def outcome(self, status: OutcomeStatus, note: str = "") -> None:
+        await self.call(Outcome(status=status, note=note))
+        self.has_outcome = True
+
+    async def exit(self, status: int = 0) -> None:
+        await self.call(Exit(status=status))
+
+
+class Process:
+    """A child process."""
+
+    def __init__(self, kernel: Kernel, process: ProcessId, pid: Pid) -> None:
+        self._kernel = kernel
+        self.id = process
+        self.pid = pid
+
+    async def wait(self) -> int:
+        """Its exit status, or minus the number of the signal that ended it."""
+        return (await self._kernel.wait(self.id)).status
+
+    async def signal(self, signal: SignalName = "term") -> None:
+        await self._kernel.signal(self.id, signal)
+
+
+class Stream:
+    """An answer in pieces.  They are provisional: `completion` is what counts."""
+
+    def __init__(self, link: AsyncLink, call: Infer) -> None:
+        self._link = link
+        self._order = stream_order(call)
+        self._completion: Completion | None = None
+
+    @property
+    def completion(self) -> Completion:
+        if self._completion is None:
+            raise Interrupted("this stream has not been read to its end")
+        return self._completion
+
+    async def __aiter__(self) -> AsyncGenerator[Delta]:
+        """After a loss the kernel gives the same stream anew; what is known is left out."""
+        patience = self._link.patience(self._order)
+        given = 0
+        while self._completion is None:
+            known = given
+            try:
+                async with self._link.opened(self._order, again=patience.again) as response:
+                    async for line in response.content:
+                        if not line.strip():
+                            continue
+                        piece = read_piece(line)
+                        if isinstance(piece, Completion):
+                            self._completion = piece
+                            return
+                        known -= 1
+                        if known < 0:
+                            given += 1
+                            yield piece
+                raise LostAnswer("the stream ended without its completion", sent=True)
+            except (LostAnswer, KernelError) as failure:
+                await self._link.pause_after(failure, patience)

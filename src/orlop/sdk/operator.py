@@ -1,0 +1,154 @@
+"""The operator's side of the HTTP API: one typed method an order.  The shell is made of it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from orlop.abi.admin import (
+    Info,
+    Inventory,
+    KeyOrder,
+    KeyView,
+    NewKey,
+    OutputLine,
+    ProcessView,
+    ReplayOrder,
+    ResumeOrder,
+    ScheduleOrder,
+    ScheduleView,
+    SignalOrder,
+    Trace,
+)
+from orlop.abi.calls import SignalName, Spawn
+from orlop.abi.errors import Broken
+from orlop.abi.limits import CLIENT_PATIENCE_S, PARKED_POLL_S
+from orlop.sdk.exchange import JSON, NDJSON, ROOT, Order
+from orlop.sdk.link import Link
+from orlop.sdk.place import find
+
+T = TypeVar("T")
+
+
+def operator(
+    url: str = "",
+    *,
+    token: str = "",
+    home: Path | None = None,
+    patience_s: float = CLIENT_PATIENCE_S,
+) -> "Operator":
+    """The kernel, for operators; arguments as for `orlop.connect`."""
+    return Operator(Link(find(url, token=token, home=home), patience_s))
+
+
+class Operator:
+    """What operators may ask.  `ref`: a pid, an id (`prc_…`), or a name that only one has."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def info(self) -> Info:
+        return self._get("/info", Info)
+
+    def inventory(self) -> Inventory:
+        return self._get("/inventory", Inventory)
+
+    def pulled(self) -> None:
+        """Look at the models directory again."""
+        self._link.ask(Order("POST", f"{ROOT}/pulled"))
+
+    def processes(self, *, ended: bool = False) -> list[ProcessView]:
+        return self._get(f"/processes?all={int(ended)}", list[ProcessView])
+
+    def process(self, ref: str) -> ProcessView:
+        return self._get(f"/processes/{quote(ref, safe='')}", ProcessView)
+
+    def spawn(self, order: Spawn) -> ProcessView:
+        return self._post("/processes", order, ProcessView)
+
+    def signal(self, ref: str, signal: SignalName) -> None:
+        self._send(f"/processes/{quote(ref, safe='')}/signal", SignalOrder(signal=signal))
+
+    def resume(self, ref: str, order: ResumeOrder) -> ProcessView:
+        return self._post(f"/processes/{quote(ref, safe='')}/resume", order, ProcessView)
+
+    def replay(self, ref: str, *, strict: bool) -> ProcessView:
+        order = ReplayOrder(strict=strict)
+        return self._post(f"/processes/{quote(ref, safe='')}/replay", order, ProcessView)
+
+    def wait(self, ref: str, limit_s: float = PARKED_POLL_S) -> ProcessView | None:
+        """The ended process, or None where it still runs after `limit_s`."""
+        path = f"{ROOT}/processes/{quote(ref, safe='')}/wait?timeout={limit_s:g}"
+        answer = self._link.ask(Order("GET", path))
+        return None if answer.is_parked else _decode(answer.body, ProcessView)
+
+    def trace(self, ref: str) -> Trace:
+        return self._get(f"/processes/{quote(ref, safe='')}/trace", Trace)
+
+    def output(
+        self,
+        ref: str,
+        *,
+        stream: str = "all",
+        offset: int = 0,
+        incarnation: int | None = None,
+        follow: bool = False,
+    ) -> Iterator[OutputLine]:
+        """What a process printed.  Raises `LostAnswer` where the kernel goes away in between."""
+        query: dict[str, str | int] = {"stream": stream, "offset": offset, "follow": int(follow)}
+        if incarnation is not None:
+            query["incarnation"] = incarnation
+        path = f"{ROOT}/processes/{quote(ref, safe='')}/logs?{urlencode(query)}"
+        for line in self._lines(path):
+            yield _decode(line, OutputLine)
+
+    def create_key(self, name: str) -> NewKey:
+        return self._post("/keys", KeyOrder(name=name), NewKey)
+
+    def keys(self) -> list[KeyView]:
+        return self._get("/keys", list[KeyView])
+
+    def revoke_key(self, key: str) -> None:
+        self._delete(f"/keys/{quote(key, safe='')}")
+
+    def schedule(self, order: ScheduleOrder) -> ScheduleView:
+        return self._post("/schedules", order, ScheduleView)
+
+    def schedules(self) -> list[ScheduleView]:
+        return self._get("/schedules", list[ScheduleView])
+
+    def remove_schedule(self, ref: str) -> None:
+        self._delete(f"/schedules/{quote(ref, safe='')}")
+
+    def export(self, *, process: str, first: int, last: int | None) -> Iterator[bytes]:
+        """The journal's events, one JSON line each."""
+        query: dict[str, str | int] = {"process": process, "first": first}
+        if last is not None:
+            query["last"] = last
+        yield from self._lines(f"{ROOT}/journal/export?{urlencode(query)}")
+
+    def _get(self, path: str, kind: type[T]) -> T:
+        return _decode(self._link.ask(Order("GET", ROOT + path)).body, kind)
+
+    def _post(self, path: str, order: msgspec.Struct, kind: type[T]) -> T:
+        return _decode(self._send(path, order), kind)
+
+    def _send(self, path: str, order: msgspec.Struct) -> bytes:
+        body = msgspec.json.encode(order)
+        return self._link.ask(Order("POST", ROOT + path, body, JSON, repeatable=False)).body
+
+    def _delete(self, path: str) -> None:
+        self._link.ask(Order("DELETE", ROOT + path, repeatable=False))
+
+    def _lines(self, path: str) -> Iterator[bytes]:
+        with self._link.opened(Order("GET", path, accept=NDJSON), again=False) as exchange:
+            yield from exchange.lines()
+
+
+def _decode(body: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.DecodeError as error:
+        raise Broken(f"the kernel's answer can't be read: {error}") from error

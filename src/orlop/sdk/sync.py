@@ -1,0 +1,177 @@
+"""The synchronous face of the kernel, for scripts: one method a system call.
+
+with orlop.connect_sync() as kernel:
+    print(kernel.infer("Why is the sky blue?", model="smollm2").text())
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Unpack
+
+from orlop.abi.calls import Call, Exit, Infer, Outcome, OutcomeStatus, SignalName, Sleep, Wait
+from orlop.abi.errors import Interrupted, KernelError
+from orlop.abi.hints import Hints
+from orlop.abi.ids import Pid, ProcessId
+from orlop.abi.limits import CLIENT_PATIENCE_S
+from orlop.abi.messages import Message
+from orlop.abi.replies import Completion, Delta, Done, Exited, Spawned, ToolResult, Vectors
+from orlop.sdk.exchange import (
+    LostAnswer,
+    call_order,
+    parked_order,
+    read_done,
+    read_piece,
+    stream_order,
+)
+from orlop.sdk.link import Link
+from orlop.sdk.place import find
+from orlop.sdk.words import (
+    NO_HINTS,
+    InferOptions,
+    Runnable,
+    SpawnOptions,
+    embed_call,
+    expect,
+    infer_call,
+    signal_call,
+    spawn_call,
+    tool_call,
+)
+
+
+def connect_sync(
+    url: str = "",
+    *,
+    token: str = "",
+    home: Path | None = None,
+    program: str = "",
+    process: str = "",
+    patience_s: float = CLIENT_PATIENCE_S,
+) -> "SyncKernel":
+    """The kernel, for scripts; arguments as for `orlop.connect`."""
+    place = find(url, token=token, home=home, program=program, process=process)
+    return SyncKernel(Link(place, patience_s))
+
+
+class SyncKernel:
+    """The kernel as one process sees it.  Raises the `KernelError`s of `orlop.abi.errors`."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def __enter__(self) -> "SyncKernel":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing is held open between calls."""
+
+    def call(self, call: Call) -> Done:
+        """Any system call, as its class in `orlop.abi.calls`; waits also for parked ones."""
+        answer = self._link.ask(call_order(call))
+        while answer.is_parked:
+            answer = self._link.ask(parked_order(answer))
+        return read_done(answer.body)
+
+    def infer(
+        self, prompt: str | Sequence[Message], *, model: str, **options: Unpack[InferOptions]
+    ) -> Completion:
+        return expect(self.call(infer_call(prompt, model, options)), Completion)
+
+    def stream(
+        self, prompt: str | Sequence[Message], *, model: str, **options: Unpack[InferOptions]
+    ) -> "SyncStream":
+        """The answer in pieces; the whole of it is `.completion` afterwards."""
+        return SyncStream(self._link, infer_call(prompt, model, options, stream=True))
+
+    def embed(self, inputs: str | Sequence[str], *, model: str, hints: Hints = NO_HINTS) -> Vectors:
+        return expect(self.call(embed_call(inputs, model, hints)), Vectors)
+
+    def call_tool(
+        self, tool: str, /, *, key: str = "", hints: Hints = NO_HINTS, **arguments: object
+    ) -> object:
+        """What the tool says.  A tool with an argument called `key` or `hints`: use `call`."""
+        return expect(self.call(tool_call(tool, arguments, key, hints)), ToolResult).value
+
+    def spawn(
+        self,
+        what: Runnable | Sequence[str],
+        *arguments: object,
+        **options: Unpack[SpawnOptions],
+    ) -> "SyncProcess":
+        """Start a child: an `@orlop.agent` with its arguments, or a command line."""
+        spawned = expect(self.call(spawn_call(what, arguments, options)), Spawned)
+        return SyncProcess(self, spawned.process, spawned.pid)
+
+    def wait(self, process: ProcessId) -> Exited:
+        return expect(self.call(Wait(process=process)), Exited)
+
+    def sleep(self, seconds: float) -> None:
+        """Also across restarts of the kernel, and of this program."""
+        self.call(Sleep(seconds=seconds))
+
+    def signal(self, process: ProcessId, signal: SignalName = "term") -> None:
+        self.call(signal_call(process, signal))
+
+    def outcome(self, status: OutcomeStatus, note: str = "") -> None:
+        self.call(Outcome(status=status, note=note))
+
+    def exit(self, status: int = 0) -> None:
+        self.call(Exit(status=status))
+
+
+class SyncProcess:
+    """A child process."""
+
+    def __init__(self, kernel: SyncKernel, process: ProcessId, pid: Pid) -> None:
+        self._kernel = kernel
+        self.id = process
+        self.pid = pid
+
+    def wait(self) -> int:
+        """Its exit status, or minus the number of the signal that ended it."""
+        return self._kernel.wait(self.id).status
+
+    def signal(self, signal: SignalName = "term") -> None:
+        self._kernel.signal(self.id, signal)
+
+
+class SyncStream:
+    """An answer in pieces.  They are provisional: `completion` is what counts."""
+
+    def __init__(self, link: Link, call: Infer) -> None:
+        self._link = link
+        self._order = stream_order(call)
+        self._completion: Completion | None = None
+
+    @property
+    def completion(self) -> Completion:
+        if self._completion is None:
+            raise Interrupted("this stream has not been read to its end")
+        return self._completion
+
+    def __iter__(self) -> Iterator[Delta]:
+        """After a loss the kernel gives the same stream anew; what is known is left out."""
+        patience = self._link.patience(self._order)
+        given = 0
+        while self._completion is None:
+            known = given
+            try:
+                with self._link.opened(self._order, again=patience.again) as exchange:
+                    for line in exchange.lines():
+                        piece = read_piece(line)
+                        if isinstance(piece, Completion):
+                            self._completion = piece
+                            return
+                        known -= 1
+                        if known < 0:
+                            given += 1
+                            yield piece
+                raise LostAnswer("the stream ended without its completion", sent=True)
+            except (LostAnswer, KernelError) as failure:
+                self._link.pause_after(failure, patience)
