@@ -1,0 +1,63 @@
+"""When a lost answer is asked for again, and when not."""
+
+import pytest
+
+from orlop.abi.errors import DeviceFailed, Interrupted, JournalStopped, NoKernel, NotReady
+from orlop.abi.limits import CLIENT_PAUSE_S_MAX
+from orlop.sdk.exchange import LostAnswer, Order
+from orlop.sdk.patience import Patience
+from orlop.sdk.place import Place
+
+PLACE = Place(token="t", url="http://127.0.0.1:1")
+CALL = Order("POST", "/orlop/v1/calls")
+UNSENT = LostAnswer("refused", sent=False)
+SENT = LostAnswer("reset", sent=True)
+
+
+def test_pauses_double_up_to_a_limit() -> None:
+    patience = Patience(PLACE, CALL, 30.0)
+    pauses = [patience.after(UNSENT, 0.0) for _ in range(8)]
+    assert pauses[:3] == [0.02, 0.04, 0.08]
+    assert pauses[-1] == CLIENT_PAUSE_S_MAX
+
+
+def test_an_order_that_was_never_sent_is_no_repeat() -> None:
+    patience = Patience(PLACE, CALL, 30.0)
+    patience.after(UNSENT, 0.0)
+    assert not patience.again
+    patience.after(SENT, 1.0)
+    patience.after(UNSENT, 2.0)
+    assert patience.again
+
+
+def test_patience_ends_and_names_the_address() -> None:
+    patience = Patience(PLACE, CALL, 30.0)
+    patience.after(UNSENT, 100.0)
+    patience.after(UNSENT, 129.0)
+    with pytest.raises(NoKernel, match=r"127\.0\.0\.1:1: refused"):
+        patience.after(UNSENT, 130.0)
+
+
+def test_a_long_attempt_that_failed_late_begins_a_new_row() -> None:
+    patience = Patience(PLACE, CALL, 30.0)
+    patience.after(SENT, 100.0)
+    assert patience.after(SENT, 500.0) == 0.02
+
+
+def test_what_cannot_be_repeated_is_reported_as_unknown() -> None:
+    patience = Patience(PLACE, Order("POST", "/orlop/v1/keys", repeatable=False), 30.0)
+    patience.after(UNSENT, 0.0)
+    with pytest.raises(Interrupted, match="POST /orlop/v1/keys"):
+        patience.after(SENT, 1.0)
+
+
+def test_a_starting_kernel_is_waited_for_as_long_as_it_says() -> None:
+    patience = Patience(PLACE, CALL, 30.0)
+    assert patience.after(NotReady("starting", retry_after_s=0.25), 0.0) == 0.25
+    assert not patience.again
+
+
+@pytest.mark.parametrize("error", [DeviceFailed("gone"), JournalStopped("disk full")])
+def test_other_errors_are_the_callers(error: DeviceFailed | JournalStopped) -> None:
+    with pytest.raises(type(error)):
+        Patience(PLACE, CALL, 30.0).after(error, 0.0)
