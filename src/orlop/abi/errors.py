@@ -227,6 +227,16 @@ class Misconfigured(KernelError):
     fix = "Correct the line that the message names; `docs/settings.md` lists every setting."
 
 
+class PullFailed(KernelError):
+    """A model could not be brought: no network, a wrong digest, a full disk."""
+
+    code = "E3202"
+    fault = "operator"
+    http_status = 502
+    retry = True
+    fix = "Correct what the message names, then `orlop pull` again: what is already here is kept."
+
+
 class Broken(KernelError):
     """We have a bug.  This call failed; the kernel goes on."""
 

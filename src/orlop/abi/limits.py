@@ -139,3 +139,15 @@ RESERVE_BYTES: Final = 4 * 1024 * 1024
 
 FREE_BYTES_MIN: Final = 64 * 1024 * 1024
 """With less free space than this on the journal's disk, nothing new is admitted."""
+
+PULL_S_MAX: Final = 3_600.0
+"""How long `orlop pull` waits for one wheel."""
+
+ENGINE_START_S_MAX: Final = 300.0
+"""From starting an engine host to its first answer; most of it is reading the weights."""
+
+ENGINE_RETRY_S_MAX: Final = 60.0
+"""The longest pause between two starts of an engine that fails to start: it doubles from one second."""
+
+EMBED_BATCH: Final = 32
+"""Texts that the embedded embedding model computes at once: more is no faster and blocks longer."""
