@@ -23,6 +23,8 @@ class ModelCard(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """SHA-256 of the weights, hexadecimal, where known."""
     path: str = ""
     dimensions: int | None = None
+    paid: bool = False
+    """A call costs money, so its intent is durable before it is sent."""
     input_price: NanoDollars = NanoDollars(0)
     """Of one input token; output likewise."""
     output_price: NanoDollars = NanoDollars(0)
@@ -72,7 +74,7 @@ class ToolCard(Struct, frozen=True, kw_only=True, omit_defaults=True):
     concurrency: int = 8
     """Calls of this tool that may run at once, > 0."""
     command: tuple[str, ...] = ()
-    """A subprocess tool: arguments as JSON on its standard input, the result as JSON on its output."""
+    """A subprocess tool: arguments as JSON on its standard input, the result on its output."""
     query: tuple[str, ...] = ()
     """Of a queryable tool: a command that tells, for a key, whether the effect happened."""
     cwd: str = ""

@@ -141,6 +141,9 @@ class ProcessStarted(Struct, frozen=True, kw_only=True, tag_field="kind", tag="p
     incarnation: int
     mode: Literal["first", "resume", "replay"]
     strict: bool = False
+    budget: Budget | None = None
+    """A new budget for the whole process; None: as before."""
+    on_divergence: DivergenceRule | None = None
 
 
 class ProcessLaunched(Struct, frozen=True, kw_only=True, tag_field="kind", tag="process.launched"):
@@ -166,6 +169,14 @@ class ProcessEnded(Struct, frozen=True, kw_only=True, tag_field="kind", tag="pro
     reason: str = ""
 
 
+class ProcessCaughtUp(
+    Struct, frozen=True, kw_only=True, tag_field="kind", tag="process.caught_up"
+):
+    """A resumed incarnation has asked for all that was recorded; from here on it runs live."""
+
+    incarnation: int
+
+
 class OutcomeStated(Struct, frozen=True, kw_only=True, tag_field="kind", tag="process.outcome"):
     status: str
     note: str
@@ -179,6 +190,8 @@ class Diverged(Struct, frozen=True, kw_only=True, tag_field="kind", tag="process
     """The recorded call that comes nearest."""
     difference: str
     rule: DivergenceRule
+    dropped: tuple[Seq, ...] = ()
+    """Recorded calls that no later incarnation is answered from, since this one left their path."""
 
 
 # Calls: an intent, then exactly one outcome.
@@ -202,6 +215,10 @@ class CallEntered(
     incarnation: int
     body: Call
     context: ContextRef | None = None
+    occurrence: int = 0
+    """Of a tool call: which of the process's calls with this digest; part of its effect's key."""
+    held: int = 0
+    """Tokens reserved on the budget; booked in full if the outcome stays unknown."""
 
 
 class CallReturned(
@@ -223,6 +240,8 @@ class CallFailed(
     code: str
     message: str
     retry_after_s: float | None = None
+    booked: int = 0
+    """Tokens booked although the outcome is unknown: the whole hold."""
 
 
 # Schedules.
@@ -250,12 +269,13 @@ class ScheduleRemoved(Struct, frozen=True, kw_only=True, tag_field="kind", tag="
 
 
 class ScheduleFired(Struct, frozen=True, kw_only=True, tag_field="kind", tag="schedule.fired"):
-    """The run that was due at `due_ns` is decided: started, or skipped for a reason."""
+    """The `runs` that were due up to `due_ns` are decided: started, or skipped for a reason."""
 
     schedule: ScheduleId
     due_ns: Nanoseconds
     process: ProcessId | None
     reason: str = ""
+    runs: int = 1
 
 
 Event = (
@@ -271,6 +291,7 @@ Event = (
     | ProcessLaunched
     | ProcessChanged
     | ProcessEnded
+    | ProcessCaughtUp
     | OutcomeStated
     | Diverged
     | CallEntered

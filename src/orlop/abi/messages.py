@@ -15,7 +15,7 @@ class Text(Struct, frozen=True, tag="text", omit_defaults=True):
 
 
 class Image(Struct, frozen=True, tag="image", omit_defaults=True):
-    """`source`: a URL, or a `data:` URL with the bytes in base 64, exactly as the caller wrote it."""
+    """`source`: a URL, or a `data:` URL with the bytes in base 64; as the caller wrote it."""
 
     source: str
     detail: str = ""
@@ -53,7 +53,7 @@ Part = Text | Image | Audio | File | Foreign
 
 
 class ToolUse(Struct, frozen=True, omit_defaults=True):
-    """A model's wish to call a tool.  `arguments`: JSON text as the model wrote it, even if broken."""
+    """A model's wish to call a tool.  `arguments`: JSON text as the model wrote it, or broken."""
 
     id: str
     name: str

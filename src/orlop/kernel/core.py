@@ -1,0 +1,215 @@
+"""The kernel: its tables, its devices, and the one way to record what happens."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from orlop.abi.errors import Exhausted, KernelError, NotFound, NotReady
+from orlop.abi.events import Event, Header, ProcessSpawned
+from orlop.abi.ids import (
+    CallId,
+    KeyId,
+    Pid,
+    ProcessId,
+    ScheduleId,
+    Seq,
+    TaskId,
+    TenantId,
+)
+from orlop.abi.limits import PROCESSES_MAX
+from orlop.context.conversation import Namer
+from orlop.kernel.codec import KIND, encode
+from orlop.kernel.process import Process, Row, State
+from orlop.kernel.tables import Tables
+from orlop.machine.chance import Chance, mint
+from orlop.machine.clock import Clock
+from orlop.machine.tasks import TaskOwner
+from orlop.meter.budget import Account
+from orlop.models.registry import Registry
+from orlop.sched.scheduler import Scheduler
+from orlop.store.journal import Draft, Journal, Part
+from orlop.tools.catalog import Catalog
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelConfig:
+    """The `[kernel]` table of orlop.toml."""
+
+    await_intents: Literal["paid", "always"] = "paid"
+    """Which intents are durable before their call runs: those that cost or have an effect, or all."""
+    snapshot_events: int = 20_000
+    """Events between two snapshots of the tables: bounds how much a boot reads."""
+    restarts_max: int = 5
+    """Restarts in a row of a process that keeps failing; then it stays down."""
+    restart_delay_s: float = 0.2
+    """Before the second restart in a row; doubles with each.  The first is at once."""
+
+
+class Launcher(Protocol):
+    """Starts and ends the programs of processes: shims in production, coroutines in simulation."""
+
+    async def launch(self, row: Row) -> tuple[int, float]:
+        """Start the shim of the row's present incarnation; its process id and start time.
+
+        The command itself waits for `go`.  Raises `DeviceFailed`.
+        """
+        ...
+
+    def go(self, row: Row) -> None:
+        """The shim's name is journaled: let the command run."""
+        ...
+
+    def alive(self, row: Row) -> bool:
+        """Whether the program of the row's present incarnation (or its shim) still lives."""
+        ...
+
+    def ended(self, row: Row) -> tuple[int, str] | None:
+        """The status and reason that the shim left behind, if it did."""
+        ...
+
+    def signal(self, row: Row, name: str) -> None:
+        """Deliver `kill`, `term`, `int`, `stop` or `cont` to the whole group; gone is fine."""
+        ...
+
+    async def watch(self, row: Row) -> None:
+        """Return when the row's shim has ended, however it ended."""
+        ...
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Kernel:
+    """Built by `boot`, top to bottom."""
+
+    clock: Clock
+    chance: Chance
+    journal: Journal
+    registry: Registry
+    scheduler: Scheduler
+    tools: Catalog
+    launcher: Launcher
+    config: KernelConfig
+    tables: Tables
+    namer: Namer
+    tasks: TaskOwner
+    processes: dict[ProcessId, Process] = field(default_factory=dict)
+    calls_in_flight: int = 0
+    calls_parked: int = 0
+    snapshot_seq: Seq = Seq(0)
+    closing: bool = False
+
+    # Recording.
+
+    def emit(
+        self,
+        process: ProcessId,
+        tenant: TenantId,
+        event: Event,
+        *,
+        call: CallId | None = None,
+        cause: Seq | None = None,
+        key: bytes | None = None,
+        args_digest: bytes | None = None,
+        parts: tuple[Part, ...] = (),
+    ) -> Header:
+        """Append one event and fold it into the tables.  Raises `JournalStopped`: nothing changed.
+
+        It is durable once `journal.durable(header.seq)` has returned, not before.
+        """
+        header = self.journal.append(
+            Draft(
+                process=process,
+                tenant=tenant,
+                kind=KIND[type(event)],
+                body=encode(event),
+                parts=parts,
+                call=call,
+                cause=cause,
+                key=key,
+                args_digest=args_digest,
+            )
+        )
+        self.tables.apply(header, event)
+        if (live := self.processes.get(process)) is not None:
+            row = self.tables.rows.get(process)
+            if row is not None:
+                moved = row.state is not live.row.state or row.incarnation != live.row.incarnation
+                live.row = row
+                if moved:
+                    live.moved()
+        return header
+
+    def admitting(self) -> KernelError | None:
+        """Why no call can be admitted now, or None."""
+        if self.journal.stopped is not None:
+            return self.journal.stopped
+        if self.closing:
+            return NotReady("the kernel is stopping", retry_after_s=1.0)
+        return None
+
+    # Names.
+
+    def new_call(self) -> CallId:
+        return CallId(mint("cal", self.chance, self.clock.wall_ns()))
+
+    def new_process(self) -> ProcessId:
+        return ProcessId(mint("prc", self.chance, self.clock.wall_ns()))
+
+    def new_task(self) -> TaskId:
+        return TaskId(mint("tsk", self.chance, self.clock.wall_ns()))
+
+    def new_key(self) -> KeyId:
+        return KeyId(mint("key", self.chance, self.clock.wall_ns()))
+
+    def new_schedule(self) -> ScheduleId:
+        return ScheduleId(mint("sch", self.chance, self.clock.wall_ns()))
+
+    # Processes.
+
+    def spawn(self, id: ProcessId, tenant: TenantId, event: ProcessSpawned) -> Process:
+        """Record a new process and give it its place in RAM.  Raises `Exhausted`."""
+        if len(self.tables.rows) >= PROCESSES_MAX:
+            raise Exhausted(f"{PROCESSES_MAX} processes exist (PROCESSES_MAX)", retry_after_s=60.0)
+        # From here on only the journal can fail, before anything has changed.
+        self.emit(id, tenant, event)
+        return self.attach(self.tables.rows[id])
+
+    def attach(self, row: Row) -> Process:
+        """The live half of a row; its parent's must be there already."""
+        account = Account(f"process {row.pid} ({row.name})", row.budget)
+        parent = self.processes.get(row.parent) if row.parent is not None else None
+        accounts = (account, *parent.accounts) if parent is not None else (account,)
+        process = Process(row=row, account=account, accounts=accounts)
+        process.moved()
+        self.processes[row.id] = process
+        return process
+
+    def next_pid(self) -> Pid:
+        return Pid(self.tables.next_pid)
+
+    def find(self, reference: str) -> Process:
+        """By pid, id or name.  Raises `NotFound`."""
+        row = self.tables.find(reference)
+        return self.processes.get(row.id) or self.attach(row)
+
+    def get(self, id: ProcessId) -> Process:
+        """Raises `NotFound`."""
+        if (process := self.processes.get(id)) is None:
+            raise NotFound(f"no process {id}; `orlop ps --all` lists all")
+        return process
+
+    def children(self, id: ProcessId) -> Sequence[Row]:
+        return [row for row in self.tables.rows.values() if row.parent == id]
+
+    def forget(self) -> None:
+        """Let go of the live halves of processes that have left the table."""
+        gone = [id for id, live in self.processes.items() if id not in self.tables.rows]
+        for id in gone:
+            if not self.processes[id].running:
+                del self.processes[id]
+
+    def is_over(self, id: ProcessId) -> bool:
+        row = self.tables.rows.get(id)
+        return row is None or row.state is State.EXITED

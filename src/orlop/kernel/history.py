@@ -1,0 +1,151 @@
+"""The journal read back: a process's record, a call's conversation, a recorded outcome."""
+
+from collections.abc import Sequence
+
+from orlop.abi.calls import Infer
+from orlop.abi.errors import JournalDamaged, NotFound
+from orlop.abi.events import CallEntered, CallFailed, CallReturned, Diverged
+from orlop.abi.ids import CallId, Digest, Seq, TenantId
+from orlop.abi.messages import Message
+from orlop.abi.replies import Completion, Delta, Done
+from orlop.kernel import codec
+from orlop.kernel.core import Kernel
+from orlop.kernel.process import Process
+from orlop.kernel.record import Record, Recorded, build, is_unknown
+from orlop.store.journal import Stored
+
+CALL_KINDS = ("call.entered", "call.returned", "call.failed", "process.diverged")
+
+
+async def load(kernel: Kernel, process: Process) -> Record:
+    """The record of the process's present incarnation, from all that it did before."""
+    await kernel.journal.flush()
+    stored = await kernel.journal.of_process(process.id, kinds=CALL_KINDS)
+    row = process.row
+    intents: dict[CallId, Recorded] = {}
+    dropped: set[Seq] = set()
+    for item in stored:
+        event = codec.decode(item)
+        match event:
+            case CallEntered():
+                intents[_call(item)] = Recorded(
+                    intent=item.header.seq,
+                    digest=Digest(item.header.args_digest or b""),
+                    incarnation=event.incarnation,
+                    occurrence=event.occurrence,
+                    outcome=None,
+                    ok=False,
+                )
+            case CallReturned() | CallFailed():
+                _end(intents, item, event)
+            case Diverged():
+                dropped.update(event.dropped)
+            case _:
+                pass
+    past = sorted(intents.values(), key=lambda recorded: recorded.intent)
+    running = {call.seq for call in process.running.values() if call.seq}
+    past = [recorded for recorded in past if recorded.intent not in running]
+    mode = "first" if row.caught_up and row.mode != "replay" else row.mode
+    return build(past, mode, row.strict, row.incarnation, dropped)
+
+
+def _end(intents: dict[CallId, Recorded], item: Stored, event: CallReturned | CallFailed) -> None:
+    began = intents.get(_call(item))
+    if began is None:
+        raise JournalDamaged(f"event {item.header.seq} is an outcome without an intent")
+    intents[_call(item)] = Recorded(
+        intent=began.intent,
+        digest=began.digest,
+        incarnation=began.incarnation,
+        occurrence=began.occurrence,
+        outcome=item.header.seq,
+        ok=isinstance(event, CallReturned),
+        unknown=isinstance(event, CallFailed) and is_unknown(event.code),
+    )
+
+
+def _call(item: Stored) -> CallId:
+    if item.header.call is None:
+        raise JournalDamaged(f"event {item.header.seq} names no call")
+    return item.header.call
+
+
+async def event(kernel: Kernel, seq: Seq) -> Stored:
+    """One event.  Raises `NotFound` where retention has pruned its body."""
+    found = await kernel.journal.read(seq, seq)
+    if not found or found[0].body is None:
+        raise NotFound(f"event {seq} is no longer kept; the chain holds its digest only")
+    return found[0]
+
+
+async def restore(
+    kernel: Kernel, tenant: TenantId, returned: CallReturned
+) -> tuple[Done, list[Delta]]:
+    """A recorded result, and the pieces in which it came (none if in one)."""
+    if not isinstance(returned.done, Completion):
+        return returned.done, []
+    messages = await messages_of(kernel, tenant, returned.messages)
+    return codec.restore(returned, messages)
+
+
+async def messages_of(kernel: Kernel, tenant: TenantId, names: Sequence[str]) -> list[Message]:
+    """Messages by their names (hexadecimal)."""
+    return [codec.message(await kernel.journal.part(tenant, bytes.fromhex(name))) for name in names]
+
+
+async def conversation(
+    kernel: Kernel, tenant: TenantId, intent: Seq, *, reply: bool = False
+) -> list[Message]:
+    """What the call at `intent` was shown, and with `reply` also what it answered.
+
+    Raises `NotFound` where the call is another tenant's, or its messages are pruned.
+    """
+    names: list[str] = []
+    seq: Seq | None = intent
+    while seq is not None:
+        stored = await event(kernel, seq)
+        entered = codec.decode(stored)
+        if stored.header.tenant != tenant or not isinstance(entered, CallEntered):
+            raise NotFound(f"event {seq} is no call of this tenant")
+        if reply:
+            names[:0] = await _reply_names(kernel, stored)
+        context = entered.context
+        if context is None:
+            break
+        names[:0] = context.new
+        seq, reply = context.parent_seq, context.reply
+    return await messages_of(kernel, tenant, names)
+
+
+async def _reply_names(kernel: Kernel, intent: Stored) -> Sequence[str]:
+    for stored in await kernel.journal.of_call(_call(intent)):
+        outcome = codec.decode(stored)
+        if isinstance(outcome, CallReturned):
+            return outcome.messages
+    raise NotFound(f"call {intent.header.call} has no answer")
+
+
+async def call_made(kernel: Kernel, tenant: TenantId, intent: Seq) -> CallEntered:
+    """The intent at `intent` with its whole conversation in place."""
+    stored = await event(kernel, intent)
+    entered = codec.decode(stored)
+    if not isinstance(entered, CallEntered):
+        raise JournalDamaged(f"event {intent} should be an intent, and is not")
+    if not isinstance(entered.body, Infer) or entered.context is None:
+        return entered
+    messages = await conversation(kernel, tenant, intent)
+    return CallEntered(
+        incarnation=entered.incarnation,
+        body=codec.entered(entered, messages),
+        context=entered.context,
+        occurrence=entered.occurrence,
+    )
+
+
+async def conversation_of(kernel: Kernel, process: Process, call: CallId) -> list[Message]:
+    """The conversation up to and with the answer of `call`; for `previous_response_id`."""
+    await kernel.journal.flush()
+    for stored in await kernel.journal.of_call(call):
+        if stored.header.kind == "call.entered" and stored.header.tenant == process.row.tenant:
+            return await conversation(kernel, process.row.tenant, stored.header.seq, reply=True)
+    raise NotFound(f"no response with the id of call {call}")

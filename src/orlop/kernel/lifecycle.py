@@ -1,0 +1,249 @@
+"""From a command to a running process, and from there to its end, its restart and its resume."""
+
+import logging
+import signal as signals
+from typing import Final, Literal
+
+from orlop.abi.calls import PARKED, Budget, DivergenceRule, SignalName, Spawn
+from orlop.abi.errors import BadCall, Conflict, DeviceFailed, Exhausted, Interrupted, Killed
+from orlop.abi.events import (
+    ProcessChanged,
+    ProcessEnded,
+    ProcessLaunched,
+    ProcessSpawned,
+    ProcessStarted,
+)
+from orlop.abi.ids import KeyId, Nanoseconds, ScheduleId, TenantId
+from orlop.abi.limits import CHILDREN_DEPTH_MAX, KILL_GRACE_S, NAME_CHARS_MAX
+from orlop.kernel.core import Kernel
+from orlop.kernel.process import ALIVE, Process, State
+from orlop.kernel.record import Record
+
+log = logging.getLogger(__name__)
+
+Mode = Literal["first", "resume", "replay"]
+
+LAUNCH_FAILED: Final = 126
+"""The status of a process whose shim could not be started, as a shell's for 'can't execute'."""
+
+
+async def create(
+    kernel: Kernel,
+    call: Spawn,
+    tenant: TenantId,
+    *,
+    parent: Process | None = None,
+    key_id: KeyId | None = None,
+    schedule: ScheduleId | None = None,
+    due_ns: Nanoseconds | None = None,
+) -> Process:
+    """A row in the table; nothing runs yet.  Raises `BadCall`, `Exhausted`."""
+    if len(call.name) > NAME_CHARS_MAX or len(call.program) > NAME_CHARS_MAX:
+        raise BadCall(f"name, program: at most {NAME_CHARS_MAX} characters")
+    if parent is not None and len(parent.accounts) >= CHILDREN_DEPTH_MAX:
+        raise Exhausted(f"processes are nested {CHILDREN_DEPTH_MAX} deep (CHILDREN_DEPTH_MAX)")
+    if any("\0" in word for word in (*call.command, *call.env, *call.env.values(), call.cwd)):
+        raise BadCall("command, env, cwd: no NUL characters")
+    id = kernel.new_process()
+    program = call.program or (parent.row.program if parent is not None else kernel.new_task())
+    event = ProcessSpawned(
+        pid=kernel.next_pid(),
+        name=call.name or (call.command[0].rsplit("/", 1)[-1] if call.command else "client"),
+        parent=parent.id if parent is not None else None,
+        command=call.command,
+        cwd=call.cwd,
+        env=call.env,
+        latency_class=call.latency_class,
+        budget=call.budget,
+        restart=call.restart,
+        on_divergence=call.on_divergence,
+        program=program,
+        version=call.version,
+        key_id=key_id,
+        schedule=schedule,
+        due_ns=due_ns,
+    )
+    return kernel.spawn(id, tenant, event)
+
+
+async def start(
+    kernel: Kernel,
+    process: Process,
+    mode: Mode,
+    *,
+    strict: bool = False,
+    budget: Budget | None = None,
+    on_divergence: DivergenceRule | None = None,
+) -> None:
+    """Begin a new incarnation.  Raises `Conflict` while one lives.
+
+    Tokens of earlier incarnations are fenced from here on, and what may survive of them is ended
+    before the command starts a second time.
+    """
+    row = process.row
+    if row.state in ALIVE:
+        raise Conflict(f"process {row.pid} is {row.state} already; `orlop kill {row.pid}` first")
+    if row.is_client and mode == "replay":
+        raise Conflict(f"process {row.pid} has no command that could be run again")
+    # From here on only devices can fail.
+    kernel.launcher.signal(row, "kill")
+    await quiet(kernel, process)
+    event = ProcessStarted(
+        incarnation=row.incarnation + 1,
+        mode=mode,
+        strict=strict,
+        budget=budget,
+        on_divergence=on_divergence,
+    )
+    if mode == "first":
+        process.record = Record(mode, False, row.incarnation + 1, [])
+    else:
+        process.record = None
+    process.calls_replayed, process.unwanted = 0, False
+    header = kernel.emit(process.id, row.tenant, event)
+    process.account.budget = process.row.budget
+    await kernel.journal.durable(header.seq)
+    if not row.is_client:
+        await launch(kernel, process)
+
+
+async def launch(kernel: Kernel, process: Process) -> None:
+    """Start the command; its shim is in the journal before the command can call."""
+    row = process.row
+    try:
+        os_pid, os_started = await kernel.launcher.launch(row)
+    except DeviceFailed as error:
+        log.warning("process %d could not be started: %s", row.pid, error)
+        await over(kernel, process, row.incarnation, LAUNCH_FAILED, error.message)
+        return
+    header = kernel.emit(
+        process.id,
+        row.tenant,
+        ProcessLaunched(incarnation=row.incarnation, os_pid=os_pid, os_started=os_started),
+    )
+    await kernel.journal.durable(header.seq)
+    kernel.launcher.go(process.row)
+    kernel.tasks.start(supervise(kernel, process), f"supervise {row.pid}")
+
+
+async def supervise(kernel: Kernel, process: Process) -> None:
+    """Wait for the shim to end, however it ends; then end, interrupt or restart the process."""
+    incarnation = process.row.incarnation
+    await kernel.launcher.watch(process.row)
+    if kernel.closing:
+        return
+    found = kernel.launcher.ended(process.row)
+    if found is None:
+        await lost(kernel, process, incarnation, "its shim was killed")
+    else:
+        await over(kernel, process, incarnation, *found)
+
+
+async def over(
+    kernel: Kernel, process: Process, incarnation: int, status: int, reason: str
+) -> None:
+    """The command has ended by itself or by a signal."""
+    if process.row.incarnation != incarnation or process.row.state not in ALIVE:
+        return
+    end(kernel, process, status, reason)
+    rule = process.row.restart
+    if rule == "always" or (rule == "on-failure" and status != 0):
+        await restart(kernel, process, incarnation)
+
+
+async def lost(kernel: Kernel, process: Process, incarnation: int, reason: str) -> None:
+    """The command is gone without a word: it may be resumed."""
+    if process.row.incarnation != incarnation or process.row.state not in ALIVE:
+        return
+    kernel.launcher.signal(process.row, "kill")
+    interrupt(kernel, process, reason)
+    if process.row.restart != "never":
+        await restart(kernel, process, incarnation)
+
+
+async def restart(kernel: Kernel, process: Process, incarnation: int) -> None:
+    """As the process's rule says, within bounds; the first time at once, then ever later."""
+    row, config = process.row, kernel.config
+    diverged = process.record is not None and bool(process.record.diverged)
+    if process.unwanted or diverged or kernel.closing or row.mode == "replay":
+        return
+    if row.restarts >= config.restarts_max:
+        log.warning("process %d failed %d times in a row and stays down", row.pid, row.restarts)
+        return
+    if row.restarts:
+        await kernel.clock.sleep(config.restart_delay_s * 2 ** (row.restarts - 1))
+    if process.row.incarnation == incarnation and process.row.state not in ALIVE:
+        await start(kernel, process, "resume")
+
+
+def end(kernel: Kernel, process: Process, status: int, reason: str) -> None:
+    """The process is over: its calls end, parked ones too."""
+    for running in tuple(process.running.values()):
+        running.cancel(Killed(f"process {process.row.pid} ended: {reason or f'status {status}'}"))
+    kernel.emit(
+        process.id,
+        process.row.tenant,
+        ProcessEnded(incarnation=process.row.incarnation, status=status, reason=reason),
+    )
+    kernel.forget()
+
+
+def interrupt(kernel: Kernel, process: Process, reason: str) -> None:
+    """The process may be resumed: its parked calls go on, the others are cut off."""
+    for running in tuple(process.running.values()):
+        if not isinstance(running.call, PARKED):
+            running.cancel(Interrupted(f"process {process.row.pid} was interrupted: {reason}"))
+    changed = ProcessChanged(event="interrupt", reason=reason)
+    kernel.emit(process.id, process.row.tenant, changed)
+
+
+async def quiet(kernel: Kernel, process: Process) -> None:
+    """Wait until no call of the past incarnation is still being concluded."""
+    while any(not isinstance(running.call, PARKED) for running in process.running.values()):
+        running = next(r for r in process.running.values() if not isinstance(r.call, PARKED))
+        running.cancel(Interrupted(f"process {process.row.pid} starts again"))
+        await running.ended.wait()
+    await kernel.journal.flush()
+
+
+async def ended(kernel: Kernel, process: Process) -> None:
+    """Return when the process has exited."""
+    while True:
+        changed = process.changed
+        if kernel.is_over(process.id):
+            return
+        await changed.wait()
+
+
+async def signal(kernel: Kernel, process: Process, name: SignalName, reason: str) -> None:
+    """Deliver a signal to a process; `kill` and `term` reach its descendants too.
+
+    Raises `Conflict` where the process's state has no such step.
+    """
+    row = process.row
+    if name in ("stop", "cont"):
+        kernel.emit(row.id, row.tenant, ProcessChanged(event=name, reason=reason))
+        kernel.launcher.signal(row, name)
+        return
+    if row.state is State.EXITED:
+        raise Conflict(f"process {row.pid} has ended already")
+    for child in kernel.children(row.id):
+        if child.state is not State.EXITED:
+            await signal(kernel, kernel.get(child.id), name, reason)
+    process.unwanted = True
+    if row.state not in ALIVE or row.is_client:
+        number = signals.SIGKILL if name == "kill" else signals.SIGTERM
+        end(kernel, process, -int(number), reason)
+        return
+    kernel.launcher.signal(row, "int" if name == "int" else "term")
+    if row.state is State.STOPPED:
+        kernel.launcher.signal(row, "cont")
+    if name == "kill":
+        kernel.tasks.start(finish_off(kernel, process, row.incarnation), f"kill {row.pid}")
+
+
+async def finish_off(kernel: Kernel, process: Process, incarnation: int) -> None:
+    """SIGKILL for what has not ended within the grace."""
+    await kernel.clock.sleep(KILL_GRACE_S)
+    if process.row.incarnation == incarnation and process.row.state in ALIVE:
+        kernel.launcher.signal(process.row, "kill")

@@ -1,0 +1,145 @@
+"""What operators may ask: the process table, traces, keys."""
+
+from hashlib import sha256
+
+from msgspec.structs import replace
+
+from orlop.abi.admin import KeyView, NewKey, ProcessView, Trace, TraceCall
+from orlop.abi.calls import Call, CallTool, Embed, Infer, Spawn
+from orlop.abi.errors import NotFound
+from orlop.abi.events import CallEntered, CallFailed, CallReturned, KeyCreated, KeyRevoked
+from orlop.abi.ids import KERNEL_PROCESS, CallId, KeyId, TenantId
+from orlop.kernel import codec
+from orlop.kernel.core import Kernel
+from orlop.kernel.process import Row
+from orlop.machine.clock import NS_PER_S
+from orlop.store.journal import Stored
+
+SECRET_BYTES = 24
+
+
+def view(kernel: Kernel, row: Row) -> ProcessView:
+    live = kernel.processes.get(row.id)
+    return ProcessView(
+        id=row.id,
+        pid=row.pid,
+        name=row.name,
+        state=row.state,
+        reason=row.reason,
+        parent=row.parent,
+        command=row.command,
+        cwd=row.cwd,
+        latency_class=row.latency_class,
+        program=row.program,
+        version=row.version,
+        restart=row.restart,
+        on_divergence=row.on_divergence,
+        budget=row.budget,
+        incarnation=row.incarnation,
+        mode=row.mode,
+        status=row.status,
+        outcome=row.outcome,
+        os_pid=row.os_pid,
+        spawned_ns=row.spawned_ns,
+        started_ns=row.started_ns,
+        ended_ns=row.ended_ns,
+        calls=row.calls,
+        calls_in_flight=len(live.running) if live is not None else 0,
+        calls_replayed=live.calls_replayed if live is not None else 0,
+        input_tokens=row.input_tokens,
+        cached_tokens=row.cached_tokens,
+        output_tokens=row.output_tokens,
+        cost=row.cost,
+    )
+
+
+async def trace(kernel: Kernel, row: Row) -> Trace:
+    """A process, its calls in order, and its children's traces."""
+    await kernel.journal.flush()
+    calls: dict[CallId, TraceCall] = {}
+    for stored in await kernel.journal.of_process(row.id):
+        event, call = codec.decode(stored), stored.header.call
+        if call is None:
+            continue
+        match event:
+            case CallEntered():
+                calls[call] = _entered(stored, event, call)
+            case CallReturned() | CallFailed() if call in calls:
+                calls[call] = _ended(calls[call], stored, event)
+            case _:
+                pass
+    children = [await trace(kernel, child) for child in kernel.children(row.id)]
+    return Trace(process=view(kernel, row), calls=tuple(calls.values()), children=tuple(children))
+
+
+def _entered(stored: Stored, event: CallEntered, call: CallId) -> TraceCall:
+    return TraceCall(
+        call=call,
+        seq=stored.header.seq,
+        kind=type(event.body).__name__.lower(),
+        what=what(event.body),
+        status="open",
+        incarnation=event.incarnation,
+        start_ns=stored.header.wall_ns,
+    )
+
+
+def _ended(call: TraceCall, stored: Stored, event: CallReturned | CallFailed) -> TraceCall:
+    seconds = (stored.header.wall_ns - call.start_ns) / NS_PER_S
+    if isinstance(event, CallFailed):
+        return replace(call, status=event.code, seconds=seconds, message=event.message)
+    facts = event.done.facts
+    return replace(
+        call,
+        status="ok",
+        seconds=seconds,
+        queue_s=facts.queue_s,
+        prefill_s=facts.prefill_s,
+        decode_s=facts.decode_s,
+        input_tokens=facts.usage.input_tokens,
+        cached_tokens=facts.usage.cached_tokens,
+        output_tokens=facts.usage.output_tokens,
+        cost=facts.cost,
+        engine=facts.engine,
+    )
+
+
+def what(call: Call) -> str:
+    """The model, the tool, or the command."""
+    match call:
+        case Infer() | Embed():
+            return call.model
+        case CallTool():
+            return call.tool
+        case Spawn():
+            return " ".join(call.command)
+        case _:
+            return ""
+
+
+async def create_key(kernel: Kernel, tenant: TenantId, name: str) -> NewKey:
+    """A client key; the journal holds its digest only."""
+    secret = "orlk_" + kernel.chance.token(SECRET_BYTES).hex()
+    id = kernel.new_key()
+    event = KeyCreated(key_id=id, name=name, secret_digest=digest_of(secret))
+    await kernel.journal.durable(kernel.emit(KERNEL_PROCESS, tenant, event).seq)
+    return NewKey(id=id, name=name, secret=secret)
+
+
+async def revoke_key(kernel: Kernel, tenant: TenantId, id: str) -> None:
+    """Raises `NotFound`."""
+    if KeyId(id) not in kernel.tables.keys:
+        raise NotFound(f"no key {id!r}; `orlop key list` lists all")
+    header = kernel.emit(KERNEL_PROCESS, tenant, KeyRevoked(key_id=KeyId(id)))
+    await kernel.journal.durable(header.seq)
+
+
+def keys(kernel: Kernel) -> list[KeyView]:
+    return [
+        KeyView(id=key.id, name=key.name, created_ns=key.created_ns)
+        for key in kernel.tables.keys.values()
+    ]
+
+
+def digest_of(secret: str) -> str:
+    return sha256(secret.encode()).hexdigest()

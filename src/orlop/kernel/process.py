@@ -1,0 +1,246 @@
+"""The process table: rows that are a fold of the journal, and what lives beside them in RAM.
+
+Invariants:
+1. A row is changed by `reduce` alone, live and at boot alike: the table is a fold of the journal.
+2. At most one incarnation of a process may call; tokens of earlier ones are fenced.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from orlop.abi.calls import Budget, DivergenceRule, RestartRule
+from orlop.abi.errors import Conflict
+from orlop.abi.events import (
+    CallEntered,
+    CallFailed,
+    CallReturned,
+    Event,
+    Header,
+    OutcomeStated,
+    ProcessCaughtUp,
+    ProcessChanged,
+    ProcessEnded,
+    ProcessLaunched,
+    ProcessSpawned,
+    ProcessStarted,
+)
+from orlop.abi.hints import LatencyClass
+from orlop.abi.ids import (
+    CallId,
+    KeyId,
+    NanoDollars,
+    Nanoseconds,
+    Pid,
+    ProcessId,
+    ScheduleId,
+    TenantId,
+)
+from orlop.context.conversation import Contexts
+from orlop.kernel.record import Record
+from orlop.kernel.running import Running
+from orlop.meter.budget import Account
+
+
+class State(StrEnum):
+    NEW = "new"
+    RUNNING = "running"
+    STOPPED = "stopped"
+    INTERRUPTED = "interrupted"
+    EXITED = "exited"
+
+
+TRANSITIONS: Final[Mapping[tuple[State, str], State]] = {
+    (State.NEW, "start"): State.RUNNING,
+    (State.NEW, "end"): State.EXITED,
+    (State.RUNNING, "stop"): State.STOPPED,
+    (State.RUNNING, "interrupt"): State.INTERRUPTED,
+    (State.RUNNING, "end"): State.EXITED,
+    (State.STOPPED, "cont"): State.RUNNING,
+    (State.STOPPED, "interrupt"): State.INTERRUPTED,
+    (State.STOPPED, "end"): State.EXITED,
+    (State.INTERRUPTED, "start"): State.RUNNING,
+    (State.INTERRUPTED, "end"): State.EXITED,
+    (State.EXITED, "start"): State.RUNNING,
+}
+
+ALIVE: Final = (State.RUNNING, State.STOPPED)
+"""States in which an incarnation exists."""
+
+
+def step(state: State, event: str) -> State:
+    """Raises `Conflict` where the table has no such step."""
+    try:
+        return TRANSITIONS[state, event]
+    except KeyError:
+        raise Conflict(f"a process that is {state} can't {event}") from None
+
+
+class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the journal says of one process."""
+
+    id: ProcessId
+    pid: Pid
+    tenant: TenantId
+    name: str
+    parent: ProcessId | None
+    command: tuple[str, ...]
+    cwd: str
+    env: dict[str, str]
+    latency_class: LatencyClass
+    budget: Budget
+    restart: RestartRule
+    on_divergence: DivergenceRule
+    program: str
+    version: str
+    spawned_ns: Nanoseconds
+    key_id: KeyId | None = None
+    schedule: ScheduleId | None = None
+    state: State = State.NEW
+    reason: str = ""
+    incarnation: int = 0
+    mode: str = "first"
+    strict: bool = False
+    status: int | None = None
+    outcome: str = ""
+    os_pid: int | None = None
+    os_started: float | None = None
+    started_ns: Nanoseconds | None = None
+    ended_ns: Nanoseconds | None = None
+    calls: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    tokens_lost: int = 0
+    """Booked for calls whose outcome is unknown."""
+    cost: NanoDollars = NanoDollars(0)
+    caught_up: bool = True
+    """False while an incarnation may still be answered from the record."""
+    restarts: int = 0
+    """Restarts in a row without a clean end; bounds a crash loop."""
+
+    @property
+    def is_client(self) -> bool:
+        """A client that came with a key: there is no program of ours to start."""
+        return not self.command
+
+
+def spawn_row(header: Header, event: ProcessSpawned) -> Row:
+    return Row(
+        id=header.process,
+        pid=event.pid,
+        tenant=header.tenant,
+        name=event.name,
+        parent=event.parent,
+        command=event.command,
+        cwd=event.cwd,
+        env=event.env,
+        latency_class=event.latency_class,
+        budget=event.budget,
+        restart=event.restart,
+        on_divergence=event.on_divergence,
+        program=event.program,
+        version=event.version,
+        key_id=event.key_id,
+        schedule=event.schedule,
+        spawned_ns=header.wall_ns,
+    )
+
+
+def reduce(row: Row, header: Header, event: Event) -> Row:
+    """The row after `event`; events that say nothing about the process leave it as it is."""
+    match event:
+        case ProcessStarted():
+            return replace(
+                row,
+                state=step(row.state, "start"),
+                reason="",
+                incarnation=event.incarnation,
+                mode=event.mode,
+                strict=event.strict,
+                status=None,
+                os_pid=None,
+                os_started=None,
+                started_ns=header.wall_ns,
+                ended_ns=None,
+                restarts=row.restarts + 1 if event.incarnation > 1 else 0,
+                caught_up=event.mode == "first",
+                budget=event.budget or row.budget,
+                on_divergence=event.on_divergence or row.on_divergence,
+            )
+        case ProcessLaunched():
+            return replace(row, os_pid=event.os_pid, os_started=event.os_started)
+        case ProcessChanged():
+            return replace(row, state=step(row.state, event.event), reason=event.reason)
+        case ProcessEnded():
+            return replace(
+                row,
+                state=step(row.state, "end"),
+                status=event.status,
+                reason=event.reason,
+                ended_ns=header.wall_ns,
+                restarts=0 if event.status == 0 else row.restarts,
+            )
+        case OutcomeStated():
+            return replace(row, outcome=event.status)
+        case ProcessCaughtUp():
+            return replace(row, caught_up=True)
+        case CallEntered():
+            return replace(row, calls=row.calls + 1)
+        case CallFailed():
+            return replace(row, tokens_lost=row.tokens_lost + event.booked)
+        case CallReturned():
+            return book(row, event)
+        case _:
+            return row
+
+
+def book(row: Row, event: CallReturned) -> Row:
+    """Add one finished call's usage."""
+    usage, facts = event.done.facts.usage, event.done.facts
+    return replace(
+        row,
+        input_tokens=row.input_tokens + usage.input_tokens,
+        cached_tokens=row.cached_tokens + usage.cached_tokens,
+        output_tokens=row.output_tokens + usage.output_tokens,
+        cost=NanoDollars(row.cost + facts.cost),
+    )
+
+
+@dataclass(eq=False, slots=True)
+class Process:
+    """One process: its row, and what is gone when the kernel is."""
+
+    row: Row
+    account: Account
+    accounts: tuple[Account, ...]
+    """Its own account and its ancestors', as budgets are hierarchical."""
+    running: dict[CallId, Running] = field(default_factory=dict)
+    contexts: Contexts = field(default_factory=Contexts)
+    record: Record | None = None
+    """What it did before; None until the journal has been asked (after a boot, on a resume)."""
+    calls_replayed: int = 0
+    unwanted: bool = False
+    """Somebody has asked it to end, so its restart rule does not apply."""
+    awake: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while it is not stopped: calls wait for it at the door."""
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set and replaced at each step of its state, for those who wait for it."""
+
+    @property
+    def id(self) -> ProcessId:
+        return self.row.id
+
+    def moved(self) -> None:
+        """Its state has changed: let calls through or hold them, and tell who waits."""
+        if self.row.state is State.STOPPED:
+            self.awake.clear()
+        else:
+            self.awake.set()
+        self.changed.set()
+        self.changed = asyncio.Event()

@@ -1,0 +1,156 @@
+"""What a process did before, as its next incarnation is answered from it.
+
+Recorded answers are matched by (digest of the call, occurrence), so concurrent calls may come back
+in another order.  Only headers are held in RAM; an answer is read from the journal when asked for.
+"""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from orlop.abi.errors import (
+    DeadlineMissed,
+    DeviceFailed,
+    Interrupted,
+    Killed,
+    ToolFailed,
+    from_code,
+)
+from orlop.abi.ids import Digest, Seq
+
+UNKNOWN: Final = (Interrupted, Killed, DeadlineMissed)
+"""Errors after which nobody knows whether a tool acted; so does a device that did not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One call of the past.  `outcome` is None where it was cut off; `ok` where it returned."""
+
+    intent: Seq
+    digest: Digest
+    incarnation: int
+    occurrence: int
+    outcome: Seq | None
+    ok: bool
+    unknown: bool = False
+    """It began, and whether it took effect is not known."""
+
+
+@dataclass(eq=False, slots=True)
+class Record:
+    """`answers` are what later calls may be answered from; `mode` is the incarnation's."""
+
+    mode: str
+    strict: bool
+    incarnation: int
+    past: list[Recorded]
+    answers: dict[Digest, deque[Recorded]] = field(default_factory=dict)
+    order: deque[Recorded] = field(default_factory=deque)
+    """The answers in the order of their calls; only `strict` keeps to it."""
+    remaining: int = 0
+    unfinished: Counter[Digest] = field(default_factory=Counter)
+    effects: dict[Digest, set[int]] = field(default_factory=dict)
+    """Occurrences of tool calls that are done or under way."""
+    unknown: set[tuple[Digest, int]] = field(default_factory=set)
+    diverged: str = ""
+    progress: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set and replaced whenever an answer is taken."""
+
+    @property
+    def answers_only(self) -> bool:
+        """A replay computes nothing."""
+        return self.mode == "replay"
+
+    def take(self, digest: Digest) -> Recorded | None:
+        """The next answer for `digest`, if the record has one (and, if strict, has it next)."""
+        waiting = self.answers.get(digest)
+        if not waiting:
+            return None
+        if self.strict and self.order[0].digest != digest:
+            return None
+        recorded = waiting.popleft()
+        self.order.remove(recorded)
+        self.remaining -= 1
+        self.progress.set()
+        self.progress = asyncio.Event()
+        return recorded
+
+    def take_unfinished(self, digest: Digest) -> bool:
+        """Whether a call with `digest` was cut off, and is now made again."""
+        if not self.unfinished[digest]:
+            return False
+        self.unfinished[digest] -= 1
+        return True
+
+    def drop(self) -> tuple[Seq, ...]:
+        """Forget the answers that are left; their intents' sequence numbers."""
+        dropped = tuple(recorded.intent for recorded in self.order)
+        self.answers, self.order, self.remaining = {}, deque(), 0
+        self.unfinished.clear()
+        return dropped
+
+    def newest(self, digest: Digest) -> Recorded | None:
+        """The latest call with `digest` in this incarnation, if it returned."""
+        for recorded in reversed(self.past):
+            if recorded.digest == digest and recorded.incarnation == self.incarnation:
+                return recorded if recorded.ok else None
+        return None
+
+    def begin_effect(self, digest: Digest) -> int:
+        """The lowest occurrence that no finished or running call with `digest` has."""
+        taken = self.effects.setdefault(digest, set())
+        occurrence = next(number for number in range(len(taken) + 1) if number not in taken)
+        taken.add(occurrence)
+        return occurrence
+
+    def end_effect(self, digest: Digest, occurrence: int, *, ok: bool, unknown: bool) -> None:
+        """A call that did not return leaves its occurrence to the next that asks the same."""
+        if not ok:
+            self.effects[digest].discard(occurrence)
+            if unknown:
+                self.unknown.add((digest, occurrence))
+
+
+PAST_KEPT_MAX = 1_024
+"""Calls of the present incarnation that are kept for a client's own retries."""
+
+
+def build(
+    past: Sequence[Recorded], mode: str, strict: bool, incarnation: int, dropped: set[Seq]
+) -> Record:
+    """The record of an incarnation: in `first` mode nothing is answered from it."""
+    record = Record(mode, strict, incarnation, list(past)[-PAST_KEPT_MAX:])
+    for recorded in past:
+        if recorded.ok:
+            record.effects.setdefault(recorded.digest, set()).add(recorded.occurrence)
+        elif recorded.unknown:
+            record.unknown.add((recorded.digest, recorded.occurrence))
+    if mode == "first":
+        return record
+    for recorded in answerable(past, mode, incarnation, dropped):
+        if recorded.outcome is None or not (recorded.ok or mode == "replay"):
+            record.unfinished[recorded.digest] += 1
+        else:
+            record.answers.setdefault(recorded.digest, deque()).append(recorded)
+            record.order.append(recorded)
+    record.remaining = len(record.order)
+    return record
+
+
+def answerable(
+    past: Sequence[Recorded], mode: str, incarnation: int, dropped: set[Seq]
+) -> Iterator[Recorded]:
+    """Calls of earlier incarnations that are still on the process's path."""
+    for recorded in past:
+        if recorded.incarnation < incarnation and recorded.intent not in dropped:
+            yield recorded
+
+
+def is_unknown(code: str) -> bool:
+    """Whether a tool call that ended so may have acted."""
+    error = from_code(code, "")
+    return isinstance(error, UNKNOWN) or (
+        isinstance(error, DeviceFailed) and not isinstance(error, ToolFailed)
+    )

@@ -1,0 +1,112 @@
+"""From the journal to the tables, and from the tables to what still lives: boot after a crash."""
+
+import logging
+from collections.abc import Callable
+
+from orlop.abi.errors import Interrupted, JournalDamaged
+from orlop.abi.events import CallFailed, Snapshot
+from orlop.abi.ids import Seq
+from orlop.kernel import codec, lifecycle, syscall
+from orlop.kernel.core import Kernel
+from orlop.kernel.process import Process, State
+from orlop.kernel.tables import OpenCall, Tables, restored
+from orlop.store.journal import Journal
+
+log = logging.getLogger(__name__)
+
+READ_EVENTS = 4_096
+"""Events read at once while booting."""
+
+
+async def read_tables(
+    journal: Journal, progress: Callable[[int, int], None] | None = None
+) -> tuple[Tables, Seq]:
+    """The newest snapshot and what follows it; the snapshot's sequence number (0: none)."""
+    tables, seq = Tables(), Seq(0)
+    newest = await journal.latest("kernel.snapshot")
+    if newest is not None and newest.body is not None:
+        event = codec.decode(newest)
+        if not isinstance(event, Snapshot):
+            raise JournalDamaged(f"event {newest.header.seq} should be a snapshot, and is not")
+        from_snapshot = restored(event)
+        if from_snapshot is not None:
+            tables, seq = from_snapshot, newest.header.seq
+    after = seq
+    while after < journal.head_seq:
+        for stored in await journal.read(Seq(after + 1), limit=READ_EVENTS):
+            event = codec.decode(stored)
+            if event is not None:
+                tables.apply(stored.header, event)
+            after = stored.header.seq
+        if progress is not None:
+            progress(after, journal.head_seq)
+    return tables, seq
+
+
+async def recover(kernel: Kernel) -> None:
+    """Bring the kernel's live half back: close what was cut off, adopt what lives, resume."""
+    for row in sorted(kernel.tables.rows.values(), key=lambda row: row.pid):
+        process = kernel.attach(row)
+        used = row.input_tokens + row.output_tokens + row.tokens_lost
+        for account in process.accounts:
+            account.calls += row.calls
+            account.tokens += used
+    for open_call in tuple(kernel.tables.open_calls.values()):
+        settle(kernel, open_call)
+    await kernel.journal.flush()
+    for process in tuple(kernel.processes.values()):
+        kernel.tasks.start(revive(kernel, process), f"revive {process.row.pid}")
+
+
+def settle(kernel: Kernel, open_call: OpenCall) -> None:
+    """A parked call goes on; any other was cut off, and its whole hold is booked."""
+    process = kernel.processes.get(open_call.process)
+    if open_call.parked is not None and process is not None and not kernel.is_over(process.id):
+        syscall.rearm(kernel, process, open_call, open_call.parked)
+        return
+    lost = Interrupted("the kernel was lost while this call ran")
+    kernel.emit(
+        open_call.process,
+        open_call.tenant,
+        CallFailed(code=lost.code, message=lost.message, booked=open_call.held),
+        call=open_call.call,
+        cause=open_call.seq,
+        key=open_call.call.encode(),
+    )
+    if process is not None:
+        for account in process.accounts:
+            account.tokens += open_call.held
+
+
+async def revive(kernel: Kernel, process: Process) -> None:
+    """Adopt a program that outlived the last kernel, or bring it back as its rule says."""
+    row = process.row
+    if row.is_client or row.state is State.EXITED:
+        return
+    if row.state is State.NEW:
+        await lifecycle.start(kernel, process, "first")
+    elif row.state is State.INTERRUPTED:
+        if row.restart != "never":
+            await lifecycle.restart(kernel, process, row.incarnation)
+    elif kernel.launcher.alive(row) and row.caught_up:
+        log.info("process %d outlived the last kernel and goes on", row.pid)
+        await lifecycle.supervise(kernel, process)
+    elif (found := kernel.launcher.ended(row)) is not None:
+        await lifecycle.over(kernel, process, row.incarnation, *found)
+    else:
+        await begin_again(kernel, process)
+
+
+async def begin_again(kernel: Kernel, process: Process) -> None:
+    """Gone, or in the middle of being answered from its record, where nobody knows how far.
+
+    A survivor is ended before a second copy starts; one that was being resumed is resumed.
+    """
+    row = process.row
+    was_resuming = not row.caught_up and row.mode == "resume"
+    kernel.launcher.signal(row, "kill")
+    lifecycle.interrupt(kernel, process, "the kernel or the machine was lost")
+    if was_resuming:
+        await lifecycle.start(kernel, process, "resume")
+    elif row.restart != "never":
+        await lifecycle.restart(kernel, process, row.incarnation)

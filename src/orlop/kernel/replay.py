@@ -1,0 +1,230 @@
+"""Answers from the record, and what happens when a program leaves its path."""
+
+import asyncio
+
+from msgspec.structs import replace
+
+from orlop.abi.calls import PARKED, CallTool, Infer
+from orlop.abi.errors import (
+    Diverged,
+    JournalDamaged,
+    KernelError,
+    from_code,
+)
+from orlop.abi.events import CallFailed, CallReturned, Event, ProcessCaughtUp
+from orlop.abi.events import Diverged as DivergedEvent
+from orlop.abi.ids import Seq
+from orlop.abi.limits import DIVERGENCE_GRACE_S
+from orlop.abi.replies import (
+    Completion,
+    Delta,
+    Done,
+    Exited,
+    Ok,
+    Spawned,
+    ToolResult,
+    ToolUseDelta,
+    Vectors,
+)
+from orlop.kernel import codec, history
+from orlop.kernel.core import Kernel
+from orlop.kernel.difference import difference
+from orlop.kernel.process import Process
+from orlop.kernel.record import PAST_KEPT_MAX, Record, Recorded, is_unknown
+from orlop.kernel.running import Running
+
+
+async def recorded(kernel: Kernel, process: Process) -> Record:
+    """The process's record, read from the journal if it is not in RAM."""
+    if process.record is None:
+        record = await history.load(kernel, process)
+        if process.record is None:  # Another call may have been faster.
+            process.record = record
+    return process.record
+
+
+async def answer(
+    kernel: Kernel, process: Process, record: Record, running: Running, *, retry: bool
+) -> Done | None:
+    """The call's answer from the record, or None if it has to run.
+
+    Raises the recorded error in a replay, `Diverged` where the record holds no such call.
+    """
+    if retry and (done := await _retried(kernel, process, record, running)) is not None:
+        return done
+    if record.mode == "first" or not (record.remaining or record.answers_only):
+        return await _parked(process, running) if record.take_unfinished(running.digest) else None
+    if (found := record.take(running.digest)) is not None:
+        return await _deliver(kernel, process, record, running, found)
+    if not record.answers_only and record.take_unfinished(running.digest):
+        return await _parked(process, running)
+    return await _miss(kernel, process, record, running)
+
+
+async def _retried(
+    kernel: Kernel, process: Process, record: Record, running: Running
+) -> Done | None:
+    """The earlier occurrence of a call that its client makes again: join it, or read it again."""
+    for twin in tuple(process.running.values()):
+        if twin is not running and twin.digest == running.digest:
+            await twin.ended.wait()
+            break
+    if (found := record.newest(running.digest)) is None:
+        return await _parked(process, running)
+    return await _read(kernel, process, running, found)
+
+
+async def _parked(process: Process, running: Running) -> Done | None:
+    """A sleep or wait that still runs, from before a restart: the same call, joined."""
+    if not isinstance(running.call, PARKED):
+        return None
+    for twin in tuple(process.running.values()):
+        if twin is not running and twin.digest == running.digest:
+            await twin.ended.wait()
+            return twin.done
+    return None
+
+
+async def _deliver(
+    kernel: Kernel, process: Process, record: Record, running: Running, found: Recorded
+) -> Done:
+    process.calls_replayed += 1
+    if record.remaining == 0 and not record.answers_only:
+        kernel.emit(
+            process.id,
+            process.row.tenant,
+            ProcessCaughtUp(incarnation=process.row.incarnation),
+        )
+    return await _read(kernel, process, running, found)
+
+
+async def _read(kernel: Kernel, process: Process, running: Running, found: Recorded) -> Done:
+    """A recorded outcome, as its caller got it then; a stream in its recorded pieces."""
+    assert found.outcome is not None
+    stored = await history.event(kernel, found.outcome)
+    event = codec.decode(stored)
+    match event:
+        case CallFailed():
+            raise from_code(event.code, event.message, event.retry_after_s)
+        case CallReturned():
+            done, deltas = await history.restore(kernel, process.row.tenant, event)
+        case _:
+            raise JournalDamaged(f"event {found.outcome} should be an outcome, and is not")
+    if isinstance(running.call, Infer) and running.call.stream and isinstance(done, Completion):
+        for delta in deltas or whole(done):
+            running.replies.put_nowait(delta)
+    return with_facts(done, seq=stored.header.seq, replayed=True)
+
+
+def whole(completion: Completion) -> list[Delta]:
+    """A completion that was not streamed, in one piece a choice."""
+    return [
+        Delta(
+            choice=choice.index,
+            text=choice.message.text(),
+            reasoning=choice.message.reasoning,
+            refusal=choice.message.refusal,
+            tool_uses=tuple(
+                ToolUseDelta(index, use.id, use.name, use.arguments)
+                for index, use in enumerate(choice.message.tool_uses)
+            ),
+            logprobs=choice.logprobs,
+        )
+        for choice in completion.choices
+    ]
+
+
+async def _miss(kernel: Kernel, process: Process, record: Record, running: Running) -> Done | None:
+    """A call that is not in the record, or not there yet.
+
+    Concurrent calls may come back in another order, and one branch of a program may be past its
+    record while another still follows it.  So the call waits while others take answers; only when
+    nobody has for `DIVERGENCE_GRACE_S` has the program left its path.
+    """
+    while record.remaining and not record.diverged:
+        progress = record.progress
+        try:
+            async with asyncio.timeout(DIVERGENCE_GRACE_S):
+                await progress.wait()
+        except TimeoutError:
+            break
+        if (found := record.take(running.digest)) is not None:
+            return await _deliver(kernel, process, record, running, found)
+    if record.diverged:
+        raise diverged(record.diverged)
+    if not record.remaining and not record.answers_only:
+        return None
+    await _diverge(kernel, process, record, running)
+    return None
+
+
+async def _diverge(kernel: Kernel, process: Process, record: Record, running: Running) -> None:
+    """Journal the difference; then stop the process, or let it go on live."""
+    nearest = record.order[0] if record.order else None
+    text = await difference(kernel, process, running.call, nearest)
+    rule = "stop" if record.answers_only else process.row.on_divergence
+    if rule == "stop":
+        record.diverged = text
+    dropped = record.drop() if rule == "continue" else ()
+    header = kernel.emit(
+        process.id,
+        process.row.tenant,
+        DivergedEvent(
+            incarnation=process.row.incarnation,
+            expected=nearest.intent if nearest is not None else None,
+            difference=text,
+            rule=rule,
+            dropped=dropped,
+        ),
+        call=running.id,
+    )
+    await kernel.journal.durable(header.seq)
+    if rule == "stop":
+        kernel.launcher.signal(process.row, "term")
+        raise diverged(text)
+
+
+def diverged(text: str) -> KernelError:
+    return Diverged(f"this call is not in the record of the process.\n{text}")
+
+
+def note(process: Process, running: Running, event: Event, outcome: Seq | None) -> None:
+    """Add a call that has just ended to the record, for its client's retries."""
+    record = process.record
+    if record is None:
+        return
+    ok = isinstance(event, CallReturned)
+    unknown = isinstance(event, CallFailed) and is_unknown(event.code)
+    if isinstance(running.call, CallTool):
+        record.end_effect(running.digest, running.occurrence, ok=ok, unknown=unknown)
+    record.past.append(
+        Recorded(
+            intent=running.seq,
+            digest=running.digest,
+            incarnation=process.row.incarnation,
+            occurrence=running.occurrence,
+            outcome=outcome,
+            ok=ok,
+            unknown=unknown,
+        )
+    )
+    if len(record.past) > 2 * PAST_KEPT_MAX:
+        del record.past[:-PAST_KEPT_MAX]
+
+
+def with_facts(done: Done, *, seq: Seq, replayed: bool = False) -> Done:
+    """`done` with its place in the journal."""
+    facts = replace(done.facts, seq=seq, replayed=replayed)
+    match done:
+        case Completion():
+            return replace(done, facts=facts)
+        case Vectors():
+            return replace(done, facts=facts)
+        case ToolResult():
+            return replace(done, facts=facts)
+        case Spawned():
+            return replace(done, facts=facts)
+        case Exited():
+            return replace(done, facts=facts)
+        case Ok():
+            return replace(done, facts=facts)

@@ -1,0 +1,78 @@
+"""One system call in flight.
+
+Invariant: a call ends exactly once.  Until it concludes it may be cancelled; from `concluding` on
+its outcome is being written, and nothing can take that back.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from enum import Enum
+
+from orlop.abi.calls import Call
+from orlop.abi.errors import KernelError, Killed
+from orlop.abi.ids import CallId, Digest, ProcessId, Seq
+from orlop.abi.limits import REPLIES_UNREAD_MAX
+from orlop.abi.replies import Delta, Done, Reply
+from orlop.machine.channel import Channel
+
+
+class Phase(Enum):
+    ENTERING = "entering"
+    RUNNING = "running"
+    CONCLUDING = "concluding"
+    ENDED = "ended"
+
+
+@dataclass(eq=False, slots=True)
+class Running:
+    """`replies` carries the deltas and then exactly one `Done`, or ends in one `KernelError`."""
+
+    id: CallId
+    process: ProcessId
+    call: Call
+    digest: Digest
+    started_s: float
+    replies: Channel[Reply] = field(default_factory=lambda: Channel(REPLIES_UNREAD_MAX))
+    phase: Phase = Phase.ENTERING
+    seq: Seq = Seq(0)
+    """Of the intent, once entered."""
+    occurrence: int = 0
+    queue_s: float = 0.0
+    keep: bool = False
+    """The client's leaving does not end it: the result will be asked for again."""
+    deltas: list[Delta] = field(default_factory=list[Delta])
+    done: Done | None = None
+    task: asyncio.Task[None] | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    _verdict: KernelError | None = None
+
+    def put(self, delta: Delta) -> None:
+        """A piece of the answer: kept for the record, passed on at once."""
+        self.deltas.append(delta)
+        self.replies.put_nowait(delta)
+
+    def cancel(self, verdict: KernelError) -> None:
+        """End it with `verdict`, unless its outcome is being written already."""
+        if self.phase in (Phase.ENTERING, Phase.RUNNING) and self._verdict is None:
+            self._verdict = verdict
+            if self.task is not None:
+                self.task.cancel()
+
+    def verdict(self) -> KernelError:
+        """Why it was cancelled."""
+        return self._verdict or Killed(f"call {self.id} was cancelled")
+
+    def leave(self) -> None:
+        """Its client has gone."""
+        if not self.keep:
+            self.cancel(Killed("the client left before the call was done"))
+
+    def finish(self, done: Done | None, error: KernelError | None) -> None:
+        """Tell the reader how it ended.  Called once, last."""
+        self.phase = Phase.ENDED
+        self.done = done
+        if done is not None:
+            self.replies.put_nowait(done)
+        self.replies.close(error)
+        self.deltas = []
+        self.ended.set()

@@ -1,0 +1,192 @@
+"""Durable schedules: each run that is due is started exactly once, or skipped for a reason.
+
+A run is decided by one event: the `process.spawned` that names its schedule and due time, or a
+`schedule.fired` that says why not.  So a crash between the two leaves nothing to guess.
+"""
+
+import asyncio
+import logging
+from collections import deque
+
+from orlop.abi.admin import ScheduleOrder, ScheduleView
+from orlop.abi.calls import Spawn
+from orlop.abi.errors import BadCall, Exhausted, KernelError, NotFound
+from orlop.abi.events import ScheduleFired, ScheduleRemoved, ScheduleSet
+from orlop.abi.ids import KERNEL_PROCESS, Nanoseconds, ScheduleId, TenantId
+from orlop.abi.limits import MISSED_RUNS_MAX, NAME_CHARS_MAX, SCHEDULES_MAX
+from orlop.kernel import lifecycle
+from orlop.kernel.core import Kernel
+from orlop.kernel.process import State
+from orlop.kernel.tables import ScheduleRow
+from orlop.kernel.when import When, parse
+from orlop.machine.clock import NS_PER_S
+
+log = logging.getLogger(__name__)
+
+LATE_S = 1.0
+"""A run later than this was missed (the kernel was away), and the missed-run rule applies."""
+
+WAKE_S_MAX = 3_600.0
+"""The longest single sleep: a wall clock that was set is noticed within the hour."""
+
+
+class Schedules:
+    """The one task that starts what is due; woken when a schedule is set."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._changed = asyncio.Event()
+
+    async def set(self, tenant: TenantId, order: ScheduleOrder) -> ScheduleId:
+        """Durable when it returns.  Raises `BadCall`, `Exhausted`."""
+        kernel = self._kernel
+        if not order.command:
+            raise BadCall("command: what should be run?")
+        if len(order.name) > NAME_CHARS_MAX:
+            raise BadCall(f"name: at most {NAME_CHARS_MAX} characters")
+        start_ns = kernel.clock.wall_ns()
+        parse(order.when, order.zone, start_ns)
+        if len(kernel.tables.schedules) >= SCHEDULES_MAX:
+            raise Exhausted(f"{SCHEDULES_MAX} schedules exist (SCHEDULES_MAX)")
+        id = kernel.new_schedule()
+        event = ScheduleSet(
+            schedule=id,
+            name=order.name or order.command[0].rsplit("/", 1)[-1],
+            when=order.when,
+            zone=order.zone,
+            missed=order.missed,
+            overlap=order.overlap,
+            command=order.command,
+            cwd=order.cwd,
+            env=order.env,
+            latency_class=order.latency_class,
+            budget=order.budget,
+            restart=order.restart,
+            start_ns=start_ns,
+        )
+        await kernel.journal.durable(kernel.emit(KERNEL_PROCESS, tenant, event).seq)
+        self._changed.set()
+        return id
+
+    async def remove(self, tenant: TenantId, reference: str) -> None:
+        """By id or name.  Raises `NotFound`."""
+        for id, row in tuple(self._kernel.tables.schedules.items()):
+            if reference in (id, row.set.name):
+                header = self._kernel.emit(KERNEL_PROCESS, tenant, ScheduleRemoved(schedule=id))
+                await self._kernel.journal.durable(header.seq)
+                return
+        raise NotFound(f"no schedule {reference!r}; `orlop schedule list` lists all")
+
+    async def run(self) -> None:
+        """For ever: decide what is due, then sleep until the next."""
+        while True:
+            self._changed.clear()
+            upcoming: list[Nanoseconds] = []
+            for id in tuple(self._kernel.tables.schedules):
+                due_ns = await self._decide(id)
+                if due_ns is not None:
+                    upcoming.append(due_ns)
+            try:
+                async with asyncio.timeout(self._wait_s(upcoming)):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    def _wait_s(self, upcoming: list[Nanoseconds]) -> float:
+        if not upcoming:
+            return WAKE_S_MAX
+        left_s = (min(upcoming) - self._kernel.clock.wall_ns()) / NS_PER_S
+        return min(max(0.001, left_s), WAKE_S_MAX)
+
+    async def _decide(self, id: ScheduleId) -> Nanoseconds | None:
+        """Start or skip every run of one schedule that is due by now; when the next is due."""
+        row = self._kernel.tables.schedules[id]
+        rule = parse(row.set.when, row.set.zone, row.set.start_ns)
+        now_ns = self._kernel.clock.wall_ns()
+        due, forgotten = due_by(rule, row.decided_ns, now_ns)
+        missed = [due_ns for due_ns in due if now_ns - due_ns > LATE_S * NS_PER_S]
+        keep = {"skip": 0, "once": 1, "all": len(missed)}[row.set.missed]
+        skipped = missed[: len(missed) - keep]
+        if skipped or forgotten:
+            last_ns = skipped[-1] if skipped else Nanoseconds(missed[0] - 1)
+            self._skip(id, last_ns, "missed while the kernel was away", len(skipped) + forgotten)
+        for due_ns in due[len(skipped) :]:
+            await self._start(id, due_ns)
+        return rule.after(now_ns)
+
+    async def _start(self, id: ScheduleId, due_ns: Nanoseconds) -> None:
+        kernel, row = self._kernel, self._kernel.tables.schedules.get(id)
+        if row is None:
+            return  # Removed while an earlier run was being started.
+        if self._is_running(row):
+            if row.set.overlap == "forbid":
+                self._skip(id, due_ns, "the run before it is not over")
+                return
+            if row.set.overlap == "replace" and row.process is not None:
+                old = kernel.get(row.process)
+                await lifecycle.signal(kernel, old, "kill", "replaced by the next run")
+        try:
+            process = await lifecycle.create(
+                kernel, command_of(row.set), self._tenant(row), schedule=id, due_ns=due_ns
+            )
+            await lifecycle.start(kernel, process, "first")
+        except KernelError as error:
+            log.warning("schedule %s: the run due at %d: %s", row.set.name, due_ns, error)
+            if kernel.journal.stopped is None and kernel.tables.schedules[id].decided_ns < due_ns:
+                self._skip(id, due_ns, f"{error.code}: {error.message}")
+
+    def _is_running(self, row: ScheduleRow) -> bool:
+        process = self._kernel.tables.rows.get(row.process) if row.process is not None else None
+        return process is not None and process.state is not State.EXITED
+
+    def _skip(self, id: ScheduleId, due_ns: Nanoseconds, reason: str, runs: int = 1) -> None:
+        """Decide that nothing starts for the `runs` that were due up to `due_ns`."""
+        fired = ScheduleFired(schedule=id, due_ns=due_ns, process=None, reason=reason, runs=runs)
+        self._kernel.emit(KERNEL_PROCESS, self._tenant(self._kernel.tables.schedules[id]), fired)
+
+    def _tenant(self, row: ScheduleRow) -> TenantId:
+        return row.tenant
+
+
+def due_by(
+    rule: When, decided_ns: Nanoseconds, now_ns: Nanoseconds
+) -> tuple[list[Nanoseconds], int]:
+    """Runs due after `decided_ns` and by `now_ns`, oldest first: the newest MISSED_RUNS_MAX, and
+    how many older ones were forgotten."""
+    due: deque[Nanoseconds] = deque(maxlen=MISSED_RUNS_MAX)
+    forgotten = rule.skippable(decided_ns, now_ns, MISSED_RUNS_MAX)
+    next_ns = rule.after(decided_ns if not forgotten else rule.later(decided_ns, forgotten))
+    while next_ns is not None and next_ns <= now_ns:
+        forgotten += len(due) == MISSED_RUNS_MAX
+        due.append(next_ns)
+        next_ns = rule.after(next_ns)
+    return list(due), forgotten
+
+
+def command_of(schedule: ScheduleSet) -> Spawn:
+    return Spawn(
+        command=schedule.command,
+        name=schedule.name,
+        cwd=schedule.cwd,
+        env=schedule.env,
+        latency_class=schedule.latency_class,
+        budget=schedule.budget,
+        restart=schedule.restart,
+    )
+
+
+def view(row: ScheduleRow, now_ns: Nanoseconds) -> ScheduleView:
+    rule = parse(row.set.when, row.set.zone, row.set.start_ns)
+    return ScheduleView(
+        id=row.set.schedule,
+        name=row.set.name,
+        when=row.set.when,
+        zone=row.set.zone,
+        missed=row.set.missed,
+        overlap=row.set.overlap,
+        command=row.set.command,
+        next_ns=rule.after(now_ns),
+        last_ns=row.last_ns,
+        runs=row.runs,
+        skipped=row.skipped,
+    )

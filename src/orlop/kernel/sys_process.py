@@ -1,0 +1,78 @@
+"""System calls about processes and time."""
+
+from orlop.abi.calls import Exit, Outcome, Signal, Sleep, Spawn, Wait
+from orlop.abi.errors import BadCall, Denied
+from orlop.abi.events import OutcomeStated
+from orlop.abi.hints import Facts
+from orlop.abi.limits import PARKED_S_MAX
+from orlop.abi.replies import Exited, Ok, Spawned
+from orlop.kernel import lifecycle
+from orlop.kernel.core import Kernel
+from orlop.kernel.process import ALIVE, Process
+from orlop.kernel.running import Running
+from orlop.machine.clock import NS_PER_S
+
+
+async def spawn(kernel: Kernel, process: Process, running: Running, call: Spawn) -> Spawned:
+    child = await lifecycle.create(kernel, call, process.row.tenant, parent=process)
+    await lifecycle.start(kernel, child, "first")
+    return Spawned(process=child.id, pid=child.row.pid, facts=Facts(call=running.id))
+
+
+async def wait(kernel: Kernel, process: Process, running: Running, call: Wait) -> Exited:
+    """Return when the process has ended; at once if it has already."""
+    target = kernel.find(call.process)
+    require_kin(process, target)
+    await lifecycle.ended(kernel, target)
+    status = target.row.status if target.row.status is not None else 0
+    return Exited(process=target.id, status=status, facts=Facts(call=running.id))
+
+
+async def sleep(kernel: Kernel, running: Running, call: Sleep) -> Ok:
+    """Until the intent's own time plus `seconds`, so that a restart of the kernel does not add."""
+    if not 0 <= call.seconds <= PARKED_S_MAX:
+        raise BadCall(f"seconds: from 0 to {PARKED_S_MAX:g}, not {call.seconds:g}")
+    entered = kernel.tables.open_calls.get(running.id)
+    began_ns = entered.wall_ns if entered is not None else kernel.clock.wall_ns()
+    left_s = (began_ns - kernel.clock.wall_ns()) / NS_PER_S + call.seconds
+    # A wall clock that was set back must not make anybody sleep longer than he asked.
+    await kernel.clock.sleep(min(max(0.0, left_s), call.seconds))
+    return Ok(facts=Facts(call=running.id))
+
+
+async def exit(kernel: Kernel, process: Process, running: Running, call: Exit) -> Ok:
+    """A program of ours is ended by its own exit; a client that came with a key ends here."""
+    if process.row.is_client:
+        kernel.tasks.start(leave(kernel, process, running, call.status))
+    return Ok(facts=Facts(call=running.id))
+
+
+async def signal(kernel: Kernel, process: Process, running: Running, call: Signal) -> Ok:
+    target = kernel.find(call.process)
+    require_kin(process, target)
+    await lifecycle.signal(kernel, target, call.signal, f"signalled by process {process.row.pid}")
+    return Ok(facts=Facts(call=running.id))
+
+
+async def outcome(kernel: Kernel, process: Process, running: Running, call: Outcome) -> Ok:
+    kernel.emit(
+        process.id,
+        process.row.tenant,
+        OutcomeStated(status=call.status, note=call.note),
+        call=running.id,
+    )
+    return Ok(facts=Facts(call=running.id))
+
+
+def require_kin(process: Process, target: Process) -> None:
+    """A process may wait for and signal itself and its descendants.  Raises `Denied`."""
+    accounts = target.accounts
+    if target.row.tenant != process.row.tenant or process.account not in accounts:
+        raise Denied(f"process {process.row.pid} is no ancestor of process {target.row.pid}")
+
+
+async def leave(kernel: Kernel, process: Process, running: Running, status: int) -> None:
+    """End a client's process once its `exit` has been answered."""
+    await running.ended.wait()
+    if process.row.state in ALIVE:
+        lifecycle.end(kernel, process, status, "it said exit")

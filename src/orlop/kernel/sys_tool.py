@@ -1,0 +1,50 @@
+"""The `call_tool` system call."""
+
+from orlop.abi.calls import CallTool
+from orlop.abi.errors import EffectUnknown
+from orlop.abi.hints import Facts
+from orlop.abi.replies import ToolResult
+from orlop.kernel.admit import Admitted
+from orlop.kernel.core import Kernel
+from orlop.kernel.process import Process
+from orlop.kernel.running import Running
+from orlop.kernel.sys_infer import left_s
+from orlop.machine.faults import point
+from orlop.sched.work import Work
+
+
+def effect_key(process: Process, running: Running, call: CallTool) -> str:
+    """The effect's name for ever: the same in every incarnation, so that a tool can tell."""
+    return call.key or f"{process.id}/{running.digest.hex()[:32]}/{running.occurrence}"
+
+
+async def call_tool(
+    kernel: Kernel, process: Process, running: Running, call: CallTool, admitted: Admitted
+) -> ToolResult:
+    """Act once.  A queryable tool whose earlier call was cut off is asked first."""
+    tool, record = admitted.tool, admitted.record
+    assert tool is not None and record is not None
+    key = effect_key(process, running, call)
+    latency_class = call.hints.latency_class or process.row.latency_class
+    arrived_s = kernel.clock.now_s()
+    work = Work(process.id, f"tool:{call.tool}", latency_class, arrived_s)
+    async with kernel.scheduler.slot(work, tool.card.concurrency):
+        running.queue_s = kernel.clock.now_s() - arrived_s
+        if tool.card.effect == "queryable" and (
+            (running.digest, running.occurrence) in record.unknown
+        ):
+            happened = await tool.happened(key)
+            if happened is None:
+                raise EffectUnknown(f"{call.tool} can't tell whether effect {key} happened")
+            if happened:
+                value: object = {"happened": True, "key": key}
+                return ToolResult(value=value, facts=_facts(running))
+        point("tool.before")
+        limit_s = min(tool.card.timeout_s, left_s(kernel, running, call))
+        value = await tool.call(call.arguments, key, limit_s)
+        point("tool.after")
+    return ToolResult(value=value, facts=_facts(running))
+
+
+def _facts(running: Running) -> Facts:
+    return Facts(call=running.id, queue_s=running.queue_s)

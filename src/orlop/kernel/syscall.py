@@ -1,0 +1,322 @@
+"""The only door into the kernel.  Read `enter` first, then `served`, then `live`.
+
+check → replayed? → admit → journal entered → dispatch under a deadline → journal returned or
+failed → settle.  Every call ends exactly once: with a result or with one `KernelError`, also when
+its process is killed, its client leaves, or we have a bug.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+
+from orlop.abi.calls import PARKED, Call, Infer
+from orlop.abi.errors import (
+    BadCall,
+    Broken,
+    Conflict,
+    Exhausted,
+    Interrupted,
+    KernelError,
+)
+from orlop.abi.events import CallEntered, CallFailed, CallReturned, ContextRef, Event
+from orlop.abi.ids import Digest, Seq
+from orlop.abi.limits import (
+    CALL_DEADLINE_S,
+    CALL_DEADLINE_S_MAX,
+    CALLS_IN_FLIGHT_MAX,
+    CALLS_PER_PROCESS_MAX,
+    MESSAGES_PER_CALL_MAX,
+    PARKED_CALLS_MAX,
+    PARKED_S_MAX,
+)
+from orlop.abi.replies import Completion, Done
+from orlop.context.conversation import EMPTY, extend
+from orlop.kernel import codec, replay
+from orlop.kernel.admit import Admitted, admit
+from orlop.kernel.core import Kernel
+from orlop.kernel.dispatch import dispatch
+from orlop.kernel.process import ALIVE, Process
+from orlop.kernel.running import Phase, Running
+from orlop.kernel.tables import OpenCall
+from orlop.machine.clock import deadline
+from orlop.machine.faults import point
+from orlop.store.journal import Part
+
+log = logging.getLogger(__name__)
+
+
+def enter(kernel: Kernel, process: Process, call: Call, *, retry: bool = False) -> Running:
+    """Start `call` for `process`; its replies arrive on `Running.replies`.
+
+    retry: the client says that it made this call before and lost the answer; then the earlier
+    occurrence is joined or read again.  Raises a `KernelError` before anything has changed; every
+    later error arrives on the channel.
+    """
+    check(kernel, process, call)
+    # From here on nothing can fail.
+    described = describe(kernel, process, call)
+    running = Running(
+        id=kernel.new_call(),
+        process=process.id,
+        call=call,
+        digest=described.digest,
+        started_s=kernel.clock.now_s(),
+        keep=isinstance(call, PARKED),
+    )
+    process.running[running.id] = running
+    _count(kernel, call, 1)
+    work = served(kernel, process, running, described, retry)
+    running.task = kernel.tasks.start(run(kernel, process, running, work))
+    return running
+
+
+def check(kernel: Kernel, process: Process, call: Call) -> None:
+    """Everything that can be refused without waiting."""
+    if (reason := kernel.admitting()) is not None:
+        raise reason
+    if process.row.state not in ALIVE:
+        raise Conflict(
+            f"process {process.row.pid} is {process.row.state}; `orlop resume {process.row.pid}` "
+            "starts it again"
+        )
+    if process.record is not None and process.record.diverged:
+        raise replay.diverged(process.record.diverged)
+    if len(process.running) >= CALLS_PER_PROCESS_MAX:
+        raise Exhausted(
+            f"process {process.row.pid} has {CALLS_PER_PROCESS_MAX} calls in flight "
+            "(CALLS_PER_PROCESS_MAX)",
+            retry_after_s=1.0,
+        )
+    if isinstance(call, PARKED):
+        if kernel.calls_parked >= PARKED_CALLS_MAX:
+            raise Exhausted(f"{PARKED_CALLS_MAX} calls are parked", retry_after_s=60.0)
+    elif kernel.calls_in_flight >= CALLS_IN_FLIGHT_MAX:
+        raise Exhausted(
+            f"{CALLS_IN_FLIGHT_MAX} calls are in flight (CALLS_IN_FLIGHT_MAX)", retry_after_s=1.0
+        )
+    if isinstance(call, Infer) and len(call.messages) > MESSAGES_PER_CALL_MAX:
+        raise BadCall(f"messages: at most {MESSAGES_PER_CALL_MAX}, not {len(call.messages)}")
+    seconds = call.hints.deadline_s
+    if seconds is not None and not 0 < seconds <= CALL_DEADLINE_S_MAX:
+        raise BadCall(f"hints.deadline_s: more than 0 and at most {CALL_DEADLINE_S_MAX:g}")
+
+
+class Described:
+    """A call as the journal names it."""
+
+    __slots__ = ("context", "context_digest", "digest", "parts")
+
+    def __init__(
+        self, digest: Digest, context: ContextRef | None, context_digest: Digest, parts: list[Part]
+    ) -> None:
+        self.digest = digest
+        self.context = context
+        self.context_digest = context_digest
+        self.parts = parts
+
+
+def describe(kernel: Kernel, process: Process, call: Call) -> Described:
+    """Its digest, and its conversation by reference."""
+    tenant = process.row.tenant
+    context: ContextRef | None = None
+    context_digest, parts = EMPTY, list[Part]()
+    if isinstance(call, Infer) and call.messages:
+        parts = [kernel.namer.part(tenant, message) for message in call.messages]
+        context_digest, context = process.contexts.refer(parts)
+    digest = kernel.journal.args_digest(tenant, codec.digest_input(call, context_digest))
+    return Described(Digest(digest), context, context_digest, parts)
+
+
+async def run(
+    kernel: Kernel, process: Process, running: Running, work: Coroutine[object, object, Done]
+) -> None:
+    """One call from the door to its end; tells the reader exactly once how it ended."""
+    done, error = await attempt(process, running, work)
+    process.running.pop(running.id, None)
+    _count(kernel, running.call, -1)
+    running.finish(done, error)
+
+
+async def attempt(
+    process: Process, running: Running, work: Coroutine[object, object, Done]
+) -> tuple[Done | None, KernelError | None]:
+    """What `work` came to: a result or one error, whatever happens inside."""
+    try:
+        return await work, None
+    except KernelError as error:
+        return None, error
+    except asyncio.CancelledError:
+        return None, running.verdict()
+    except Exception as bug:  # The caller is told; the bug goes to the log with its call's name.
+        log.exception("a bug in %s of process %d", running.id, process.row.pid)
+        return None, Broken(f"a bug in {type(running.call).__name__.lower()}: {bug!r}")
+
+
+async def served(
+    kernel: Kernel, process: Process, running: Running, described: Described, retry: bool
+) -> Done:
+    """The call's answer: from the record if that holds one, else by running it."""
+    await process.awake.wait()
+    record = await replay.recorded(kernel, process)
+    done = await replay.answer(kernel, process, record, running, retry=retry)
+    if done is not None:
+        return done
+    admitted = admit(kernel, process, running)
+    try:
+        record_intent(kernel, process, running, described, admitted)
+    except BaseException:
+        admitted.undo()
+        raise
+    # From here on the call has begun: it must end in the journal, exactly once.
+    return await live(kernel, process, running, described, admitted)
+
+
+async def live(
+    kernel: Kernel,
+    process: Process,
+    running: Running,
+    described: Described,
+    admitted: Admitted,
+) -> Done:
+    """Run a call whose intent is recorded, record the outcome, settle.
+
+    Raises what the call ended in; by then that is in the journal too.
+    """
+    done, error = await attempt(process, running, dispatched(kernel, process, running, admitted))
+    running.phase = Phase.CONCLUDING
+    point("door.done")
+    return await conclude(kernel, process, running, described, admitted, done, error)
+
+
+async def dispatched(
+    kernel: Kernel, process: Process, running: Running, admitted: Admitted
+) -> Done:
+    """The handler's work, under the call's deadline, once the intent is as safe as it must be."""
+    point("door.entered")
+    if admitted.durable_intent or kernel.config.await_intents == "always":
+        await kernel.journal.durable(running.seq)
+    point("door.durable")
+    running.phase = Phase.RUNNING
+    async with deadline(deadline_s(running.call), type(running.call).__name__.lower()):
+        return await dispatch(kernel, process, running, admitted)
+
+
+def rearm(kernel: Kernel, process: Process, open_call: OpenCall, call: Call) -> None:
+    """Let a parked call of an earlier boot go on where it was."""
+    described = describe(kernel, process, call)
+    running = Running(
+        id=open_call.call,
+        process=process.id,
+        call=call,
+        digest=described.digest,
+        started_s=kernel.clock.now_s(),
+        keep=True,
+        seq=open_call.seq,
+    )
+    process.running[running.id] = running
+    _count(kernel, call, 1)
+    work = live(kernel, process, running, described, Admitted(call=call))
+    running.task = kernel.tasks.start(run(kernel, process, running, work))
+
+
+def record_intent(
+    kernel: Kernel,
+    process: Process,
+    running: Running,
+    described: Described,
+    admitted: Admitted,
+) -> None:
+    """Append `CallEntered`.  Raises `JournalStopped`."""
+    new = len(described.context.new) if described.context is not None else 0
+    header = kernel.emit(
+        process.id,
+        process.row.tenant,
+        CallEntered(
+            incarnation=process.row.incarnation,
+            body=codec.plain(running.call),
+            context=described.context,
+            occurrence=running.occurrence,
+            held=admitted.tokens,
+        ),
+        call=running.id,
+        args_digest=described.digest,
+        parts=tuple(described.parts[len(described.parts) - new :]),
+    )
+    running.seq = header.seq
+    if described.context is not None:
+        process.contexts.remember(described.context_digest, header.seq, reply=False)
+
+
+def deadline_s(call: Call) -> float:
+    """Seconds that the call may take."""
+    longest = PARKED_S_MAX if isinstance(call, PARKED) else CALL_DEADLINE_S
+    return call.hints.deadline_s or longest
+
+
+async def conclude(
+    kernel: Kernel,
+    process: Process,
+    running: Running,
+    described: Described,
+    admitted: Admitted,
+    done: Done | None,
+    error: KernelError | None,
+) -> Done:
+    """Record the outcome, settle, and wait until both are safe."""
+    event, parts = outcome(kernel, process, running, admitted, done, error)
+    seq: Seq | None = None
+    try:
+        seq = kernel.emit(
+            process.id,
+            process.row.tenant,
+            event,
+            call=running.id,
+            cause=running.seq,
+            key=running.id.encode(),
+            parts=parts,
+        ).seq
+    finally:
+        admitted.settle(done, event.booked if isinstance(event, CallFailed) else 0)
+        replay.note(process, running, event, seq)
+    if len(parts) == 1 and described.context is not None:
+        whole = extend(described.context_digest, parts[0].name)
+        process.contexts.remember(whole, running.seq, reply=True)
+    point("door.outcome")
+    await kernel.journal.durable(seq)
+    point("door.told")
+    if done is None:
+        raise error or Broken(f"call {running.id} ended in nothing")
+    return replay.with_facts(done, seq=seq)
+
+
+def outcome(
+    kernel: Kernel,
+    process: Process,
+    running: Running,
+    admitted: Admitted,
+    done: Done | None,
+    error: KernelError | None,
+) -> tuple[Event, tuple[Part, ...]]:
+    """The event that says how the call ended, and the messages it brings."""
+    if isinstance(done, Completion):
+        tenant = process.row.tenant
+        parts = tuple(kernel.namer.part(tenant, choice.message) for choice in done.choices)
+        return codec.returned(done, parts, running.deltas), parts
+    if done is not None:
+        return CallReturned(done=done), ()
+    error = error or Broken("a call ended in nothing")
+    unknown = isinstance(error, Interrupted)
+    failed = CallFailed(
+        code=error.code,
+        message=error.message,
+        retry_after_s=error.retry_after_s,
+        booked=admitted.tokens if unknown else 0,
+    )
+    return failed, ()
+
+
+def _count(kernel: Kernel, call: Call, by: int) -> None:
+    if isinstance(call, PARKED):
+        kernel.calls_parked += by
+    else:
+        kernel.calls_in_flight += by

@@ -1,0 +1,221 @@
+"""The kernel's tables: a fold of the journal, and the kernel itself in the order of its boot."""
+
+import logging
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from orlop.abi.calls import PARKED, Call
+from orlop.abi.errors import JournalDamaged, NotFound
+from orlop.abi.events import (
+    CallEntered,
+    CallFailed,
+    CallReturned,
+    Event,
+    Header,
+    KeyCreated,
+    KeyRevoked,
+    ProcessSpawned,
+    ScheduleFired,
+    ScheduleRemoved,
+    ScheduleSet,
+    Snapshot,
+)
+from orlop.abi.ids import CallId, KeyId, Nanoseconds, Pid, ProcessId, ScheduleId, Seq, TenantId
+from orlop.kernel.process import Row, State, reduce, spawn_row
+
+log = logging.getLogger(__name__)
+
+STATE_FORMAT: Final = 1
+"""Of the snapshot's body; another format is not read, and the journal is read from the start."""
+
+EXITED_KEPT_MAX: Final = 2_000
+"""Exited processes that stay in the table; older ones are in the journal only."""
+
+
+class KeyRow(Struct, frozen=True, kw_only=True):
+    id: KeyId
+    name: str
+    secret_digest: str
+    created_ns: Nanoseconds
+
+
+class ScheduleRow(Struct, frozen=True, kw_only=True):
+    """A schedule.  `decided_ns`: all runs due up to then are started or skipped."""
+
+    set: ScheduleSet
+    tenant: TenantId
+    decided_ns: Nanoseconds
+    last_ns: Nanoseconds | None = None
+    process: ProcessId | None = None
+    """Of the newest run."""
+    runs: int = 0
+    skipped: int = 0
+
+
+class OpenCall(Struct, frozen=True, kw_only=True):
+    """An intent without an outcome."""
+
+    call: CallId
+    process: ProcessId
+    tenant: TenantId
+    seq: Seq
+    held: int
+    wall_ns: Nanoseconds
+    parked: Call | None
+    """The call itself if it is parked: it is re-armed at boot."""
+
+
+class State1(Struct, kw_only=True):
+    """A snapshot's body, format 1."""
+
+    next_pid: int
+    rows: list[Row]
+    keys: list[KeyRow]
+    schedules: list[ScheduleRow]
+    open_calls: list[OpenCall]
+
+
+@dataclass(eq=False, slots=True)
+class Tables:
+    """Rows by id.  `apply` is the only thing that changes them, live and at boot alike."""
+
+    next_pid: int = 2
+    rows: dict[ProcessId, Row] = field(default_factory=dict)
+    keys: dict[KeyId, KeyRow] = field(default_factory=dict)
+    schedules: dict[ScheduleId, ScheduleRow] = field(default_factory=dict)
+    open_calls: dict[CallId, OpenCall] = field(default_factory=dict)
+    exited: dict[ProcessId, None] = field(default_factory=dict)
+    """Exited processes, the longest ago first."""
+
+    def apply(self, header: Header, event: Event) -> None:
+        """Fold one event in."""
+        match event:
+            case ProcessSpawned():
+                self.rows[header.process] = spawn_row(header, event)
+                self.next_pid = max(self.next_pid, event.pid + 1)
+                if event.schedule is not None and event.due_ns is not None:
+                    self._fired(event.schedule, event.due_ns, header.process, 1)
+            case CallEntered() | CallReturned() | CallFailed():
+                self._call(header, event)
+            case KeyCreated():
+                self.keys[event.key_id] = KeyRow(
+                    id=event.key_id,
+                    name=event.name,
+                    secret_digest=event.secret_digest,
+                    created_ns=header.wall_ns,
+                )
+            case KeyRevoked():
+                self.keys.pop(event.key_id, None)
+            case ScheduleSet():
+                self.schedules[event.schedule] = ScheduleRow(
+                    set=event, tenant=header.tenant, decided_ns=event.start_ns
+                )
+            case ScheduleRemoved():
+                self.schedules.pop(event.schedule, None)
+            case ScheduleFired():
+                self._fired(event.schedule, event.due_ns, event.process, event.runs)
+            case _:
+                self._process(header, event)
+
+    def _process(self, header: Header, event: Event) -> None:
+        row = self.rows.get(header.process)
+        if row is None:
+            return
+        row = self.rows[row.id] = reduce(row, header, event)
+        if row.state is State.EXITED:
+            self.exited[row.id] = None
+            while len(self.exited) > EXITED_KEPT_MAX:
+                oldest = next(iter(self.exited))
+                del self.exited[oldest], self.rows[oldest]
+        else:
+            self.exited.pop(row.id, None)
+
+    def _call(self, header: Header, event: CallEntered | CallReturned | CallFailed) -> None:
+        assert header.call is not None
+        if isinstance(event, CallEntered):
+            self.open_calls[header.call] = OpenCall(
+                call=header.call,
+                process=header.process,
+                tenant=header.tenant,
+                seq=header.seq,
+                held=event.held,
+                wall_ns=header.wall_ns,
+                parked=event.body if isinstance(event.body, PARKED) else None,
+            )
+        else:
+            self.open_calls.pop(header.call, None)
+        if (row := self.rows.get(header.process)) is not None:
+            self.rows[row.id] = reduce(row, header, event)
+
+    def _fired(
+        self, id: ScheduleId, due_ns: Nanoseconds, process: ProcessId | None, runs: int
+    ) -> None:
+        row = self.schedules.get(id)
+        if row is None or row.decided_ns >= due_ns:
+            return
+        started = process is not None
+        self.schedules[id] = replace(
+            row,
+            decided_ns=due_ns,
+            last_ns=due_ns if started else row.last_ns,
+            process=process if started else row.process,
+            runs=row.runs + (runs if started else 0),
+            skipped=row.skipped + (0 if started else runs),
+        )
+
+    def find(self, reference: str) -> Row:
+        """A row by pid, id, or name if only one live process has it.  Raises `NotFound`."""
+        if reference.isdecimal():
+            found = [row for row in self.rows.values() if row.pid == int(reference)]
+        elif (row := self.rows.get(ProcessId(reference))) is not None:
+            return row
+        else:
+            named = [row for row in self.rows.values() if row.name == reference]
+            alive = [row for row in named if row.state is not State.EXITED]
+            found = alive or named[-1:]
+        if len(found) > 1:
+            pids = ", ".join(str(row.pid) for row in found)
+            raise NotFound(f"{len(found)} processes are called {reference!r}: pids {pids}")
+        if not found:
+            raise NotFound(f"no process {reference!r}; `orlop ps --all` lists all")
+        return found[0]
+
+    def by_pid(self, pid: Pid) -> Row | None:
+        return next((row for row in self.rows.values() if row.pid == pid), None)
+
+    def snapshot(self) -> Snapshot:
+        state = State1(
+            next_pid=self.next_pid,
+            rows=list(self.rows.values()),
+            keys=list(self.keys.values()),
+            schedules=list(self.schedules.values()),
+            open_calls=list(self.open_calls.values()),
+        )
+        return Snapshot(format=STATE_FORMAT, state=msgspec.Raw(msgspec.json.encode(state)))
+
+
+def restored(snapshot: Snapshot) -> Tables | None:
+    """The tables as they were; None where the format is another release's."""
+    if snapshot.format != STATE_FORMAT:
+        log.warning("the snapshot has format %d; reading the whole journal", snapshot.format)
+        return None
+    try:
+        state = msgspec.json.decode(snapshot.state, type=State1)
+    except msgspec.DecodeError as error:
+        raise JournalDamaged(f"the newest snapshot can't be read: {error}") from error
+    exited = sorted(
+        (row for row in state.rows if row.state is State.EXITED),
+        key=lambda row: row.ended_ns or 0,
+    )
+    return Tables(
+        next_pid=state.next_pid,
+        rows={row.id: row for row in state.rows},
+        keys={row.id: row for row in state.keys},
+        schedules={row.set.schedule: row for row in state.schedules},
+        open_calls={call.call: call for call in state.open_calls},
+        exited={row.id: None for row in exited},
+    )
