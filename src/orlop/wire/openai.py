@@ -4,7 +4,7 @@ The server's half reads bodies and writes replies (`http/openai.py`); the client
 bodies and reads replies (`devices/openai.py`).  What one half writes the other reads.
 """
 
-from typing import Final, NoReturn
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -13,9 +13,10 @@ from orlop.abi.calls import Infer
 from orlop.abi.errors import BadCall, DeviceFailed
 from orlop.abi.hints import Hints
 from orlop.abi.limits import CHOICES_MAX, MESSAGES_PER_CALL_MAX
+from orlop.abi.messages import Message
 from orlop.abi.replies import Choice, Completion, Generated
 from orlop.wire import json_guard
-from orlop.wire.json_fields import Fields, Where, kind, say
+from orlop.wire.json_fields import Fields, Where, kind
 from orlop.wire.openai_messages import (
     read_answer,
     read_message,
@@ -168,7 +169,10 @@ def write_chat_request(
 
 
 def read_chat_response(body: bytes) -> Generated:
-    """The client's half.  Raises `DeviceFailed` where it is not what the dialect promises."""
+    """The client's half, of the old completions too.
+
+    Raises `DeviceFailed` where it is not what the dialect promises.
+    """
     try:
         return _read_chat_response(Fields(json_guard.decode(body)))
     except BadCall as error:
@@ -206,18 +210,16 @@ def finish_reading(fields: Fields, choices: tuple[Choice, ...]) -> Generated:
 
 def _read_choice(raw: object, where: Where, at: int) -> Choice:
     fields = Fields(raw, where)
-    if not isinstance(fields.raw.get("message"), dict):
-        _refuse_choice(where)
     index = fields.integer("index", 0, CHOICES_MAX)
     stop = fields.raw.get("stop_reason")
+    if "text" in fields.raw:  # As the old completions have it.
+        message = Message(role="assistant", content=fields.text("text"))
+    else:
+        message = read_answer(fields.raw.get("message"), (where, "message"))
     return Choice(
-        message=read_answer(fields.raw.get("message"), (where, "message")),
+        message=message,
         finish=read_finish(fields.text("finish_reason", "stop")),
         index=at if index is None else index,
         logprobs=read_logprobs(fields.raw.get("logprobs"), (where, "logprobs")),
         stop=stop if isinstance(stop, str) else "",
     )
-
-
-def _refuse_choice(where: Where) -> NoReturn:
-    raise BadCall(f"`{say((where, 'message'))}` must be an object")

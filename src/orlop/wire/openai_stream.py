@@ -201,7 +201,10 @@ class _Answer:
 
 
 class ChatStreamReader:
-    """The client's half: bytes in, in any pieces; deltas out, and at the end what they made."""
+    """The client's half: bytes in, in any pieces; deltas out, and at the end what they made.
+
+    It reads the streams of the old completions too.
+    """
 
     def __init__(self, name: str = "the engine") -> None:
         self._name = name
@@ -209,6 +212,11 @@ class ChatStreamReader:
         self._answers: dict[int, _Answer] = {}
         self._top: dict[str, object] = {}
         self._is_done = False
+
+    @property
+    def is_done(self) -> bool:
+        """`[DONE]` has come; whatever follows is not part of the answer."""
+        return self._is_done
 
     def feed(self, data: bytes) -> list[Delta]:
         """Raises `DeviceFailed` for what can't be read, or the error that the stream reports."""
@@ -249,6 +257,8 @@ class ChatStreamReader:
         if answer is None:
             answer = self._answers[index] = _Answer()
         held = fields.raw.get("delta")
+        if held is None and "text" in fields.raw:  # As the old completions have it.
+            held = {"content": fields.raw["text"]}
         if held is not None:
             logprobs = read_logprobs(fields.raw.get("logprobs"), (where, "logprobs"))
             delta = _read_delta(index, Fields(held, (where, "delta")), answer, logprobs)

@@ -104,10 +104,13 @@ def add_usage(parts: Sequence[Usage]) -> Usage:
 
 
 def read_logprobs(raw: object, where: Where) -> tuple[TokenLogprob, ...]:
-    """Of the chat API: {"content": [{token, logprob, bytes, top_logprobs}]}."""
+    """Of the chat API: {"content": [{token, logprob, bytes, top_logprobs}]}, or the old columns."""
     if raw is None:
         return ()
-    entries = Fields(raw, where).items("content")
+    fields = Fields(raw, where)
+    if "tokens" in fields.raw:
+        return _read_columns(fields)
+    entries = fields.items("content")
     inside = (where, "content")
     return tuple(_read_logprob(entry, (inside, at)) for at, entry in enumerate(entries))
 
@@ -125,6 +128,46 @@ def _read_logprob(raw: object, where: Where) -> TokenLogprob:
         bytes=numbers,
         top=tuple(_read_logprob(top, ((where, "top_logprobs"), at)) for at, top in enumerate(tops)),
     )
+
+
+def _read_columns(fields: Fields) -> tuple[TokenLogprob, ...]:
+    """Of the old completions: `tokens`, `token_logprobs` and `top_logprobs`, one entry a token."""
+    tokens = fields.items("tokens")
+    values = fields.items("token_logprobs")
+    tops = fields.items("top_logprobs") or [None] * len(tokens)
+    if not len(tokens) == len(values) == len(tops):
+        fields.refuse("tokens", "is not as long as `token_logprobs` and `top_logprobs`")
+    return tuple(
+        TokenLogprob(token=str(token), logprob=_number(value), top=_read_tops(top))
+        for token, value, top in zip(tokens, values, tops, strict=True)
+    )
+
+
+def _read_tops(raw: object) -> tuple[TokenLogprob, ...]:
+    if not isinstance(raw, dict):
+        return ()
+    return tuple(TokenLogprob(token=token, logprob=_number(value)) for token, value in raw.items())
+
+
+def _number(value: object) -> float:
+    """The first token of an echoed prompt has null."""
+    return float(value) if type(value) is float or type(value) is int else 0.0
+
+
+def write_columns(logprobs: Sequence[TokenLogprob], offset: int) -> dict[str, object] | None:
+    """As the old completions have them.  offset: characters of text before the first token."""
+    if not logprobs:
+        return None
+    offsets = []
+    for entry in logprobs:
+        offsets.append(offset)
+        offset += len(entry.token)
+    return {
+        "tokens": [entry.token for entry in logprobs],
+        "token_logprobs": [entry.logprob for entry in logprobs],
+        "top_logprobs": [{top.token: top.logprob for top in entry.top} for entry in logprobs],
+        "text_offset": offsets,
+    }
 
 
 def write_logprobs(logprobs: Sequence[TokenLogprob]) -> dict[str, object] | None:
