@@ -8,6 +8,8 @@ from typing import Literal, Protocol
 from orlop.abi.errors import Exhausted, KernelError, NotFound, NotReady
 from orlop.abi.events import Event, Header, ProcessSpawned
 from orlop.abi.ids import (
+    DEFAULT_TENANT,
+    KERNEL_PROCESS,
     CallId,
     KeyId,
     Pid,
@@ -39,7 +41,7 @@ class KernelConfig:
     """The `[kernel]` table of orlop.toml."""
 
     await_intents: Literal["paid", "always"] = "paid"
-    """Which intents are durable before their call runs: those that cost or have an effect, or all."""
+    """Intents that are durable before their call runs: those that cost or act, or all."""
     snapshot_events: int = 20_000
     """Events between two snapshots of the tables: bounds how much a boot reads."""
     restarts_max: int = 5
@@ -132,6 +134,18 @@ class Kernel:
             )
         )
         self.tables.apply(header, event)
+        self._follow(process)
+        if header.seq - self.snapshot_seq >= self.config.snapshot_events:
+            self.snapshot()
+        return header
+
+    def snapshot(self) -> None:
+        """Record the tables as they are, so that the next boot starts from here."""
+        self.snapshot_seq = Seq(self.journal.head_seq + 1)
+        self.emit(KERNEL_PROCESS, DEFAULT_TENANT, self.tables.snapshot())
+
+    def _follow(self, process: ProcessId) -> None:
+        """Let the live half of a row know what has become of it."""
         if (live := self.processes.get(process)) is not None:
             row = self.tables.rows.get(process)
             if row is not None:
@@ -139,7 +153,6 @@ class Kernel:
                 live.row = row
                 if moved:
                     live.moved()
-        return header
 
     def admitting(self) -> KernelError | None:
         """Why no call can be admitted now, or None."""

@@ -1,0 +1,119 @@
+"""Tools as subprocesses: arguments as JSON in, the result as JSON out."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from orlop.abi.cards import ToolCard
+from orlop.abi.errors import DeadlineMissed, DeviceFailed, ToolFailed
+from orlop.abi.limits import TOOL_OUTPUT_BYTES_MAX
+
+SAID_CHARS_MAX: Final = 2_000
+"""Of what a failing tool printed, the end, in the error."""
+
+INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH")
+"""Environment variables that a tool gets from the kernel; all else comes from its card."""
+
+
+class SubprocessTool:
+    """One command a call.  The effect's key is in `ORLOP_KEY`, for tools that can use one."""
+
+    def __init__(self, card: ToolCard) -> None:
+        self._card = card
+        self._env = {name: os.environ[name] for name in INHERITED if name in os.environ}
+
+    @property
+    def card(self) -> ToolCard:
+        return self._card
+
+    async def call(self, arguments: Mapping[str, object], key: str, deadline_s: float) -> object:
+        output = await self._run(
+            self._card.command, msgspec.json.encode(arguments), key, deadline_s
+        )
+        if not output.strip():
+            return None
+        try:
+            return msgspec.json.decode(output)
+        except msgspec.DecodeError as error:
+            shown = output[:200].decode(errors="replace")
+            raise ToolFailed(f"{self._card.name} printed no JSON: {shown!r} ({error})") from error
+
+    async def happened(self, key: str) -> bool | None:
+        """What the tool's `query` command says: `true`, `false` or `null` as JSON."""
+        if not self._card.query:
+            return None
+        query = msgspec.json.encode({"key": key})
+        output = await self._run(self._card.query, query, key, self._card.timeout_s)
+        try:
+            return msgspec.json.decode(output, type=bool | None)
+        except msgspec.DecodeError as error:
+            raise ToolFailed(f"the query of {self._card.name} said {output[:200]!r}") from error
+
+    async def _run(
+        self, command: tuple[str, ...], given: bytes, key: str, deadline_s: float
+    ) -> bytes:
+        try:
+            child = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                cwd=self._card.cwd or None,
+                env=self._env | self._card.env | {"ORLOP_KEY": key},
+                start_new_session=True,
+                limit=TOOL_OUTPUT_BYTES_MAX,
+            )
+        except OSError as error:
+            raise ToolFailed(f"{self._card.name} can't be started: {error}") from error
+        try:
+            async with asyncio.timeout(deadline_s):
+                output, said = await self._converse(child, given)
+        except TimeoutError as error:
+            raise DeadlineMissed(f"{self._card.name} took more than {deadline_s:g} s") from error
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+        finally:
+            _end_group(child)
+        if child.returncode != 0:
+            tail = said.decode(errors="replace")[-SAID_CHARS_MAX:].strip()
+            raise ToolFailed(f"{self._card.name} ended with status {child.returncode}: {tail}")
+        return output
+
+    async def _converse(
+        self, child: asyncio.subprocess.Process, given: bytes
+    ) -> tuple[bytes, bytes]:
+        """What the tool printed on each stream, read side by side and within bounds."""
+        assert child.stdin is not None and child.stdout is not None and child.stderr is not None
+        async with asyncio.TaskGroup() as tasks:
+            output = tasks.create_task(self._bounded(child.stdout))
+            said = tasks.create_task(self._bounded(child.stderr))
+            try:
+                child.stdin.write(given)
+                await child.stdin.drain()
+                child.stdin.close()
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # A tool need not read its arguments.
+            await child.wait()
+        return output.result(), said.result()
+
+    async def _bounded(self, stream: asyncio.StreamReader) -> bytes:
+        read = bytearray()
+        while piece := await stream.read(65_536):
+            read += piece
+            if len(read) > TOOL_OUTPUT_BYTES_MAX:
+                raise DeviceFailed(
+                    f"{self._card.name} printed more than {TOOL_OUTPUT_BYTES_MAX} bytes "
+                    "(TOOL_OUTPUT_BYTES_MAX)"
+                )
+        return bytes(read)
+
+
+def _end_group(child: asyncio.subprocess.Process) -> None:
+    """Whatever the tool started ends with it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)

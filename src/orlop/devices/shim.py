@@ -1,0 +1,196 @@
+"""Programs as operating-system processes, each under a shim of its own.
+
+A shim is named for ever by its process id and start time.  It outlives the kernel that started it;
+what it leaves behind in its folder (`RUN/PROCESS/INCARNATION`) tells any later kernel how it ended.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, Protocol
+
+import psutil
+
+from orlop.abi.errors import DeviceFailed
+from orlop.abi.ids import ProcessId
+from orlop.machine.clock import Clock
+
+WATCH_S: Final = 0.2
+"""Between two looks at a shim where the operating system has no pidfd (not Linux)."""
+
+START_SLACK_S: Final = 0.05
+"""Start times are read from the clock ticks of the system; two readings may differ by one."""
+
+SIGNALS: Final[Mapping[str, int]] = {
+    "kill": signal.SIGKILL,
+    "term": signal.SIGTERM,
+    "int": signal.SIGINT,
+    "stop": signal.SIGSTOP,
+    "cont": signal.SIGCONT,
+}
+
+
+class Program(Protocol):
+    """What a shim needs to know of a process; the kernel's rows have it."""
+
+    @property
+    def id(self) -> ProcessId: ...
+    @property
+    def incarnation(self) -> int: ...
+    @property
+    def command(self) -> tuple[str, ...]: ...
+    @property
+    def cwd(self) -> str: ...
+    @property
+    def os_pid(self) -> int | None: ...
+    @property
+    def os_started(self) -> float | None: ...
+
+
+class Shims:
+    """The launcher of production.
+
+    environment: what a program finds in its environment variables, the kernel's own included.
+    lifeline: the read end of a pipe that closes when the system is gone for good.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        script: Path,
+        lifeline: int,
+        clock: Clock,
+        environment: Callable[[Program], Mapping[str, str]],
+    ) -> None:
+        self._run = run
+        self._script = script
+        self._lifeline = lifeline
+        self._clock = clock
+        self._environment = environment
+        self._waiting: dict[ProcessId, subprocess.Popen[bytes]] = {}
+
+    def folder(self, program: Program) -> Path:
+        return self._run / program.id / str(program.incarnation)
+
+    async def launch(self, program: Program) -> tuple[int, float]:
+        """Start the shim; the command waits for `go`.  Raises `DeviceFailed`."""
+        folder = self.folder(program)
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for name in ("out", "err"):
+                (folder / name).touch(mode=0o600)
+            shim = subprocess.Popen(  # noqa: ASYNC220 (a fork and exec; the shim waits for us)
+                [sys.executable, "-I", "-S", str(self._script), str(folder), str(self._lifeline)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=(folder / "err").open("ab"),
+                pass_fds=(self._lifeline,),
+                start_new_session=True,
+            )
+            started = psutil.Process(shim.pid).create_time()
+        except (OSError, psutil.Error) as error:
+            raise DeviceFailed(f"a shim could not be started: {error}") from error
+        self._waiting[program.id] = shim
+        return shim.pid, started
+
+    def go(self, program: Program) -> None:
+        """Let the command run."""
+        shim = self._waiting.pop(program.id, None)
+        if shim is None or shim.stdin is None:
+            return
+        env = dict(self._environment(program))
+        command = list(program.command)
+        # As a shell would: the name is looked up on the program's own PATH, not on ours.
+        command[0] = shutil.which(command[0], path=env.get("PATH")) or command[0]
+        order = {"command": command, "cwd": program.cwd, "env": env}
+        try:
+            with shim.stdin as gate:
+                gate.write(json.dumps(order).encode() + b"\ngo\n")
+        except BrokenPipeError:
+            pass  # The shim was killed meanwhile; whoever watches it will see that.
+
+    def alive(self, program: Program) -> bool:
+        return program.os_pid is not None and is_alive(program.os_pid, program.os_started)
+
+    def ended(self, program: Program) -> tuple[int, str] | None:
+        """The command's status and why, or None where the shim could not write it down."""
+        try:
+            said = json.loads((self.folder(program) / "status.json").read_text())
+            return int(said["status"]), str(said["reason"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def signal(self, program: Program, name: str) -> None:
+        """To the command's whole group; to the shim where no command runs yet."""
+        if not self.alive(program) or program.os_pid is None:
+            return
+        waiting = self._waiting.pop(program.id, None)
+        try:
+            if waiting is not None:
+                waiting.kill()
+                return
+            said = json.loads((self.folder(program) / "command.json").read_text())
+            os.killpg(int(said["pid"]), SIGNALS[name])
+        except (FileNotFoundError, ProcessLookupError):
+            if name in ("kill", "term", "int"):
+                _kill(program.os_pid)
+
+    async def watch(self, program: Program) -> None:
+        """Return when the shim has ended, however it ended."""
+        if program.os_pid is None or not self.alive(program):
+            return
+        if sys.platform == "linux":
+            await _pid_ended(program.os_pid)
+            _reap(program.os_pid)
+            return
+        while self.alive(program):
+            await self._clock.sleep(WATCH_S)
+
+
+def is_alive(pid: int, started: float | None) -> bool:
+    """Whether the process of that id *and start time* runs (a zombie does not)."""
+    try:
+        process = psutil.Process(pid)
+        if started is not None and abs(process.create_time() - started) > START_SLACK_S:
+            return False
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+async def _pid_ended(pid: int) -> None:
+    loop = asyncio.get_running_loop()
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    gone: asyncio.Future[None] = loop.create_future()
+
+    def tell() -> None:
+        if not gone.done():
+            gone.set_result(None)
+
+    loop.add_reader(descriptor, tell)
+    try:
+        await gone
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+def _reap(pid: int) -> None:
+    """Our own child leaves a zombie until it is waited for; another's is its parent's business."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,108 @@
+"""`orlop.toml`, read once into frozen dataclasses; every mistake is named with its line.
+
+A package's configuration is one dataclass beside the code it configures; `boot` composes them.
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from orlop.abi.errors import Misconfigured
+
+T = TypeVar("T")
+
+
+def load(path: Path, schema: type[T]) -> T:
+    """The file as `schema`, a dataclass whose fields are tables.
+
+    Raises `Misconfigured` with file, line, and the nearest valid key.
+    """
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"{path}: can't be read: {error}") from error
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Misconfigured(f"{path}: {error}") from error
+    return _Reader(path, text).table(data, schema, ())
+
+
+class _Reader:
+    def __init__(self, path: Path, text: str) -> None:
+        self._path = path
+        self._lines = text.splitlines()
+
+    def table(self, data: Mapping[str, object], schema: type[T], where: tuple[str, ...]) -> T:
+        """One table as a dataclass."""
+        assert is_dataclass(schema)
+        hints = get_type_hints(schema)
+        known = [field.name for field in fields(schema)]
+        values: dict[str, object] = {}
+        for key, value in data.items():
+            if key not in known:
+                raise self._wrong((*where, key), f"no such setting; {_nearest(key, known)}")
+            values[key] = self._value(value, hints[key], (*where, key))
+        try:
+            return schema(**values)
+        except TypeError:
+            missing = [name for name in known if name not in values]
+            raise self._wrong(where, f"needs {', '.join(missing)}") from None
+        except ValueError as error:
+            raise self._wrong(where, str(error)) from error
+
+    def _value(self, value: object, kind: object, where: tuple[str, ...]) -> object:
+        if isinstance(kind, type) and is_dataclass(kind):
+            return self.table(self._mapping(value, where), kind, where)
+        inner = get_args(kind)[-1] if get_origin(kind) in (dict, Mapping) else None
+        if isinstance(inner, type) and is_dataclass(inner):
+            tables = self._mapping(value, where)
+            return {
+                name: self.table(self._mapping(entry, (*where, name)), inner, (*where, name))
+                for name, entry in tables.items()
+            }
+        try:
+            return msgspec.convert(value, kind)
+        except msgspec.ValidationError as error:
+            raise self._wrong(where, f"{error} (it is {value!r})") from error
+
+    def _mapping(self, value: object, where: tuple[str, ...]) -> Mapping[str, object]:
+        if not isinstance(value, dict):
+            raise self._wrong(where, "should be a table")
+        return value
+
+    def _wrong(self, where: tuple[str, ...], what: str) -> Misconfigured:
+        return Misconfigured(f"{self._path}:{self._line(where)}: {'.'.join(where)}: {what}")
+
+    def _line(self, where: tuple[str, ...]) -> int:
+        """The line that sets `where`, or that opens the nearest table around it."""
+        table: tuple[str, ...] = ()
+        best, best_depth = 1, 0
+        for number, line in enumerate(self._lines, 1):
+            if header := re.match(r"\s*\[+([^\]]+)\]", line):
+                table = _keys(header[1])
+                here = table
+            elif entry := re.match(r"\s*([\w\"'.\-]+)\s*=", line):
+                here = (*table, *_keys(entry[1]))
+            else:
+                continue
+            if where[: len(here)] == here and len(here) > best_depth:
+                best, best_depth = number, len(here)
+        return best
+
+
+def _keys(dotted: str) -> tuple[str, ...]:
+    return tuple(part.strip().strip("\"'") for part in dotted.split("."))
+
+
+def _nearest(key: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(key, known, 1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"there are: {', '.join(known)}"
