@@ -12,6 +12,7 @@ import msgspec
 from orlop.abi.errors import BadCall
 from orlop.abi.messages import File, Foreign, Image, Message, Part, Text, ToolUse
 from orlop.wire.json_fields import Fields, Where
+from orlop.wire.openai_messages import settle
 
 INVALID_JSON: Final = "INVALID_JSON"
 """The key under which Anthropic's documentation wraps arguments that are not a JSON object."""
@@ -162,8 +163,9 @@ def _read_assistant(content: str | list[object], extra: Block, where: Where) -> 
             reasoning += block.text("thinking")
         else:
             parts.append(read_part(block))
-    return Message(
-        "assistant", _simplest(parts, uses), tool_uses=tuple(uses), reasoning=reasoning, extra=extra
+    content = _simplest(parts, uses)
+    return settle(
+        Message("assistant", content, tool_uses=tuple(uses), reasoning=reasoning, extra=extra)
     )
 
 

@@ -12,8 +12,8 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
-from orlop.abi.messages import Message, TokenLogprob
-from orlop.abi.replies import Delta, ToolUseDelta
+from orlop.abi.messages import TokenLogprob
+from orlop.abi.replies import Delta
 
 Kind = Literal["reasoning", "text", "refusal", "tool"]
 _NO_TOOL: Final = -1
@@ -62,10 +62,9 @@ class _Piece(Struct, frozen=True):
 
 
 class Blocks:
-    """One answer in the making.  `call` names tool calls that the engine left without an id."""
+    """One answer in the making."""
 
-    def __init__(self, call: str) -> None:
-        self._call = call
+    def __init__(self) -> None:
         self._waiting: deque[_Piece] = deque()
         self._key: Key | None = None
         self._block = Opened(-1, "text", 0)
@@ -98,6 +97,12 @@ class Blocks:
         self._close(steps)
         return steps
 
+    def add_silence(self) -> list[Step]:
+        """A text of no words, for dialects in which an answer has to have one."""
+        steps: list[Step] = []
+        self._grow(_Piece(Key("text"), ""), steps)
+        return steps
+
     def _may_go(self, key: Key) -> bool:
         if self._key is None or self._key == key or self._key.kind != "tool":
             return True
@@ -127,9 +132,8 @@ class Blocks:
         kind = piece.key.kind
         number = self._counts.get(kind, 0)
         self._counts[kind] = number + 1
-        id = piece.id or (tool_id(self._call, number) if kind == "tool" else "")
         self._key = piece.key
-        self._block = Opened(self._block.index + 1, kind, number, id, piece.name)
+        self._block = Opened(self._block.index + 1, kind, number, piece.id, piece.name)
         steps.append(self._block)
 
     def _close(self, steps: list[Step]) -> None:
@@ -140,25 +144,6 @@ class Blocks:
             self._key = None
             self._texts.clear()
             self._logprobs.clear()
-
-
-def tool_id(call: str, number: int) -> str:
-    """A name for the `number`th tool call of the system call `call` (its id without prefix)."""
-    return f"call_{call}_{number}"
-
-
-def whole(message: Message, logprobs: tuple[TokenLogprob, ...] = ()) -> Delta:
-    """A finished message as one delta: for answers that no engine gave in pieces."""
-    return Delta(
-        text=message.text(),
-        reasoning=message.reasoning,
-        refusal=message.refusal,
-        logprobs=logprobs,
-        tool_uses=tuple(
-            ToolUseDelta(index, use.id, use.name, use.arguments)
-            for index, use in enumerate(message.tool_uses)
-        ),
-    )
 
 
 def _pieces(delta: Delta) -> list[_Piece]:

@@ -1,0 +1,292 @@
+"""The items of OpenAI's Responses dialect as messages and parts, both ways.
+
+The dialect keeps a model's turn in pieces (reasoning, message, each function call); the kernel
+and all chat templates have one message a turn.  Ids of items follow from the id of their call.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from orlop.abi.errors import BadCall
+from orlop.abi.messages import (
+    File,
+    Foreign,
+    Image,
+    Message,
+    Part,
+    Role,
+    Text,
+    TokenLogprob,
+    ToolUse,
+)
+from orlop.abi.replies import Choice, FinishReason
+from orlop.wire.json_fields import Fields, Where
+
+Item = dict[str, object]
+
+_ROLES: Final[dict[str, Role]] = {
+    "user": "user",
+    "system": "system",
+    "developer": "developer",
+    "assistant": "assistant",
+}
+
+
+def read_items(items: Sequence[object], where: Where) -> tuple[Message, ...]:
+    """The kernel's messages for `input`; the items are taken apart."""
+    messages: list[Message] = []
+    for at, raw in enumerate(items):
+        message = _read_item(Fields(raw, (where, at)))
+        last = messages[-1] if messages else None
+        if last is not None and (joined := _join(last, message)) is not None:
+            messages[-1] = joined
+        else:
+            messages.append(message)
+    return tuple(messages)
+
+
+def write_input(messages: Sequence[Message], suffix: str) -> list[Item]:
+    """Input items, for whoever asks what a response was given.  `suffix` makes their ids."""
+    items: list[Item] = []
+    for at, message in enumerate(messages):
+        if message.role == "tool":
+            items.append(_write_output(message, f"fco_{suffix}_{at}"))
+        elif message.role == "assistant":
+            items.extend(write_turn(Choice(message), f"{suffix}_{at}"))
+        else:
+            items.append(
+                {
+                    "id": f"msg_{suffix}_{at}",
+                    "type": "message",
+                    "status": "completed",
+                    "role": message.role,
+                    "content": [_write_input_part(part) for part in _parts_of(message)],
+                }
+            )
+    return items
+
+
+def write_turn(choice: Choice, suffix: str) -> list[Item]:
+    """A model's turn as output items: reasoning, message, refusal, function calls.
+
+    A turn without any of them is a message without words: clients look for one.
+    """
+    message, text = choice.message, choice.message.text()
+    items: list[Item] = []
+    if message.reasoning:
+        items.append(reasoning_item(f"rs_{suffix}", message.reasoning))
+    if text or choice.logprobs or not (message.refusal or message.tool_uses):
+        part = text_part(text, choice.logprobs)
+        items.append(message_item(f"msg_{suffix}", "completed", [part]))
+    if message.refusal:
+        part = refusal_part(message.refusal)
+        items.append(message_item(f"ref_{suffix}", "completed", [part]))
+    items.extend(
+        call_item(f"fc_{suffix}_{at}", "completed", use)
+        for at, use in enumerate(message.tool_uses)
+    )
+    items[-1]["status"] = status_of(choice.finish)
+    return items
+
+
+def status_of(finish: FinishReason) -> str:
+    return "incomplete" if finish in ("length", "content_filter") else "completed"
+
+
+def reasoning_item(id: str, text: str) -> Item:
+    content = [{"type": "reasoning_text", "text": text}] if text else []
+    return {"id": id, "type": "reasoning", "summary": [], "content": content}
+
+
+def message_item(id: str, status: str, content: list[Item]) -> Item:
+    return {
+        "id": id,
+        "type": "message",
+        "status": status,
+        "role": "assistant",
+        "content": content,
+    }
+
+
+def text_part(text: str, logprobs: Sequence[TokenLogprob]) -> Item:
+    held = [write_logprob(entry) for entry in logprobs]
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": held}
+
+
+def refusal_part(text: str) -> Item:
+    return {"type": "refusal", "refusal": text}
+
+
+def write_logprob(entry: TokenLogprob) -> Item:
+    return {
+        "token": entry.token,
+        "logprob": entry.logprob,
+        "bytes": list(entry.token.encode() if entry.bytes is None else entry.bytes),
+        "top_logprobs": [write_logprob(top) for top in entry.top],
+    }
+
+
+def call_item(id: str, status: str, use: ToolUse) -> Item:
+    return {
+        "id": id,
+        "type": "function_call",
+        "status": status,
+        "call_id": use.id,
+        "name": use.name,
+        "arguments": use.arguments,
+    }
+
+
+def _read_item(item: Fields) -> Message:
+    kind = item.text("type", "message")
+    item.raw.pop("id", None)
+    item.raw.pop("status", None)
+    match kind:
+        case "message":
+            return _read_message(item)
+        case "function_call":
+            use = ToolUse(item.need_text("call_id"), item.need_text("name"), item.text("arguments"))
+            return Message("assistant", None, tool_uses=(replace(use, extra=item.rest()),))
+        case "function_call_output":
+            content = _read_content(item, "output")
+            name = item.need_text("call_id")
+            return Message("tool", content, tool_use_id=name, extra=item.rest())
+        case "reasoning":
+            return _read_reasoning(item)
+    item.refuse(
+        "type",
+        f"is {kind!r}; this kernel takes message, function_call, function_call_output and "
+        "reasoning items (`docs/dialects.md`)",
+    )
+
+
+def _read_message(item: Fields) -> Message:
+    role = _ROLES.get(item.need_text("role"))
+    if role is None:
+        item.refuse("role", f"must be one of {', '.join(_ROLES)}")
+    refusals: list[str] = []
+    said = _read_content(item, "content", refusals)
+    content = _simplest(said) if role == "assistant" else said
+    return Message(role, content, refusal="".join(refusals), extra=item.rest())
+
+
+def _read_reasoning(item: Fields) -> Message:
+    """What an engine can't read (`encrypted_content`) is kept for engines of the dialect."""
+    texts: list[str] = []
+    for name in ("summary", "content"):
+        pieces = item.items(name)
+        if pieces:
+            texts = [_text_of(raw, ((item.where, name), at)) for at, raw in enumerate(pieces)]
+    return Message("assistant", None, reasoning="".join(texts), extra=item.rest())
+
+
+def _text_of(raw: object, where: Where) -> str:
+    return Fields(raw, where).text("text")
+
+
+def _read_content(
+    item: Fields, name: str, refusals: list[str] | None = None
+) -> str | tuple[Part, ...]:
+    if isinstance(item.raw.get(name), str):
+        return item.text(name)
+    if item.raw.get(name) is None:
+        item.refuse(name, "is required")
+    parts: list[Part] = []
+    for at, raw in enumerate(item.items(name)):
+        part = Fields(raw, ((item.where, name), at))
+        if part.raw.get("type") == "refusal" and refusals is not None:
+            refusals.append(part.text("refusal"))
+        else:
+            parts.append(_read_part(part))
+    return tuple(parts)
+
+
+def _read_part(part: Fields) -> Part:
+    match part.text("type"):
+        case "input_text" | "output_text" | "text":
+            text = part.raw.pop("text", None)
+            if not isinstance(text, str):
+                part.refuse("text", "is required and must be a string")
+            # Of an answer sent back: it is not told to the model again.
+            for name in ("annotations", "logprobs"):
+                part.raw.pop(name, None)
+            return Text(text, part.rest())
+        case "input_image":
+            if part.raw.get("file_id"):
+                part.refuse("file_id", "names a file kept elsewhere; send `image_url`")
+            return Image(part.need_text("image_url"), part.text("detail"), part.rest())
+        case "input_file":
+            if part.raw.get("file_url"):
+                part.refuse("file_url", "is not fetched by this kernel; send `file_data`")
+            return File(
+                part.text("file_data"), part.text("file_id"), part.text("filename"), part.rest()
+            )
+        case kind:
+            part.refuse("type", f"is {kind!r}, which this kernel does not know")
+
+
+def _simplest(content: str | tuple[Part, ...]) -> str | tuple[Part, ...] | None:
+    """As an engine would have said it, so that a resent answer has its recorded name."""
+    match content:
+        case ():
+            return None
+        case (Text(text, extra),) if not extra:
+            return text
+    return content
+
+
+def _join(last: Message, message: Message) -> Message | None:
+    """One turn of the model from two items, or None where they are two turns.
+
+    The dialect's order in a turn is reasoning, message, function calls.
+    """
+    if last.role != "assistant" or message.role != "assistant":
+        return None
+    if message.reasoning or (last.tool_uses and not message.tool_uses):
+        return None
+    if not message.tool_uses and (last.content is not None or last.refusal):
+        return None
+    return Message(
+        "assistant",
+        last.content if message.content is None else message.content,
+        tool_uses=last.tool_uses + message.tool_uses,
+        refusal=last.refusal + message.refusal,
+        reasoning=last.reasoning,
+        extra={**last.extra, **message.extra},
+    )
+
+
+def _write_output(message: Message, id: str) -> Item:
+    output: object = message.content or ""
+    if isinstance(message.content, tuple):
+        output = [_write_input_part(part) for part in message.content]
+    return {
+        "id": id,
+        "type": "function_call_output",
+        "status": "completed",
+        "call_id": message.tool_use_id,
+        "output": output,
+    }
+
+
+def _parts_of(message: Message) -> tuple[Part, ...]:
+    if isinstance(message.content, str):
+        return (Text(message.content),)
+    return message.content or ()
+
+
+def _write_input_part(part: Part) -> Item:
+    match part:
+        case Text(text):
+            return {"type": "input_text", "text": text}
+        case Image(source, detail):
+            return {"type": "input_image", "image_url": source, "detail": detail or "auto"}
+        case File(data, file_id, filename):
+            named = {"file_data": data, "file_id": file_id, "filename": filename}
+            given: Item = {name: held for name, held in named.items() if held}
+            return {"type": "input_file"} | given
+        case Foreign(_, value):
+            return value
+    raise BadCall(f"a part of kind {type(part).__name__.lower()} has no place among input items")
