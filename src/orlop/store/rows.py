@@ -1,0 +1,96 @@
+"""What goes into the journal, how it lies there, and what comes out again.  No logic."""
+
+from msgspec import Struct
+
+from orlop.abi.events import Header
+from orlop.abi.ids import BootId, CallId, JournalId, ProcessId, Seq, TenantId
+
+
+class Part(Struct, frozen=True):
+    """Something named by its content, stored once a tenant: a message.
+
+    name: 16 bytes, from `Journal.name_of(tenant, data)`.
+    """
+
+    name: bytes
+    data: bytes
+
+
+class Draft(Struct, frozen=True, kw_only=True):
+    """An event before it is stamped.  `body`: JSON of an `abi.events.Event`."""
+
+    process: ProcessId
+    kind: str
+    body: bytes
+    tenant: TenantId
+    parts: tuple[Part, ...] = ()
+    """Parts that this event needs; those already stored are left out by `append`."""
+    call: CallId | None = None
+    cause: Seq | None = None
+    actor: str = ""
+    """Empty: the process itself."""
+    key: bytes | None = None
+    """Outcomes only."""
+    args_digest: bytes | None = None
+
+
+class Stored(Struct, frozen=True):
+    """An event as read back.  `body` is None where retention or a forgotten key took it."""
+
+    header: Header
+    body: bytes | None
+
+
+class Body(Struct, frozen=True):
+    """One sealed body.  `place`: `seq << 16 | part`; part 0 is the event's own.
+
+    data: the ciphertext; None where it was pruned, or its blob is missing.
+    digest: SHA-256 of the ciphertext; None where `data` is small and there to be hashed.
+    blob: the name of the file that holds the ciphertext; in the row itself where None.
+    """
+
+    place: int
+    key_id: int
+    data: bytes | None
+    name: bytes | None = None
+    digest: bytes | None = None
+    blob: str | None = None
+
+
+class Row(Struct, frozen=True):
+    """One event on tape.
+
+    parts: the digests (32 bytes each) of the parts that it brought, joined.
+    bodies: when written, its own and those of its parts; when read, its own (or none, if lost).
+    """
+
+    header: Header
+    parts: bytes
+    bodies: tuple[Body, ...]
+
+
+class Checkpoint(Struct, frozen=True):
+    """A signed statement about the first `size` events.
+
+    frontier: the hashes of the perfect subtrees, left to right, joined; the root follows from it.
+    note: a C2SP signed note.
+    """
+
+    size: int
+    root: bytes
+    frontier: bytes
+    note: str
+
+
+class Meta(Struct, frozen=True):
+    """Which journal this is, and in which format it is written."""
+
+    journal: JournalId
+    format: int
+
+
+class Boot(Struct, frozen=True):
+    """One life of a kernel, by its epoch."""
+
+    epoch: int
+    boot: BootId

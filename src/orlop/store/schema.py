@@ -1,0 +1,151 @@
+"""The tables, triggers and views of `journal.db`.  `docs/journal.md` explains them to readers."""
+
+from functools import cache
+from typing import Final
+
+EVENT: Final = (
+    "seq",
+    "process",
+    "process_seq",
+    "kind",
+    "call",
+    "cause",
+    "actor",
+    "tenant",
+    "wall_ns",
+    "mono_ns",
+    "epoch",
+    "key",
+    "args_digest",
+    "body_digest",
+    "parts",
+    "prev",
+    "hash",
+)
+BODY: Final = ("id", "name", "key_id", "digest", "data", "blob")
+
+_TABLES: Final = """
+CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE boot(epoch INTEGER PRIMARY KEY, id TEXT NOT NULL);
+CREATE TABLE event(
+  seq INTEGER PRIMARY KEY,
+  process TEXT NOT NULL,
+  process_seq INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  call TEXT,
+  cause INTEGER,
+  actor TEXT,                       -- NULL: the process itself
+  tenant TEXT NOT NULL,
+  wall_ns INTEGER NOT NULL,
+  mono_ns INTEGER NOT NULL,
+  epoch INTEGER NOT NULL,
+  key BLOB,
+  args_digest BLOB,
+  body_digest BLOB NOT NULL,
+  parts BLOB,                       -- SHA-256 of each part that came with it, joined
+  prev BLOB NOT NULL,
+  hash BLOB NOT NULL
+);
+CREATE UNIQUE INDEX event_process ON event(process, process_seq);
+CREATE UNIQUE INDEX event_outcome_once ON event(key) WHERE key IS NOT NULL;
+CREATE INDEX event_call ON event(call) WHERE call IS NOT NULL;
+CREATE INDEX event_snapshot ON event(seq) WHERE kind = 'kernel.snapshot';
+CREATE TABLE body(
+  id INTEGER PRIMARY KEY,           -- seq << 16 | part; part 0 is the event's own
+  name BLOB,                        -- of a part: HMAC of its content
+  key_id INTEGER NOT NULL,
+  digest BLOB,                      -- SHA-256 of the ciphertext, where `data` is not there
+  data BLOB,                        -- the ciphertext; NULL: pruned, or in a blob
+  blob TEXT
+);
+CREATE UNIQUE INDEX body_name ON body(name) WHERE name IS NOT NULL;
+CREATE TABLE checkpoint(
+  size INTEGER PRIMARY KEY, root BLOB NOT NULL, frontier BLOB NOT NULL, note TEXT NOT NULL
+);
+"""
+
+# INSERT OR REPLACE deletes without asking the delete trigger, so inserts are checked too.
+_GUARDS: Final = """
+CREATE TRIGGER event_no_update BEFORE UPDATE ON event
+BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
+CREATE TRIGGER event_no_delete BEFORE DELETE ON event
+BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
+CREATE TRIGGER event_append BEFORE INSERT ON event
+WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM event)
+  OR EXISTS (SELECT 1 FROM event WHERE process = NEW.process AND process_seq = NEW.process_seq)
+  OR (NEW.key IS NOT NULL AND EXISTS (SELECT 1 FROM event WHERE key = NEW.key))
+BEGIN SELECT RAISE(ABORT, 'events are append-only, gap-free, and one outcome a key'); END;
+CREATE TRIGGER body_no_delete BEFORE DELETE ON body
+BEGIN SELECT RAISE(ABORT, 'bodies are pruned, not deleted'); END;
+CREATE TRIGGER body_prune_only BEFORE UPDATE ON body
+WHEN NEW.id IS NOT OLD.id OR NEW.key_id IS NOT OLD.key_id OR NEW.data IS NOT NULL
+  OR NEW.blob IS NOT NULL OR NEW.name IS NOT NULL OR NEW.digest IS NULL
+  OR (OLD.digest IS NOT NULL AND NEW.digest IS NOT OLD.digest)
+BEGIN SELECT RAISE(ABORT, 'a body can only be pruned'); END;
+CREATE TRIGGER body_append BEFORE INSERT ON body
+WHEN EXISTS (SELECT 1 FROM body WHERE id = NEW.id)
+  OR (NEW.name IS NOT NULL AND EXISTS (SELECT 1 FROM body WHERE name = NEW.name))
+BEGIN SELECT RAISE(ABORT, 'bodies are append-only'); END;
+"""
+
+# A whole batch is one statement into this view: one step, hence one hand-over of the interpreter's
+# lock a commit instead of one a row.  Rows of parts have no seq; rows without an id fill up.
+_INBOX: Final = f"""
+CREATE VIEW inbox({", ".join(EVENT + BODY)}) AS
+SELECT {", ".join("NULL" for _ in EVENT + BODY)} WHERE 0;
+CREATE TRIGGER inbox_insert INSTEAD OF INSERT ON inbox WHEN NEW.id IS NOT NULL
+BEGIN
+  INSERT INTO event({", ".join(EVENT)})
+  SELECT {", ".join(f"NEW.{name}" for name in EVENT)} WHERE NEW.seq IS NOT NULL;
+  INSERT INTO body({", ".join(BODY)}) VALUES ({", ".join(f"NEW.{name}" for name in BODY)});
+END;
+"""
+
+_VIEWS: Final = """
+CREATE VIEW events AS
+SELECT e.seq, e.process, e.process_seq, e.kind, e.call, e.cause,
+  coalesce(e.actor, e.process) AS actor, e.tenant,
+  strftime('%Y-%m-%dT%H:%M:%S', e.wall_ns / 1000000000, 'unixepoch')
+    || printf('.%09dZ', e.wall_ns % 1000000000) AS time,
+  e.epoch, b.id AS boot, lower(hex(e.key)) AS key, lower(hex(e.args_digest)) AS args_digest,
+  lower(hex(e.hash)) AS hash, length(e.parts) / 32 AS parts_brought
+FROM event e LEFT JOIN boot b ON b.epoch = e.epoch;
+CREATE VIEW calls AS
+SELECT i.call, i.process, i.tenant, i.seq AS entered_seq, o.seq AS ended_seq,
+  strftime('%Y-%m-%dT%H:%M:%S', i.wall_ns / 1000000000, 'unixepoch')
+    || printf('.%09dZ', i.wall_ns % 1000000000) AS entered,
+  strftime('%Y-%m-%dT%H:%M:%S', o.wall_ns / 1000000000, 'unixepoch')
+    || printf('.%09dZ', o.wall_ns % 1000000000) AS ended,
+  (o.wall_ns - i.wall_ns) / 1e9 AS seconds,
+  CASE o.kind WHEN 'call.returned' THEN 'returned' WHEN 'call.failed' THEN 'failed'
+    ELSE 'open' END AS status
+FROM event i LEFT JOIN event o
+  ON o.call = i.call AND o.kind IN ('call.returned', 'call.failed')
+  AND (o.cause IS NULL OR o.cause = i.seq)
+WHERE i.kind = 'call.entered';
+CREATE VIEW processes AS
+SELECT process, min(tenant) AS tenant, count(*) AS events, min(seq) AS first_seq,
+  max(seq) AS last_seq, sum(kind = 'call.entered') AS calls_entered,
+  sum(kind = 'call.returned') AS calls_returned, sum(kind = 'call.failed') AS calls_failed,
+  sum(kind = 'process.started') AS incarnations,
+  (max(wall_ns) - min(wall_ns)) / 1e9 AS seconds
+FROM event GROUP BY process;
+"""
+
+CREATE: Final = f"BEGIN IMMEDIATE;{_TABLES}{_GUARDS}{_INBOX}{_VIEWS}"
+"""Leaves the transaction open: the identity goes into it."""
+
+
+@cache
+def insert(rows: int) -> str:
+    """One statement for so many rows of the inbox."""
+    row = f"({','.join('?' for _ in EVENT + BODY)})"
+    return f"INSERT INTO inbox VALUES {','.join(row for _ in range(rows))}"
+
+
+SELECT: Final = """
+SELECT e.seq, e.process, e.process_seq, e.kind, e.call, e.cause, coalesce(e.actor, e.process),
+  e.tenant, e.wall_ns, e.mono_ns, e.epoch, e.key, e.args_digest, e.body_digest, e.parts, e.prev,
+  e.hash, b.id, b.key_id, b.data, b.digest, b.blob
+FROM event e LEFT JOIN body b ON b.id = e.seq << 16
+"""

@@ -1,0 +1,299 @@
+"""A tape on SQLite: one connection writes and checkpoints, all others are open read-only.
+
+Invariants:
+1. A batch is one transaction and one fsync (`synchronous=FULL`), and as a rule one statement.
+2. Blobs are durable before the row that names them.
+3. After a failure nothing is written any more, and nothing is checkpointed.
+"""
+
+import logging
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from orlop.abi.errors import JournalStopped
+from orlop.abi.ids import Seq
+from orlop.abi.limits import FREE_BYTES_MIN, JOURNAL_COMMIT_EVENTS, WAL_PAGES
+from orlop.store import files, schema
+from orlop.store.home import Home
+from orlop.store.rows import Boot, Checkpoint, Meta, Row
+from orlop.store.sqlite_reading import SqliteReading, connect
+
+log = logging.getLogger(__name__)
+
+_PAGE_BYTES: Final = 4096
+_WHY: Final = {
+    "SQLITE_FULL": "the disk is full",
+    "SQLITE_BUSY": "another program holds a lock on it",
+    "SQLITE_LOCKED": "another program holds a lock on it",
+    "SQLITE_IOERR_FSYNC": "fsync failed; what the disk holds is not known",
+    "SQLITE_CONSTRAINT": "another program wrote to it, or the kernel has a bug",
+    "SQLITE_READONLY": "it is read-only",
+    "SQLITE_CORRUPT": "it is damaged",
+}
+
+
+class SqliteTape(SqliteReading):
+    """outside: files that get a copy of each signed checkpoint, best on other disks."""
+
+    def __init__(
+        self, home: Home, outside: Sequence[Path] = (), free_bytes_min: int = FREE_BYTES_MIN
+    ) -> None:
+        super().__init__(home)
+        self._outside = tuple(outside)
+        self._free_bytes_min = free_bytes_min
+        self._writer: sqlite3.Connection | None = None
+        self._is_stopped = False
+
+    def lock(self) -> None:
+        try:
+            self.home.lock()
+        except OSError as error:
+            raise JournalStopped(f"{self.home.path} can't be locked: {error}") from error
+
+    def create(self, meta: Meta) -> None:
+        with self._written("create"):
+            _create(self.home.database, meta)
+            files.sync_folder(self.home.path)
+
+    def write(self) -> None:
+        with self._written("open"):
+            files.private_folder(self.home.blobs)
+            self._writer = connect(self.home, read_only=False)
+            # A busy database refuses this change of mode with an error, at once.
+            mode = self._writer.execute("PRAGMA journal_mode = WAL").fetchone()
+            if mode != ("wal",):
+                raise JournalStopped(
+                    f"{self.home.database} can't have a write-ahead log (mode {mode}):"
+                    " is it on a network disk?"
+                )
+            self._writer.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+            self._writer.execute(f"PRAGMA journal_size_limit = {WAL_PAGES * _PAGE_BYTES}")
+            self._writer.create_function("orlop_sha256", 1, _sha256, deterministic=True)
+            self.home.make_reserve()
+        self.look()
+
+    def begin(self, boot: Boot) -> None:
+        with self._written("begin an epoch in"):
+            self._open().execute("INSERT INTO boot VALUES (?, ?)", (boot.epoch, boot.boot))
+
+    def commit(self, rows: Sequence[Row], checkpoints: Sequence[Checkpoint]) -> None:
+        with self._written("commit to"):
+            connection = self._open()
+            values = self._inbox(rows)
+            if len(values) <= JOURNAL_COMMIT_EVENTS * _WIDTH and not checkpoints:
+                _insert(connection, values)
+                return
+            with _transaction(connection):
+                for start in range(0, len(values), JOURNAL_COMMIT_EVENTS * _WIDTH):
+                    _insert(connection, values[start : start + JOURNAL_COMMIT_EVENTS * _WIDTH])
+                _insert_checkpoints(connection, checkpoints)
+
+    def set_anchor(self, slot: int, data: bytes) -> None:
+        with self._written("anchor"):
+            self.home.set_anchor(slot, data)
+
+    def prune(self, before: Seq, keep: Sequence[str], before_wall_ns: int | None) -> int:
+        where = (
+            "id < ? AND (data IS NOT NULL OR blob IS NOT NULL) AND id >> 16 IN (SELECT seq FROM"
+            f" event WHERE seq < ? AND kind NOT IN ({','.join('?' for _ in keep)})"
+            " AND wall_ns < ?)"
+        )
+        older = (1 << 62) if before_wall_ns is None else before_wall_ns
+        values = (before << 16, before, *keep, older)
+        with self._written("prune"), _transaction(self._open()) as connection:
+            blobs = connection.execute(
+                f"SELECT blob FROM body WHERE blob IS NOT NULL AND {where}", values
+            ).fetchall()
+            pruned = connection.execute(
+                "UPDATE body SET digest = coalesce(digest, orlop_sha256(data)), data = NULL,"
+                f" blob = NULL, name = NULL WHERE {where}",
+                values,
+            ).rowcount
+        for (blob,) in blobs:
+            self.home.blob(blob).unlink(missing_ok=True)
+        return pruned
+
+    def replace(
+        self,
+        meta: Meta,
+        boots: Sequence[Boot],
+        rows: Iterable[Row],
+        checkpoints: Sequence[Checkpoint],
+    ) -> str:
+        """The old files stay in a folder of their own; blobs stay where they are."""
+        made = self.home.database.with_suffix(".new")
+        with self._written("rewrite"):
+            for leftover in (made, made.with_name(made.name + "-journal")):
+                leftover.unlink(missing_ok=True)
+            connection = _create(made, meta, keep_open=True)
+            try:
+                with _transaction(connection):
+                    connection.executemany(
+                        "INSERT INTO boot VALUES (?, ?)",
+                        [(boot.epoch, boot.boot) for boot in boots],
+                    )
+                    for row in rows:
+                        _insert(connection, self._inbox((row,)))
+                    _insert_checkpoints(connection, checkpoints)
+            finally:
+                connection.close()
+            self.close_readers()
+            return str(self._swap(made))
+
+    def publish(self, note: str) -> None:
+        for path in self._outside:
+            try:
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(note + "\n")
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError as error:
+                # A copy outside that can't be written must not stop the kernel; it is said aloud.
+                log.warning("the checkpoint was not copied to %s: %s", path, error)
+
+    def is_space_low(self) -> bool:
+        return self.home.free_bytes() < self._free_bytes_min
+
+    def stop(self) -> None:
+        self._is_stopped = True
+        self.home.free_reserve()
+
+    def close(self) -> None:
+        """The last connection to close checkpoints: after a failure a reader, which can't."""
+        if self._is_stopped and self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        self.close_readers()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        self.home.close()
+
+    def _open(self) -> sqlite3.Connection:
+        if self._writer is None or self._is_stopped:
+            raise JournalStopped("the journal is not open for writing")
+        return self._writer
+
+    def _inbox(self, rows: Sequence[Row]) -> list[object]:
+        """The values of all rows, one after another; writes the blobs."""
+        values: list[object] = []
+        for row in rows:
+            header = row.header
+            for at, body in enumerate(row.bodies):
+                data = body.data
+                if body.blob is not None and data is not None:
+                    self.home.write_blob(body.blob, data)
+                    data = None
+                values += (
+                    _NO_EVENT
+                    if at
+                    else (
+                        header.seq,
+                        header.process,
+                        header.process_seq,
+                        header.kind,
+                        header.call,
+                        header.cause,
+                        None if header.actor == header.process else header.actor,
+                        header.tenant,
+                        header.wall_ns,
+                        header.mono_ns,
+                        header.epoch,
+                        header.key,
+                        header.args_digest,
+                        header.body_digest,
+                        row.parts or None,
+                        header.prev,
+                        header.hash,
+                    )
+                )
+                values += (body.place, body.name, body.key_id, body.digest, data, body.blob)
+        return values
+
+    def _swap(self, made: Path) -> Path:
+        """Old files aside, the new one in their place.  A crash in between is noticed."""
+        number = 1
+        while (kept := self.home.path / f"damaged-{number}").exists():
+            number += 1
+        files.private_folder(kept)
+        old = [
+            path
+            for path in self.home.path.glob("journal.*")
+            if path.suffix != ".lock" and path != made and not path.name.endswith("-shm")
+        ]
+        for path in old:
+            shutil.copy2(path, kept / path.name)
+        files.sync_folder(kept)
+        for path in self.home.path.glob("journal.db-*"):
+            path.unlink()
+        made.replace(self.home.database)
+        files.sync_folder(self.home.path)
+        return kept
+
+    @contextmanager
+    def _written(self, what: str) -> Iterator[None]:
+        """Whatever goes wrong while writing stops the journal, and says why."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            name = getattr(error, "sqlite_errorname", "")
+            why = next((why for known, why in _WHY.items() if name.startswith(known)), "")
+            raise JournalStopped(
+                f"could not {what} {self.home.database}: {why or error} ({name}: {error})"
+            ) from error
+        except OSError as error:
+            raise JournalStopped(f"could not {what} {self.home.database}: {error}") from error
+
+
+_WIDTH: Final = len(schema.EVENT) + len(schema.BODY)
+_NO_EVENT: Final = (None,) * len(schema.EVENT)
+
+
+def _create(path: Path, meta: Meta, keep_open: bool = False) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    path.chmod(0o600)
+    connection.executescript(schema.CREATE)
+    connection.execute(
+        "INSERT INTO meta VALUES ('journal', ?), ('format', ?)", (meta.journal, str(meta.format))
+    )
+    connection.execute("COMMIT")
+    if not keep_open:
+        connection.close()
+    return connection
+
+
+def _insert(connection: sqlite3.Connection, values: list[object]) -> None:
+    """One statement; filled up to a power of two, so that few statements serve all batches."""
+    rows = len(values) // _WIDTH
+    if rows == 0:
+        return
+    size = 1 << (rows - 1).bit_length()
+    connection.execute(schema.insert(size), [*values, *((None,) * (_WIDTH * (size - rows)))])
+
+
+def _insert_checkpoints(connection: sqlite3.Connection, made: Sequence[Checkpoint]) -> None:
+    connection.executemany(
+        "INSERT INTO checkpoint VALUES (?, ?, ?, ?)",
+        [(one.size, one.root, one.frontier, one.note) for one in made],
+    )
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _sha256(data: bytes) -> bytes:
+    return sha256(data).digest()

@@ -1,0 +1,55 @@
+"""Canonical JSON (RFC 8785): one spelling of a value, so that its digest means something.
+
+msgspec writes the same bytes as RFC 8785 for most values, many times faster than Python can; the
+rest (floats, integers past 2**53, keys that UTF-16 sorts otherwise) goes to the `rfc8785` package.
+"""
+
+import re
+from typing import Final
+
+import msgspec
+import rfc8785
+
+from orlop.abi.errors import BadCall
+
+_ENCODER: Final = msgspec.json.Encoder(order="sorted")
+_DECODER: Final = msgspec.json.Decoder()
+
+# A number that msgspec may spell otherwise: a float, or sixteen digits and more (as 2**53 has).
+# Inside a string it matches too; that costs time, never correctness.
+_NUMBER: Final = re.compile(rb"(?:^|[:\[,])-?(?:\d+[.eE]|\d{16})")
+
+# UTF-16, by which RFC 8785 sorts, puts U+10000 and above (F0-F4 in UTF-8) before U+E000 to U+FFFF
+# (EE, EF).  Without one of the two, the order by code points is the same.
+_ASTRAL: Final = re.compile(rb"[\xf0-\xf4]")
+_HIGH: Final = re.compile(rb"[\xee\xef]")
+
+
+def canonical(value: object) -> bytes:
+    """The canonical bytes of a JSON value or a msgspec struct (`Raw` inside is spelled anew).
+
+    `BadCall` where a number has no exact JSON spelling, or a string is not Unicode.
+    """
+    try:
+        encoded = _ENCODER.encode(value)
+        if not isinstance(value, str | int | bool | None):
+            # Structs, tuples and raw JSON inside become plain values, whose keys can be sorted.
+            plain: object = _DECODER.decode(encoded)
+            encoded = _ENCODER.encode(plain)
+        else:
+            plain = value
+        if _NUMBER.search(encoded) or (_ASTRAL.search(encoded) and _HIGH.search(encoded)):
+            return _slowly(plain)
+    except (UnicodeError, RecursionError, msgspec.MsgspecError) as error:
+        raise BadCall(f"this value has no canonical JSON: {error}") from error
+    return encoded
+
+
+def _slowly(value: object) -> bytes:
+    try:
+        # The package wants its own recursive type; what a JSON decoder made is of that type.
+        return bytes(rfc8785.dumps(value))  # type: ignore[arg-type]
+    except rfc8785.CanonicalizationError as error:
+        raise BadCall(
+            f"this value has no canonical JSON: {error}; send numbers past 2**53 as strings"
+        ) from error
