@@ -80,6 +80,53 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
     daemon_threads = True
 
+    def __init__(self, kernel: ScriptedKernel) -> None:
+        super().__init__(str(kernel.socket), _Handler)
+        self.kernel = kernel
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def handle_one_request(self) -> None:
+        self.raw_requestline = self.rfile.readline(65537)
+        if not self.raw_requestline or not self.parse_request():
+            self.close_connection = True
+            return
+        assert isinstance(self.server, _Server)
+        kernel = self.server.kernel
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        kernel.heard.append(Heard(self.command, self.path, dict(self.headers.items()), body))
+        said = kernel.next_answer(f"{self.command} {self.path.partition('?')[0]}")
+        self.close_connection = said.cut
+        if said.lines is not None:
+            self._piecewise(said, said.lines)
+        elif not said.cut:
+            self._whole(said)
+
+    def _whole(self, said: Said) -> None:
+        body = json.dumps(said.body).encode()
+        self.send_response(said.status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _piecewise(self, said: Said, lines: tuple[object, ...]) -> None:
+        self.send_response(said.status)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for line in lines:
+            data = json.dumps(line).encode() + b"\n"
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+        if not said.cut:
+            self.wfile.write(b"0\r\n\r\n")
+
+    def log_message(self, format: str, *args: object) -> None:
+        """The tests look at `heard` instead."""
+
+    def address_string(self) -> str:
+        return "unix"
+
 
 @contextmanager
 def scripted_kernel(home: Path) -> Iterator[ScriptedKernel]:
@@ -87,7 +134,7 @@ def scripted_kernel(home: Path) -> Iterator[ScriptedKernel]:
     home.mkdir(parents=True, exist_ok=True)
     kernel = ScriptedKernel(home)
     write_home(kernel)
-    with _Server(str(kernel.socket), _handler(kernel)) as server:
+    with _Server(kernel) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
@@ -108,48 +155,3 @@ def write_home(kernel: ScriptedKernel) -> None:
         "version": "0.1.0",
     }
     (kernel.home / "info.json").write_text(json.dumps(info))
-
-
-def _handler(kernel: ScriptedKernel) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def handle_one_request(self) -> None:
-            self.raw_requestline = self.rfile.readline(65537)
-            if not self.raw_requestline or not self.parse_request():
-                self.close_connection = True
-                return
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            heard = Heard(self.command, self.path, dict(self.headers.items()), body)
-            kernel.heard.append(heard)
-            said = kernel.next_answer(f"{self.command} {self.path.partition('?')[0]}")
-            self.close_connection = said.cut
-            if said.lines is not None:
-                self._piecewise(said, said.lines)
-            elif not said.cut:
-                self._whole(said)
-
-        def _whole(self, said: Said) -> None:
-            body = json.dumps(said.body).encode()
-            self.send_response(said.status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def _piecewise(self, said: Said, lines: tuple[object, ...]) -> None:
-            self.send_response(said.status)
-            self.send_header("Transfer-Encoding", "chunked")
-            self.end_headers()
-            for line in lines:
-                data = json.dumps(line).encode() + b"\n"
-                self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
-            if not said.cut:
-                self.wfile.write(b"0\r\n\r\n")
-
-        def log_message(self, format: str, *args: object) -> None:
-            """The tests look at `heard` instead."""
-
-        def address_string(self) -> str:
-            return "unix"
-
-    return Handler

@@ -1,1 +1,1 @@
-"""User space: the command line, a program like any other."""
+"""Floor 7: the command line.  It is a program like any other: it has no back door."""

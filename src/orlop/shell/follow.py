@@ -1,0 +1,87 @@
+"""Following a process on the terminal: its output, the keyboard's Ctrl-C, its end.
+
+Neither a restart of the process nor one of the kernel ends it, and no byte is shown twice.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import click
+
+from orlop.abi.admin import OutputLine, ProcessView
+from orlop.abi.errors import NotReady
+from orlop.machine import plain_clock
+from orlop.sdk.exchange import LostAnswer
+from orlop.sdk.operator import Operator
+from orlop.shell.screen import show_json_line
+
+RESTART_POLL_S: Final = 0.2
+ENDED: Final = "exited"
+
+
+def follow(operator: Operator, process: ProcessView, *, as_json: bool) -> ProcessView:
+    """Show what `process` prints until it has ended; gives it as it ended.
+
+    The first Ctrl-C is passed on to it, the second kills it.
+    """
+    reader = _Reader(operator, process, show_json_line if as_json else show_line)
+    interrupts = 0
+    while True:
+        try:
+            ended = reader.read_on()
+            if ended is not None:
+                return ended
+        except KeyboardInterrupt:
+            interrupts += 1
+            operator.signal(process.id, "int" if interrupts == 1 else "kill")
+
+
+def show_line(line: OutputLine) -> None:
+    click.echo(line.text, nl=False, err=line.stream == "err")
+
+
+class _Reader:
+    """Knows how far each stream of the present incarnation has been shown."""
+
+    def __init__(
+        self, operator: Operator, process: ProcessView, show: Callable[[OutputLine], None]
+    ) -> None:
+        self._operator = operator
+        self._process = process
+        self._show = show
+        self._shown_bytes = {"out": 0, "err": 0}
+
+    def read_on(self) -> ProcessView | None:
+        """Show what comes until the output ends or is cut off; the process, if that has ended."""
+        incarnation = self._process.incarnation
+        try:
+            for line in self._operator.output(
+                self._process.id, incarnation=incarnation, follow=True
+            ):
+                self._show_new(line)
+            view = self._operator.wait(self._process.id, RESTART_POLL_S)
+        except (LostAnswer, NotReady):
+            # The kernel is away; the next question waits for it as long as it is worth.
+            self._operator.process(self._process.id)
+            return None
+        if view is not None:
+            return view
+        self._follow_restart(self._operator.process(self._process.id))
+        return None
+
+    def _follow_restart(self, now: ProcessView) -> None:
+        if now.incarnation == self._process.incarnation:
+            plain_clock.pause(RESTART_POLL_S)
+            return
+        self._process = now
+        self._shown_bytes = {"out": 0, "err": 0}
+
+    def _show_new(self, line: OutputLine) -> None:
+        data = line.text.encode()
+        known = self._shown_bytes[line.stream]
+        end = line.offset + len(data)
+        if end <= known:
+            return
+        new = data[max(0, known - line.offset) :].decode(errors="replace")
+        self._show(OutputLine(stream=line.stream, offset=max(known, line.offset), text=new))
+        self._shown_bytes[line.stream] = end

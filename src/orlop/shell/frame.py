@@ -1,0 +1,97 @@
+"""What all commands share: `--home`, `--json`, the connection, and how an error looks."""
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Concatenate, ParamSpec, TypeVar
+
+import click
+import msgspec
+
+from orlop.abi.errors import KernelError, NoKernel
+from orlop.abi.limits import CLIENT_PATIENCE_S
+from orlop.sdk.operator import Operator, operator
+from orlop.sdk.place import default_home, read_home
+from orlop.shell.exits import status_of
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What a command is run with."""
+
+    given_home: Path | None
+    as_json: bool
+
+    @property
+    def home(self) -> Path:
+        return self.given_home or default_home()
+
+    def operator(self) -> Operator:
+        """The kernel.  While its supervisor lives it is waited for, otherwise refused at once."""
+        return operator(home=self.given_home, patience_s=CLIENT_PATIENCE_S if self._rises() else 0)
+
+    def _rises(self) -> bool:
+        try:
+            os.kill(read_home(self.home).supervisor_pid, 0)
+        except PermissionError:
+            return True
+        except (NoKernel, OSError):
+            return False
+        return True
+
+
+class Refusal(click.ClickException):
+    """A `KernelError` on its way to the terminal, with its cause and its fix."""
+
+    def __init__(self, error: KernelError, as_json: bool) -> None:
+        super().__init__(error.message)
+        self.status = status_of(error)
+        self._error = error
+        self._as_json = as_json
+
+    def show(self, file: IO[str] | None = None) -> None:
+        error = self._error
+        if self._as_json:
+            click.echo(msgspec.json.encode({"error": _as_data(error)}).decode(), err=True)
+            return
+        title = click.style(f"error {error.code} {type(error).__name__}", fg="red", bold=True)
+        click.echo(f"{title}: {error.message}", err=True)
+        click.echo(f"  fix: {error.fix}", err=True)
+        if error.retry_after_s is not None:
+            click.echo(f"  try again in: {error.retry_after_s:g} s", err=True)
+        click.echo(f"  more: orlop explain {error.code}", err=True)
+
+
+def framed(command: Callable[Concatenate[Frame, P], R]) -> Callable[..., R]:
+    """A command with `--home` and `--json`, whose `KernelError`s are shown as they should be."""
+
+    @click.option(
+        "--home",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="The kernel's home.  Default: $ORLOP_HOME, else ~/.orlop.",
+    )
+    @click.option("--json", "as_json", is_flag=True, help="Give JSON.")
+    @functools.wraps(command)
+    def outer(home: Path | None, as_json: bool, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(Frame(home, as_json), *args, **kwargs)
+        except KernelError as error:
+            raise Refusal(error, as_json) from error
+
+    return outer
+
+
+def _as_data(error: KernelError) -> dict[str, object]:
+    return {
+        "code": error.code,
+        "name": type(error).__name__,
+        "message": error.message,
+        "fix": error.fix,
+        "retry": error.retry,
+        "retry_after_s": error.retry_after_s,
+    }

@@ -1,0 +1,91 @@
+"""`orlop`: the table of commands, and the way from a command line to an exit code."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+import click
+
+import orlop
+from orlop.shell.exits import INTERRUPTED, OK
+from orlop.shell.frame import Refusal
+from orlop.shell.lazy import Entry, LazyGroup
+
+KERNEL: Final = "The kernel"
+PROCESSES: Final = "Processes"
+DEVICES: Final = "Models, engines, tools"
+ACCESS: Final = "Keys and schedules"
+RECORDS: Final = "Records and help"
+
+COMMANDS: Final = {
+    "up": Entry(KERNEL, "Start the kernel and its engines."),
+    "down": Entry(KERNEL, "Stop the kernel and what it started."),
+    "info": Entry(KERNEL, "Show where everything is.", "orlop.shell.info:info"),
+    "doctor": Entry(KERNEL, "Look for what is wrong, and say how to mend it."),
+    "run": Entry(PROCESSES, "Start a program as a process.", "orlop.shell.run:run"),
+    "ps": Entry(PROCESSES, "List processes.", "orlop.shell.processes:ps"),
+    "show": Entry(PROCESSES, "Show all about a process.", "orlop.shell.processes:show"),
+    "logs": Entry(PROCESSES, "Show what a process printed.", "orlop.shell.logs:logs"),
+    "trace": Entry(
+        PROCESSES, "Show a process's calls and children as a tree.", "orlop.shell.trace:trace"
+    ),
+    "wait": Entry(PROCESSES, "Wait until processes have ended.", "orlop.shell.signals:wait"),
+    "kill": Entry(PROCESSES, "End processes.", "orlop.shell.signals:kill"),
+    "stop": Entry(PROCESSES, "Pause processes.", "orlop.shell.signals:stop"),
+    "cont": Entry(PROCESSES, "Let paused processes go on.", "orlop.shell.signals:cont"),
+    "resume": Entry(
+        PROCESSES, "Start a process again with what it had finished.", "orlop.shell.run:resume"
+    ),
+    "replay": Entry(
+        PROCESSES, "Run a process again from its record alone.", "orlop.shell.replay:replay"
+    ),
+    "models": Entry(DEVICES, "List models.", "orlop.shell.inventory:models"),
+    "pull": Entry(DEVICES, "Fetch embedded models."),
+    "devices": Entry(DEVICES, "List engines and hardware.", "orlop.shell.inventory:devices"),
+    "tools": Entry(DEVICES, "List tools.", "orlop.shell.inventory:tools"),
+    "key": Entry(ACCESS, "Make, list and revoke clients' keys.", "orlop.shell.keys:key"),
+    "schedule": Entry(ACCESS, "Start a program at set times.", "orlop.shell.schedules:schedule"),
+    "journal": Entry(RECORDS, "Verify and export the journal.", "orlop.shell.journal:journal"),
+    "explain": Entry(RECORDS, "Explain an error code.", "orlop.shell.explain:explain"),
+    "completion": Entry(
+        RECORDS, "Print a script that completes commands.", "orlop.shell.completion:completion"
+    ),
+}
+
+
+class Root(LazyGroup):
+    entries: ClassVar = COMMANDS
+
+
+@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(orlop.__version__, prog_name="orlop")
+def root() -> None:
+    """The operating system beneath your agents.
+
+    Begin with `orlop up -d`, then `orlop run -- COMMAND`.
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; gives its exit code."""
+    try:
+        status: object = root.main(list(arguments), prog_name="orlop", standalone_mode=False)
+    except Refusal as refusal:
+        refusal.show()
+        return refusal.status
+    except click.ClickException as misuse:
+        misuse.show()
+        return misuse.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (`| head`) has what it wanted; Python would complain at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    return status if isinstance(status, int) else OK
+
+
+def main() -> None:
+    """The entry point of the distribution."""
+    sys.exit(run(sys.argv[1:]))

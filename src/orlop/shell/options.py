@@ -1,0 +1,76 @@
+"""Options that several commands have, and their reading: budgets, environment, classes."""
+
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar, get_args
+
+import click
+
+from orlop.abi.calls import Budget, DivergenceRule, RestartRule
+from orlop.abi.hints import LatencyClass
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+CLASSES: dict[str, LatencyClass] = {name: name for name in get_args(LatencyClass)}
+RESTARTS: dict[str, RestartRule] = {name: name for name in get_args(RestartRule)}
+DIVERGENCES: dict[str, DivergenceRule] = {name: name for name in get_args(DivergenceRule)}
+
+
+class BudgetType(click.ParamType[Budget]):
+    """`calls=100,tokens=20000`: either or both."""
+
+    name = "calls=N,tokens=N"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Budget:
+        if isinstance(value, Budget):
+            return value
+        limits: dict[str, int] = {}
+        for item in str(value).split(","):
+            unit, _, number = item.partition("=")
+            if unit not in ("calls", "tokens") or not number.isdecimal():
+                self.fail(f"{item!r} is neither calls=N nor tokens=N", param, ctx)
+            limits[unit] = int(number)
+        return Budget(calls=limits.get("calls"), tokens=limits.get("tokens"))
+
+
+budget_option = click.option(
+    "--budget",
+    type=BudgetType(),
+    help="What the process and its children may use, in all their restarts.",
+)
+class_option = click.option(
+    "--class",
+    "latency_class",
+    type=click.Choice(list(CLASSES)),
+    help="How its calls are scheduled.",
+)
+restart_option = click.option(
+    "--restart",
+    type=click.Choice(list(RESTARTS)),
+    default="never",
+    show_default=True,
+    help="Whether it starts again by itself, with what it had finished.",
+)
+divergence_option = click.option(
+    "--on-divergence",
+    type=click.Choice(list(DIVERGENCES)),
+    help="What to do when a resumed process makes a call that its record does not hold.",
+)
+env_option = click.option(
+    "-e",
+    "--env",
+    "named",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    help="Pass a variable on; PATH, HOME, LANG, PYTHON* and the like always are, keys never.",
+)
+detach_option = click.option(
+    "-d", "--detach", is_flag=True, help="Print the pid and return; do not follow."
+)
+
+
+def command_argument(function: Callable[P, R]) -> Callable[P, R]:
+    """`-- COMMAND…`: everything that is left."""
+    return click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)(function)

@@ -1,0 +1,124 @@
+"""`orlop ps` and `orlop show`."""
+
+from typing import Final
+
+import click
+
+from orlop.abi.admin import ProcessView
+from orlop.machine import plain_clock
+from orlop.sdk.operator import Operator
+from orlop.shell.frame import Frame, framed
+from orlop.shell.screen import between, date, fields, money, show_json, since, table
+
+WATCH_S: Final = 1.0
+TITLES: Final = (
+    "PID",
+    "NAME",
+    "STATE",
+    "CLASS",
+    "CALLS",
+    "TOKENS",
+    "COST",
+    "AGE",
+    "WHY",
+    "COMMAND",
+)
+NUMBERS: Final = frozenset({0, 4, 5, 6, 7})
+
+
+@click.command()
+@click.option("-a", "--all", "ended", is_flag=True, help="Also those that have ended.")
+@click.option("-w", "--watch", is_flag=True, help="Again each second, until Ctrl-C.")
+@framed
+def ps(frame: Frame, ended: bool, watch: bool) -> None:
+    """List processes.
+
+    CALLS counts calls that were made and, after a +, those in flight.
+    """
+    operator = frame.operator()
+    while watch:
+        listing = _listing(operator, ended)
+        click.clear()
+        click.echo(listing)
+        plain_clock.pause(WATCH_S)
+    if frame.as_json:
+        show_json(operator.processes(ended=ended))
+    else:
+        click.echo(_listing(operator, ended))
+
+
+@click.command()
+@click.argument("process")
+@framed
+def show(frame: Frame, process: str) -> None:
+    """Show all about a process: PROCESS is a pid, an id, or a name."""
+    view = frame.operator().process(process)
+    if frame.as_json:
+        show_json(view)
+    else:
+        click.echo(fields(_details(view)))
+
+
+def _listing(operator: Operator, ended: bool) -> str:
+    views = operator.processes(ended=ended)
+    if not views:
+        return "no processes" if ended else "no processes run; --all shows those that have ended"
+    return table(TITLES, [_row(view) for view in views], NUMBERS)
+
+
+def _row(view: ProcessView) -> tuple[str, ...]:
+    in_flight = f"+{view.calls_in_flight}" if view.calls_in_flight else ""
+    return (
+        str(view.pid),
+        view.name or "-",
+        view.state if view.status is None else f"{view.state} {view.status}",
+        view.latency_class,
+        f"{view.calls:,}{in_flight}",
+        f"{view.input_tokens + view.output_tokens:,}",
+        money(view.cost),
+        since(view.spawned_ns),
+        view.reason or "-",
+        " ".join(view.command) or "(client)",
+    )
+
+
+def _details(view: ProcessView) -> list[tuple[str, str]]:
+    return [
+        ("pid", str(view.pid)),
+        ("id", view.id),
+        ("name", view.name or "-"),
+        ("state", f"{view.state} ({view.reason})" if view.reason else view.state),
+        ("status", "-" if view.status is None else str(view.status)),
+        ("outcome", view.outcome or "-"),
+        ("command", " ".join(view.command) or "(a client with a key)"),
+        ("folder", view.cwd or "-"),
+        ("parent", view.parent or "-"),
+        ("program", view.program or "-"),
+        ("version", view.version or "-"),
+        ("class", view.latency_class),
+        ("restart", f"{view.restart}; on divergence: {view.on_divergence}"),
+        ("budget", budget_text(view)),
+        ("incarnation", f"{view.incarnation} ({view.mode})"),
+        ("system's pid", str(view.os_pid or "-")),
+        (
+            "calls",
+            f"{view.calls:,} made, {view.calls_in_flight:,} in flight, "
+            f"{view.calls_replayed:,} from the record",
+        ),
+        (
+            "tokens",
+            f"{view.input_tokens:,} in ({view.cached_tokens:,} cached), {view.output_tokens:,} out",
+        ),
+        ("cost", money(view.cost)),
+        ("started", f"{date(view.started_ns)}, ran {between(view.started_ns, view.ended_ns)}"),
+    ]
+
+
+def budget_text(view: ProcessView) -> str:
+    """What is used of what is allowed."""
+    used = {"calls": view.calls, "tokens": view.input_tokens + view.output_tokens}
+    limits = {"calls": view.budget.calls, "tokens": view.budget.tokens}
+    shown = [
+        f"{used[unit]:,} of {most:,} {unit}" for unit, most in limits.items() if most is not None
+    ]
+    return ", ".join(shown) or "no limit"

@@ -1,0 +1,116 @@
+"""`orlop run` and `orlop resume`: programs as processes, followed on the terminal."""
+
+import os
+
+import click
+
+from orlop.abi.admin import ProcessView, ResumeOrder
+from orlop.abi.calls import Budget, Spawn
+from orlop.sdk.environment import with_named
+from orlop.sdk.operator import Operator
+from orlop.shell.exits import OK, status_of_process
+from orlop.shell.follow import follow
+from orlop.shell.frame import Frame, framed
+from orlop.shell.options import (
+    CLASSES,
+    DIVERGENCES,
+    RESTARTS,
+    budget_option,
+    class_option,
+    command_argument,
+    detach_option,
+    divergence_option,
+    env_option,
+    restart_option,
+)
+from orlop.shell.screen import show_json
+
+PASS_THROUGH = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+
+
+@click.command(context_settings=PASS_THROUGH)
+@command_argument
+@click.option("--name", default="", help="A name for people, and for other commands.")
+@class_option
+@budget_option
+@restart_option
+@divergence_option
+@click.option("--program", default="", help="The task that it serves, together with others.")
+@click.option("--version", default="", help="The program's version, as its author names it.")
+@env_option
+@detach_option
+@framed
+def run(
+    frame: Frame,
+    command: tuple[str, ...],
+    name: str,
+    latency_class: str | None,
+    budget: Budget | None,
+    restart: str,
+    on_divergence: str | None,
+    program: str,
+    version: str,
+    named: tuple[str, ...],
+    detach: bool,
+) -> int:
+    """Start a program as a process: `orlop run -- python agent.py`.
+
+    Its output is shown, Ctrl-C is passed on (twice: kill), and its exit status is ours, 128 + n
+    for signal n.  It runs in this folder, with a small part of the environment (see --env).
+    """
+    order = Spawn(
+        command=command,
+        name=name,
+        cwd=os.getcwd(),
+        env=with_named(named),
+        latency_class=CLASSES[latency_class or "standard"],
+        budget=budget or Budget(),
+        restart=RESTARTS[restart],
+        on_divergence=DIVERGENCES[on_divergence or "stop"],
+        program=program,
+        version=version,
+    )
+    operator = frame.operator()
+    return _attend(frame, operator, operator.spawn(order), detach)
+
+
+@click.command()
+@click.argument("process")
+@divergence_option
+@budget_option
+@detach_option
+@framed
+def resume(
+    frame: Frame, process: str, on_divergence: str | None, budget: Budget | None, detach: bool
+) -> int:
+    """Start a process again with what it had finished.
+
+    Finished calls are answered from the record: not computed again, not paid again.  Then it goes
+    on live.
+    """
+    rule = DIVERGENCES[on_divergence] if on_divergence else None
+    operator = frame.operator()
+    view = operator.resume(process, ResumeOrder(on_divergence=rule, budget=budget))
+    return _attend(frame, operator, view, detach)
+
+
+def _attend(frame: Frame, operator: Operator, view: ProcessView, detach: bool) -> int:
+    if not detach:
+        ended = follow(operator, view, as_json=frame.as_json)
+        return _report(frame, ended)
+    if frame.as_json:
+        show_json(view)
+    else:
+        click.echo(view.pid)
+    return OK
+
+
+def _report(frame: Frame, ended: ProcessView) -> int:
+    status = status_of_process(ended.status)
+    if frame.as_json:
+        show_json(ended)
+    elif status != OK:
+        why = f" ({ended.reason})" if ended.reason else ""
+        title = click.style(f"process {ended.pid} ended with {ended.status}{why}", fg="red")
+        click.echo(f"{title}\n  more: orlop trace {ended.pid}", err=True)
+    return status

@@ -1,0 +1,102 @@
+"""How things look on a terminal: tables, ages, sizes, money.  Colours only where there is one."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import click
+import msgspec
+
+from orlop.abi.ids import NanoDollars, Nanoseconds
+from orlop.machine import plain_clock
+
+GAP: Final = "  "
+WIDTH_WITHOUT_TERMINAL: Final = 10_000
+_NS_PER_S: Final = 1_000_000_000
+
+
+def show_json(value: object) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def show_json_line(value: object) -> None:
+    click.echo(msgspec.json.encode(value).decode())
+
+
+def table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset[int]) -> str:
+    """Columns as wide as their widest cell; the last is cut at the terminal's edge.
+
+    right: the columns of numbers.
+    """
+    cells = [titles, *rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(titles))]
+    limit = terminal_width()
+    lines = [_line(row, widths, right)[:limit].rstrip() for row in cells]
+    return "\n".join([click.style(lines[0], bold=True), *lines[1:]])
+
+
+def fields(pairs: Sequence[tuple[str, str]]) -> str:
+    """Names and values, one pair a line."""
+    width = max(len(name) for name, _ in pairs)
+    return "\n".join(f"{click.style(name.ljust(width), bold=True)}{GAP}{v}" for name, v in pairs)
+
+
+def terminal_width() -> int:
+    """Characters a line; as good as endless where the output is no terminal."""
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns
+    except (OSError, ValueError):
+        return WIDTH_WITHOUT_TERMINAL
+
+
+def seconds(value_s: float) -> str:
+    """`0.12 s`, `45 s`, `12 min`, `3.5 h`, `9 d`."""
+    if value_s < 10:
+        return f"{value_s:.2f} s"
+    for unit, size_s in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if value_s >= 2 * size_s:
+            return f"{value_s / size_s:.0f} {unit}"
+    return f"{value_s:.0f} s"
+
+
+def since(moment_ns: Nanoseconds | None) -> str:
+    """How long ago that was."""
+    if moment_ns is None:
+        return "-"
+    return seconds(max(0, plain_clock.wall_ns() - moment_ns) / _NS_PER_S)
+
+
+def between(start_ns: Nanoseconds | None, end_ns: Nanoseconds | None) -> str:
+    """How long that took, so far if it has not ended."""
+    if start_ns is None:
+        return "-"
+    until_ns = plain_clock.wall_ns() if end_ns is None else end_ns
+    return seconds(max(0, until_ns - start_ns) / _NS_PER_S)
+
+
+def date(moment_ns: Nanoseconds | None) -> str:
+    return "-" if moment_ns is None else plain_clock.local_text(moment_ns)
+
+
+def money(cost: NanoDollars) -> str:
+    """Dollars, with as many digits as the amount needs to be seen."""
+    dollars = cost / 1e9
+    return f"${dollars:,.2f}" if cost == 0 or dollars >= 1 else f"${dollars:.3g}"
+
+
+def size(value_bytes: int) -> str:
+    """Binary units, as memory is sold."""
+    value = float(value_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def _line(row: Sequence[str], widths: Sequence[int], right: frozenset[int]) -> str:
+    return GAP.join(
+        cell.rjust(width) if column in right else cell.ljust(width)
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+    )
