@@ -1,0 +1,244 @@
+"""llama.cpp as an engine: the kernel's side of an engine host.
+
+The host speaks OpenAI's dialect, so calls go through that driver; `llamacpp_calls` makes them fit.
+
+Invariants: 1. one caller at a time starts the host, and a failed start is not repeated at once;
+2. a host that has ended is found out by the call that fails, and the next call starts it again;
+3. nobody waits longer than the deadline, for a start either.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import msgspec
+from msgspec.structs import replace
+
+from orlop.abi.calls import Embed, Infer
+from orlop.abi.cards import EngineCard, Health, ModelCard, ModelKind
+from orlop.abi.errors import DeadlineMissed, DeviceFailed, KernelError
+from orlop.abi.ids import EngineName, ModelName
+from orlop.abi.limits import ENGINE_RETRY_S_MAX, ENGINE_START_S_MAX
+from orlop.abi.replies import Embedded, Generated
+from orlop.devices.device import Sink
+from orlop.devices.engine_host import HostKeeper, HostSettings, HostState
+from orlop.devices.llamacpp_calls import Props, asked, one_choice, passing, together
+from orlop.devices.openai import OpenAI
+from orlop.machine.chance import Chance
+from orlop.machine.clock import Clock, deadline
+
+_PROPS_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlamaCppConfig:
+    """One embedded engine."""
+
+    name: EngineName
+    model: ModelName
+    path: Path
+    """A GGUF file."""
+    folder: Path
+    """Where the host's state, log and saved slots go."""
+    kind: ModelKind = "chat"
+    slots: int = 4
+    """Calls served at once; each has its own part of the KV cache."""
+    context_tokens: int = 4096
+    """What one slot can hold: prompt and answer."""
+    lifeline: int | None = None
+    """The read end of the supervisor's pipe: the host ends with the supervisor, not with us."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seat:
+    """A host that answers, and the driver that talks to it."""
+
+    host: HostState
+    inner: OpenAI
+    props: Props
+
+
+class LlamaCpp:
+    """An `Engine`."""
+
+    def __init__(self, config: LlamaCppConfig, *, clock: Clock, chance: Chance) -> None:
+        self._config = config
+        self._clock = clock
+        self._chance = chance
+        settings = HostSettings(
+            name=config.model,
+            model=str(config.path),
+            slots=config.slots,
+            context_tokens=config.context_tokens,
+            embedding=config.kind == "embed",
+        )
+        self._keeper = HostKeeper(settings, config.folder, config.lifeline, clock)
+        self._starting = asyncio.Lock()
+        self._seat: _Seat | None = None
+        self._health: Health = "starting"
+        self._reason = "not started yet"
+        self._failures = 0
+        self._retry_s = 0.0
+        """Not started again before this."""
+
+    @property
+    def name(self) -> EngineName:
+        return self._config.name
+
+    @property
+    def slots(self) -> int:
+        return self._config.slots
+
+    def card(self) -> EngineCard:
+        seat = self._seat
+        card = EngineCard(
+            name=self.name,
+            driver="llamacpp",
+            slots=self.slots,
+            health=self._health,
+            reason=self._reason,
+            device="cpu",
+            models=(self._config.model,),
+        )
+        if seat is None:
+            return card
+        return replace(card, url=seat.host.url, running=seat.inner.card().running)
+
+    async def start(self) -> None:
+        await self._attached()
+
+    async def models(self) -> Sequence[ModelCard]:
+        seat = await self._attached()
+        context_tokens = seat.props.default_generation_settings.n_ctx
+        return [
+            ModelCard(
+                name=self._config.model,
+                engine=self.name,
+                kind=self._config.kind,
+                context_tokens=context_tokens or self._config.context_tokens,
+                artefact=seat.host.sha256,
+                path=str(self._config.path),
+            )
+        ]
+
+    async def infer(
+        self, call: Infer, model: ModelName, sink: Sink | None, deadline_s: float
+    ) -> Generated:
+        ends_s = self._clock.now_s() + deadline_s
+        async with deadline(deadline_s, f"{self.name}'s answer"):
+            seat = await self._attached()
+            wanted = asked(call, seat.props, self.name)
+            answers = []
+            for index in range(call.sampling.n):
+                one = one_choice(wanted, index)
+                pass_on = passing(call, sink, index)
+                try:
+                    left_s = ends_s - self._clock.now_s()
+                    answers.append(await seat.inner.infer(one, model, pass_on, left_s))
+                except DeviceFailed:
+                    await self._notice(seat)
+                    raise
+        self._failures = 0
+        return together(call, answers)
+
+    async def embed(self, call: Embed, model: ModelName, deadline_s: float) -> Embedded:
+        ends_s = self._clock.now_s() + deadline_s
+        async with deadline(deadline_s, f"{self.name}'s vectors"):
+            seat = await self._attached()
+            try:
+                return await seat.inner.embed(call, model, ends_s - self._clock.now_s())
+            except DeviceFailed:
+                await self._notice(seat)
+                raise
+
+    async def close(self) -> None:
+        """Let go of the host.  It runs on for the next kernel while a lifeline holds it."""
+        async with self._starting:
+            await self._leave()
+            if self._config.lifeline is None:
+                await self._keeper.end()
+            self._health, self._reason = "gone", "closed"
+
+    async def _attached(self) -> _Seat:
+        """The host, started if need be; one caller starts it, the others wait for that."""
+        if self._seat is not None:
+            return self._seat
+        async with self._starting:
+            if self._seat is not None:
+                return self._seat
+            pause_s = self._retry_s - self._clock.now_s()
+            if self._failures and pause_s > 0:
+                raise DeviceFailed(
+                    f"{self.name} did not start: {self._reason}", retry_after_s=pause_s
+                )
+            try:
+                async with deadline(ENGINE_START_S_MAX, f"starting {self.name}"):
+                    self._seat = await self._take_seat()
+            except (DeviceFailed, DeadlineMissed) as error:
+                raise self._failed(error) from error
+            self._health, self._reason = "ready", ""
+            return self._seat
+
+    async def _take_seat(self) -> _Seat:
+        if not self._config.path.exists():
+            raise DeviceFailed(
+                f"{self._config.path} is missing: bring it with `orlop pull {self._config.model}`"
+            )
+        self._health, self._reason = "starting", "loading"
+        host = await self._keeper.ready()
+        try:
+            props = await _ask_props(host)
+        except DeviceFailed:
+            # A host that was there and does not answer is no use, and holds the model's memory.
+            await self._keeper.end()
+            host = await self._keeper.ready()
+            props = await _ask_props(host)
+        inner = OpenAI(
+            self.name,
+            host.url,
+            clock=self._clock,
+            chance=self._chance,
+            key=host.key,
+            slots=self.slots,
+        )
+        await inner.start()
+        return _Seat(host, inner, props)
+
+    def _failed(self, error: KernelError) -> DeviceFailed:
+        self._health, self._reason = "failing", error.message
+        pause_s = min(2.0**self._failures, ENGINE_RETRY_S_MAX)
+        self._failures += 1
+        self._retry_s = self._clock.now_s() + pause_s
+        return DeviceFailed(f"{self.name} did not start: {error.message}", retry_after_s=pause_s)
+
+    async def _notice(self, seat: _Seat) -> None:
+        """After a failed call: if the host does not answer, the next call starts it again."""
+        try:
+            await _ask_props(seat.host)
+        except DeviceFailed as error:
+            if self._seat is seat:
+                self._health, self._reason = "failing", error.message
+                await self._leave()
+
+    async def _leave(self) -> None:
+        seat, self._seat = self._seat, None
+        if seat is not None:
+            await seat.inner.close()
+
+
+async def _ask_props(host: HostState) -> Props:
+    """Proves that this host listens where it says, with its key."""
+    headers = {"authorization": f"Bearer {host.key}"}
+    limit = aiohttp.ClientTimeout(total=_PROPS_S)
+    try:
+        async with (
+            aiohttp.ClientSession(headers=headers, timeout=limit) as session,
+            session.get(f"{host.url}/props", raise_for_status=True) as response,
+        ):
+            return msgspec.json.decode(await response.read(), type=Props)
+    except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
+        reason = str(error) or type(error).__name__
+        raise DeviceFailed(f"the engine host at {host.url} does not answer: {reason}") from error

@@ -1,0 +1,180 @@
+"""An engine host: llama.cpp's server in a process of its own, so that the kernel may come and go.
+
+It listens on a loopback port with a random key, and tells both in its state file.  It ends when
+its lifeline does (the supervisor is gone), or on SIGTERM; the kernel's end is nothing to it.
+Prompts go in pieces, so that other slots' tokens come between and a cancelled prompt stops soon.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import Final, NoReturn, Protocol
+
+import psutil
+
+from orlop.devices import engine_host
+from orlop.devices.artefact import digest_of
+from orlop.devices.engine_host import HostSettings, HostState
+from orlop.machine.chance import SystemChance
+
+_PIECE_TOKENS: Final = 128
+"""A prompt's piece: 256 and 512 tokens are no faster on a CPU, and slower to stop."""
+
+_CACHE_MIB_MAX: Final = 8_192
+_CACHE_SHARE: Final = 8
+"""Prompts that left their slot stay in RAM, in at most this part of it."""
+
+_ERRORS_ONLY: Final = 1
+
+
+class _Options(argparse.Namespace):
+    model: Path
+    name: str
+    slots: int
+    context: int
+    state: Path
+    embedding: bool
+    lifeline: int | None
+    detach: bool
+
+    def settings(self) -> HostSettings:
+        return HostSettings(
+            name=self.name,
+            model=str(self.model),
+            slots=self.slots,
+            context_tokens=self.context,
+            embedding=self.embedding,
+        )
+
+
+class _Asked(BaseException):
+    """SIGTERM: somebody asks us to end."""
+
+
+class _Server(Protocol):
+    @property
+    def listening_address(self) -> str: ...
+
+
+def main(arguments: Sequence[str]) -> int:
+    """With `--detach` the host is nobody's child: its starter enters it in the state file, ends."""
+    options = _read(arguments)
+    if options.detach and (pid := os.fork()):
+        begun = engine_host.started_s(pid)
+        state = HostState(pid=pid, started_s=begun, settings=options.settings())
+        engine_host.write(options.state, state)
+        return 0
+    try:
+        _serve(options)
+    except _Asked:
+        return 0
+    finally:
+        _withdraw(options.state)
+
+
+def _read(arguments: Sequence[str]) -> _Options:
+    parser = argparse.ArgumentParser(prog="python -m orlop.devices.llamacpp_host")
+    parser.add_argument("--model", type=Path, required=True, help="a GGUF file")
+    parser.add_argument("--name", required=True, help="what callers call the model")
+    parser.add_argument("--slots", type=int, default=4, help="calls served at once")
+    parser.add_argument("--context", type=int, default=4096, help="tokens a slot can hold")
+    parser.add_argument("--state", type=Path, required=True, help="where to tell url and key")
+    parser.add_argument("--embedding", action="store_true", help="the model makes vectors")
+    parser.add_argument("--lifeline", type=int, help="end when this pipe ends")
+    parser.add_argument("--detach", action="store_true", help="run on in the background")
+    return parser.parse_args(arguments, namespace=_Options())
+
+
+def _serve(options: _Options) -> NoReturn:
+    signal.signal(signal.SIGTERM, _leave)
+    key = SystemChance().token(32).hex()
+    # The server runs in threads of its own, for as long as the object lives.
+    server = _load(options, key)
+    state = HostState(
+        pid=os.getpid(),
+        started_s=engine_host.started_s(os.getpid()),
+        settings=options.settings(),
+        url=server.listening_address,
+        key=key,
+        sha256=digest_of(options.model),
+    )
+    with suppress(_Asked):
+        engine_host.write(options.state, state)
+        _wait(options.lifeline)
+    _withdraw(options.state)
+    # Not a return: the server's threads would first finish answers that nobody waits for.
+    os._exit(0)
+
+
+def _load(options: _Options, key: str) -> _Server:
+    """Returns when the model is loaded and the port is open."""
+    try:
+        import xllamacpp
+    except ImportError as error:
+        raise SystemExit(f"xllamacpp is missing ({error}): pip install 'orlop[local]'") from error
+    params = xllamacpp.CommonParams()
+    params.model.path = str(options.model)
+    params.model_alias = {options.name}
+    params.hostnames = ["127.0.0.1"]
+    params.port = 0
+    params.api_keys = [key]
+    params.n_parallel = options.slots
+    params.n_ctx = options.context * options.slots
+    params.n_batch = params.n_ubatch = _PIECE_TOKENS
+    params.cont_batching = True
+    params.use_jinja = True
+    params.cache_ram_mib = _cache_mib()
+    params.slot_save_path = f"{_slot_folder(options)}/"
+    params.endpoint_metrics = True
+    params.ui = False
+    params.warmup = False
+    params.verbosity = _ERRORS_ONLY
+    # A silent stream says every second that it lives, and so finds out that its reader left.
+    params.sse_ping_interval = 1
+    for cpu in (params.cpuparams, params.cpuparams_batch):
+        cpu.n_threads = psutil.cpu_count(logical=False) or 1
+    if options.embedding:
+        # An embedding model sees a text as a whole.
+        params.embedding = True
+        params.n_batch = params.n_ubatch = options.context
+    server: _Server = xllamacpp.Server(params)
+    return server
+
+
+def _cache_mib() -> int:
+    return int(min(_CACHE_MIB_MAX, psutil.virtual_memory().total // _CACHE_SHARE // 1024**2))
+
+
+def _slot_folder(options: _Options) -> Path:
+    folder = options.state.with_suffix(".slots").resolve()
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def _wait(lifeline: int | None) -> None:
+    """Until the supervisor is gone; without a lifeline, until a signal."""
+    if lifeline is None:
+        signal.pause()
+        return
+    while os.read(lifeline, 1):
+        pass
+
+
+def _leave(signum: int, frame: FrameType | None) -> None:
+    raise _Asked
+
+
+def _withdraw(path: Path) -> None:
+    """Remove the state file, unless it is another host's by now."""
+    state = engine_host.read(path)
+    if state is not None and state.pid == os.getpid():
+        path.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
