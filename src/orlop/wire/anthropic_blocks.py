@@ -163,9 +163,9 @@ def _read_assistant(content: str | list[object], extra: Block, where: Where) -> 
             reasoning += block.text("thinking")
         else:
             parts.append(read_part(block))
-    content = _simplest(parts, uses)
+    said = _simplest(parts, uses)
     return settle(
-        Message("assistant", content, tool_uses=tuple(uses), reasoning=reasoning, extra=extra)
+        Message("assistant", said, tool_uses=tuple(uses), reasoning=reasoning, extra=extra)
     )
 
 

@@ -35,6 +35,7 @@ from orlop.wire.openai_terms import (
     write_logprobs,
     write_usage,
 )
+from orlop.wire.portable import to_openai
 
 CHAT_ID: Final = "chatcmpl-"
 _WITHDRAWN: Final = ("functions", "function_call")
@@ -144,8 +145,9 @@ def write_chat_request(
 
     limit_field: `max_tokens`, which every engine knows, or OpenAI's own `max_completion_tokens`.
     tiers: send the latency class as `service_tier`; many engines refuse words they don't know.
-    Raises `BadCall` for parts of another dialect.
+    Raises `BadCall` naming what of another dialect would change the answer.
     """
+    call = to_openai(call)
     own = call.dialect == "openai"
     wire: dict[str, object] = dict(call.extra) if own and call.extra else {}
     wire["model"] = model
