@@ -1,0 +1,38 @@
+"""`orlop doctor`."""
+
+from typing import Final
+
+import click
+
+from orlop.machine.settings import default_models_dir
+from orlop.operate.doctor import Check, examine
+from orlop.shell.exits import FAILED, OK
+from orlop.shell.frame import Frame, framed
+from orlop.shell.screen import show_json
+
+COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+@click.command()
+@framed
+def doctor(frame: Frame) -> int:
+    """Look for what is wrong, and say how to mend it.
+
+    Works with and without a running kernel; exits with 1 where something fails.
+    """
+    checks = examine(frame.home, default_models_dir(), frame.operator)
+    if frame.as_json:
+        found = list(checks)
+        show_json(found)
+    else:
+        found = []
+        for check in checks:
+            found.append(check)
+            click.echo(_lines(check))
+    return FAILED if any(check.state == "fail" for check in found) else OK
+
+
+def _lines(check: Check) -> str:
+    state = click.style(f"{check.state:4}", fg=COLOURS[check.state], bold=True)
+    fix = f"\n      fix: {check.fix}" if check.fix else ""
+    return f"{state}  {check.name}: {check.found}{fix}"

@@ -1,0 +1,93 @@
+"""`orlop up` and `orlop down`."""
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+from orlop.machine import plain_clock
+from orlop.operate.up import PORT
+from orlop.operate.up import down as power_off
+from orlop.operate.up import up as power_on
+from orlop.sdk.place import read_home
+from orlop.shell.frame import Frame, framed
+from orlop.shell.progress import bars
+from orlop.shell.screen import show_json
+
+DOWN_S: Final = 30.0
+LOAD_S_MAX: Final = 120.0
+LOAD_POLL_S: Final = 0.1
+
+
+@click.command()
+@click.option("-d", "--detach", is_flag=True, help="Return when the kernel runs.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    help=f"Of the HTTP API; 0: any free one.  Default: {PORT}, or any if that is taken.",
+)
+@click.option(
+    "--engine",
+    "engines",
+    multiple=True,
+    metavar="NAME=URL",
+    help="An OpenAI-compatible server; beside those of orlop.toml.",
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Settings.  Default: orlop.toml in the home, if it is there.",
+)
+@framed
+def up(
+    frame: Frame, detach: bool, port: int | None, engines: tuple[str, ...], config: Path | None
+) -> int:
+    """Start the kernel and its engines.
+
+    A small supervisor starts the kernel again should it be lost; clients wait meanwhile.
+    """
+    status = power_on(
+        frame.home, detach, port, engines, config, _say_nothing if frame.as_json else click.echo
+    )
+    if detach and status == 0:
+        _wait_for_engines(frame)
+        if frame.as_json:
+            show_json(read_home(frame.home))
+    return status
+
+
+@click.command()
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0.0),
+    default=DOWN_S,
+    show_default=True,
+    help="Seconds to wait until it is gone.",
+)
+@framed
+def down(frame: Frame, timeout_s: float) -> int:
+    """Stop the kernel and what it started.
+
+    Running processes are interrupted; the next start continues them as their restart rule says.
+    """
+    return power_off(frame.home, timeout_s)
+
+
+def _wait_for_engines(frame: Frame) -> None:
+    """Until none is starting any more; what then fails is `orlop devices`'s to tell."""
+    operator = frame.operator()
+    until_s = plain_clock.now_s() + LOAD_S_MAX
+    with bars(quiet=frame.as_json) as report:
+        while plain_clock.now_s() < until_s:
+            engines = operator.inventory().engines
+            settled = sum(engine.health != "starting" for engine in engines)
+            if engines:
+                report("loading engines", settled, len(engines))
+            if settled == len(engines):
+                return
+            plain_clock.pause(LOAD_POLL_S)
+
+
+def _say_nothing(line: str) -> None:
+    """For `--json`."""

@@ -1,0 +1,227 @@
+"""`orlop doctor`: what is wrong with machine, home and kernel, and how to mend it."""
+
+import importlib.util
+import os
+import platform
+import shutil
+import sqlite3
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, Literal
+
+import psutil
+from msgspec import Struct
+
+from orlop.abi.admin import HomeInfo
+from orlop.abi.errors import KernelError, Misconfigured, NoKernel
+from orlop.abi.limits import FREE_BYTES_MIN
+from orlop.devices import shelf
+from orlop.devices.artefact import sha256_of
+from orlop.machine import plain_clock
+from orlop.sdk.operator import Operator
+from orlop.sdk.place import INFO_FILE, read_home
+
+State = Literal["ok", "warn", "fail"]
+
+PYTHON_MIN: Final = (3, 11)
+SQLITE_SOUND: Final = (3, 51, 3)
+"""Before it, a second writer at the wrong moment can corrupt a write-ahead log."""
+
+CLOCK_NS_MIN: Final = 1_735_689_600 * 1_000_000_000
+"""2025-01-01: a machine that says less has no clock."""
+
+RAM_BYTES_MIN: Final = 512 * 1024 * 1024
+"""The embedded models and a kernel take less."""
+
+SECRET_BITS: Final = stat.S_IRWXG | stat.S_IRWXO
+PUBLIC_SUFFIXES: Final = (".pub",)
+GIB: Final = 1024**3
+
+
+class Check(Struct, frozen=True, kw_only=True):
+    """One thing that was looked at.  `fix` is empty where there is nothing to mend."""
+
+    name: str
+    state: State
+    found: str
+    fix: str = ""
+
+
+def examine(home: Path, models_dir: Path, connect: Callable[[], Operator]) -> Iterator[Check]:
+    """Every check, as it is made; `connect` gives the kernel of `home`."""
+    yield _python()
+    yield _sqlite()
+    yield _clock(home)
+    yield _ram()
+    yield from _home(home)
+    yield from _models(models_dir)
+    yield from _kernel(home, connect)
+
+
+def _python() -> Check:
+    found = f"{platform.python_version()} at {sys.executable}"
+    if sys.version_info[:2] < PYTHON_MIN:
+        return Check(name="python", state="fail", found=found, fix="install Python 3.11 or newer")
+    return Check(name="python", state="ok", found=found)
+
+
+def _sqlite() -> Check:
+    found = sqlite3.sqlite_version
+    if tuple(map(int, found.split("."))) < SQLITE_SOUND:
+        return Check(
+            name="sqlite",
+            state="warn",
+            found=f"{found}; before 3.51.3 a second writer can corrupt a write-ahead log",
+            fix="none needed as long as other tools open journal.db read-only, as the kernel does",
+        )
+    return Check(name="sqlite", state="ok", found=found)
+
+
+def _clock(home: Path) -> Check:
+    now_ns = plain_clock.wall_ns()
+    found = plain_clock.local_text(now_ns)
+    journal = home / "journal.db"
+    written_ns = journal.stat().st_mtime_ns if journal.exists() else 0
+    if now_ns < max(CLOCK_NS_MIN, written_ns):
+        return Check(
+            name="clock",
+            state="warn",
+            found=f"{found} lies before what was written already; schedules would run late",
+            fix="set the machine's clock",
+        )
+    return Check(name="clock", state="ok", found=found)
+
+
+def _ram() -> Check:
+    memory = psutil.virtual_memory()
+    free, total = int(memory.available), int(memory.total)
+    found = f"{free / GIB:.1f} of {total / GIB:.1f} GiB free"
+    if free < RAM_BYTES_MIN:
+        return Check(
+            name="memory",
+            state="warn",
+            found=found,
+            fix="end something else, or use an engine on another machine (`--engine NAME=URL`)",
+        )
+    return Check(name="memory", state="ok", found=found)
+
+
+def _home(home: Path) -> Iterator[Check]:
+    if not home.is_dir():
+        yield Check(name="home", state="ok", found=f"{home} will be made by `orlop up`")
+        return
+    if not os.access(home, os.R_OK | os.W_OK | os.X_OK):
+        yield Check(
+            name="home", state="fail", found=f"{home} is not ours to write", fix=f"chown {home}"
+        )
+        return
+    yield _closed("home", home, "700")
+    yield _disk(home)
+    secrets = [path for path in sorted(home.glob("keys/*")) if path.suffix not in PUBLIC_SUFFIXES]
+    for path in secrets:
+        yield _closed("key file", path, "600")
+
+
+def _closed(name: str, path: Path, mode: str) -> Check:
+    """Nobody else may read it."""
+    if path.stat().st_mode & SECRET_BITS:
+        return Check(
+            name=name,
+            state="fail" if path.is_file() else "warn",
+            found=f"{path} is open to others",
+            fix=f"chmod {mode} {path}",
+        )
+    return Check(name=name, state="ok", found=str(path))
+
+
+def _disk(home: Path) -> Check:
+    free = shutil.disk_usage(home).free
+    found = f"{free / GIB:.1f} GiB free for the journal"
+    if free < FREE_BYTES_MIN:
+        return Check(
+            name="disk",
+            state="fail",
+            found=f"{found}; the kernel admits nothing below {FREE_BYTES_MIN:,} bytes",
+            fix=f"free space on the disk that holds {home}",
+        )
+    return Check(name="disk", state="ok", found=found)
+
+
+def _models(models_dir: Path) -> Iterator[Check]:
+    if importlib.util.find_spec("xllamacpp") is None:
+        yield Check(
+            name="embedded engines",
+            state="warn",
+            found="not installed: only engines on servers can be used",
+            fix="pip install 'orlop[local]'",
+        )
+    try:
+        found = shelf.installed(models_dir)
+    except Misconfigured as error:
+        yield Check(name="models", state="fail", found=error.message, fix="orlop pull")
+        return
+    if not found:
+        yield Check(
+            name="models",
+            state="warn",
+            found=f"none in {models_dir}",
+            fix="orlop pull smollm2 minilm, or `orlop up --engine NAME=URL`",
+        )
+    for model in found:
+        yield _digest(models_dir, model)
+
+
+def _digest(models_dir: Path, model: shelf.Model) -> Check:
+    path = models_dir / model.path
+    if sha256_of(path) != model.sha256:
+        return Check(
+            name=f"model {model.name}",
+            state="fail",
+            found=f"{path} is not the file that was pulled",
+            fix=f"rm {path} && orlop pull {model.name}",
+        )
+    return Check(name=f"model {model.name}", state="ok", found=f"{path}, digest as pulled")
+
+
+def _kernel(home: Path, connect: Callable[[], Operator]) -> Iterator[Check]:
+    try:
+        known = read_home(home)
+    except NoKernel:
+        yield Check(name="kernel", state="ok", found="none runs", fix="orlop up -d")
+        return
+    if not psutil.pid_exists(known.supervisor_pid):
+        yield _stale(home, known)
+        return
+    try:
+        operator = connect()
+        info = operator.info()
+        cards = operator.inventory().engines
+    except KernelError as error:
+        found = f"the supervisor (pid {known.supervisor_pid}) lives, but: {error.message}"
+        yield Check(name="kernel", state="fail", found=found, fix=error.fix)
+        return
+    yield Check(
+        name="kernel",
+        state="ok" if info.ready else "fail",
+        found=f"{info.url}, pid {info.os_pid}; " + ("; ".join(info.missing) or "ready"),
+        fix="" if info.ready else f"what is missing is in {info.log}",
+    )
+    for card in cards:
+        is_fine = card.health in ("ready", "starting")
+        yield Check(
+            name=f"engine {card.name}",
+            state="ok" if is_fine else "fail",
+            found=f"{card.health} {card.reason}".strip(),
+            fix="" if is_fine else f"is {card.url or 'its model file'} right, and its server up?",
+        )
+
+
+def _stale(home: Path, known: HomeInfo) -> Check:
+    return Check(
+        name="kernel",
+        state="fail",
+        found=f"{home / INFO_FILE} names supervisor {known.supervisor_pid}, which has ended",
+        fix="orlop up -d",
+    )
