@@ -1,0 +1,263 @@
+"""The operators' routes: decode, ask the kernel, encode."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+import orlop
+from orlop.abi.admin import (
+    Info,
+    Inventory,
+    KeyOrder,
+    ReplayOrder,
+    ResumeOrder,
+    ScheduleOrder,
+    SignalOrder,
+)
+from orlop.abi.calls import Spawn
+from orlop.abi.errors import BadCall
+from orlop.abi.ids import DEFAULT_TENANT, Nanoseconds, Seq
+from orlop.devices import probe
+from orlop.http.exchange import Exchange
+from orlop.http.native import NDJSON, WAIT_S_MAX
+from orlop.http.place import Place
+from orlop.kernel import codec, lifecycle, operator
+from orlop.kernel import schedule as schedules
+from orlop.kernel.core import Kernel
+from orlop.kernel.process import Process, State
+from orlop.kernel.schedule import Schedules
+from orlop.wire import json_guard
+
+T = TypeVar("T")
+
+LOG_PIECE_BYTES = 64 * 1024
+LOG_LOOK_S = 0.1
+"""Between two looks at output that is followed."""
+
+EXPORT_EVENTS = 1_000
+"""Events read at once for an export."""
+
+
+async def read(exchange: Exchange, kind: type[T]) -> T:
+    """The body.  An empty one is `{}`.  Raises `BadCall` naming the field."""
+    body = await exchange.body() or b"{}"
+    json_guard.check(body)
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.DecodeError as error:
+        raise BadCall(f"the order can't be read: {error}") from error
+
+
+async def send(exchange: Exchange, value: object, status: int = 200) -> None:
+    await exchange.send_json(status, msgspec.json.encode(value))
+
+
+class Admin:
+    """One method a route; `exchange.params` holds what the path names."""
+
+    def __init__(self, kernel: Kernel, schedules: Schedules, place: Place) -> None:
+        self._kernel = kernel
+        self._schedules = schedules
+        self._place = place
+        self._started_ns: Nanoseconds = kernel.clock.wall_ns()
+
+    def _found(self, exchange: Exchange) -> Process:
+        return self._kernel.find(exchange.params["ref"])
+
+    async def info(self, exchange: Exchange) -> None:
+        kernel, place = self._kernel, self._place
+        info = Info(
+            version=orlop.__version__,
+            url=place.url,
+            socket=place.socket_path,
+            home=str(place.home),
+            journal=str(place.home / "journal.db"),
+            log=str(place.home / "log" / "kernel.log"),
+            os_pid=place.os_pid,
+            supervisor_pid=place.supervisor_pid,
+            journal_id=kernel.journal.id,
+            epoch=kernel.journal.epoch,
+            head=kernel.journal.head_seq,
+            started_ns=self._started_ns,
+            ready=not missing(kernel),
+            missing=tuple(missing(kernel)),
+        )
+        await send(exchange, info)
+
+    async def processes(self, exchange: Exchange) -> None:
+        rows = sorted(self._kernel.tables.rows.values(), key=lambda row: row.pid)
+        if exchange.query("all", "0") == "0":
+            rows = [row for row in rows if row.state is not State.EXITED]
+        await send(exchange, [operator.view(self._kernel, row) for row in rows])
+
+    async def process(self, exchange: Exchange) -> None:
+        await send(exchange, operator.view(self._kernel, self._found(exchange).row))
+
+    async def spawn(self, exchange: Exchange) -> None:
+        order = await read(exchange, Spawn)
+        if not order.command:
+            raise BadCall("command: what should be run?")
+        process = await lifecycle.create(self._kernel, order, DEFAULT_TENANT)
+        await lifecycle.start(self._kernel, process, "first")
+        await send(exchange, operator.view(self._kernel, process.row), 201)
+
+    async def signal(self, exchange: Exchange) -> None:
+        order, process = await read(exchange, SignalOrder), self._found(exchange)
+        await lifecycle.signal(self._kernel, process, order.signal, f"{order.signal} by operator")
+        await self._kernel.journal.flush()
+        await send(exchange, operator.view(self._kernel, process.row))
+
+    async def resume(self, exchange: Exchange) -> None:
+        order, process = await read(exchange, ResumeOrder), self._found(exchange)
+        await lifecycle.start(
+            self._kernel,
+            process,
+            "resume",
+            budget=order.budget,
+            on_divergence=order.on_divergence,
+        )
+        await send(exchange, operator.view(self._kernel, process.row))
+
+    async def replay(self, exchange: Exchange) -> None:
+        order, process = await read(exchange, ReplayOrder), self._found(exchange)
+        await lifecycle.start(self._kernel, process, "replay", strict=order.strict)
+        await send(exchange, operator.view(self._kernel, process.row))
+
+    async def wait(self, exchange: Exchange) -> None:
+        process = self._found(exchange)
+        limit_s = min(exchange.number("timeout", 30.0), WAIT_S_MAX)
+        status = 200
+        try:
+            async with asyncio.timeout(limit_s):
+                await lifecycle.ended(self._kernel, process)
+        except TimeoutError:
+            status = 202
+        await send(exchange, operator.view(self._kernel, process.row), status)
+
+    async def trace(self, exchange: Exchange) -> None:
+        await send(exchange, await operator.trace(self._kernel, self._found(exchange).row))
+
+    async def inventory(self, exchange: Exchange) -> None:
+        kernel, engines = self._kernel, []
+        for name, engine in kernel.registry.engines.items():
+            running, waiting = kernel.scheduler.load(name)
+            card = engine.card()
+            engines.append(msgspec.structs.replace(card, running=running, waiting=waiting))
+        inventory = Inventory(
+            engines=tuple(engines),
+            models=kernel.registry.cards(),
+            tools=kernel.tools.cards(),
+            hardware=probe.hardware(),
+        )
+        await send(exchange, inventory)
+
+    # Keys and schedules.
+
+    async def keys(self, exchange: Exchange) -> None:
+        await send(exchange, operator.keys(self._kernel))
+
+    async def create_key(self, exchange: Exchange) -> None:
+        order = await read(exchange, KeyOrder)
+        await send(exchange, await operator.create_key(self._kernel, DEFAULT_TENANT, order.name))
+
+    async def revoke_key(self, exchange: Exchange) -> None:
+        await operator.revoke_key(self._kernel, DEFAULT_TENANT, exchange.params["ref"])
+        await send(exchange, {})
+
+    async def schedules(self, exchange: Exchange) -> None:
+        now_ns = self._kernel.clock.wall_ns()
+        rows = self._kernel.tables.schedules.values()
+        await send(exchange, [schedules.view(row, now_ns) for row in rows])
+
+    async def set_schedule(self, exchange: Exchange) -> None:
+        order = await read(exchange, ScheduleOrder)
+        id = await self._schedules.set(DEFAULT_TENANT, order)
+        row = self._kernel.tables.schedules[id]
+        await send(exchange, schedules.view(row, self._kernel.clock.wall_ns()), 201)
+
+    async def remove_schedule(self, exchange: Exchange) -> None:
+        await self._schedules.remove(DEFAULT_TENANT, exchange.params["ref"])
+        await send(exchange, {})
+
+    # Streams.
+
+    async def logs(self, exchange: Exchange) -> None:
+        """NDJSON of what the command printed; with `follow=1` until it has ended."""
+        process = self._found(exchange)
+        incarnation = int(exchange.number("incarnation", process.row.incarnation))
+        folder = self._place.home / "run" / process.id / str(incarnation)
+        wanted = exchange.query("stream", "all")
+        names = [name for name in ("out", "err") if wanted in (name, "all")]
+        offset = int(exchange.number("offset", 0))
+        output = Output(folder, dict.fromkeys(names, offset))
+        follow = exchange.query("follow", "0") != "0"
+        await exchange.start_stream([("content-type", NDJSON)])
+        while True:
+            over = self._kernel.is_over(process.id) or process.row.incarnation != incarnation
+            printed = output.more()
+            for line in printed:
+                await exchange.send_chunk(line)
+            if not printed and (over or not follow):
+                break
+            if not printed:
+                await self._kernel.clock.sleep(LOG_LOOK_S)
+        await exchange.end()
+
+    async def export(self, exchange: Exchange) -> None:
+        """NDJSON of events with their headers, decoded."""
+        journal, wanted = self._kernel.journal, exchange.query("process", "")
+        process = self._kernel.find(wanted).id if wanted else None
+        await journal.flush()
+        first, last = int(exchange.number("first", 1)), int(exchange.number("last", 0))
+        last = min(last or journal.head_seq, journal.head_seq)
+        await exchange.start_stream([("content-type", NDJSON)])
+        while first <= last:
+            batch = await journal.read(Seq(first), Seq(last), limit=EXPORT_EVENTS)
+            for stored in batch:
+                if process is None or stored.header.process == process:
+                    line = {"header": stored.header, "event": codec.decode(stored)}
+                    await exchange.send_chunk(msgspec.json.encode(line) + b"\n")
+            first = batch[-1].header.seq + 1 if batch else last + 1
+        await exchange.end()
+
+
+def missing(kernel: Kernel) -> list[str]:
+    """What keeps the kernel from being ready."""
+    reasons = []
+    if (reason := kernel.admitting()) is not None:
+        reasons.append(reason.message)
+    cards = [engine.card() for engine in kernel.registry.engines.values()]
+    if cards and not any(card.health == "ready" for card in cards):
+        reasons += [f"engine {card.name}: {card.reason or card.health}" for card in cards]
+    return reasons
+
+
+class Output:
+    """What a program printed, read on from where it was."""
+
+    def __init__(self, folder: Path, offsets: dict[str, int]) -> None:
+        self._folder = folder
+        self._offsets = offsets
+
+    def more(self) -> list[bytes]:
+        """One piece of each stream, as NDJSON lines; pieces end between characters."""
+        lines = []
+        for name, offset in self._offsets.items():
+            try:
+                with (self._folder / name).open("rb") as file:
+                    file.seek(offset)
+                    piece = file.read(LOG_PIECE_BYTES)
+            except OSError:
+                continue
+            if piece:
+                text = piece.decode(errors="ignore" if len(piece) == LOG_PIECE_BYTES else "replace")
+                self._offsets[name] = offset + len(piece)
+                line = {"stream": name, "offset": self._offsets[name], "text": text}
+                lines.append(msgspec.json.encode(line) + b"\n")
+        return lines
+
+
+Route = Callable[[Exchange], Awaitable[None]]

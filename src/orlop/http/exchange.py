@@ -1,0 +1,159 @@
+"""One HTTP exchange, raw ASGI underneath: what a route reads, and how it answers.
+
+Also what a route may ask of the kernel: `Door`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
+from typing import Protocol, TypeAlias
+from urllib.parse import parse_qs
+
+from orlop.abi.calls import Call
+from orlop.abi.errors import BadCall, Killed, TooLarge
+from orlop.abi.ids import CallId
+from orlop.abi.limits import BODY_BYTES_MAX
+from orlop.abi.messages import Message
+from orlop.abi.replies import Reply
+
+Event: TypeAlias = MutableMapping[str, object]
+Receive: TypeAlias = Callable[[], Awaitable[Event]]
+Send: TypeAlias = Callable[[Event], Awaitable[None]]
+Field: TypeAlias = tuple[str, str]
+
+
+class InFlight(Protocol):
+    """A call that has been entered."""
+
+    @property
+    def id(self) -> CallId: ...
+
+    @property
+    def replies(self) -> AsyncIterator[Reply]:
+        """Deltas, then exactly one result; raises the `KernelError` that it ended in instead."""
+        ...
+
+    def leave(self) -> None:
+        """Its client has gone."""
+        ...
+
+
+class Door(Protocol):
+    """The kernel as one process sees it."""
+
+    def enter(self, call: Call, *, retry: bool = False) -> InFlight:
+        """Raises a `KernelError` where the call is refused; then nothing has changed."""
+        ...
+
+    async def conversation(self, call: CallId) -> Sequence[Message]:
+        """All that an earlier call was shown, and its answer.  Raises `NotFound`."""
+        ...
+
+
+class Exchange:
+    """`door` is set once it is known who is asking; `params` by the route that matched."""
+
+    def __init__(self, scope: Event, receive: Receive, send: Send) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        headers = scope["headers"]
+        assert isinstance(headers, Iterable)
+        self._headers: dict[bytes, bytes] = dict(headers)
+        self._query: dict[str, list[str]] | None = None
+        self._left: asyncio.Event | None = None
+        self._body_read = False
+        self.door: Door | None = None
+        self.params: dict[str, str] = {}
+        self.started = False
+        """The status line has been sent."""
+
+    # Reading.
+
+    @property
+    def method(self) -> str:
+        return str(self._scope["method"])
+
+    @property
+    def path(self) -> str:
+        return str(self._scope["path"])
+
+    def header(self, name: str) -> str:
+        """A header's value, or the empty string.  name: in lower case."""
+        return self._headers.get(name.encode("latin-1"), b"").decode("latin-1")
+
+    def query(self, name: str, default: str = "") -> str:
+        """A field of the query string."""
+        if self._query is None:
+            text = self._scope["query_string"]
+            assert isinstance(text, bytes)
+            self._query = parse_qs(text.decode("latin-1"), keep_blank_values=True)
+        return self._query.get(name, [default])[-1]
+
+    def number(self, name: str, default: float) -> float:
+        """A number in the query string, >= 0.  Raises `BadCall`."""
+        text = self.query(name)
+        try:
+            number = float(text) if text else default
+        except ValueError:
+            number = -1.0
+        if not 0 <= number <= 1e18:
+            raise BadCall(f"`{name}` should be a number from 0, not {text!r}")
+        return number
+
+    async def body(self) -> bytes:
+        """The whole body.  Raises `TooLarge`, or `Killed` where the client left in the middle."""
+        declared = self.header("content-length")
+        if declared.isdecimal() and int(declared) > BODY_BYTES_MAX:
+            raise TooLarge(f"the body has {declared} bytes; at most {BODY_BYTES_MAX} are read")
+        pieces: list[bytes] = []
+        size = 0
+        while True:
+            event = await self._receive()
+            if event["type"] == "http.disconnect":
+                raise Killed("the client left before it had sent its call")
+            piece = event.get("body", b"")
+            assert isinstance(piece, bytes)
+            size += len(piece)
+            if size > BODY_BYTES_MAX:
+                raise TooLarge(f"the body has more than {BODY_BYTES_MAX} bytes")
+            pieces.append(piece)
+            if not event.get("more_body"):
+                self._body_read = True
+                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def disconnected(self) -> None:
+        """Return when the client has gone.  Only after `body`."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    # Answering.
+
+    async def send(
+        self, status: int, body: bytes, kind: str, headers: Iterable[Field] = ()
+    ) -> None:
+        """A whole answer of media type `kind`."""
+        await self._start(
+            status, [("content-type", kind), ("content-length", str(len(body))), *headers]
+        )
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def send_json(self, status: int, body: bytes, headers: Iterable[Field] = ()) -> None:
+        await self.send(status, body, "application/json", headers)
+
+    async def start_stream(self, headers: Iterable[Field]) -> None:
+        """Status 200; the headers should name the `content-type`."""
+        await self._start(200, headers)
+
+    async def send_chunk(self, chunk: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+    async def end(self) -> None:
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def _start(self, status: int, headers: Iterable[Field]) -> None:
+        self.started = True
+        encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        await self._send({"type": "http.response.start", "status": status, "headers": encoded})
+
+
+Route: TypeAlias = Callable[[Exchange], Awaitable[None]]

@@ -1,0 +1,154 @@
+"""The routes that the SDK uses: any system call, and calls that are parked."""
+
+import asyncio
+from typing import Final
+
+import msgspec
+
+from orlop.abi.calls import PARKED, Call
+from orlop.abi.errors import BadCall, KernelError, NotFound, from_code
+from orlop.abi.events import CallFailed, CallReturned
+from orlop.abi.ids import CallId
+from orlop.abi.replies import Delta, Done, Reply
+from orlop.http.exchange import Exchange
+from orlop.kernel import codec, history, replay, syscall
+from orlop.kernel.core import Kernel
+from orlop.kernel.process import Process
+from orlop.kernel.running import Running
+from orlop.wire import json_guard
+
+NDJSON: Final = "application/x-ndjson"
+PARKED_ANSWER_S: Final = 0.05
+"""How long a parked call may keep its client before it is told `202` and an id."""
+
+WAIT_S_MAX: Final = 60.0
+"""The longest that one `GET` waits for a parked call or a process."""
+
+_calls: msgspec.json.Decoder[Call] = msgspec.json.Decoder(Call)
+
+
+def read_call(body: bytes) -> Call:
+    """Raises `BadCall` naming the field."""
+    json_guard.check(body)
+    try:
+        return _calls.decode(body)
+    except msgspec.DecodeError as error:
+        raise BadCall(f"the call can't be read: {error}") from error
+
+
+async def call(kernel: Kernel, process: Process, exchange: Exchange) -> None:
+    """`POST /orlop/v1/calls`"""
+    made = read_call(await exchange.body())
+    retry = exchange.header("orlop-retry") not in ("", "0")
+    running = syscall.enter(kernel, process, made, retry=retry)
+    if NDJSON in exchange.header("accept"):
+        await stream(running, exchange)
+    elif isinstance(made, PARKED):
+        wait_s = _preferred_s(exchange.header("prefer"))
+        await answer_parked(running, exchange, wait_s)
+    else:
+        leaving = asyncio.ensure_future(exchange.disconnected())
+        leaving.add_done_callback(lambda _: running.leave())
+        try:
+            await exchange.send_json(200, msgspec.json.encode(await last(running)))
+        finally:
+            leaving.cancel()
+
+
+async def last(running: Running) -> Done:
+    """The result; deltas are skipped.  Raises what the call ended in."""
+    done: Done | None = None
+    async for reply in running.replies:
+        if not isinstance(reply, Delta):
+            done = reply
+    assert done is not None
+    return done
+
+
+async def stream(running: Running, exchange: Exchange) -> None:
+    """Lines of `Reply`; an error after the first line is a line too."""
+    leaving = asyncio.ensure_future(exchange.disconnected())
+    leaving.add_done_callback(lambda _: running.leave())
+    started = False
+    try:
+        async for reply in running.replies:
+            if not started:
+                await exchange.start_stream([("content-type", NDJSON)])
+                started = True
+            await exchange.send_chunk(_line(reply))
+    except KernelError as error:
+        if not started:
+            raise
+        await exchange.send_chunk(_error_line(error))
+    finally:
+        leaving.cancel()
+    await exchange.end()
+
+
+async def answer_parked(running: Running, exchange: Exchange, wait_s: float) -> None:
+    """The result if it comes soon, else `202` and the call's id; the call goes on by itself."""
+    try:
+        async with asyncio.timeout(wait_s):
+            await running.ended.wait()
+    except TimeoutError:
+        await exchange.send_json(202, msgspec.json.encode({"call": running.id}))
+        return
+    await exchange.send_json(200, msgspec.json.encode(await last(running)))
+
+
+async def find_call(kernel: Kernel, process: Process, exchange: Exchange, id: str) -> None:
+    """`GET /orlop/v1/calls/{call}?wait=30`: of a call that was answered with `202`."""
+    running = process.running.get(CallId(id))
+    if running is not None:
+        wait_s = min(exchange.number("wait", 30.0), WAIT_S_MAX)
+        try:
+            async with asyncio.timeout(wait_s):
+                await running.ended.wait()
+        except TimeoutError:
+            await exchange.send_json(202, msgspec.json.encode({"call": id}))
+            return
+    await exchange.send_json(200, msgspec.json.encode(await recorded(kernel, process, id)))
+
+
+async def recorded(kernel: Kernel, process: Process, id: str) -> Done:
+    """A finished call's result from the journal.  Raises what it ended in, or `NotFound`."""
+    await kernel.journal.flush()
+    for stored in await kernel.journal.of_call(CallId(id)):
+        event = codec.decode(stored)
+        if stored.header.process != process.id:
+            break
+        match event:
+            case CallReturned():
+                done, _ = await history.restore(kernel, process.row.tenant, event)
+                return replay.with_facts(done, seq=stored.header.seq)
+            case CallFailed():
+                raise from_code(event.code, event.message, event.retry_after_s)
+            case _:
+                pass
+    raise NotFound(f"process {process.row.pid} has made no call {id}")
+
+
+def _preferred_s(prefer: str) -> float:
+    """`Prefer: wait=N` (RFC 7240)."""
+    for part in prefer.split(","):
+        name, _, value = part.strip().partition("=")
+        if name == "wait":
+            try:
+                return min(max(0.0, float(value)), WAIT_S_MAX)
+            except ValueError:
+                break
+    return PARKED_ANSWER_S
+
+
+def _line(reply: Reply) -> bytes:
+    return msgspec.json.encode(reply) + b"\n"
+
+
+def _error_line(error: KernelError) -> bytes:
+    line = {
+        "type": "error",
+        "code": error.code,
+        "message": error.message,
+        "retry_after_s": error.retry_after_s,
+    }
+    return msgspec.json.encode(line) + b"\n"

@@ -1,0 +1,27 @@
+"""Where this kernel is, as `boot` was told."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """`url` and `socket_path` reach the same kernel."""
+
+    home: Path
+    url: str
+    socket_path: str
+    os_pid: int
+    supervisor_pid: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpConfig:
+    """The `[http]` table of orlop.toml."""
+
+    host: str = "127.0.0.1"
+    """The address to listen on; loopback, until tokens narrow and connections are encrypted."""
+    port: int | None = None
+    """The port; by default 7411, or any free one if that is taken."""
+    allowed_hosts: tuple[str, ...] = ()
+    """`Host` headers that are answered beside loopback's own names (DNS rebinding is refused)."""
