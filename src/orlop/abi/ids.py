@@ -54,3 +54,16 @@ NanoDollars = NewType("NanoDollars", int)
 DEFAULT_TENANT: Final = TenantId("default")
 KERNEL_PROCESS: Final = ProcessId("prc_kernel")
 """The kernel's own events (boot, keys, schedules) belong to this process, pid 1."""
+
+_CROCKFORD: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def minted_s(name: str) -> int:
+    """When a TypeID was minted, in seconds UTC: a UUIDv7 begins with its milliseconds.
+
+    0 for a name that is no TypeID (the kernel's own process).
+    """
+    milliseconds = 0
+    for letter in name.rpartition("_")[2][:10]:
+        milliseconds = milliseconds << 5 | max(0, _CROCKFORD.find(letter))
+    return milliseconds // 1000 if len(name.rpartition("_")[2]) == 26 else 0

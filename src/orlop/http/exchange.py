@@ -4,6 +4,7 @@ Also what a route may ask of the kernel: `Door`.
 """
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import Protocol, TypeAlias
 from urllib.parse import parse_qs

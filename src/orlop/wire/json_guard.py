@@ -12,8 +12,7 @@ _decoder: Final = msgspec.json.Decoder(dict[str, object])
 
 def decode(body: bytes) -> dict[str, object]:
     """A JSON object's fields.  Raises `BadCall` or `TooLarge`, never anything else."""
-    if len(body) > BODY_BYTES_MAX:
-        raise TooLarge(f"the body has {len(body)} bytes; BODY_BYTES_MAX is {BODY_BYTES_MAX}")
+    _check_size(body)
     try:
         value = _decoder.decode(body)
     except RecursionError as error:
@@ -26,6 +25,23 @@ def decode(body: bytes) -> dict[str, object]:
     if body.count(b"[") + body.count(b"{") > JSON_DEPTH_MAX and _is_deeper(value, JSON_DEPTH_MAX):
         raise _too_deep()
     return value
+
+
+def check(body: bytes) -> None:
+    """For a body that is then decoded into a type of its own: size, encoding and depth are sane."""
+    _check_size(body)
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError as error:
+            raise BadCall(f"the body is not UTF-8: {error.reason}") from error
+    if body.count(b"[") + body.count(b"{") > JSON_DEPTH_MAX:
+        decode(body)
+
+
+def _check_size(body: bytes) -> None:
+    if len(body) > BODY_BYTES_MAX:
+        raise TooLarge(f"the body has {len(body)} bytes; BODY_BYTES_MAX is {BODY_BYTES_MAX}")
 
 
 def _too_deep() -> BadCall:

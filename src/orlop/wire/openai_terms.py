@@ -6,7 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 from orlop.abi.hints import LatencyClass, Usage
-from orlop.abi.ids import CallId
+from orlop.abi.ids import CallId, minted_s
 from orlop.abi.messages import TokenLogprob
 from orlop.abi.replies import Completion, FinishReason
 from orlop.wire.json_fields import Fields, Where
@@ -50,6 +50,13 @@ class ReplyHead(Struct, frozen=True, kw_only=True):
 
     def id(self, prefix: str) -> str:
         return prefix + self.call.removeprefix("cal_")
+
+
+def head_of(call: CallId, model: str, latency_class: LatencyClass | None) -> ReplyHead:
+    """The head of a reply to `call`, created when its id was minted."""
+    return ReplyHead(
+        call=call, created_s=minted_s(call), model=model, tier=CLASS_TIER[latency_class]
+    )
 
 
 def read_tier(fields: Fields) -> LatencyClass | None:
