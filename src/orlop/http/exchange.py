@@ -4,12 +4,21 @@ Also what a route may ask of the kernel: `Door`.
 """
 
 import asyncio
-import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    MutableMapping,
+    Sequence,
+)
+from contextlib import contextmanager
 from typing import Protocol, TypeAlias
 from urllib.parse import parse_qs
 
 from orlop.abi.calls import Call
+from orlop.abi.cards import ModelCard
 from orlop.abi.errors import BadCall, Killed, TooLarge
 from orlop.abi.ids import CallId
 from orlop.abi.limits import BODY_BYTES_MAX
@@ -19,18 +28,22 @@ from orlop.abi.replies import Reply
 Event: TypeAlias = MutableMapping[str, object]
 Receive: TypeAlias = Callable[[], Awaitable[Event]]
 Send: TypeAlias = Callable[[Event], Awaitable[None]]
-Field: TypeAlias = tuple[str, str]
+Headers: TypeAlias = list[tuple[str, str]]
 
 
-class InFlight(Protocol):
+class Running(Protocol):
     """A call that has been entered."""
-
-    @property
-    def id(self) -> CallId: ...
 
     @property
     def replies(self) -> AsyncIterator[Reply]:
         """Deltas, then exactly one result; raises the `KernelError` that it ended in instead."""
+        ...
+
+    @property
+    def reply_id(self) -> str:
+        """What a dialect builds its reply's id from: the call's id without its prefix.  A replayed
+        call has its first occurrence's, so that the reply is the same to the byte.  Known at the
+        first reply."""
         ...
 
     def leave(self) -> None:
@@ -41,9 +54,11 @@ class InFlight(Protocol):
 class Door(Protocol):
     """The kernel as one process sees it."""
 
-    def enter(self, call: Call, *, retry: bool = False) -> InFlight:
+    def enter(self, call: Call, *, retry: bool = False) -> Running:
         """Raises a `KernelError` where the call is refused; then nothing has changed."""
         ...
+
+    def models(self) -> Sequence[ModelCard]: ...
 
     async def conversation(self, call: CallId) -> Sequence[Message]:
         """All that an earlier call was shown, and its answer.  Raises `NotFound`."""
@@ -61,14 +76,28 @@ class Exchange:
         assert isinstance(headers, Iterable)
         self._headers: dict[bytes, bytes] = dict(headers)
         self._query: dict[str, list[str]] | None = None
-        self._left: asyncio.Event | None = None
-        self._body_read = False
-        self.door: Door | None = None
+        self._door: Door | None = None
         self.params: dict[str, str] = {}
         self.started = False
         """The status line has been sent."""
 
+    @property
+    def door(self) -> Door:
+        if self._door is None:
+            raise Broken("a route asked for the kernel before it was known who is asking")
+        return self._door
+
+    def admit(self, door: Door) -> None:
+        """It is known who is asking."""
+        self._door = door
+
     # Reading.
+
+    @property
+    def is_retry(self) -> bool:
+        """The client says that it has made this call before and lost the answer."""
+        count = self.header("x-stainless-retry-count") or self.header("orlop-retry")
+        return count not in ("", "0")
 
     @property
     def method(self) -> str:
@@ -101,6 +130,12 @@ class Exchange:
             raise BadCall(f"`{name}` should be a number from 0, not {text!r}")
         return number
 
+    @property
+    def is_retry(self) -> bool:
+        """The client makes a call again whose answer it lost; the official ones count that."""
+        counted = self.header("x-stainless-retry-count") or self.header("orlop-retry")
+        return counted.strip("0") != ""
+
     async def body(self) -> bytes:
         """The whole body.  Raises `TooLarge`, or `Killed` where the client left in the middle."""
         declared = self.header("content-length")
@@ -119,7 +154,6 @@ class Exchange:
                 raise TooLarge(f"the body has more than {BODY_BYTES_MAX} bytes")
             pieces.append(piece)
             if not event.get("more_body"):
-                self._body_read = True
                 return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def disconnected(self) -> None:
@@ -127,10 +161,25 @@ class Exchange:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
+    @contextmanager
+    def watched(self, *runnings: Running) -> Iterator[None]:
+        """If the client goes while the body of this runs, its calls are told.  After `body`."""
+
+        async def watch() -> None:
+            await self.disconnected()
+            for running in runnings:
+                running.leave()
+
+        watching = asyncio.get_running_loop().create_task(watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
+
     # Answering.
 
     async def send(
-        self, status: int, body: bytes, kind: str, headers: Iterable[Field] = ()
+        self, status: int, body: bytes, kind: str, headers: Iterable[tuple[str, str]] = ()
     ) -> None:
         """A whole answer of media type `kind`."""
         await self._start(
@@ -138,20 +187,42 @@ class Exchange:
         )
         await self._send({"type": "http.response.body", "body": body})
 
-    async def send_json(self, status: int, body: bytes, headers: Iterable[Field] = ()) -> None:
+    async def send_json(
+        self, status: int, body: bytes, headers: Iterable[tuple[str, str]] = ()
+    ) -> None:
         await self.send(status, body, "application/json", headers)
 
-    async def start_stream(self, headers: Iterable[Field]) -> None:
-        """Status 200; the headers should name the `content-type`."""
+    async def start_stream(self, headers: Iterable[tuple[str, str]]) -> None:
+        """Status 200, and server-sent events unless the headers name another `content-type`."""
+        headers = list(headers)
+        if not any(name == "content-type" for name, _ in headers):
+            headers += [("content-type", "text/event-stream"), ("cache-control", "no-cache")]
         await self._start(200, headers)
 
     async def send_chunk(self, chunk: bytes) -> None:
         await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
 
-    async def end(self) -> None:
-        await self._send({"type": "http.response.body", "body": b""})
+    async def end(self, chunk: bytes = b"") -> None:
+        """The stream's last piece, if there is one, and its end."""
+        await self._send({"type": "http.response.body", "body": chunk})
 
-    async def _start(self, status: int, headers: Iterable[Field]) -> None:
+    @contextmanager
+    def watched(self, *calls: InFlight) -> Generator[None]:
+        """While inside, a client that leaves leaves its calls too."""
+        watch = asyncio.ensure_future(self.disconnected())
+
+        def leave(ended: asyncio.Future[None]) -> None:
+            if not ended.cancelled():
+                for call in calls:
+                    call.leave()
+
+        watch.add_done_callback(leave)
+        try:
+            yield
+        finally:
+            watch.cancel()
+
+    async def _start(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
         self.started = True
         encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         await self._send({"type": "http.response.start", "status": status, "headers": encoded})

@@ -4,14 +4,14 @@ A stream's response begins with the call's first reply, so that whatever is refu
 has an honest status; what fails later ends the stream in an error event.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from orlop.abi.calls import Infer
 from orlop.abi.errors import Broken, KernelError, NotFound
 from orlop.abi.hints import Facts
 from orlop.abi.replies import Completion, Delta, Done, Vectors
-from orlop.http.exchange import Exchange, Headers, Running
+from orlop.http.exchange import Door, Exchange, Field, InFlight, Route
 from orlop.wire.openai import read_chat_request, write_chat_response
 from orlop.wire.openai_embed import (
     read_embed_request,
@@ -23,7 +23,6 @@ from orlop.wire.openai_legacy import TextStream, read_text_request, write_text_r
 from orlop.wire.openai_stream import ChatStream
 from orlop.wire.openai_terms import ReplyHead, head_of
 
-Route = Callable[[Exchange], Awaitable[None]]
 _MODEL_PATH: Final = "/v1/models/"
 
 
@@ -39,7 +38,7 @@ class ReplyStream(Protocol):
 
 async def chat(exchange: Exchange) -> None:
     request = read_chat_request(await exchange.body())
-    running = exchange.door.enter(request.call, retry=exchange.is_retry)
+    running = _door(exchange).enter(request.call, retry=exchange.is_retry)
     with exchange.watched(running):
         if request.call.stream:
             include_usage = request.include_usage
@@ -55,7 +54,7 @@ async def chat(exchange: Exchange) -> None:
 
 
 async def stream(
-    exchange: Exchange, running: Running, open_stream: Callable[[], ReplyStream]
+    exchange: Exchange, running: InFlight, open_stream: Callable[[], ReplyStream]
 ) -> None:
     """Pass a call's replies on as they come.  open_stream: called at the first reply."""
     writer: ReplyStream | None = None
@@ -63,7 +62,7 @@ async def stream(
         async for reply in running.replies:
             if writer is None:
                 writer = open_stream()
-                await exchange.start_stream([("orlop-call", running.reply_id)])
+                await exchange.start_stream(_stream_headers(running))
             if isinstance(reply, Delta):
                 await exchange.send_chunk(writer.delta(reply))
             else:
@@ -77,10 +76,10 @@ async def stream(
 async def text(exchange: Exchange) -> None:
     """The old completions: a call a prompt.  All run at once; their replies go out in order."""
     request = read_text_request(await exchange.body())
-    runnings: list[Running] = []
+    runnings: list[InFlight] = []
     try:
         for call in request.calls:
-            runnings.append(exchange.door.enter(call, retry=exchange.is_retry))
+            runnings.append(_door(exchange).enter(call, retry=exchange.is_retry))
         with exchange.watched(*runnings):
             if request.calls[0].stream:
                 await _stream_texts(exchange, runnings, request.calls[0], request.include_usage)
@@ -95,7 +94,7 @@ async def text(exchange: Exchange) -> None:
 
 
 async def _stream_texts(
-    exchange: Exchange, runnings: list[Running], call: Infer, include_usage: bool
+    exchange: Exchange, runnings: list[InFlight], call: Infer, include_usage: bool
 ) -> None:
     writer: TextStream | None = None
     completions = []
@@ -105,7 +104,7 @@ async def _stream_texts(
                 if writer is None:
                     head = _head(running, call)
                     writer = TextStream(head, n=call.sampling.n, include_usage=include_usage)
-                    await exchange.start_stream([("orlop-call", running.reply_id)])
+                    await exchange.start_stream(_stream_headers(running))
                 if isinstance(reply, Delta):
                     await exchange.send_chunk(writer.delta(prompt, reply))
                 else:
@@ -122,7 +121,7 @@ async def _stream_texts(
 
 async def embeddings(exchange: Exchange) -> None:
     request = read_embed_request(await exchange.body())
-    running = exchange.door.enter(request.call, retry=exchange.is_retry)
+    running = _door(exchange).enter(request.call, retry=exchange.is_retry)
     with exchange.watched(running):
         done = await last(running)
     if not isinstance(done, Vectors):
@@ -132,25 +131,25 @@ async def embeddings(exchange: Exchange) -> None:
 
 
 async def models(exchange: Exchange) -> None:
-    await exchange.send_json(200, write_models(exchange.door.models()))
+    await exchange.send_json(200, write_models(_door(exchange).models()))
 
 
 async def model(exchange: Exchange) -> None:
     """One by its name, which may hold slashes."""
     name = exchange.path.removeprefix(_MODEL_PATH)
-    for card in exchange.door.models():
+    for card in _door(exchange).models():
         if card.name == name:
             await exchange.send_json(200, write_model(card))
             return
     raise NotFound(f"there is no model `{name[:200]}`; see /v1/models")
 
 
-async def completed(running: Running) -> Completion:
+async def completed(running: InFlight) -> Completion:
     """The end of an `infer`; its deltas are not wanted."""
     return _as_completion(await last(running))
 
 
-async def last(running: Running) -> Done:
+async def last(running: InFlight) -> Done:
     async for reply in running.replies:
         if not isinstance(reply, Delta):
             return reply
@@ -163,11 +162,27 @@ def _as_completion(done: Done) -> Completion:
     return done
 
 
-def _head(running: Running, call: Infer) -> ReplyHead:
+def _door(exchange: Exchange) -> Door:
+    if exchange.door is None:
+        raise Broken(f"nobody was asked who wants {exchange.path}")
+    return exchange.door
+
+
+def _stream_headers(running: InFlight) -> list[Field]:
+    """The last one tells nginx not to hold pieces back."""
+    return [
+        ("content-type", "text/event-stream; charset=utf-8"),
+        ("cache-control", "no-cache"),
+        ("x-accel-buffering", "no"),
+        ("orlop-call", running.reply_id),
+    ]
+
+
+def _head(running: InFlight, call: Infer) -> ReplyHead:
     return head_of(running.reply_id, call.model, call.hints.latency_class)
 
 
-def fact_headers(facts: Facts) -> Headers:
+def fact_headers(facts: Facts) -> list[Field]:
     """What a replay can't give again, and so may not be in the body."""
     headers = [("orlop-call", str(facts.call)), ("orlop-engine", str(facts.engine))]
     if facts.replayed:
