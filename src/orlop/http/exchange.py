@@ -28,10 +28,10 @@ from orlop.abi.replies import Reply
 Event: TypeAlias = MutableMapping[str, object]
 Receive: TypeAlias = Callable[[], Awaitable[Event]]
 Send: TypeAlias = Callable[[Event], Awaitable[None]]
-Headers: TypeAlias = list[tuple[str, str]]
+Field: TypeAlias = tuple[str, str]
 
 
-class Running(Protocol):
+class InFlight(Protocol):
     """A call that has been entered."""
 
     @property
@@ -54,7 +54,7 @@ class Running(Protocol):
 class Door(Protocol):
     """The kernel as one process sees it."""
 
-    def enter(self, call: Call, *, retry: bool = False) -> Running:
+    def enter(self, call: Call, *, retry: bool = False) -> InFlight:
         """Raises a `KernelError` where the call is refused; then nothing has changed."""
         ...
 
@@ -76,28 +76,12 @@ class Exchange:
         assert isinstance(headers, Iterable)
         self._headers: dict[bytes, bytes] = dict(headers)
         self._query: dict[str, list[str]] | None = None
-        self._door: Door | None = None
+        self.door: Door | None = None
         self.params: dict[str, str] = {}
         self.started = False
         """The status line has been sent."""
 
-    @property
-    def door(self) -> Door:
-        if self._door is None:
-            raise Broken("a route asked for the kernel before it was known who is asking")
-        return self._door
-
-    def admit(self, door: Door) -> None:
-        """It is known who is asking."""
-        self._door = door
-
     # Reading.
-
-    @property
-    def is_retry(self) -> bool:
-        """The client says that it has made this call before and lost the answer."""
-        count = self.header("x-stainless-retry-count") or self.header("orlop-retry")
-        return count not in ("", "0")
 
     @property
     def method(self) -> str:
@@ -161,25 +145,10 @@ class Exchange:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    @contextmanager
-    def watched(self, *runnings: Running) -> Iterator[None]:
-        """If the client goes while the body of this runs, its calls are told.  After `body`."""
-
-        async def watch() -> None:
-            await self.disconnected()
-            for running in runnings:
-                running.leave()
-
-        watching = asyncio.get_running_loop().create_task(watch())
-        try:
-            yield
-        finally:
-            watching.cancel()
-
     # Answering.
 
     async def send(
-        self, status: int, body: bytes, kind: str, headers: Iterable[tuple[str, str]] = ()
+        self, status: int, body: bytes, kind: str, headers: Iterable[Field] = ()
     ) -> None:
         """A whole answer of media type `kind`."""
         await self._start(
@@ -187,12 +156,10 @@ class Exchange:
         )
         await self._send({"type": "http.response.body", "body": body})
 
-    async def send_json(
-        self, status: int, body: bytes, headers: Iterable[tuple[str, str]] = ()
-    ) -> None:
+    async def send_json(self, status: int, body: bytes, headers: Iterable[Field] = ()) -> None:
         await self.send(status, body, "application/json", headers)
 
-    async def start_stream(self, headers: Iterable[tuple[str, str]]) -> None:
+    async def start_stream(self, headers: Iterable[Field]) -> None:
         """Status 200, and server-sent events unless the headers name another `content-type`."""
         headers = list(headers)
         if not any(name == "content-type" for name, _ in headers):
@@ -222,7 +189,7 @@ class Exchange:
         finally:
             watch.cancel()
 
-    async def _start(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
+    async def _start(self, status: int, headers: Iterable[Field]) -> None:
         self.started = True
         encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         await self._send({"type": "http.response.start", "status": status, "headers": encoded})
