@@ -5,6 +5,7 @@ from typing import Final
 
 from orlop.abi.calls import Infer
 from orlop.abi.errors import Broken, KernelError, NotFound
+from orlop.abi.ids import CallId
 from orlop.abi.replies import Delta, Vectors
 from orlop.http.exchange import Exchange, InFlight, Route
 from orlop.http.replies import (
@@ -119,7 +120,7 @@ async def model(exchange: Exchange) -> None:
 
 
 def _head(running: InFlight, call: Infer) -> ReplyHead:
-    return head_of(running.reply_id, call.model, call.hints.latency_class)
+    return head_of(CallId(running.reply_id), call.model, call.hints.latency_class)
 
 
 ROUTES: Final[Mapping[tuple[str, str], Route]] = {
