@@ -209,7 +209,10 @@ class Ended(Struct, frozen=True, kw_only=True):
 
 
 class OutputLine(Struct, frozen=True, kw_only=True):
-    """A piece of what a process printed: `orlop logs`.  `offset`: of its first byte in its stream."""
+    """A piece of what a process printed: `orlop logs`.
+
+    offset: bytes of its stream up to and with this piece; a question that names it goes on there.
+    """
 
     stream: Literal["out", "err"]
     offset: int

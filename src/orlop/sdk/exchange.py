@@ -1,15 +1,11 @@
-"""The client's half of the HTTP API, without I/O: orders to send, and answers to read."""
+"""The client's half of the HTTP API, without I/O: what is sent, what comes back, what is lost."""
 
 from dataclasses import dataclass
 
 import msgspec
 from msgspec import Struct
 
-from orlop.abi.calls import Call
 from orlop.abi.errors import Broken, KernelError, from_code
-from orlop.abi.ids import CallId
-from orlop.abi.limits import PARKED_POLL_S
-from orlop.abi.replies import Completion, Delta, Done
 from orlop.sdk.place import Place
 
 ROOT = "/orlop/v1"
@@ -60,36 +56,6 @@ class _ProblemBody(Struct):
     error: _Problem
 
 
-class _ProblemLine(Struct, tag="error"):
-    code: str
-    message: str
-    retry_after_s: float | None = None
-
-
-class _Parked(Struct):
-    call: CallId
-
-
-_DONE: msgspec.json.Decoder[Done] = msgspec.json.Decoder(Done)
-_PIECE: msgspec.json.Decoder[Delta | Completion | _ProblemLine] = msgspec.json.Decoder(
-    Delta | Completion | _ProblemLine
-)
-
-
-def call_order(call: Call) -> Order:
-    return Order("POST", f"{ROOT}/calls", msgspec.json.encode(call))
-
-
-def stream_order(call: Call) -> Order:
-    return Order("POST", f"{ROOT}/calls", msgspec.json.encode(call), accept=NDJSON)
-
-
-def parked_order(answer: Answer) -> Order:
-    """The question for the answer of a parked call."""
-    call = msgspec.json.decode(answer.body, type=_Parked).call
-    return Order("GET", f"{ROOT}/calls/{call}?wait={PARKED_POLL_S:g}")
-
-
 def headers(place: Place, order: Order, *, again: bool) -> dict[str, str]:
     """`again`: an earlier copy of this order may have arrived; the kernel joins the two."""
     fields = {"Authorization": f"Bearer {place.token}", "Accept": order.accept}
@@ -104,24 +70,6 @@ def headers(place: Place, order: Order, *, again: bool) -> dict[str, str]:
     return fields
 
 
-def read_done(body: bytes) -> Done:
-    try:
-        return _DONE.decode(body)
-    except msgspec.DecodeError as error:
-        raise _unreadable(body) from error
-
-
-def read_piece(line: bytes) -> Delta | Completion:
-    """One line of a streamed answer.  Raises the `KernelError` that ends it."""
-    try:
-        piece = _PIECE.decode(line)
-    except msgspec.DecodeError as error:
-        raise _unreadable(line) from error
-    if isinstance(piece, _ProblemLine):
-        raise from_code(piece.code, piece.message, piece.retry_after_s)
-    return piece
-
-
 def read_error(status: int, body: bytes) -> KernelError:
     """The error that a response of status 400 and above stands for."""
     try:
@@ -130,8 +78,3 @@ def read_error(status: int, body: bytes) -> KernelError:
         shown = body[:200].decode(errors="replace")
         return Broken(f"the kernel's address answered {status} with no error of ours: {shown}")
     return from_code(problem.code, problem.message, problem.retry_after_s)
-
-
-def _unreadable(body: bytes) -> Broken:
-    shown = body[:200].decode(errors="replace")
-    return Broken(f"the kernel's answer can't be read; are its version and ours alike? {shown}")

@@ -16,14 +16,8 @@ from orlop.abi.ids import Pid, ProcessId
 from orlop.abi.limits import CLIENT_PATIENCE_S
 from orlop.abi.messages import Message
 from orlop.abi.replies import Completion, Delta, Done, Exited, Spawned, ToolResult, Vectors
-from orlop.sdk.exchange import (
-    LostAnswer,
-    call_order,
-    parked_order,
-    read_done,
-    read_piece,
-    stream_order,
-)
+from orlop.sdk.calling import call_order, parked_order, read_done, read_piece, stream_order
+from orlop.sdk.exchange import LostAnswer
 from orlop.sdk.link import Link
 from orlop.sdk.place import find
 from orlop.sdk.words import (

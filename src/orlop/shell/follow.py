@@ -77,11 +77,8 @@ class _Reader:
         self._shown_bytes = {"out": 0, "err": 0}
 
     def _show_new(self, line: OutputLine) -> None:
-        data = line.text.encode()
-        known = self._shown_bytes[line.stream]
-        end = line.offset + len(data)
-        if end <= known:
-            return
-        new = data[max(0, known - line.offset) :].decode(errors="replace")
-        self._show(OutputLine(stream=line.stream, offset=max(known, line.offset), text=new))
-        self._shown_bytes[line.stream] = end
+        new_bytes = line.offset - self._shown_bytes[line.stream]
+        if new_bytes > 0:
+            text = line.text.encode()[-new_bytes:].decode(errors="replace")
+            self._show(OutputLine(stream=line.stream, offset=line.offset, text=text))
+            self._shown_bytes[line.stream] = line.offset
