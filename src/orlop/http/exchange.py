@@ -17,13 +17,12 @@ from contextlib import contextmanager
 from typing import Protocol, TypeAlias
 from urllib.parse import parse_qs
 
-from orlop.abi.calls import Call
+from orlop.abi.calls import Call, Infer
 from orlop.abi.cards import ModelCard
 from orlop.abi.errors import BadCall, Killed, TooLarge
 from orlop.abi.ids import CallId
 from orlop.abi.limits import BODY_BYTES_MAX
-from orlop.abi.messages import Message
-from orlop.abi.replies import Reply
+from orlop.abi.replies import Completion, Reply
 
 Event: TypeAlias = MutableMapping[str, object]
 Receive: TypeAlias = Callable[[], Awaitable[Event]]
@@ -40,10 +39,9 @@ class InFlight(Protocol):
         ...
 
     @property
-    def reply_id(self) -> str:
-        """What a dialect builds its reply's id from: the call's id without its prefix.  A replayed
-        call has its first occurrence's, so that the reply is the same to the byte.  Known at the
-        first reply."""
+    def reply_id(self) -> CallId:
+        """What a dialect builds its reply's id from.  A replayed call has its first occurrence's,
+        so that the reply is the same to the byte.  Known at the first reply."""
         ...
 
     def leave(self) -> None:
@@ -60,8 +58,11 @@ class Door(Protocol):
 
     def models(self) -> Sequence[ModelCard]: ...
 
-    async def conversation(self, call: CallId) -> Sequence[Message]:
-        """All that an earlier call was shown, and its answer.  Raises `NotFound`."""
+    async def recorded(self, call: CallId) -> tuple[Infer, Completion]:
+        """An earlier call of the same tenant with its messages, and its answer.
+
+        Raises `NotFound` where there is none, or it did not end in an answer.
+        """
         ...
 
 

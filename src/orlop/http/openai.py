@@ -5,7 +5,6 @@ from typing import Final
 
 from orlop.abi.calls import Infer
 from orlop.abi.errors import Broken, KernelError, NotFound
-from orlop.abi.ids import CallId
 from orlop.abi.replies import Delta, Vectors
 from orlop.http.exchange import Exchange, InFlight, Route
 from orlop.http.replies import (
@@ -13,6 +12,7 @@ from orlop.http.replies import (
     completed,
     door_of,
     fact_headers,
+    head_for,
     last,
     stream,
     stream_headers,
@@ -26,7 +26,6 @@ from orlop.wire.openai_embed import (
 )
 from orlop.wire.openai_legacy import TextStream, read_text_request, write_text_response
 from orlop.wire.openai_stream import ChatStream
-from orlop.wire.openai_terms import ReplyHead, head_of
 
 _MODEL_PATH: Final = "/v1/models/"
 
@@ -39,12 +38,12 @@ async def chat(exchange: Exchange) -> None:
             include_usage = request.include_usage
 
             def open_stream() -> ChatStream:
-                return ChatStream(_head(running, request.call), include_usage=include_usage)
+                return ChatStream(head_for(running, request.call), include_usage=include_usage)
 
             await stream(exchange, running, open_stream)
             return
         completion = await completed(running)
-        body = write_chat_response(completion, _head(running, request.call))
+        body = write_chat_response(completion, head_for(running, request.call))
     await exchange.send_json(200, body, fact_headers(completion.facts))
 
 
@@ -64,7 +63,7 @@ async def text(exchange: Exchange) -> None:
         for running in runnings:
             running.leave()
         raise
-    body = write_text_response(completions, _head(runnings[0], request.calls[0]))
+    body = write_text_response(completions, head_for(runnings[0], request.calls[0]))
     await exchange.send_json(200, body, fact_headers(completions[0].facts))
 
 
@@ -77,7 +76,7 @@ async def _stream_texts(
         for prompt, running in enumerate(runnings):
             async for reply in running.replies:
                 if writer is None:
-                    head = _head(running, call)
+                    head = head_for(running, call)
                     writer = TextStream(head, n=call.sampling.n, include_usage=include_usage)
                     await exchange.start_stream(stream_headers(running))
                 if isinstance(reply, Delta):
@@ -117,10 +116,6 @@ async def model(exchange: Exchange) -> None:
             await exchange.send_json(200, write_model(card))
             return
     raise NotFound(f"there is no model `{name[:200]}`; see /v1/models")
-
-
-def _head(running: InFlight, call: Infer) -> ReplyHead:
-    return head_of(CallId(running.reply_id), call.model, call.hints.latency_class)
 
 
 ROUTES: Final[Mapping[tuple[str, str], Route]] = {

@@ -7,10 +7,13 @@ has an honest status; what fails later ends the stream in an error event.
 from collections.abc import Callable
 from typing import Protocol
 
+from orlop.abi.calls import Infer
 from orlop.abi.errors import Broken, KernelError
 from orlop.abi.hints import Facts
+from orlop.abi.ids import CallId
 from orlop.abi.replies import Completion, Delta, Done
 from orlop.http.exchange import Door, Exchange, Field, InFlight
+from orlop.wire.openai_terms import ReplyHead, head_of
 
 
 class ReplyStream(Protocol):
@@ -37,6 +40,11 @@ def stream_headers(running: InFlight) -> list[Field]:
         ("x-accel-buffering", "no"),
         ("orlop-call", f"cal_{running.reply_id}"),
     ]
+
+
+def head_for(running: InFlight, call: Infer) -> ReplyHead:
+    """Known at the first reply."""
+    return head_of(CallId(running.reply_id), call.model, call.hints.latency_class)
 
 
 async def stream(

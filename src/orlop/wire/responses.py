@@ -20,7 +20,7 @@ from orlop.abi.messages import Message
 from orlop.abi.replies import Choice, Completion, FinishReason
 from orlop.wire import json_guard
 from orlop.wire.json_fields import Fields
-from orlop.wire.openai_terms import CLASS_TIER, ReplyHead, read_tier, write_facts
+from orlop.wire.openai_terms import ReplyHead, head_of, read_tier, write_facts
 from orlop.wire.responses_items import Item, read_items, write_input, write_turn
 from orlop.wire.responses_terms import (
     read_choice,
@@ -115,12 +115,9 @@ def check_kept(call: Infer, response: str) -> None:
         raise NotFound(f"there is no stored response {response[:80]!r}")
 
 
-def head_of(call: Infer, answer: Completion) -> ReplyHead:
+def head_of_answer(call: Infer, answer: Completion) -> ReplyHead:
     """Of a response that is read back."""
-    tier = CLASS_TIER[call.hints.latency_class]
-    return ReplyHead(
-        call=answer.facts.call, created_s=answer.created_s, model=call.model, tier=tier
-    )
+    return head_of(answer.facts.call, call.model, call.hints.latency_class)
 
 
 def write_response(call: Infer, completion: Completion, head: ReplyHead) -> bytes:

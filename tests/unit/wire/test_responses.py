@@ -6,20 +6,22 @@ import pytest
 from orlop.abi.calls import Infer
 from orlop.abi.errors import BadCall, NotFound
 from orlop.abi.hints import Facts
-from orlop.abi.ids import CallId
+from orlop.abi.ids import CallId, minted_s
 from orlop.abi.messages import File, Image, Message, Text
 from orlop.abi.replies import Choice, Completion
 from orlop.wire.openai_terms import ReplyHead
 from orlop.wire.responses import (
     check_kept,
     continued,
-    head_of,
+    head_of_answer,
     input_items,
     read_responses_request,
     write_response,
 )
 
-HEAD = ReplyHead(call=CallId("cal_01"), created_s=1_760_000_000, model="small")
+HEAD = ReplyHead(
+    call=CallId("cal_01k9ztqv7mf5m8y3n2x4w6r0ab"), created_s=1_760_000_000, model="small"
+)
 
 
 def read(**fields: object) -> Infer:
@@ -42,9 +44,9 @@ def test_what_was_asked_is_told_back() -> None:
         tools=[{"type": "function", "name": "find", "description": "finds"}],
         service_tier="flex",
     )
-    body = msgspec.json.decode(write_response(call, answer(), head_of(call, answer())))
-    assert body["id"] == "resp_01"
-    assert body["created_at"] == HEAD.created_s
+    body = msgspec.json.decode(write_response(call, answer(), head_of_answer(call, answer())))
+    assert body["id"] == HEAD.id("resp_")
+    assert body["created_at"] == minted_s(HEAD.call)
     assert body["instructions"] == "be short"
     assert body["metadata"] == {"case": "7"}
     assert body["temperature"] == 0.5
@@ -58,7 +60,7 @@ def test_what_was_asked_is_told_back() -> None:
 
 def test_instructions_do_not_carry_over() -> None:
     earlier = read(instructions="answer in French", input="hello")
-    call = read(instructions="be short", input="and?", previous_response_id="resp_01")
+    call = read(instructions="be short", input="and?", previous_response_id=HEAD.id("resp_"))
     assert continued(call, earlier, answer("bonjour")).messages == (
         Message("system", "be short"),
         Message("user", "hello"),
@@ -68,13 +70,13 @@ def test_instructions_do_not_carry_over() -> None:
 
 
 def test_a_response_that_should_not_be_stored_cannot_be_found() -> None:
-    with pytest.raises(NotFound, match="resp_01"):
-        check_kept(read(store=False), "resp_01")
+    with pytest.raises(NotFound, match=HEAD.id("resp_")):
+        check_kept(read(store=False), HEAD.id("resp_"))
 
 
 def test_a_call_of_another_dialect_is_no_response() -> None:
     with pytest.raises(NotFound):
-        check_kept(Infer(model="m", dialect="openai"), "resp_01")
+        check_kept(Infer(model="m", dialect="openai"), HEAD.id("resp_"))
 
 
 def test_parts_of_input_are_read() -> None:
@@ -90,7 +92,7 @@ def test_parts_of_input_are_read() -> None:
         File("data:application/pdf;base64,JVBE", filename="a"),
     )
     items = input_items(call, HEAD)
-    assert items[0]["id"] == "msg_01_0"
+    assert items[0]["id"] == HEAD.id("msg_") + "_0"
     assert items[0]["content"] == parts
 
 
