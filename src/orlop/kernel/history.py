@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from orlop.abi.calls import Infer
 from orlop.abi.errors import JournalDamaged, NotFound
 from orlop.abi.events import CallEntered, CallFailed, CallReturned, Diverged
@@ -142,10 +144,25 @@ async def call_made(kernel: Kernel, tenant: TenantId, intent: Seq) -> CallEntere
     )
 
 
-async def conversation_of(kernel: Kernel, process: Process, call: CallId) -> list[Message]:
-    """The conversation up to and with the answer of `call`; for `previous_response_id`."""
+async def answered(kernel: Kernel, tenant: TenantId, call: CallId) -> tuple[Infer, Completion]:
+    """A model call with its conversation, and its answer; for `previous_response_id`.
+
+    Raises `NotFound` where the tenant has no such call, or it did not end in an answer.
+    """
     await kernel.journal.flush()
+    made: Infer | None = None
     for stored in await kernel.journal.of_call(call):
-        if stored.header.kind == "call.entered" and stored.header.tenant == process.row.tenant:
-            return await conversation(kernel, process.row.tenant, stored.header.seq, reply=True)
-    raise NotFound(f"no response with the id of call {call}")
+        if stored.header.tenant != tenant:
+            break
+        match codec.decode(stored):
+            case CallEntered():
+                entered = await call_made(kernel, tenant, stored.header.seq)
+                made = entered.body if isinstance(entered.body, Infer) else None
+            case CallReturned() as returned:
+                done, _ = await restore(kernel, tenant, returned)
+                if made is not None and isinstance(done, Completion):
+                    facts = replace(done.facts, seq=stored.header.seq)
+                    return made, replace(done, facts=facts)
+            case _:
+                pass
+    raise NotFound(f"no model call {call} has been answered here")
