@@ -11,6 +11,7 @@ from msgspec import Raw, Struct
 from orlop.abi.calls import Budget, Call, DivergenceRule, RestartRule
 from orlop.abi.hints import LatencyClass
 from orlop.abi.ids import (
+    DEFAULT_TENANT,
     BootId,
     CallId,
     JournalId,
@@ -25,33 +26,37 @@ from orlop.abi.ids import (
 from orlop.abi.replies import Done
 
 
-class Header(Struct, frozen=True, kw_only=True):
-    """One event's open part.  Digests are 32 bytes; `prev` and `hash` make the chain."""
+class Header(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """One event's open part.  Digests are 32 bytes; `prev` and `hash` make the chain.
+
+    `boot`, `prev` and `hash` are not in the bytes that are hashed: they follow from the journal.
+    """
 
     seq: Seq
     process: ProcessId
     process_seq: int
     """Gap-free from 1 within the process."""
     kind: str
-    call: CallId | None
+    call: CallId | None = None
     """The correlation id: all events of one call have it."""
-    cause: Seq | None
+    cause: Seq | None = None
     """The event that this one answers (an outcome's intent)."""
-    actor: str
-    tenant: TenantId
+    actor: str = ""
+    """Empty: the process itself."""
+    tenant: TenantId = DEFAULT_TENANT
     wall_ns: Nanoseconds
     mono_ns: Nanoseconds
     """For reading; neither clock ever orders anything."""
-    boot: BootId
     epoch: int
     """The fencing epoch of the kernel that wrote it."""
-    key: bytes | None
+    key: bytes | None = None
     """Outcomes only: one outcome a key, by a unique index."""
-    args_digest: bytes | None
+    args_digest: bytes | None = None
     body_digest: bytes
     """SHA-256 over the ciphertexts of the body and of the parts that came with it."""
-    prev: bytes
-    hash: bytes
+    boot: BootId = BootId("")
+    prev: bytes = b""
+    hash: bytes = b""
 
 
 # The kernel's own life.

@@ -13,7 +13,7 @@ from orlop.abi.ids import Seq
 from orlop.abi.limits import JOURNAL_READ_EVENTS, VERIFY_WHOLE_EVENTS
 from orlop.store import anchor, checkpoint, merkle
 from orlop.store.anchor import Anchor
-from orlop.store.chain import GENESIS, digest_of, flaw_between, flaw_in, link
+from orlop.store.chain import GENESIS, digest_of, flaw_between, flaw_in_body, header_of
 from orlop.store.checkpoint import Statement
 from orlop.store.keyring import Verifier
 from orlop.store.rows import Body, Checkpoint, Meta, Row
@@ -96,7 +96,7 @@ class Audit:
     def _look_over(self) -> None:
         found = self.found
         head = self._tape.head()
-        total = 0 if head is None else head.header.seq
+        total = 0 if head is None else head.seq
         found.epoch_max = max((boot.epoch for boot in self._tape.boots()), default=0)
         self._whole = self._whole or total <= VERIFY_WHOLE_EVENTS
         if self._whole:
@@ -119,11 +119,12 @@ class Audit:
         for made in self._tape.checkpoints(newest=8):
             said = self._statement(made)
             rows = self._tape.rows(Seq(made.size), Seq(made.size), 1) if said else []
-            if said is None or not rows or flaw_in(rows[0]) or rows[0].header.hash != said.head:
+            head = header_of(rows[0]) if rows else None
+            if said is None or head is None or head.hash != said.head:
                 self.found.warnings.append(f"the checkpoint of {made.size} events is not usable")
                 continue
             self.found.tree = merkle.Tree.unpack(made.size, made.frontier)
-            self.found.head = rows[0].header
+            self.found.head = head
             return
 
     def _statement(self, made: Checkpoint) -> Statement | None:
@@ -138,7 +139,7 @@ class Audit:
             rows = self._tape.rows(self._next(), None, JOURNAL_READ_EVENTS)
             if not rows:
                 return
-            parts = self._tape.parts_between(rows[0].header.seq, rows[-1].header.seq)
+            parts = self._tape.parts_between(rows[0].seq, rows[-1].seq)
             if not self._walk_chunk(rows, parts):
                 return
             if self._progress is not None:
@@ -150,18 +151,24 @@ class Audit:
         for body in parts:
             digests.setdefault(body.place >> PART_BITS, []).append(digest_of(body))
         for row in rows:
-            header = row.header
-            flaw = flaw_between(self.found.head, header) or self._flaw_in_process(header)
-            if flaw is None:
-                flaw = flaw_in(row) or _flaw_in_parts(row, digests.get(header.seq, []))
-                if flaw is not None and self._is_chained(header):
-                    self._damaged(header.seq, header.seq, flaw, is_body=True)
-                    flaw = None
-            if flaw is not None:
-                self._damaged(self._next(), None, f"{flaw} (as stored: {header.seq})")
+            header = header_of(row)
+            if header is None:
+                self._broken(row, "its header does not fit its hash")
                 return False
+            flaw = flaw_between(self.found.head, header) or self._flaw_in_process(header)
+            if flaw is not None:
+                self._broken(row, flaw)
+                return False
+            flaw = flaw_in_body(row, header) or _flaw_in_parts(row, digests.get(row.seq, []))
+            if flaw is not None:
+                self._damaged(row.seq, row.seq, flaw, is_body=True)
             self._accept(header)
         return True
+
+    def _broken(self, row: Row, flaw: str) -> None:
+        wanted = self._next()
+        as_stored = "" if row.seq == wanted else f" (what follows is event {row.seq})"
+        self._damaged(wanted, None, flaw + as_stored)
 
     def _accept(self, header: Header) -> None:
         found = self.found
@@ -175,12 +182,6 @@ class Audit:
         made = self._checkpoints.get(header.seq)
         if made is not None and self._statement(made) and found.tree.root() != made.root:
             self._damaged(header.seq, None, "the history is not the one that was signed here")
-
-    def _is_chained(self, header: Header) -> bool:
-        try:
-            return link(header.prev, header) == header.hash
-        except (AttributeError, TypeError, ValueError):
-            return False
 
     def _flaw_in_process(self, header: Header) -> str | None:
         if not self._whole:
@@ -220,7 +221,7 @@ class Audit:
         if seen is None:
             # The anchor is older than the checkpoint that we began at.
             rows = self._tape.rows(mark.seq, mark.seq, 1)
-            seen = rows[0].header.hash if rows and flaw_in(rows[0]) is None else None
+            seen = rows[0].hash if rows and header_of(rows[0]) is not None else None
         if seen is None or seen.hex() != mark.hash:
             self._damaged(mark.seq, None, "the head anchor has seen another history")
 

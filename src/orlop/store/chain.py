@@ -1,17 +1,17 @@
 """The hash chain: how a header becomes bytes, and what must hold between two events.
 
-hash        = SHA-256(prev ‖ canonical JSON of the header without prev and hash)
+text        = the header's JSON without boot, prev and hash; what is stored is what is hashed
+hash        = SHA-256(prev ‖ text)
 body_digest = SHA-256(own ciphertext)                            if the event brought no parts
             = SHA-256(0x01 ‖ SHA-256(own ciphertext) ‖ parts)    else; parts: their digests, joined
 A ciphertext never begins with 0x01, so the two forms can't be mistaken for one another.
-Integers that JSON readers can't hold (nanoseconds) are strings, bytes are hexadecimal.
 """
 
 from hashlib import sha256
 from typing import Final
 
 import msgspec
-from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from orlop.abi.events import Header
 from orlop.store.rows import Body, Row
@@ -22,56 +22,30 @@ GENESIS: Final = bytes(32)
 STRUCK: Final = "struck"
 """In place of a blob's name: this body was given up by `accept_loss`, and its digest with it."""
 
-
-class _Open(Struct, frozen=True):
-    """The hashed part of a header; the fields are in RFC 8785's order, and stay so."""
-
-    actor: str
-    args_digest: str | None
-    body_digest: str
-    boot: str
-    call: str | None
-    cause: int | None
-    epoch: int
-    key: str | None
-    kind: str
-    mono_ns: str
-    process: str
-    process_seq: int
-    seq: int
-    tenant: str
-    wall_ns: str
+encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(Header).decode
 
 
-_ENCODE: Final = msgspec.json.Encoder().encode
-
-
-def header_bytes(header: Header) -> bytes:
-    """The canonical JSON (RFC 8785) of what the chain covers."""
-    return _ENCODE(
-        _Open(
-            header.actor,
-            None if header.args_digest is None else header.args_digest.hex(),
-            header.body_digest.hex(),
-            header.boot,
-            header.call,
-            header.cause,
-            header.epoch,
-            None if header.key is None else header.key.hex(),
-            header.kind,
-            str(header.mono_ns),
-            header.process,
-            header.process_seq,
-            header.seq,
-            header.tenant,
-            str(header.wall_ns),
-        )
-    )
-
-
-def link(prev: bytes, header: Header) -> bytes:
+def link(prev: bytes, text: bytes) -> bytes:
     """The hash of an event that follows the one whose hash is `prev`."""
-    return sha256(prev + header_bytes(header)).digest()
+    return sha256(prev + text).digest()
+
+
+def header_of(row: Row) -> Header | None:
+    """The header, if it fits its hash; None if not.  `boot` is not filled in."""
+    try:
+        if sha256(row.prev + row.text).digest() != row.hash:
+            return None
+        header = _decode(row.text)
+    # A flipped bit may make a number of a text: then it is not what we wrote either.
+    except (TypeError, ValueError, msgspec.MsgspecError):
+        return None
+    if header.seq != row.seq:
+        return None
+    # What follows from the journal is put in place; a second header would cost a microsecond.
+    force_setattr(header, "prev", row.prev)
+    force_setattr(header, "hash", row.hash)
+    return header
 
 
 def body_digest(own: bytes, parts: bytes) -> bytes:
@@ -79,30 +53,25 @@ def body_digest(own: bytes, parts: bytes) -> bytes:
     return sha256(b"\x01" + own + parts).digest() if parts else own
 
 
-def digest_of(body: Body) -> bytes | None:
+def digest_of(body: Body | Row) -> bytes | None:
     """SHA-256 of a ciphertext; of a pruned one, what was noted of it."""
     return body.digest if body.data is None else sha256(body.data).digest()
 
 
-def flaw_in(row: Row) -> str | None:
-    """What is wrong with this row, taken for itself; None if it is as it was written."""
-    header = row.header
+def flaw_in_body(row: Row, header: Header) -> str | None:
+    """What is wrong with an event's own body; None if it is as it was written, or was pruned."""
+    if row.key_id is None:
+        return "its body is missing"
+    if row.data is None and row.blob == STRUCK:
+        return None
+    if row.data is None and row.blob is not None:
+        return f"its blob {row.blob} is missing"
     try:
-        if link(header.prev, header) != header.hash:
-            return "its header does not fit its hash"
-        if not row.bodies:
-            return "its body is missing"
-        own = row.bodies[0]
-        if own.data is None and own.blob == STRUCK:
-            return None
-        if own.data is None and own.blob is not None:
-            return f"its blob {own.blob} is missing"
-        digest = digest_of(own)
+        digest = digest_of(row)
         if digest is None or body_digest(digest, row.parts) != header.body_digest:
             return "its body does not fit its digest"
-    except (AttributeError, TypeError, ValueError, msgspec.MsgspecError):
-        # A flipped bit may make a number of a text: then it is not what we wrote either.
-        return "a field of its header has the wrong type"
+    except TypeError:
+        return "its body has the wrong type"
     return None
 
 
@@ -111,7 +80,7 @@ def flaw_between(prev: Header | None, header: Header) -> str | None:
     if header.seq != (prev.seq + 1 if prev else 1):
         return f"it should be event {prev.seq + 1 if prev else 1}"
     if header.prev != (prev.hash if prev else GENESIS):
-        return "it does not name the hash of the event before it"
+        return "it does not follow the event before it"
     if prev is not None and header.epoch < prev.epoch:
         return "its epoch is older than that of the event before it"
     return None

@@ -21,7 +21,7 @@ from orlop.store import anchor, checkpoint
 from orlop.store.anchor import Anchor
 from orlop.store.keyring import Keyring
 from orlop.store.merkle import Tree
-from orlop.store.rows import Checkpoint, Row
+from orlop.store.rows import Checkpoint, Entry
 from orlop.store.tape import ANCHOR_SLOTS, Tape
 
 log = logging.getLogger(__name__)
@@ -48,16 +48,16 @@ class Writer:
         self._checkpointed = tree.size
         self.is_space_low = False
 
-    def write(self, rows: Sequence[Row]) -> None:
+    def write(self, entries: Sequence[Entry]) -> None:
         due: list[Checkpoint] = []
-        for row in rows:
-            self._tree.add(row.header.hash)
+        for entry in entries:
+            self._tree.add(entry.row.hash)
             if self._tree.size % CHECKPOINT_EVENTS == 0:
-                due.append(self._checkpoint(row.header.hash))
+                due.append(self._checkpoint(entry.row.hash))
         faults.point("journal.commit")
-        self._tape.commit(rows, due)
+        self._tape.commit(entries, due)
         faults.point("journal.committed")
-        last = rows[-1].header
+        last = entries[-1].row
         self.set_anchor(last.seq, last.hash)
         faults.point("journal.anchored")
         for made in due:
@@ -90,7 +90,7 @@ class Committer:
         self._writer = writer
         self._tape = tape
         self._offload = offload
-        self._queue: list[Row] = []
+        self._queue: list[Entry] = []
         self._waiters: list[tuple[Seq, asyncio.Future[None]]] = []
         self._wake = asyncio.Event()
         self._tasks = TaskOwner("journal")
@@ -113,10 +113,10 @@ class Committer:
                 retry_after_s=1.0,
             )
 
-    def put(self, row: Row) -> None:
+    def put(self, entry: Entry) -> None:
         """Queue; the commit comes with the next one that somebody waits for."""
-        self._queue.append(row)
-        self.queued_seq = row.header.seq
+        self._queue.append(entry)
+        self.queued_seq = entry.row.seq
         if len(self._queue) >= JOURNAL_COMMIT_EVENTS:
             self._wake.set()
 
@@ -166,7 +166,7 @@ class Committer:
             except Exception as error:
                 await self._fail(JournalStopped(f"the journal can't be written: {error!r}"))
             else:
-                self.durable_seq = batch[-1].header.seq
+                self.durable_seq = batch[-1].row.seq
                 self._settle()
 
     async def _fail(self, error: JournalStopped) -> None:

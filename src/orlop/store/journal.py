@@ -178,9 +178,9 @@ class Journal:
         life = self._alive()
         life.committer.check()
         # From here on nothing but sealing can fail, and that comes before any change.
-        row = life.stamper.stamp(draft)
-        life.committer.put(row)
-        return row.header
+        entry = life.stamper.stamp(draft)
+        life.committer.put(entry)
+        return entry.header
 
     async def durable(self, seq: Seq) -> None:
         """Return when the event is committed and anchored; `JournalStopped` if it never will be."""

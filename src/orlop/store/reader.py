@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+from msgspec.structs import force_setattr
+
 from orlop.abi.errors import JournalDamaged, NotFound
-from orlop.abi.events import Header
-from orlop.abi.ids import CallId, ProcessId, Seq, TenantId
+from orlop.abi.ids import BootId, CallId, ProcessId, Seq, TenantId
 from orlop.abi.limits import JOURNAL_READ_EVENTS
-from orlop.store.chain import digest_of, flaw_between, flaw_in
+from orlop.store.chain import digest_of, flaw_in_body, header_of
 from orlop.store.rows import Row, Stored
 from orlop.store.seal import Sealer
 from orlop.store.stamp import PART_BITS
@@ -16,41 +17,42 @@ _PART_MASK = (1 << PART_BITS) - 1
 
 
 class Reader:
-    """Verified and decrypted; all methods block."""
+    """Verified and decrypted; all methods block.
+
+    A header is checked by its hash, a body by the seal's tag, which covers its place; the digests
+    of ciphertexts are for those who lack the keys (`audit`).
+    """
 
     def __init__(self, tape: Reading, sealer: Sealer) -> None:
         self._tape = tape
         self._sealer = sealer
+        self._boots: dict[int, BootId] = {}
 
     def range(self, first: Seq, last: Seq | None, limit: int) -> list[Stored]:
         """In order and without a gap.  `first` beyond the head gives nothing."""
         rows = self._tape.rows(first, last, min(limit, JOURNAL_READ_EVENTS))
-        before: Header | None = None
-        for row in rows:
-            if before is None and row.header.seq != first:
-                raise JournalDamaged(f"event {first} is missing")
-            if before is not None and (flaw := flaw_between(before, row.header)):
-                raise JournalDamaged(f"event {row.header.seq}: {flaw}")
-            before = row.header
+        for wanted, row in enumerate(rows, start=first):
+            if row.seq != wanted:
+                raise JournalDamaged(f"event {wanted} is missing")
         return self._opened(rows)
 
     def of_process(
         self, process: ProcessId, after: int, kinds: Sequence[str] | None
     ) -> list[Stored]:
         """Up to JOURNAL_READ_EVENTS; without `kinds`, gaps are noticed."""
-        rows = self._tape.of_process(process, after, kinds, JOURNAL_READ_EVENTS)
-        if kinds is None:
-            for wanted, row in enumerate(rows, start=after + 1):
-                if row.header.process_seq != wanted:
-                    raise JournalDamaged(f"event {wanted} of process {process} is missing")
-        return self._opened(rows)
+        found = self._opened(self._tape.of_process(process, after, kinds, JOURNAL_READ_EVENTS))
+        for wanted, event in enumerate(found, start=after + 1):
+            header = event.header
+            if header.process != process or (kinds is None and header.process_seq != wanted):
+                raise JournalDamaged(f"event {wanted} of process {process} is missing")
+        return found
 
     def of_call(self, call: CallId) -> list[Stored]:
         return self._opened(self._tape.of_call(call))
 
     def latest(self, kind: str) -> Stored | None:
         row = self._tape.latest(kind)
-        return None if row is None else self._open(row)
+        return None if row is None else self._opened([row])[0]
 
     def part(self, tenant: TenantId, name: bytes) -> bytes:
         body = self._tape.part(name)
@@ -58,27 +60,37 @@ class Reader:
             raise NotFound(f"message {name.hex()} of tenant {tenant} is not stored, or was pruned")
         seq, at = Seq(body.place >> PART_BITS), body.place & _PART_MASK
         rows = self._tape.rows(seq, seq, 1)
-        if not rows:
-            raise JournalDamaged(f"event {seq}, which brought message {name.hex()}, is missing")
-        if rows[0].header.tenant != tenant:
+        header = header_of(rows[0]) if rows else None
+        if header is None:
+            raise JournalDamaged(f"event {seq}, which brought message {name.hex()}, was altered")
+        if header.tenant != tenant:
             raise NotFound(f"message {name.hex()} of tenant {tenant} is not stored")
-        if flaw := flaw_in(rows[0]):
-            raise JournalDamaged(f"event {seq}: {flaw}")
         if body.data is None or digest_of(body) != rows[0].parts[32 * at - 32 : 32 * at]:
             raise JournalDamaged(f"message {name.hex()}, part {at} of event {seq}, was altered")
-        plain = self._sealer.open(body.key_id, rows[0].header.epoch, body.place, body.data)
+        plain = self._sealer.open(body.key_id, header.epoch, body.place, body.data)
         if plain is None:
             raise NotFound(f"the key of tenant {tenant} is forgotten")
         return plain
 
     def _opened(self, rows: list[Row]) -> list[Stored]:
-        return [self._open(row) for row in rows]
+        boots, unseal = self._boots, self._sealer.open
+        events: list[Stored] = []
+        for row in rows:
+            header = header_of(row)
+            if header is None:
+                raise JournalDamaged(f"event {row.seq}: its header does not fit its hash")
+            epoch = header.epoch
+            force_setattr(header, "boot", boots.get(epoch) or self._boot_of(epoch))
+            if row.data is None or row.key_id is None:
+                if flaw := flaw_in_body(row, header):
+                    raise JournalDamaged(f"event {row.seq}: {flaw}")
+                events.append(Stored(header, None))
+            else:
+                plain = unseal(row.key_id, epoch, row.seq << PART_BITS, row.data)
+                events.append(Stored(header, plain))
+        return events
 
-    def _open(self, row: Row) -> Stored:
-        header = row.header
-        if flaw := flaw_in(row):
-            raise JournalDamaged(f"event {header.seq}: {flaw}")
-        own = row.bodies[0]
-        if own.data is None:
-            return Stored(header, None)
-        return Stored(header, self._sealer.open(own.key_id, header.epoch, own.place, own.data))
+    def _boot_of(self, epoch: int) -> BootId:
+        if epoch not in self._boots:
+            self._boots |= {boot.epoch: boot.boot for boot in self._tape.boots()}
+        return self._boots.get(epoch, BootId(""))

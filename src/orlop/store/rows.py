@@ -6,7 +6,7 @@ from orlop.abi.events import Header
 from orlop.abi.ids import BootId, CallId, JournalId, ProcessId, Seq, TenantId
 
 
-class Part(Struct, frozen=True):
+class Part(Struct, frozen=True, gc=False):
     """Something named by its content, stored once a tenant: a message.
 
     name: 16 bytes, from `Journal.name_of(tenant, data)`.
@@ -34,15 +34,15 @@ class Draft(Struct, frozen=True, kw_only=True):
     args_digest: bytes | None = None
 
 
-class Stored(Struct, frozen=True):
+class Stored(Struct, frozen=True, gc=False):
     """An event as read back.  `body` is None where retention or a forgotten key took it."""
 
     header: Header
     body: bytes | None
 
 
-class Body(Struct, frozen=True):
-    """One sealed body.  `place`: `seq << 16 | part`; part 0 is the event's own.
+class Body(Struct, frozen=True, gc=False):
+    """The sealed body of a part.  `place`: `seq << 16 | part`; part 0 is the event's own.
 
     data: the ciphertext; None where it was pruned, or its blob is missing.
     digest: SHA-256 of the ciphertext; None where `data` is small and there to be hashed.
@@ -57,19 +57,34 @@ class Body(Struct, frozen=True):
     blob: str | None = None
 
 
-class Row(Struct, frozen=True):
-    """One event on tape.
+class Row(Struct, frozen=True, gc=False):
+    """One event on tape, with its own body (flat: this is made a hundred thousand times a second).
 
+    text: the header's JSON, exactly as hashed.  prev: the hash of the event before.
     parts: the digests (32 bytes each) of the parts that it brought, joined.
-    bodies: when written, its own and those of its parts; when read, its own (or none, if lost).
+    key_id: None where the body is missing altogether; data, digest, blob: as in `Body`.
     """
 
-    header: Header
+    seq: Seq
+    text: bytes
+    hash: bytes
     parts: bytes
-    bodies: tuple[Body, ...]
+    prev: bytes
+    key_id: int | None
+    data: bytes | None
+    digest: bytes | None = None
+    blob: str | None = None
 
 
-class Checkpoint(Struct, frozen=True):
+class Entry(Struct, frozen=True, gc=False):
+    """What is written at once: an event, and the parts that it brings."""
+
+    row: Row
+    header: Header
+    brought: tuple[Body, ...] = ()
+
+
+class Checkpoint(Struct, frozen=True, gc=False):
     """A signed statement about the first `size` events.
 
     frontier: the hashes of the perfect subtrees, left to right, joined; the root follows from it.

@@ -3,25 +3,7 @@
 from functools import cache
 from typing import Final
 
-EVENT: Final = (
-    "seq",
-    "process",
-    "process_seq",
-    "kind",
-    "call",
-    "cause",
-    "actor",
-    "tenant",
-    "wall_ns",
-    "mono_ns",
-    "epoch",
-    "key",
-    "args_digest",
-    "body_digest",
-    "parts",
-    "prev",
-    "hash",
-)
+EVENT: Final = ("seq", "header", "hash", "parts")
 BODY: Final = ("id", "name", "key_id", "digest", "data", "blob")
 
 _TABLES: Final = """
@@ -29,22 +11,14 @@ CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE boot(epoch INTEGER PRIMARY KEY, id TEXT NOT NULL);
 CREATE TABLE event(
   seq INTEGER PRIMARY KEY,
-  process TEXT NOT NULL,
-  process_seq INTEGER NOT NULL,
-  kind TEXT NOT NULL,
-  call TEXT,
-  cause INTEGER,
-  actor TEXT,                       -- NULL: the process itself
-  tenant TEXT NOT NULL,
-  wall_ns INTEGER NOT NULL,
-  mono_ns INTEGER NOT NULL,
-  epoch INTEGER NOT NULL,
-  key BLOB,
-  args_digest BLOB,
-  body_digest BLOB NOT NULL,
+  header TEXT NOT NULL,             -- JSON, exactly as hashed
+  hash BLOB NOT NULL,               -- SHA-256(hash of the event before || header)
   parts BLOB,                       -- SHA-256 of each part that came with it, joined
-  prev BLOB NOT NULL,
-  hash BLOB NOT NULL
+  process TEXT AS (json_extract(header, '$.process')) VIRTUAL,
+  process_seq INTEGER AS (json_extract(header, '$.process_seq')) VIRTUAL,
+  kind TEXT AS (json_extract(header, '$.kind')) VIRTUAL,
+  call TEXT AS (json_extract(header, '$.call')) VIRTUAL,
+  key TEXT AS (json_extract(header, '$.key')) VIRTUAL
 );
 CREATE UNIQUE INDEX event_process ON event(process, process_seq);
 CREATE UNIQUE INDEX event_outcome_once ON event(key) WHERE key IS NOT NULL;
@@ -101,25 +75,27 @@ BEGIN
 END;
 """
 
-_VIEWS: Final = """
+_TIME: Final = """strftime('%Y-%m-%dT%H:%M:%S', {0} / 1000000000, 'unixepoch')
+    || printf('.%09dZ', {0} % 1000000000)"""
+
+_VIEWS: Final = f"""
 CREATE VIEW events AS
-SELECT e.seq, e.process, e.process_seq, e.kind, e.call, e.cause,
-  coalesce(e.actor, e.process) AS actor, e.tenant,
-  strftime('%Y-%m-%dT%H:%M:%S', e.wall_ns / 1000000000, 'unixepoch')
-    || printf('.%09dZ', e.wall_ns % 1000000000) AS time,
-  e.epoch, b.id AS boot, lower(hex(e.key)) AS key, lower(hex(e.args_digest)) AS args_digest,
-  lower(hex(e.hash)) AS hash, length(e.parts) / 32 AS parts_brought
-FROM event e LEFT JOIN boot b ON b.epoch = e.epoch;
+SELECT e.seq, e.process, e.process_seq, e.kind, e.call,
+  json_extract(e.header, '$.cause') AS cause,
+  coalesce(json_extract(e.header, '$.actor'), e.process) AS actor,
+  coalesce(json_extract(e.header, '$.tenant'), 'default') AS tenant,
+  {_TIME.format("json_extract(e.header, '$.wall_ns')")} AS time,
+  json_extract(e.header, '$.wall_ns') AS wall_ns,
+  json_extract(e.header, '$.epoch') AS epoch, b.id AS boot, e.key,
+  json_extract(e.header, '$.args_digest') AS args_digest,
+  lower(hex(e.hash)) AS hash, coalesce(length(e.parts), 0) / 32 AS parts_brought
+FROM event e LEFT JOIN boot b ON b.epoch = json_extract(e.header, '$.epoch');
 CREATE VIEW calls AS
 SELECT i.call, i.process, i.tenant, i.seq AS entered_seq, o.seq AS ended_seq,
-  strftime('%Y-%m-%dT%H:%M:%S', i.wall_ns / 1000000000, 'unixepoch')
-    || printf('.%09dZ', i.wall_ns % 1000000000) AS entered,
-  strftime('%Y-%m-%dT%H:%M:%S', o.wall_ns / 1000000000, 'unixepoch')
-    || printf('.%09dZ', o.wall_ns % 1000000000) AS ended,
-  (o.wall_ns - i.wall_ns) / 1e9 AS seconds,
+  i.time AS entered, o.time AS ended, (o.wall_ns - i.wall_ns) / 1e9 AS seconds,
   CASE o.kind WHEN 'call.returned' THEN 'returned' WHEN 'call.failed' THEN 'failed'
     ELSE 'open' END AS status
-FROM event i LEFT JOIN event o
+FROM events i LEFT JOIN events o
   ON o.call = i.call AND o.kind IN ('call.returned', 'call.failed')
   AND (o.cause IS NULL OR o.cause = i.seq)
 WHERE i.kind = 'call.entered';
@@ -129,7 +105,7 @@ SELECT process, min(tenant) AS tenant, count(*) AS events, min(seq) AS first_seq
   sum(kind = 'call.returned') AS calls_returned, sum(kind = 'call.failed') AS calls_failed,
   sum(kind = 'process.started') AS incarnations,
   (max(wall_ns) - min(wall_ns)) / 1e9 AS seconds
-FROM event GROUP BY process;
+FROM events GROUP BY process;
 """
 
 CREATE: Final = f"BEGIN IMMEDIATE;{_TABLES}{_GUARDS}{_INBOX}{_VIEWS}"
@@ -144,8 +120,10 @@ def insert(rows: int) -> str:
 
 
 SELECT: Final = """
-SELECT e.seq, e.process, e.process_seq, e.kind, e.call, e.cause, coalesce(e.actor, e.process),
-  e.tenant, e.wall_ns, e.mono_ns, e.epoch, e.key, e.args_digest, e.body_digest, e.parts, e.prev,
-  e.hash, b.id, b.key_id, b.data, b.digest, b.blob
+SELECT e.seq, CAST(e.header AS BLOB), e.hash, coalesce(e.parts, x''), {prev}, b.key_id, b.data,
+  b.digest, b.blob
 FROM event e LEFT JOIN body b ON b.id = e.seq << 16
 """
+IN_ORDER: Final = SELECT.format(prev="NULL")
+"""For reads of a range, where the row before says `prev`."""
+SINGLY: Final = SELECT.format(prev="(SELECT p.hash FROM event p WHERE p.seq = e.seq - 1)")

@@ -21,8 +21,9 @@ from orlop.abi.ids import Seq
 from orlop.abi.limits import FREE_BYTES_MIN, JOURNAL_COMMIT_EVENTS, WAL_PAGES
 from orlop.store import files, schema
 from orlop.store.home import Home
-from orlop.store.rows import Boot, Checkpoint, Meta, Row
+from orlop.store.rows import Boot, Checkpoint, Entry, Meta
 from orlop.store.sqlite_reading import SqliteReading, connect
+from orlop.store.stamp import PART_BITS
 
 log = logging.getLogger(__name__)
 
@@ -82,10 +83,10 @@ class SqliteTape(SqliteReading):
         with self._written("begin an epoch in"):
             self._open().execute("INSERT INTO boot VALUES (?, ?)", (boot.epoch, boot.boot))
 
-    def commit(self, rows: Sequence[Row], checkpoints: Sequence[Checkpoint]) -> None:
+    def commit(self, entries: Sequence[Entry], checkpoints: Sequence[Checkpoint]) -> None:
         with self._written("commit to"):
             connection = self._open()
-            values = self._inbox(rows)
+            values = self._inbox(entries)
             if len(values) <= JOURNAL_COMMIT_EVENTS * _WIDTH and not checkpoints:
                 _insert(connection, values)
                 return
@@ -102,7 +103,7 @@ class SqliteTape(SqliteReading):
         where = (
             "id < ? AND (data IS NOT NULL OR blob IS NOT NULL) AND id >> 16 IN (SELECT seq FROM"
             f" event WHERE seq < ? AND kind NOT IN ({','.join('?' for _ in keep)})"
-            " AND wall_ns < ?)"
+            " AND json_extract(header, '$.wall_ns') < ?)"
         )
         older = (1 << 62) if before_wall_ns is None else before_wall_ns
         values = (before << 16, before, *keep, older)
@@ -123,7 +124,7 @@ class SqliteTape(SqliteReading):
         self,
         meta: Meta,
         boots: Sequence[Boot],
-        rows: Iterable[Row],
+        entries: Iterable[Entry],
         checkpoints: Sequence[Checkpoint],
     ) -> str:
         """The old files stay in a folder of their own; blobs stay where they are."""
@@ -138,8 +139,8 @@ class SqliteTape(SqliteReading):
                         "INSERT INTO boot VALUES (?, ?)",
                         [(boot.epoch, boot.boot) for boot in boots],
                     )
-                    for row in rows:
-                        _insert(connection, self._inbox((row,)))
+                    for entry in entries:
+                        _insert(connection, self._inbox((entry,)))
                     _insert_checkpoints(connection, checkpoints)
             finally:
                 connection.close()
@@ -180,41 +181,35 @@ class SqliteTape(SqliteReading):
             raise JournalStopped("the journal is not open for writing")
         return self._writer
 
-    def _inbox(self, rows: Sequence[Row]) -> list[object]:
+    def _inbox(self, entries: Sequence[Entry]) -> list[object]:
         """The values of all rows, one after another; writes the blobs."""
         values: list[object] = []
-        for row in rows:
-            header = row.header
-            for at, body in enumerate(row.bodies):
-                data = body.data
-                if body.blob is not None and data is not None:
-                    self.home.write_blob(body.blob, data)
-                    data = None
-                values += (
-                    _NO_EVENT
-                    if at
-                    else (
-                        header.seq,
-                        header.process,
-                        header.process_seq,
-                        header.kind,
-                        header.call,
-                        header.cause,
-                        None if header.actor == header.process else header.actor,
-                        header.tenant,
-                        header.wall_ns,
-                        header.mono_ns,
-                        header.epoch,
-                        header.key,
-                        header.args_digest,
-                        header.body_digest,
-                        row.parts or None,
-                        header.prev,
-                        header.hash,
-                    )
+        for entry in entries:
+            row = entry.row
+            values += (row.seq, row.text.decode(), row.hash, row.parts or None)
+            values += self._body(
+                row.seq << PART_BITS, None, row.key_id, row.digest, row.data, row.blob
+            )
+            for part in entry.brought:
+                values += _NO_EVENT
+                values += self._body(
+                    part.place, part.name, part.key_id, part.digest, part.data, part.blob
                 )
-                values += (body.place, body.name, body.key_id, body.digest, data, body.blob)
         return values
+
+    def _body(
+        self,
+        place: int,
+        name: bytes | None,
+        key_id: int | None,
+        digest: bytes | None,
+        data: bytes | None,
+        blob: str | None,
+    ) -> tuple[object, ...]:
+        if blob is None or data is None:
+            return (place, name, key_id, digest, data, blob)
+        self.home.write_blob(blob, data)
+        return (place, name, key_id, digest, None, blob)
 
     def _swap(self, made: Path) -> Path:
         """Old files aside, the new one in their place.  A crash in between is noticed."""

@@ -10,15 +10,16 @@ from typing import Final
 from urllib.parse import quote
 
 from orlop.abi.errors import JournalDamaged, JournalStopped
-from orlop.abi.events import Header
-from orlop.abi.ids import BootId, JournalId, ProcessId, Seq
+from orlop.abi.ids import JournalId, ProcessId, Seq
 from orlop.abi.limits import JOURNAL_BUSY_S
 from orlop.store import schema
+from orlop.store.chain import GENESIS
 from orlop.store.home import Home
 from orlop.store.rows import Body, Boot, Checkpoint, Meta, Row
 
 _BODY: Final = "SELECT id, key_id, data, name, digest, blob FROM body "
 _NOT_DAMAGE: Final = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_PERM")
+_SEQ_MAX: Final = (1 << 47) - 1
 _SNAPSHOT: Final = "kernel.snapshot"
 
 
@@ -29,7 +30,6 @@ class SqliteReading:
         self.home = home
         self._bulk: sqlite3.Connection | None = None
         self._lookup: sqlite3.Connection | None = None
-        self._boots: dict[int, BootId] = {}
 
     def look(self) -> Meta | None:
         if not self.home.database.exists():
@@ -51,31 +51,44 @@ class SqliteReading:
             ) from error
 
     def head(self) -> Row | None:
-        rows = self._select("ORDER BY e.seq DESC LIMIT 1", ())
+        rows = self._singly("ORDER BY e.seq DESC LIMIT 1", ())
         return rows[0] if rows else None
 
     def rows(self, first: Seq, last: Seq | None, limit: int) -> list[Row]:
-        upper = (1 << 47) - 1 if last is None else last
-        return self._select(
-            "WHERE e.seq BETWEEN ? AND ? ORDER BY e.seq LIMIT ?", (first, upper, limit)
-        )
+        upper = _SEQ_MAX if last is None else last
+        with translated(self.home):
+            reader = self._reader()
+            before = reader.execute("SELECT hash FROM event WHERE seq = ?", (first - 1,)).fetchone()
+            found = reader.execute(
+                schema.IN_ORDER + "WHERE e.seq BETWEEN ? AND ? ORDER BY e.seq LIMIT ?",
+                (first, upper, limit),
+            ).fetchall()
+        prev = GENESIS if before is None else before[0]
+        rows: list[Row] = []
+        # One loop and no function a row: this decides how fast a replay is.
+        for seq, text, digest, parts, _, key_id, data, noted, blob in found:
+            if blob is not None:
+                data = self._data(data, blob)
+            rows.append(Row(seq, text, digest, parts, prev, key_id, data, noted, blob))
+            prev = digest
+        return rows
 
     def of_process(
         self, process: ProcessId, after: int, kinds: Sequence[str] | None, limit: int
     ) -> list[Row]:
         among = "" if kinds is None else f"AND e.kind IN ({','.join('?' for _ in kinds)})"
-        return self._select(
+        return self._singly(
             f"WHERE e.process = ? AND e.process_seq > ? {among} ORDER BY e.process_seq LIMIT ?",
             (process, after, *(kinds or ()), limit),
         )
 
     def of_call(self, call: str) -> list[Row]:
-        return self._select("WHERE e.call = ? ORDER BY e.seq", (call,))
+        return self._singly("WHERE e.call = ? ORDER BY e.seq", (call,))
 
     def latest(self, kind: str) -> Row | None:
         # A partial index is used only where the statement itself says the kind.
         wanted = f"'{_SNAPSHOT}'" if kind == _SNAPSHOT else "?"
-        rows = self._select(
+        rows = self._singly(
             f"WHERE e.kind = {wanted} ORDER BY e.seq DESC LIMIT 1",
             () if kind == _SNAPSHOT else (kind,),
         )
@@ -145,61 +158,22 @@ class SqliteReading:
         assert self._bulk is not None
         return self._bulk
 
-    def _select(self, where: str, values: tuple[object, ...]) -> list[Row]:
+    def _singly(self, where: str, values: tuple[object, ...]) -> list[Row]:
         with translated(self.home):
-            found = self._reader().execute(schema.SELECT + where, values).fetchall()
-        # One comprehension and no function a row: this decides how fast a replay is.
-        boot_of = self._boot_of
+            found = self._reader().execute(schema.SINGLY + where, values).fetchall()
         return [
             Row(
-                Header(
-                    seq=seq,
-                    process=process,
-                    process_seq=process_seq,
-                    kind=kind,
-                    call=call,
-                    cause=cause,
-                    actor=actor,
-                    tenant=tenant,
-                    wall_ns=wall_ns,
-                    mono_ns=mono_ns,
-                    boot=boot_of(epoch),
-                    epoch=epoch,
-                    key=key,
-                    args_digest=args_digest,
-                    body_digest=body_digest,
-                    prev=prev,
-                    hash=digest,
-                ),
-                parts or b"",
-                ()
-                if place is None
-                else (Body(place, key_id, self._data(data, blob), None, noted, blob),),
-            )
-            for (
                 seq,
-                process,
-                process_seq,
-                kind,
-                call,
-                cause,
-                actor,
-                tenant,
-                wall_ns,
-                mono_ns,
-                epoch,
-                key,
-                args_digest,
-                body_digest,
-                parts,
-                prev,
+                text,
                 digest,
-                place,
+                parts,
+                GENESIS if prev is None else prev,
                 key_id,
-                data,
+                self._data(data, blob),
                 noted,
                 blob,
-            ) in found
+            )
+            for seq, text, digest, parts, prev, key_id, data, noted, blob in found
         ]
 
     def _bodies(self, where: str, values: tuple[object, ...]) -> list[Body]:
@@ -213,12 +187,6 @@ class SqliteReading:
     def _data(self, data: bytes | None, blob: str | None) -> bytes | None:
         return data if data is not None or blob is None else self.home.read_blob(blob)
 
-    def _boot_of(self, epoch: int) -> BootId:
-        if epoch not in self._boots:
-            self._boots = {boot.epoch: boot.boot for boot in self.boots()}
-        # An epoch that was never begun gives a header that does not fit its hash.
-        return self._boots.get(epoch, BootId(""))
-
 
 def connect(home: Home, read_only: bool) -> sqlite3.Connection:
     mode = "ro" if read_only else "rwc"
@@ -230,7 +198,8 @@ def connect(home: Home, read_only: bool) -> sqlite3.Connection:
         check_same_thread=False,
         cached_statements=64,
     )
-    connection.execute("PRAGMA trusted_schema = OFF" if read_only else "PRAGMA synchronous = FULL")
+    if not read_only:
+        connection.execute("PRAGMA synchronous = FULL")
     return connection
 
 

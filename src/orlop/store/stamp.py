@@ -9,7 +9,7 @@ Invariants:
 from hashlib import sha256
 from typing import Final
 
-import msgspec
+from msgspec.structs import force_setattr
 
 from orlop.abi.errors import TooLarge
 from orlop.abi.events import Header
@@ -21,8 +21,8 @@ from orlop.abi.limits import (
     MESSAGES_PER_CALL_MAX,
 )
 from orlop.machine.clock import NS_PER_S, Clock
-from orlop.store.chain import GENESIS, body_digest, link
-from orlop.store.rows import Body, Draft, Part, Row
+from orlop.store.chain import GENESIS, body_digest, encode, link
+from orlop.store.rows import Body, Draft, Entry, Part, Row
 from orlop.store.seal import Sealer
 from orlop.store.tape import Reading
 
@@ -51,24 +51,29 @@ class Stamper:
         self.head_seq = Seq(0) if head is None else head.seq
         self.head_hash = GENESIS if head is None else head.hash
 
-    def stamp(self, draft: Draft) -> Row:
+    def stamp(self, draft: Draft) -> Entry:
         """All that may fail comes first; then the head moves."""
         seq = Seq(self.head_seq + 1)
         process_seq = self.process_head(draft.process) + 1
-        new = self._new_parts(draft.parts)
-        own, own_digest = self._seal(draft.tenant, seq, 0, draft.body, None)
-        brought = [
-            self._seal(draft.tenant, seq, at, part.data, part.name)
-            for at, part in enumerate(new, start=1)
-        ]
-        digests = b"".join([digest for _, digest in brought])
-        header = self._header(draft, seq, process_seq, own_digest, digests)
+        new = self._new_parts(draft.parts) if draft.parts else ()
+        key_id, data = self._sealer.seal(draft.tenant, self._epoch, seq << PART_BITS, draft.body)
+        brought = tuple(
+            [self._seal(draft.tenant, seq, at, part) for at, part in enumerate(new, start=1)]
+        )
+        parts = b"".join([digest for _, digest in brought])
+        own = sha256(data).digest()
+        header = self._header(draft, seq, process_seq, body_digest(own, parts))
+        entry = Entry(
+            self._row(header, parts, key_id, data, own),
+            header,
+            tuple([body for body, _ in brought]),
+        )
         # From here on nothing can fail.
         self.head_seq, self.head_hash = seq, header.hash
         self._processes[draft.process] = (process_seq, seq)
         for part in new:
             self._parts[part.name] = seq
-        return Row(header, digests, (own, *[body for body, _ in brought]))
+        return entry
 
     def process_head(self, process: ProcessId) -> int:
         """The number of the process's newest event; 0 if it has none."""
@@ -88,7 +93,7 @@ class Stamper:
         """After pruning: names may be gone from the tape.  All must be durable."""
         self._parts.clear()
 
-    def _new_parts(self, parts: tuple[Part, ...]) -> list[Part]:
+    def _new_parts(self, parts: tuple[Part, ...]) -> tuple[Part, ...]:
         """Those that no earlier event brought, each once."""
         if len(parts) > MESSAGES_PER_CALL_MAX:
             raise TooLarge(
@@ -104,43 +109,46 @@ class Stamper:
                 self._parts[name] = 0
             else:
                 new[name] = part
-        return list(new.values())
+        return tuple(new.values())
 
-    def _seal(
-        self, tenant: TenantId, seq: Seq, part: int, plain: bytes, name: bytes | None
-    ) -> tuple[Body, bytes]:
-        """The sealed body, and the digest of its ciphertext."""
-        place = seq << PART_BITS | part
-        key_id, data = self._sealer.seal(tenant, self._epoch, place, plain)
+    def _seal(self, tenant: TenantId, seq: Seq, at: int, part: Part) -> tuple[Body, bytes]:
+        """A part's sealed body, and the digest of its ciphertext."""
+        place = seq << PART_BITS | at
+        key_id, data = self._sealer.seal(tenant, self._epoch, place, part.data)
         digest = sha256(data).digest()
         if len(data) <= BLOB_BYTES_MIN:
-            return Body(place, key_id, data, name), digest
+            return Body(place, key_id, data, part.name), digest
         # Named by its ciphertext: the name checks the file, and says nothing of the content.
-        return Body(place, key_id, data, name, digest, digest.hex()), digest
+        return Body(place, key_id, data, part.name, digest, digest.hex()), digest
 
-    def _header(self, draft: Draft, seq: Seq, process_seq: int, own: bytes, parts: bytes) -> Header:
-        header = Header(
+    def _row(self, header: Header, parts: bytes, key_id: int, data: bytes, own: bytes) -> Row:
+        """Closes the chain: what follows from the journal is put into the header after encoding."""
+        text, prev = encode(header), self.head_hash
+        digest = link(prev, text)
+        force_setattr(header, "boot", self._boot)
+        force_setattr(header, "prev", prev)
+        force_setattr(header, "hash", digest)
+        if len(data) <= BLOB_BYTES_MIN:
+            return Row(header.seq, text, digest, parts, prev, key_id, data)
+        return Row(header.seq, text, digest, parts, prev, key_id, data, own, own.hex())
+
+    def _header(self, draft: Draft, seq: Seq, process_seq: int, digest: bytes) -> Header:
+        return Header(
             seq=seq,
             process=draft.process,
             process_seq=process_seq,
             kind=draft.kind,
             call=draft.call,
             cause=draft.cause,
-            actor=draft.actor or draft.process,
+            actor=draft.actor,
             tenant=draft.tenant,
             wall_ns=self._clock.wall_ns(),
             mono_ns=Nanoseconds(int(self._clock.now_s() * NS_PER_S)),
-            boot=self._boot,
             epoch=self._epoch,
             key=draft.key,
             args_digest=draft.args_digest,
-            body_digest=body_digest(own, parts),
-            prev=self.head_hash,
-            hash=b"",
+            body_digest=digest,
         )
-        # The hash covers all the rest, so it comes last; a second header would cost a microsecond.
-        msgspec.structs.force_setattr(header, "hash", link(header.prev, header))
-        return header
 
 
 def _shrink(known: dict[bytes, int], size_max: int, durable: Seq) -> None:

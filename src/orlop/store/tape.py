@@ -1,15 +1,15 @@
 """What a place to keep a journal must do.  SQLite and RAM are tapes; PostgreSQL will be one.
 
 A tape stores and finds; it does not judge.  All methods block.  The journal calls the reading ones
-from any thread, the writing ones from one thread, never two at once.  A tape raises
-`JournalStopped` where it can't write, and `JournalDamaged` where what it reads is not what it wrote.
+from any thread, the writing ones from one thread, never two at once.  A tape that can't be written
+raises `JournalStopped`; one that reads what it did not write, `JournalDamaged`.
 """
 
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from orlop.abi.ids import ProcessId, Seq
-from orlop.store.rows import Body, Boot, Checkpoint, Meta, Row
+from orlop.store.rows import Body, Boot, Checkpoint, Entry, Meta, Row
 
 ANCHOR_SLOTS = 2
 
@@ -25,7 +25,9 @@ class Reading(Protocol):
         """The newest event."""
         ...
 
-    def rows(self, first: Seq, last: Seq | None, limit: int) -> list[Row]: ...
+    def rows(self, first: Seq, last: Seq | None, limit: int) -> list[Row]:
+        """In order.  `prev` is the hash of the row before, as it lies there (or GENESIS)."""
+        ...
 
     def of_process(
         self, process: ProcessId, after: int, kinds: Sequence[str] | None, limit: int
@@ -87,7 +89,7 @@ class Tape(Reading, Protocol):
         """Remember a new epoch, durably."""
         ...
 
-    def commit(self, rows: Sequence[Row], checkpoints: Sequence[Checkpoint]) -> None:
+    def commit(self, entries: Sequence[Entry], checkpoints: Sequence[Checkpoint]) -> None:
         """All or nothing, and durable on return."""
         ...
 
@@ -104,7 +106,7 @@ class Tape(Reading, Protocol):
         self,
         meta: Meta,
         boots: Sequence[Boot],
-        rows: Iterable[Row],
+        entries: Iterable[Entry],
         checkpoints: Sequence[Checkpoint],
     ) -> str:
         """Make these the whole content; the old state is kept, at what is returned.

@@ -118,6 +118,6 @@ def _against(tape: Reading, said: Statement, found: Finding) -> list[Damage]:
     if said.size > head:
         return [Damage(Seq(head + 1), Seq(said.size), "lost: a checkpoint outside has seen them")]
     rows = tape.rows(Seq(said.size), Seq(said.size), 1)
-    if not rows or rows[0].header.hash != said.head:
+    if not rows or rows[0].hash != said.head:
         return [Damage(Seq(said.size), None, "a checkpoint outside has seen another history")]
     return []

@@ -4,7 +4,7 @@
 loses the same.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -13,8 +13,8 @@ from orlop.abi.errors import JournalStopped
 from orlop.abi.ids import ProcessId, Seq
 from orlop.machine.chance import Chance
 from orlop.store.anchor import SLOT_BYTES
-from orlop.store.chain import digest_of
-from orlop.store.rows import Body, Boot, Checkpoint, Meta, Row
+from orlop.store.chain import GENESIS, digest_of
+from orlop.store.rows import Body, Boot, Checkpoint, Entry, Meta, Row
 from orlop.store.stamp import PART_BITS
 from orlop.store.tape import ANCHOR_SLOTS
 
@@ -46,7 +46,7 @@ class _Disk:
 
     meta: Meta | None = None
     boots: list[Boot] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
+    rows: list[Entry] = field(default_factory=list)
     bodies: dict[int, Body] = field(default_factory=dict)
     checkpoints: dict[int, Checkpoint] = field(default_factory=dict)
     anchor: list[bytes] | None = None
@@ -60,7 +60,7 @@ class VolatileTape:
         self.published: list[str] = []
         self._disk = _Disk()
         self._kept: list[_Disk] = []
-        self._undecided: tuple[Sequence[Row], Sequence[Checkpoint]] | None = None
+        self._undecided: tuple[Sequence[Entry], Sequence[Checkpoint]] | None = None
         self._torn: tuple[int, bytes] | None = None
         self._places: dict[bytes, int] = {}
         self._keys: set[bytes] = set()
@@ -86,8 +86,8 @@ class VolatileTape:
         """As a truncated write-ahead log: the newest events are gone, whole."""
         keep = max(len(self._disk.rows) - events, 0)
         for row in self._disk.rows[keep:]:
-            for body in row.bodies:
-                del self._disk.bodies[body.place]
+            for place in _places(row):
+                del self._disk.bodies[place]
         del self._disk.rows[keep:]
         for size in [size for size in self._disk.checkpoints if size > keep]:
             del self._disk.checkpoints[size]
@@ -149,7 +149,7 @@ class VolatileTape:
     def parts_between(self, first: Seq, last: Seq) -> list[Body]:
         found = []
         for row in self._disk.rows[first - 1 : last]:
-            found += [self._disk.bodies[body.place] for body in row.bodies[1:]]
+            found += [self._disk.bodies[body.place] for body in row.brought]
         return found
 
     def checkpoints(self, newest: int | None = None) -> list[Checkpoint]:
@@ -181,16 +181,16 @@ class VolatileTape:
     def begin(self, boot: Boot) -> None:
         self._disk.boots.append(boot)
 
-    def commit(self, rows: Sequence[Row], checkpoints: Sequence[Checkpoint]) -> None:
+    def commit(self, entries: Sequence[Entry], checkpoints: Sequence[Checkpoint]) -> None:
         if self._is_stopped:
             raise JournalStopped("the journal is not open for writing")
-        keys = [row.header.key for row in rows if row.header.key is not None]
+        keys = [row.header.key for row in entries if row.header.key is not None]
         if not self._keys.isdisjoint(keys) or len(keys) != len(set(keys)):
             raise JournalStopped("could not commit: a second outcome of one key")
         if self.faults.is_due("commit_fails_at"):
-            self._undecided = (tuple(rows), tuple(checkpoints))
+            self._undecided = (tuple(entries), tuple(checkpoints))
             raise JournalStopped("could not commit: the disk is full (as planned)")
-        self._add(rows, checkpoints)
+        self._add(entries, checkpoints)
 
     def set_anchor(self, slot: int, data: bytes) -> None:
         if self._disk.anchor is None:
@@ -206,7 +206,7 @@ class VolatileTape:
             header = row.header
             if header.kind in keep or header.wall_ns >= (before_wall_ns or 1 << 62):
                 continue
-            for place in (body.place for body in row.bodies):
+            for place in _places(row):
                 body = self._disk.bodies[place]
                 if body.data is not None:
                     self._disk.bodies[place] = Body(
@@ -220,14 +220,14 @@ class VolatileTape:
         self,
         meta: Meta,
         boots: Sequence[Boot],
-        rows: Iterable[Row],
+        entries: Iterable[Entry],
         checkpoints: Sequence[Checkpoint],
     ) -> str:
         made = _Disk(meta, list(boots), [], {}, {one.size: one for one in checkpoints})
         made.anchor = self._disk.anchor
-        for row in list(rows):
-            made.rows.append(row)
-            made.bodies |= {body.place: body for body in row.bodies}
+        for entry in list(entries):
+            made.rows.append(entry)
+            made.bodies |= {body.place: body for body in _bodies(entry)}
         self._kept.append(self._disk)
         self._disk = made
         self._index()
@@ -245,12 +245,12 @@ class VolatileTape:
     def close(self) -> None:
         self._is_locked = False
 
-    def _add(self, rows: Sequence[Row], checkpoints: Sequence[Checkpoint]) -> None:
-        for row in rows:
-            self._disk.rows.append(row)
-            for body in row.bodies:
+    def _add(self, entries: Sequence[Entry], checkpoints: Sequence[Checkpoint]) -> None:
+        for entry in entries:
+            self._disk.rows.append(entry)
+            for body in _bodies(entry):
                 self._disk.bodies[body.place] = body
-            self._note(row)
+            self._note(entry)
         for made in checkpoints:
             self._disk.checkpoints[made.size] = made
 
@@ -262,18 +262,36 @@ class VolatileTape:
         for row in self._disk.rows:
             self._note(row)
 
-    def _note(self, row: Row) -> None:
+    def _note(self, row: Entry) -> None:
         header = row.header
         self._of_process.setdefault(header.process, []).append(header.seq - 1)
         if header.key is not None:
             self._keys.add(header.key)
         if header.call is not None:
             self._of_call.setdefault(header.call, []).append(header.seq - 1)
-        for place in (body.place for body in row.bodies):
+        for place in _places(row):
             name = self._disk.bodies[place].name
             if name is not None:
                 self._places[name] = place
 
-    def _seen(self, row: Row) -> Row:
-        own = self._disk.bodies.get(row.header.seq << PART_BITS)
-        return Row(row.header, row.parts, () if own is None else (own,))
+    def _seen(self, entry: Entry) -> Row:
+        """The row with its body as it is now."""
+        row = entry.row
+        prev = self._disk.rows[row.seq - 2].row.hash if row.seq > 1 else GENESIS
+        own = self._disk.bodies.get(row.seq << PART_BITS)
+        if own is None:
+            return Row(row.seq, row.text, row.hash, row.parts, prev, None, None)
+        return Row(
+            row.seq, row.text, row.hash, row.parts, prev, own.key_id, own.data, own.digest, own.blob
+        )
+
+
+def _bodies(entry: Entry) -> Iterator[Body]:
+    row = entry.row
+    if row.key_id is not None:
+        yield Body(row.seq << PART_BITS, row.key_id, row.data, None, row.digest, row.blob)
+    yield from entry.brought
+
+
+def _places(entry: Entry) -> list[int]:
+    return [entry.row.seq << PART_BITS, *(body.place for body in entry.brought)]
