@@ -1,1 +1,267 @@
 """Power on.  The one file that knows every floor; read it as the table of contents."""
+
+import argparse
+import asyncio
+import logging
+import os
+import platform
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import uvloop
+
+import orlop
+from orlop.abi.errors import JournalDamaged, KernelError, Misconfigured
+from orlop.abi.events import Halted
+from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, ModelName
+from orlop.access.principal import Tokens
+from orlop.context.conversation import Namer
+from orlop.devices import engines as drivers
+from orlop.devices.device import Engine
+from orlop.devices.engines import EngineConfig, Workshop
+from orlop.devices.process import SubprocessTool, ToolConfig
+from orlop.devices.shim import Program, Shims
+from orlop.http.app import App
+from orlop.http.place import HttpConfig, Place
+from orlop.http.server import serve
+from orlop.kernel import engines, recovery
+from orlop.kernel.core import Kernel, KernelConfig
+from orlop.kernel.schedule import Schedules
+from orlop.kernel.shutdown import shut_down
+from orlop.machine import faults
+from orlop.machine.chance import Chance, SystemChance
+from orlop.machine.clock import Clock, SystemClock
+from orlop.machine.environment import program_environment
+from orlop.machine.offload import ThreadOffload
+from orlop.machine.settings import default_models_dir, load
+from orlop.machine.tasks import TaskOwner
+from orlop.models.registry import Registry
+from orlop.programs import shim
+from orlop.sched.scheduler import Scheduler, SchedulerConfig
+from orlop.store.home import Home
+from orlop.store.journal import Journal
+from orlop.store.secrets import secret_file
+from orlop.store.sqlite import SqliteTape
+from orlop.tools.catalog import Catalog
+
+log = logging.getLogger(__name__)
+
+EXIT_MISCONFIGURED: Final = 78
+"""As `EX_CONFIG` of sysexits.h: starting again would not help."""
+
+SWITCH_INTERVAL_S: Final = 0.0005
+"""How long the loop may keep the interpreter from the journal's thread; CPython's own is 5 ms."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelsConfig:
+    """The `[models]` table of orlop.toml."""
+
+    dir: str = ""
+    """Where pulled models lie; by default `~/.local/share/orlop/models`, shared by all homes."""
+    aliases: dict[str, str] = field(default_factory=dict)
+    """Other names for models, as in `gpt-4o-mini = "smollm2"`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalConfig:
+    """The `[journal]` table of orlop.toml."""
+
+    anchors: tuple[str, ...] = ()
+    """Files, best on other disks, that get a copy of each signed checkpoint."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The whole of orlop.toml."""
+
+    kernel: KernelConfig = field(default_factory=KernelConfig)
+    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
+    journal: JournalConfig = field(default_factory=JournalConfig)
+    http: HttpConfig = field(default_factory=HttpConfig)
+    models: ModelsConfig = field(default_factory=ModelsConfig)
+    engines: dict[str, EngineConfig] = field(default_factory=dict)
+    """Engines by name, each in a table of its own."""
+    tools: dict[str, ToolConfig] = field(default_factory=dict)
+    """Tools by name, each in a table of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Power:
+    """What the supervisor hands to a kernel."""
+
+    home: Path
+    settings: Settings
+    url: str
+    socket_path: str
+    lifeline: int
+    supervisor_pid: int | None
+    listeners: Sequence[socket.socket]
+
+
+def read_settings(config: Path | None, home: Path, engine_flags: Sequence[str]) -> Settings:
+    """`--config`, else the home's orlop.toml, else the defaults; then `--engine NAME=URL`.
+
+    Raises `Misconfigured`; nothing was started.
+    """
+    path = config or home / "orlop.toml"
+    settings = load(path, Settings) if config is not None or path.exists() else Settings()
+    for flag in engine_flags:
+        name, found, url = flag.partition("=")
+        if not found or not name or not url.startswith(("http://", "https://")):
+            raise Misconfigured(f"--engine {flag}: write NAME=URL, as in vllm=http://host:8000")
+        settings.engines[name] = EngineConfig(url=url)
+    return settings
+
+
+def workshop(power: Power, clock: Clock, chance: Chance) -> Workshop:
+    return Workshop(
+        clock=clock,
+        chance=chance,
+        models_dir=models_dir(power.settings),
+        folder=power.home / "engines",
+        lifeline=power.lifeline,
+    )
+
+
+async def build(power: Power, tokens: Tokens) -> Kernel:
+    """Every table, in order."""
+    settings, home = power.settings, Home(power.home)
+    clock, chance = SystemClock(), SystemChance()  # time and chance
+    tape = SqliteTape(home, [Path(path) for path in settings.journal.anchors])
+    journal = Journal(  # what has happened
+        tape,
+        home.keyring(chance),
+        clock,
+        chance,
+        ThreadOffload("journal"),
+        ThreadOffload("journal-reading"),
+    )
+    await journal.open(orlop.__version__, platform.node(), os.getpid())
+    tables, snapshot_seq = await recovery.read_tables(journal)
+    shop = workshop(power, clock, chance)
+    configured = [drivers.build(name, entry, shop) for name, entry in settings.engines.items()]
+    aliases = {alias: ModelName(name) for alias, name in settings.models.aliases.items()}
+
+    def environment(program: Program) -> Mapping[str, str]:
+        token = tokens.process(program.id, program.incarnation)
+        return program_environment(
+            program.env, power.url, power.socket_path, token, program.id, program.incarnation
+        )
+
+    return Kernel(
+        clock=clock,
+        chance=chance,
+        journal=journal,
+        registry=Registry([*configured, *drivers.found(shop, settings.engines)], aliases),
+        scheduler=Scheduler(settings.scheduler),  # who runs next
+        tools=Catalog([SubprocessTool(entry.card(name)) for name, entry in settings.tools.items()]),
+        launcher=Shims(power.home / "run", Path(shim.__file__), power.lifeline, clock, environment),
+        config=settings.kernel,
+        tables=tables,  # who exists
+        namer=Namer(journal.name_of),
+        tasks=TaskOwner("kernel"),
+        snapshot_seq=snapshot_seq,
+    )
+
+
+def models_dir(settings: Settings) -> Path:
+    return Path(settings.models.dir).expanduser() if settings.models.dir else default_models_dir()
+
+
+async def run(power: Power) -> None:
+    """From power on to power off."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_reader(power.lifeline, stop.set)
+    tokens = Tokens(
+        secret_file(power.home / "keys" / "tokens.secret").encode(),
+        secret_file(power.home / "keys" / "operator.token", "orlo_"),
+    )
+    place = Place(
+        home=power.home,
+        url=power.url,
+        socket_path=power.socket_path,
+        os_pid=os.getpid(),
+        supervisor_pid=power.supervisor_pid,
+    )
+    app = App(place, power.settings.http, tokens)
+    try:
+        kernel = await build(power, tokens)
+    except JournalDamaged as damage:
+        log.error("the journal is damaged: %s", damage.message)
+        app.refuse(damage)
+        await serve(app, power.listeners, stop)
+        return
+    await recovery.recover(kernel)
+    schedules = Schedules(kernel)
+    kernel.tasks.start(schedules.run(), "schedules")
+    for engine in kernel.registry.engines.values():
+        keep(kernel, engine, power.settings)
+
+    def look_again() -> None:
+        shop = workshop(power, kernel.clock, kernel.chance)
+        for engine in drivers.found(shop, power.settings.engines):
+            if engine.name not in kernel.registry.engines:
+                kernel.registry.add(engine)
+                keep(kernel, engine, power.settings)
+
+    app.open(kernel, schedules, look_again)
+    log.info("the kernel is up at %s, epoch %d", power.url, kernel.journal.epoch)
+    await serve(app, power.listeners, stop)
+    await shut_down(kernel)
+    if kernel.journal.stopped is None:
+        kernel.emit(KERNEL_PROCESS, DEFAULT_TENANT, Halted(reason="stopped by its supervisor"))
+    await kernel.journal.close()
+
+
+def keep(kernel: Kernel, engine: Engine, settings: Settings) -> None:
+    """Start the task that keeps `engine` usable."""
+    config = settings.engines.get(engine.name)
+    paid = config is not None and config.is_paid
+    kernel.tasks.start(engines.keep(kernel, engine, paid=paid), f"engine {engine.name}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The kernel's process, as its supervisor starts it."""
+    parser = argparse.ArgumentParser(prog="orlop-kernel")
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--engine", action="append", default=[])
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--socket", required=True)
+    parser.add_argument("--listener", type=int, action="append", default=[])
+    parser.add_argument("--lifeline", type=int, required=True)
+    parser.add_argument("--supervisor", type=int)
+    given = parser.parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    faults.install_from(os.environ.get("ORLOP_FAULT", ""))
+    try:
+        power = Power(
+            home=given.home,
+            settings=read_settings(given.config, given.home, given.engine),
+            url=given.url,
+            socket_path=given.socket,
+            lifeline=given.lifeline,
+            supervisor_pid=given.supervisor,
+            listeners=[socket.socket(fileno=number) for number in given.listener],
+        )
+        uvloop.run(run(power))
+    except KernelError as error:
+        log.error("%s: %s", error.code, error.message)
+        return EXIT_MISCONFIGURED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

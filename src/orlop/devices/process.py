@@ -5,11 +5,12 @@ import contextlib
 import os
 import signal
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 
-from orlop.abi.cards import ToolCard
+from orlop.abi.cards import Effect, ToolCard
 from orlop.abi.errors import DeadlineMissed, DeviceFailed, ToolFailed
 from orlop.abi.limits import TOOL_OUTPUT_BYTES_MAX
 
@@ -18,6 +19,45 @@ SAID_CHARS_MAX: Final = 2_000
 
 INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH")
 """Environment variables that a tool gets from the kernel; all else comes from its card."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolConfig:
+    """One `[tools.NAME]` table of orlop.toml."""
+
+    command: tuple[str, ...]
+    """Run once a call: arguments as JSON on standard input, the result as JSON on standard output;
+    `ORLOP_KEY` names the effect for ever.  A status other than 0 is a failure."""
+    description: str = ""
+    """For models and people."""
+    effect: Effect = "irreversible"
+    """What a second execution would do; decides what happens to a call that a crash cut off."""
+    query: tuple[str, ...] = ()
+    """Of a `queryable` tool: prints `true` or `false`, given {"key": …}."""
+    timeout_s: float = 60.0
+    """A call that takes longer is ended."""
+    concurrency: int = 8
+    """Calls that may run at once."""
+    cwd: str = ""
+    """The folder it runs in."""
+    env: dict[str, str] = field(default_factory=dict)
+    """Environment variables beside PATH, HOME, LANG and the like."""
+    parameters: dict[str, object] = field(default_factory=dict)
+    """JSON schema of the arguments."""
+
+    def card(self, name: str) -> ToolCard:
+        return ToolCard(
+            name=name,
+            description=self.description,
+            parameters=self.parameters,
+            effect=self.effect,
+            timeout_s=self.timeout_s,
+            concurrency=self.concurrency,
+            command=self.command,
+            query=self.query,
+            cwd=self.cwd,
+            env=self.env,
+        )
 
 
 class SubprocessTool:

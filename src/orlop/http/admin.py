@@ -1,7 +1,8 @@
 """The operators' routes: decode, ask the kernel, encode."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import codecs
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -58,10 +59,13 @@ async def send(exchange: Exchange, value: object, status: int = 200) -> None:
 class Admin:
     """One method a route; `exchange.params` holds what the path names."""
 
-    def __init__(self, kernel: Kernel, schedules: Schedules, place: Place) -> None:
+    def __init__(
+        self, kernel: Kernel, schedules: Schedules, place: Place, look_again: Callable[[], None]
+    ) -> None:
         self._kernel = kernel
         self._schedules = schedules
         self._place = place
+        self._look_again = look_again
         self._started_ns: Nanoseconds = kernel.clock.wall_ns()
 
     def _found(self, exchange: Exchange) -> Process:
@@ -154,6 +158,11 @@ class Admin:
         )
         await send(exchange, inventory)
 
+    async def pulled(self, exchange: Exchange) -> None:
+        """Models have been pulled: look at the shelf again."""
+        self._look_again()
+        await self.inventory(exchange)
+
     # Keys and schedules.
 
     async def keys(self, exchange: Exchange) -> None:
@@ -241,9 +250,11 @@ class Output:
     def __init__(self, folder: Path, offsets: dict[str, int]) -> None:
         self._folder = folder
         self._offsets = offsets
+        decoder = codecs.getincrementaldecoder("utf-8")
+        self._decoders = {name: decoder(errors="replace") for name in offsets}
 
     def more(self) -> list[bytes]:
-        """One piece of each stream, as NDJSON lines; pieces end between characters."""
+        """One piece of each stream, as NDJSON lines; a character cut in two comes whole, later."""
         lines = []
         for name, offset in self._offsets.items():
             try:
@@ -253,11 +264,8 @@ class Output:
             except OSError:
                 continue
             if piece:
-                text = piece.decode(errors="ignore" if len(piece) == LOG_PIECE_BYTES else "replace")
+                text = self._decoders[name].decode(piece)
                 self._offsets[name] = offset + len(piece)
                 line = {"stream": name, "offset": self._offsets[name], "text": text}
                 lines.append(msgspec.json.encode(line) + b"\n")
         return lines
-
-
-Route = Callable[[Exchange], Awaitable[None]]

@@ -38,7 +38,7 @@ def stream_headers(running: InFlight) -> list[Field]:
         ("content-type", "text/event-stream; charset=utf-8"),
         ("cache-control", "no-cache"),
         ("x-accel-buffering", "no"),
-        ("orlop-call", f"cal_{running.reply_id}"),
+        ("orlop-call", running.reply_id),
     ]
 
 

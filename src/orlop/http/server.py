@@ -2,12 +2,12 @@
 
 import asyncio
 import socket
-from collections.abc import Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 
 import uvicorn
-from uvicorn._types import ASGI3Application
 
+from orlop.http.exchange import Event, Receive, Send
 from orlop.machine.tasks import TaskOwner
 
 GRACEFUL_S = 3
@@ -23,7 +23,9 @@ class Server(uvicorn.Server):
 
 
 async def serve(
-    app: ASGI3Application, listeners: Sequence[socket.socket], stop: asyncio.Event
+    app: Callable[[Event, Receive, Send], Awaitable[None]],
+    listeners: Sequence[socket.socket],
+    stop: asyncio.Event,
 ) -> None:
     """Answer until `stop` is set.  The listening sockets stay open: whoever calls while the next
     kernel boots waits for it instead of being refused."""

@@ -110,6 +110,7 @@ async def _read(kernel: Kernel, process: Process, running: Running, found: Recor
             done, deltas = await history.restore(kernel, process.row.tenant, event)
         case _:
             raise JournalDamaged(f"event {found.outcome} should be an outcome, and is not")
+    running.shown = done.facts.call
     if isinstance(running.call, Infer) and running.call.stream and isinstance(done, Completion):
         for delta in deltas or whole(done):
             running.replies.put_nowait(delta)

@@ -37,6 +37,8 @@ class Running:
     seq: Seq = Seq(0)
     """Of the intent, once entered."""
     occurrence: int = 0
+    shown: CallId | None = None
+    """The first occurrence, where that is what answers it."""
     queue_s: float = 0.0
     keep: bool = False
     """The client's leaving does not end it: the result will be asked for again."""
@@ -45,6 +47,11 @@ class Running:
     task: asyncio.Task[None] | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     _verdict: KernelError | None = None
+
+    @property
+    def reply_id(self) -> CallId:
+        """The id that its reply is known by; known at the first reply."""
+        return self.shown or self.id
 
     def put(self, delta: Delta) -> None:
         """A piece of the answer: kept for the record, passed on at once."""

@@ -183,6 +183,8 @@ async def live(
     Raises what the call ended in; by then that is in the journal too.
     """
     done, error = await attempt(process, running, dispatched(kernel, process, running, admitted))
+    if kernel.closing and isinstance(running.call, PARKED) and error is not None:
+        raise error  # Its intent stays open: the next boot lets it go on.
     running.phase = Phase.CONCLUDING
     point("door.done")
     return await conclude(kernel, process, running, described, admitted, done, error)

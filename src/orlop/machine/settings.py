@@ -4,6 +4,7 @@ A package's configuration is one dataclass beside the code it configures; `boot`
 """
 
 import difflib
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -106,3 +107,9 @@ def _nearest(key: str, known: list[str]) -> str:
     if close:
         return f"did you mean {close[0]!r}?"
     return f"there are: {', '.join(known)}"
+
+
+def default_models_dir() -> Path:
+    """Where pulled models lie: on one shelf for all homes of a user."""
+    data = os.environ.get("XDG_DATA_HOME")
+    return (Path(data) if data else Path.home() / ".local" / "share") / "orlop" / "models"

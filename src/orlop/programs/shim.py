@@ -61,10 +61,9 @@ def write(path: Path, value: dict[str, object]) -> None:
 
 
 def group(pid: int, number: int) -> None:
-    try:
+    """A signal to all that the command has started; if all have ended, to nobody."""
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, number)
-    except ProcessLookupError:
-        pass  # All have ended.
 
 
 def wait(command: "subprocess.Popen[bytes]", lifeline: int) -> int | None:

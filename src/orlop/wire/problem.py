@@ -99,6 +99,25 @@ def anthropic(error: KernelError) -> Problem:
     return Problem(status_of(error), headers_of(error), anthropic_body(error))
 
 
+def native_body(error: KernelError) -> bytes:
+    """{"error": {"code", "name", "message", "fix", "fault", "retry", "retry_after_s"}}."""
+    held = {
+        "code": error.code,
+        "name": type(error).__name__,
+        "message": error.message,
+        "fix": error.fix,
+        "fault": error.fault,
+        "retry": error.retry,
+        "retry_after_s": error.retry_after_s,
+    }
+    return msgspec.json.encode({"error": held})
+
+
+def native(error: KernelError) -> Problem:
+    """Our own routes'."""
+    return Problem(status_of(error), headers_of(error), native_body(error))
+
+
 def _openai_type(error: KernelError) -> str:
     if isinstance(error, BudgetSpent):
         return "insufficient_quota"

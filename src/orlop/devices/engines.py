@@ -1,0 +1,154 @@
+"""Engines as `orlop.toml` names them, and as the models on this disk call for."""
+
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from orlop.abi.errors import Misconfigured
+from orlop.abi.ids import EngineName, ModelName
+from orlop.devices import shelf
+from orlop.devices.device import Engine
+from orlop.devices.embed import MiniLM
+from orlop.devices.fake import FakeConfig, FakeEngine
+from orlop.devices.llamacpp import LlamaCpp, LlamaCppConfig
+from orlop.devices.openai import OpenAI
+from orlop.machine.chance import Chance
+from orlop.machine.clock import Clock
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """One `[engines.NAME]` table of orlop.toml."""
+
+    driver: Literal["openai", "llamacpp", "minilm", "fake"] = "openai"
+    """What speaks to it: `openai` is any OpenAI-compatible server."""
+    url: str = ""
+    """Of a server, with or without `/v1`."""
+    model: str = ""
+    """Of an embedded engine: a name from `orlop models`, or a path to a GGUF file."""
+    slots: int = 0
+    """Calls it serves at once; 0: the driver's own choice."""
+    context_tokens: int = 4096
+    """What one slot of an embedded engine holds."""
+    key_env: str = ""
+    """The environment variable that holds its key; keys never come from callers."""
+    key_file: str = ""
+    """The file that holds its key; refused if others may read it."""
+    paid: bool | None = None
+    """A call costs money, so its intent is durable first; by default, servers beyond loopback."""
+    limit_field: str = "max_tokens"
+    """What this server calls the output maximum (`max_completion_tokens` for newer OpenAI)."""
+    fake: FakeConfig = field(default_factory=FakeConfig)
+    """How a `fake` engine behaves."""
+
+    @property
+    def is_paid(self) -> bool:
+        if self.paid is not None:
+            return self.paid
+        return bool(self.url) and urlsplit(self.url).hostname not in LOOPBACK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """What drivers are built with."""
+
+    clock: Clock
+    chance: Chance
+    models_dir: Path
+    folder: Path
+    """Where engine hosts keep their state, logs and saved slots."""
+    lifeline: int | None
+
+
+def build(name: str, config: EngineConfig, shop: Workshop) -> Engine:
+    """The engine that a table describes; not started yet.  Raises `Misconfigured`."""
+    engine = EngineName(name)
+    match config.driver:
+        case "openai":
+            if not config.url.startswith(("http://", "https://")):
+                raise Misconfigured(f"engines.{name}: url should be http://…, not {config.url!r}")
+            return OpenAI(
+                engine,
+                config.url,
+                clock=shop.clock,
+                chance=shop.chance,
+                key=read_key(name, config),
+                slots=config.slots or 16,
+                limit_field=config.limit_field,
+            )
+        case "fake":
+            return FakeEngine(engine, config.fake, clock=shop.clock, chance=shop.chance)
+        case "llamacpp" | "minilm":
+            return _embedded(engine, config, _model(name, config, shop), shop)
+
+
+def found(shop: Workshop, configured: Mapping[str, EngineConfig]) -> Sequence[Engine]:
+    """An engine for each model on the shelf that no table names."""
+    named = {config.model for config in configured.values()}
+    engines = []
+    for model in shelf.installed(shop.models_dir):
+        if model.name not in named and model.name not in configured:
+            config = EngineConfig(driver="minilm" if model.kind == "embed" else "llamacpp")
+            engines.append(_embedded(EngineName(model.name), config, model, shop))
+    return engines
+
+
+def _embedded(
+    engine: EngineName, config: EngineConfig, model: shelf.Model, shop: Workshop
+) -> Engine:
+    path = shop.models_dir / model.path
+    if path.suffix == ".onnx":
+        return MiniLM(engine, model.name, path.parent)
+    settings = LlamaCppConfig(
+        name=engine,
+        model=model.name,
+        path=path,
+        folder=shop.folder,
+        kind=model.kind,
+        slots=config.slots or 4,
+        context_tokens=config.context_tokens,
+        lifeline=shop.lifeline,
+    )
+    return LlamaCpp(settings, clock=shop.clock, chance=shop.chance)
+
+
+def _model(name: str, config: EngineConfig, shop: Workshop) -> shelf.Model:
+    on_shelf = shelf.find(shop.models_dir, config.model)
+    if on_shelf is not None:
+        return on_shelf
+    path = Path(config.model).expanduser()
+    if not config.model or not path.is_file():
+        raise Misconfigured(
+            f"engines.{name}: no model {config.model!r}; `orlop pull {config.model or 'smollm2'}`"
+        )
+    return shelf.Model(
+        name=ModelName(path.stem),
+        kind="chat",
+        path=str(path.resolve()),
+        sha256="",
+        size_bytes=path.stat().st_size,
+        source=str(path),
+    )
+
+
+def read_key(name: str, config: EngineConfig) -> str:
+    """The engine's key.  Raises `Misconfigured` where it is missing or open to others."""
+    if config.key_env:
+        if not (key := os.environ.get(config.key_env, "")):
+            raise Misconfigured(f"engines.{name}: key_env: ${config.key_env} is not set")
+        return key
+    if not config.key_file:
+        return ""
+    path = Path(config.key_file).expanduser()
+    try:
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise Misconfigured(f"engines.{name}: {path} is open to others; `chmod 600 {path}`")
+        return path.read_text().strip()
+    except OSError as error:
+        raise Misconfigured(f"engines.{name}: key_file can't be read: {error}") from error

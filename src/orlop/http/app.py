@@ -1,0 +1,210 @@
+"""The route table.  Who may ask what is decided here and nowhere else in HTTP."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from orlop.abi.calls import Call, Infer
+from orlop.abi.cards import ModelCard
+from orlop.abi.errors import Broken, Denied, KernelError, NotFound, NotReady
+from orlop.abi.ids import CallId
+from orlop.abi.replies import Completion
+from orlop.access.principal import Tokens
+from orlop.http import anthropic, metrics, native, openai, responses
+from orlop.http.admin import Admin, missing
+from orlop.http.auth import Doorman
+from orlop.http.exchange import Event, Exchange, InFlight, Receive, Route, Send
+from orlop.http.place import HttpConfig, Place
+from orlop.kernel import history, syscall
+from orlop.kernel.core import Kernel
+from orlop.kernel.process import Process
+from orlop.kernel.schedule import Schedules
+from orlop.wire import problem
+
+log = logging.getLogger(__name__)
+
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]", "orlop"})
+"""Names of this machine; `orlop` is what our own client says over the Unix socket."""
+
+DIALECT_ROUTES: Final = {**openai.ROUTES, **anthropic.ROUTES, **responses.ROUTES}
+PREFIX_ROUTES: Final = {**openai.PREFIX_ROUTES, **responses.PREFIX_ROUTES}
+
+
+class KernelDoor:
+    """The kernel as one process sees it."""
+
+    __slots__ = ("_kernel", "_process")
+
+    def __init__(self, kernel: Kernel, process: Process) -> None:
+        self._kernel = kernel
+        self._process = process
+
+    def enter(self, call: Call, *, retry: bool = False) -> InFlight:
+        return syscall.enter(self._kernel, self._process, call, retry=retry)
+
+    def models(self) -> Sequence[ModelCard]:
+        return self._kernel.registry.cards()
+
+    async def recorded(self, call: CallId) -> tuple[Infer, Completion]:
+        return await history.answered(self._kernel, self._process.row.tenant, call)
+
+
+class App:
+    """An ASGI application.  Until `open` it says that the kernel is starting."""
+
+    def __init__(self, place: Place, config: HttpConfig, tokens: Tokens) -> None:
+        self._place = place
+        self._hosts = LOOPBACK | {config.host, f"[{config.host}]", *config.allowed_hosts}
+        self._tokens = tokens
+        self._kernel: Kernel | None = None
+        self._doorman: Doorman | None = None
+        self._admin: dict[tuple[str, ...], Route] = {}
+        self._refusal: KernelError = NotReady("the kernel is starting", retry_after_s=0.5)
+
+    def open(self, kernel: Kernel, schedules: Schedules, look_again: Callable[[], None]) -> None:
+        """From here on calls are answered.  look_again: models have been pulled."""
+        self._kernel = kernel
+        self._doorman = Doorman(kernel, self._tokens)
+        self._admin = admin_routes(Admin(kernel, schedules, self._place, look_again))
+        self._metrics = metrics.registry(kernel)
+
+    def refuse(self, error: KernelError) -> None:
+        """No call will ever be answered in this life; say why."""
+        self._refusal = error
+
+    async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        exchange = Exchange(scope, receive, send)
+        try:
+            await self._route(exchange)
+        except KernelError as error:
+            await refuse(exchange, error)
+        except Exception as bug:  # The client is told; the bug goes to the log.
+            log.exception("a bug in %s %s", exchange.method, exchange.path)
+            await refuse(exchange, Broken(f"a bug in {exchange.method} {exchange.path}: {bug!r}"))
+
+    async def _route(self, exchange: Exchange) -> None:
+        self._check_host(exchange)
+        path = exchange.path
+        if path in ("/health", "/ready", "/metrics"):
+            await self._public(exchange)
+            return
+        if self._kernel is None or self._doorman is None:
+            raise self._refusal
+        caller = self._doorman.caller(exchange)
+        route = find_dialect(exchange.method, path)
+        if route is not None:
+            process = await self._doorman.process(caller, exchange)
+            exchange.door = KernelDoor(self._kernel, process)
+            await route(exchange)
+        elif path.startswith("/orlop/v1/calls"):
+            process = await self._doorman.process(caller, exchange)
+            await self._native(exchange, self._kernel, process)
+        else:
+            found = self._find_admin(exchange)
+            caller.require_operator()
+            await found(exchange)
+
+    async def _native(self, exchange: Exchange, kernel: Kernel, process: Process) -> None:
+        id = exchange.path.removeprefix("/orlop/v1/calls").strip("/")
+        if not id and exchange.method == "POST":
+            await native.call(kernel, process, exchange)
+        elif id and exchange.method == "GET":
+            await native.find_call(kernel, process, exchange, id)
+        else:
+            raise no_route(exchange)
+
+    async def _public(self, exchange: Exchange) -> None:
+        """What needs no token: it says nothing about anybody's calls."""
+        if exchange.path == "/health":
+            await exchange.send_json(200, b'{"status":"ok"}')
+        elif exchange.path == "/ready":
+            reasons = [self._refusal.message] if self._kernel is None else missing(self._kernel)
+            body = {"ready": not reasons, "missing": reasons}
+            await exchange.send_json(503 if reasons else 200, msgspec.json.encode(body))
+        elif self._kernel is None:
+            raise self._refusal
+        else:
+            kind = "text/plain; version=0.0.4; charset=utf-8"
+            await exchange.send(200, metrics.text(self._metrics), kind)
+
+    def _find_admin(self, exchange: Exchange) -> Route:
+        """A route by method and the words of the path; `{ref}` stands for any one word."""
+        words = exchange.path.removeprefix("/orlop/v1/").split("/")
+        for place in range(1, len(words)):
+            exchange.params = {"ref": words[place]}
+            pattern = [*words[:place], "{ref}", *words[place + 1 :]]
+            if (found := self._admin.get((exchange.method, *pattern))) is not None:
+                return found
+        if (found := self._admin.get((exchange.method, *words))) is not None:
+            return found
+        raise no_route(exchange)
+
+    def _check_host(self, exchange: Exchange) -> None:
+        """A page in a browser may not reach us under another name, nor from another origin."""
+        host = exchange.header("host")
+        name = host if host.endswith("]") else host.rpartition(":")[0] or host
+        if host and name.lower() not in self._hosts:
+            raise Denied(f"Host {host!r} is not one of this kernel's names (http.allowed_hosts)")
+        origin = exchange.header("origin")
+        if origin and (urlsplit(origin).hostname or "") not in {
+            name.strip("[]") for name in self._hosts
+        }:
+            raise Denied(f"Origin {origin!r} may not call this kernel (http.allowed_hosts)")
+
+
+def find_dialect(method: str, path: str) -> Route | None:
+    route = DIALECT_ROUTES.get((method, path))
+    if route is not None:
+        return route
+    for (wanted, prefix), found in PREFIX_ROUTES.items():
+        if method == wanted and path.startswith(prefix):
+            return found
+    return None
+
+
+def no_route(exchange: Exchange) -> NotFound:
+    return NotFound(f"there is no {exchange.method} {exchange.path}")
+
+
+async def refuse(exchange: Exchange, error: KernelError) -> None:
+    """The error in the shape of the path's dialect; a stream that has begun is cut instead."""
+    if exchange.started:
+        log.warning("%s broke off: %s", exchange.path, error.message)
+        raise error
+    write = problem.native
+    if exchange.path.startswith("/v1/messages"):
+        write = problem.anthropic
+    elif exchange.path.startswith("/v1/"):
+        write = problem.openai
+    said = write(error)
+    await exchange.send_json(said.status, said.body, said.headers)
+
+
+def admin_routes(admin: Admin) -> dict[tuple[str, ...], Route]:
+    """Below `/orlop/v1`; for operators only."""
+    return {
+        ("GET", "info"): admin.info,
+        ("GET", "inventory"): admin.inventory,
+        ("POST", "pulled"): admin.pulled,
+        ("GET", "processes"): admin.processes,
+        ("POST", "processes"): admin.spawn,
+        ("GET", "processes", "{ref}"): admin.process,
+        ("POST", "processes", "{ref}", "signal"): admin.signal,
+        ("POST", "processes", "{ref}", "resume"): admin.resume,
+        ("POST", "processes", "{ref}", "replay"): admin.replay,
+        ("GET", "processes", "{ref}", "wait"): admin.wait,
+        ("GET", "processes", "{ref}", "logs"): admin.logs,
+        ("GET", "processes", "{ref}", "trace"): admin.trace,
+        ("GET", "keys"): admin.keys,
+        ("POST", "keys"): admin.create_key,
+        ("DELETE", "keys", "{ref}"): admin.revoke_key,
+        ("GET", "schedules"): admin.schedules,
+        ("POST", "schedules"): admin.set_schedule,
+        ("DELETE", "schedules", "{ref}"): admin.remove_schedule,
+        ("GET", "journal", "export"): admin.export,
+    }

@@ -1,0 +1,47 @@
+"""Power off, in order: no new calls, no running ones, programs interrupted, engines let go."""
+
+from orlop.abi.errors import Interrupted
+from orlop.abi.limits import KILL_GRACE_S
+from orlop.kernel import lifecycle
+from orlop.kernel.core import Kernel
+from orlop.kernel.process import ALIVE
+
+LOOK_S = 0.05
+"""Between two looks at programs that have been asked to end."""
+
+
+async def shut_down(kernel: Kernel) -> None:
+    """End all that runs.  Programs may be resumed later; those with a restart rule are, at boot."""
+    kernel.closing = True
+    for process in tuple(kernel.processes.values()):
+        for running in tuple(process.running.values()):
+            running.cancel(Interrupted("the kernel is stopping"))
+    for process in tuple(kernel.processes.values()):
+        for running in tuple(process.running.values()):
+            await running.ended.wait()
+    await end_programs(kernel)
+    await kernel.tasks.close()
+    for engine in kernel.registry.engines.values():
+        await engine.close()
+
+
+async def end_programs(kernel: Kernel) -> None:
+    """SIGTERM to all, SIGKILL to those that have not ended within the grace."""
+    alive = [
+        process
+        for process in kernel.processes.values()
+        if process.row.state in ALIVE and not process.row.is_client
+    ]
+    if kernel.journal.stopped is None:
+        for process in alive:
+            lifecycle.interrupt(kernel, process, "the system was shut down")
+    for process in alive:
+        kernel.launcher.signal(process.row, "term")
+        kernel.launcher.signal(process.row, "cont")
+    give_up_s = kernel.clock.now_s() + KILL_GRACE_S
+    while any(kernel.launcher.alive(process.row) for process in alive):
+        if kernel.clock.now_s() > give_up_s:
+            for process in alive:
+                kernel.launcher.signal(process.row, "kill")
+            break
+        await kernel.clock.sleep(LOOK_S)

@@ -1,0 +1,279 @@
+"""`orlop up` and `orlop down`: the supervisor.
+
+It holds the listening sockets, so that nobody is refused while a kernel dies and the next one
+boots, and the write end of the lifeline, so that nothing outlives it.  It knows nothing else.
+"""
+
+import fcntl
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+import orlop
+from orlop.abi.admin import HomeInfo
+from orlop.abi.errors import Conflict, Misconfigured, NotReady
+from orlop.boot import EXIT_MISCONFIGURED, Settings, read_settings
+from orlop.devices.artefact import write_atomic
+from orlop.machine.clock import blocking_sleep, perf_s
+from orlop.store import files
+
+log = logging.getLogger(__name__)
+
+PORT: Final = 7411
+"""Where nobody says otherwise; if it is taken, any free one."""
+
+BACKLOG: Final = 2_048
+"""Connections that may wait while the next kernel boots."""
+
+SOCKET_PATH_MAX: Final = 100
+"""Bytes; the operating system allows 107."""
+
+CRASHES_MAX: Final = 8
+CRASHES_WITHIN_S: Final = 20.0
+"""A kernel that dies this often in this time is not started again."""
+
+STOP_S: Final = 12.0
+"""From SIGTERM to SIGKILL for the kernel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """The two held sockets, and how others reach them."""
+
+    tcp: socket.socket
+    unix: socket.socket
+    url: str
+    path: str
+
+
+def prepare(home: Path, config: Path | None, engines: Sequence[str]) -> Settings:
+    """All that can be wrong before anything starts.  Raises `Misconfigured`."""
+    try:
+        for folder in (home, home / "log", home / "run", home / "engines"):
+            files.private_folder(folder)
+    except OSError as error:
+        raise Misconfigured(f"{home} can't be made: {error}") from error
+    return read_settings(config, home, engines)
+
+
+def listen(home: Path, host: str, port: int | None) -> Listeners:
+    """Bind both sockets.  port: None means the usual one, else any.  Raises `Conflict`."""
+    tcp = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        tcp.bind((host, PORT if port is None else port))
+    except OSError as error:
+        if port is not None:
+            raise Conflict(f"{host}:{port} can't be listened on: {error}") from error
+        tcp.bind((host, 0))
+    tcp.listen(BACKLOG)
+    path = home / "kernel.sock"
+    if len(os.fsencode(path)) > SOCKET_PATH_MAX:
+        runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/orlop-{os.getuid()}")
+        files.private_folder(runtime)
+        path = runtime / f"{os.getpid()}.sock"
+    path.unlink(missing_ok=True)
+    unix = socket.socket(socket.AF_UNIX)
+    unix.bind(str(path))
+    path.chmod(0o600)
+    unix.listen(BACKLOG)
+    shown = f"[{host}]" if ":" in host else host
+    return Listeners(tcp, unix, f"http://{shown}:{tcp.getsockname()[1]}", str(path))
+
+
+def lock(home: Path) -> int:
+    """One supervisor a home.  Raises `Conflict`."""
+    handle = os.open(home / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "?"
+        os.close(handle)
+        raise Conflict(f"{home} is up already (supervisor {holder}); `orlop info`") from error
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    return handle
+
+
+class Supervisor:
+    """Starts kernels one after another until it is told to stop."""
+
+    def __init__(
+        self, home: Path, listeners: Listeners, config: Path | None, engines: Sequence[str]
+    ) -> None:
+        self._home = home
+        self._listeners = listeners
+        self._config = config
+        self._engines = engines
+        self._lifeline, self._lifeline_end = os.pipe()
+        self._kernel: subprocess.Popen[bytes] | None = None
+        self._stopping = False
+
+    def run(self) -> int:
+        """Returns the exit status."""
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
+        crashes: list[float] = []
+        status = 0
+        while not self._stopping:
+            status = self._one_kernel()
+            if self._stopping or status in (0, EXIT_MISCONFIGURED):
+                break
+            now_s = perf_s()
+            crashes = [when for when in crashes if now_s - when < CRASHES_WITHIN_S] + [now_s]
+            log.warning("the kernel ended with status %d; starting the next", status)
+            if len(crashes) >= CRASHES_MAX:
+                log.error("the kernel died %d times in %g s", CRASHES_MAX, CRASHES_WITHIN_S)
+                break
+        os.close(self._lifeline_end)
+        return 0 if self._stopping else status
+
+    def _one_kernel(self) -> int:
+        listeners = self._listeners
+        command = [sys.executable, "-m", "orlop.boot", f"--home={self._home}"]
+        command += [f"--url={listeners.url}", f"--socket={listeners.path}"]
+        command += [f"--lifeline={self._lifeline}", f"--supervisor={os.getpid()}"]
+        descriptors = [listeners.tcp.fileno(), listeners.unix.fileno()]
+        command += [f"--listener={number}" for number in descriptors]
+        command += [f"--engine={engine}" for engine in self._engines]
+        if self._config is not None:
+            command.append(f"--config={self._config}")
+        with (self._home / "log" / "kernel.log").open("ab") as output:
+            self._kernel = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=[*descriptors, self._lifeline],
+                start_new_session=True,
+            )
+        if self._stopping:
+            self._kernel.terminate()
+        while True:
+            try:
+                return self._kernel.wait(STOP_S if self._stopping else None)
+            except subprocess.TimeoutExpired:
+                log.warning("the kernel did not stop within %g s; killing it", STOP_S)
+                self._kernel.kill()
+
+    def _stop(self, number: int, frame: object) -> None:
+        self._stopping = True
+        if self._kernel is not None and self._kernel.poll() is None:
+            self._kernel.terminate()
+
+
+def up(
+    home: Path,
+    detach: bool,
+    port: int | None,
+    engines: Sequence[str],
+    config: Path | None,
+    say: Callable[[str], None],
+) -> int:
+    """Start the system in `home`; in the foreground until SIGTERM or Ctrl-C, else at once.
+
+    Raises `Misconfigured`, `Conflict`; then nothing was started.
+    """
+    home = home.expanduser().resolve()
+    config = config.resolve() if config is not None else None
+    settings = prepare(home, config, engines)
+    if detach:
+        return _detached(home, port, engines, config, say)
+    handle = lock(home)
+    listeners = listen(home, settings.http.host, port if port is not None else settings.http.port)
+    info = HomeInfo(
+        url=listeners.url,
+        socket=listeners.path,
+        home=str(home),
+        supervisor_pid=os.getpid(),
+        version=orlop.__version__,
+    )
+    write_atomic(home / "info.json", msgspec.json.encode(info), 0o600)
+    say(f"orlop {orlop.__version__} at {listeners.url}")
+    say(f"  home    {home}")
+    say(f"  socket  {listeners.path}")
+    say(f"  log     {home / 'log' / 'kernel.log'}")
+    try:
+        return Supervisor(home, listeners, config, engines).run()
+    finally:
+        (home / "info.json").unlink(missing_ok=True)
+        Path(listeners.path).unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _detached(
+    home: Path,
+    port: int | None,
+    engines: Sequence[str],
+    config: Path | None,
+    say: Callable[[str], None],
+) -> int:
+    """A supervisor in the background; returns once its kernel answers."""
+    os.close(lock(home))
+    command = [sys.executable, "-m", "orlop.shell.main", "up", "--home", str(home)]
+    command += ["--port", str(port)] if port is not None else []
+    command += ["--config", str(config)] if config is not None else []
+    for engine in engines:
+        command += ["--engine", engine]
+    (home / "info.json").unlink(missing_ok=True)
+    with (home / "log" / "supervisor.log").open("ab") as output:
+        supervisor = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+    give_up_s = perf_s() + STOP_S
+    while perf_s() < give_up_s:
+        if supervisor.poll() is not None:
+            raise NotReady(f"the supervisor ended at once; see {home / 'log'}")
+        info = read_info(home)
+        if info is not None and answers(info.socket):
+            say(f"orlop {info.version} is up at {info.url} (home {home})")
+            return 0
+        blocking_sleep(0.02)
+    raise NotReady(f"no answer within {STOP_S:g} s; see {home / 'log'}")
+
+
+def read_info(home: Path) -> HomeInfo | None:
+    try:
+        return msgspec.json.decode((home / "info.json").read_bytes(), type=HomeInfo)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def answers(path: str) -> bool:
+    """Whether a kernel behind the socket answers `/health` now."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(1.0)
+        try:
+            client.connect(path)
+            client.sendall(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+            return client.recv(64).startswith(b"HTTP/1.1 200")
+        except OSError:
+            return False
+
+
+def down(home: Path, timeout_s: float) -> int:
+    """Stop the system in `home` and wait until it is gone.  Raises `NotReady` if it does not go."""
+    home = home.expanduser().resolve()
+    info = read_info(home)
+    if info is None:
+        return 0
+    give_up_s = perf_s() + timeout_s
+    while perf_s() < give_up_s:
+        try:
+            os.kill(info.supervisor_pid, signal.SIGTERM)
+        except ProcessLookupError:
+            (home / "info.json").unlink(missing_ok=True)
+            return 0
+        if not (home / "info.json").exists():
+            return 0
+        blocking_sleep(0.05)
+    raise NotReady(f"supervisor {info.supervisor_pid} is still there after {timeout_s:g} s")
