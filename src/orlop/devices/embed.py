@@ -41,22 +41,20 @@ class _Tokens:
 class _Network:
     """The libraries' part; all of it runs in the engine's thread, their import (0.2 s) too."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, weights: Path) -> None:
         try:
             from onnxruntime import InferenceSession, SessionOptions
             from tokenizers import Tokenizer
         except ImportError as error:
             raise DeviceFailed(f"{error}: install it with `pip install 'orlop[local]'`") from error
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer = Tokenizer.from_file(str(_tokenizer(weights)))
         self._tokenizer.enable_truncation(max_length=_TOKENS_MAX)
         self._tokenizer.no_padding()
         options = SessionOptions()
         options.intra_op_num_threads = _threads()
         # Threads that spin for the next batch would take the kernel's core.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = InferenceSession(
-            str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = InferenceSession(str(weights), options, providers=["CPUExecutionProvider"])
 
     def tokens(self, texts: Sequence[str]) -> list[_Tokens]:
         encoded = self._tokenizer.encode_batch_fast(list(texts))
@@ -86,15 +84,15 @@ class _Network:
 class MiniLM:
     """An `Engine` for embeddings only.  Loads on the first call: about 0.2 s.
 
-    folder: holds `model.onnx` and `tokenizer.json`, as `orlop pull minilm` brings them.
+    weights: an ONNX file with `tokenizer.json` beside it, as `orlop pull minilm` brings them.
     """
 
     def __init__(
-        self, name: EngineName, model: ModelName, folder: Path, offload: Offload | None = None
+        self, name: EngineName, model: ModelName, weights: Path, offload: Offload | None = None
     ) -> None:
         self._name = name
         self._model = model
-        self._folder = folder
+        self._weights = weights
         self._offload = offload or ThreadOffload(f"embed-{name}")
         self._network: _Network | None = None
         self._artefact = ""
@@ -125,10 +123,10 @@ class MiniLM:
 
     async def start(self) -> None:
         """Looks whether the model is there; loading it waits for the first call."""
-        for name in ("model.onnx", "tokenizer.json"):
-            if not (self._folder / name).is_file():
-                self._fail(f"{self._folder / name} is missing: bring it with `orlop pull minilm`")
-        self._artefact = await self._offload(digest_of, self._folder / "model.onnx")
+        for path in (self._weights, _tokenizer(self._weights)):
+            if not path.is_file():
+                self._fail(f"{path} is missing: bring it with `orlop pull {self._model}`")
+        self._artefact = await self._offload(digest_of, self._weights)
         self._health, self._reason = "ready", ""
 
     async def models(self) -> Sequence[ModelCard]:
@@ -139,7 +137,7 @@ class MiniLM:
                 kind="embed",
                 context_tokens=_TOKENS_MAX,
                 artefact=self._artefact,
-                path=str(self._folder / "model.onnx"),
+                path=str(self._weights),
                 dimensions=DIMENSIONS,
             )
         ]
@@ -181,7 +179,7 @@ class MiniLM:
     async def _loaded(self) -> _Network:
         if self._network is None:
             # Two first calls may both load; the thread does it one after the other, the last stays.
-            self._network = await self._offload(_load, self._folder)
+            self._network = await self._offload(_load, self._weights)
         return self._network
 
     def _fail(self, reason: str) -> None:
@@ -189,16 +187,20 @@ class MiniLM:
         raise DeviceFailed(reason)
 
 
-def _load(folder: Path) -> _Network:
+def _load(weights: Path) -> _Network:
     """Whatever the libraries find wrong with the files is the device's failure."""
     try:
-        return _Network(folder)
+        return _Network(weights)
     except KernelError:
         raise
     except Exception as error:  # ONNX Runtime and tokenizers raise classes of their own.
-        raise DeviceFailed(f"{folder} can't be loaded: {error}; `orlop pull minilm`") from error
+        raise DeviceFailed(f"{weights} can't be loaded: {error}") from error
 
 
 def _threads() -> int:
     """Half of the cores: the other half is the kernel's and the chat engine's."""
     return max(1, min(_THREADS_MAX, (os.cpu_count() or 1) // 2))
+
+
+def _tokenizer(weights: Path) -> Path:
+    return weights.with_name("tokenizer.json")

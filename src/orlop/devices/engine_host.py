@@ -17,12 +17,13 @@ import psutil
 from msgspec import Struct
 
 from orlop.abi.errors import DeviceFailed
+from orlop.abi.ids import EngineName
 from orlop.abi.limits import KILL_GRACE_S
 from orlop.devices.artefact import write_atomic
 from orlop.machine.clock import Clock
 
 _GLANCE_S: Final = 0.02
-_TAIL_CHARS: Final = 300
+_WORDS_CHARS: Final = 300
 _START_TOLERANCE_S: Final = 1.0
 """Start times are counted from the boot's, which moves when the clock is corrected."""
 
@@ -82,18 +83,24 @@ def is_alive(state: HostState) -> bool:
 
 
 class HostKeeper:
-    """Finds the host of one engine, or starts it; one caller at a time.
+    """Finds the host of the engine `name`, or starts it; one caller at a time.
 
     folder: where its state and its log go.  lifeline: the read end of a pipe whose other end the
     supervisor holds; None where nobody does.
     """
 
     def __init__(
-        self, settings: HostSettings, folder: Path, lifeline: int | None, clock: Clock
+        self,
+        name: EngineName,
+        settings: HostSettings,
+        folder: Path,
+        lifeline: int | None,
+        clock: Clock,
     ) -> None:
+        self._name = name
         self._settings = settings
-        self._state = folder / f"{settings.name}.json"
-        self._log = folder / f"{settings.name}.log"
+        self._state = folder / f"{name}.json"
+        self._log = folder / f"{name}.log"
         self._lifeline = lifeline
         self._clock = clock
 
@@ -108,7 +115,7 @@ class HostKeeper:
         while True:
             state = read(self._state)
             if state is None or not is_alive(state):
-                raise DeviceFailed(f"the host of {self._settings.name} ended: {self._last_words()}")
+                raise DeviceFailed(f"the host of {self._name} ended: {self._last_words()}")
             if state.url:
                 return state
             await self._clock.sleep(_GLANCE_S)
@@ -127,7 +134,7 @@ class HostKeeper:
                     self._state.unlink(missing_ok=True)
                     return
                 await self._clock.sleep(_GLANCE_S)
-        raise DeviceFailed(f"process {state.pid}, the host of {self._settings.name}, does not end")
+        raise DeviceFailed(f"process {state.pid}, the host of {self._name}, does not end")
 
     async def _launch(self) -> None:
         """Returns when the state file names the new host, which loads on."""
@@ -144,7 +151,7 @@ class HostKeeper:
             )
             status = await starter.wait()
         if status:
-            raise DeviceFailed(f"no host for {self._settings.name}: {self._last_words()}")
+            raise DeviceFailed(f"no host for {self._name}: {self._last_words()}")
 
     def _command(self) -> list[str]:
         settings = self._settings
@@ -160,7 +167,8 @@ class HostKeeper:
 
     def _last_words(self) -> str:
         try:
-            text = self._log.read_text(errors="replace").strip()
+            lines = self._log.read_text(errors="replace").splitlines()
         except OSError:
-            text = ""
-        return " ".join(text[-_TAIL_CHARS:].split()) or "it left no word"
+            lines = []
+        last = lines[-1][-_WORDS_CHARS:] if lines else "it left no word"
+        return f"{last} (more in {self._log})"

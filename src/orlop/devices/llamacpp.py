@@ -75,7 +75,7 @@ class LlamaCpp:
             context_tokens=config.context_tokens,
             embedding=config.kind == "embed",
         )
-        self._keeper = HostKeeper(settings, config.folder, config.lifeline, clock)
+        self._keeper = HostKeeper(config.name, settings, config.folder, config.lifeline, clock)
         self._starting = asyncio.Lock()
         self._seat: _Seat | None = None
         self._health: Health = "starting"

@@ -17,6 +17,7 @@ from typing import Final, NoReturn, Protocol
 
 import psutil
 
+from orlop.abi.errors import DeviceFailed
 from orlop.devices import engine_host
 from orlop.devices.artefact import digest_of
 from orlop.devices.engine_host import HostSettings, HostState
@@ -73,6 +74,10 @@ def main(arguments: Sequence[str]) -> int:
         _serve(options)
     except _Asked:
         return 0
+    except DeviceFailed as error:
+        # Before the state file goes: who sees it gone reads these words.
+        sys.stderr.write(f"{error.message}\n")
+        return 1
     finally:
         _withdraw(options.state)
 
@@ -116,7 +121,7 @@ def _load(options: _Options, key: str) -> _Server:
     try:
         import xllamacpp
     except ImportError as error:
-        raise SystemExit(f"xllamacpp is missing ({error}): pip install 'orlop[local]'") from error
+        raise DeviceFailed(f"{error}: install it with `pip install 'orlop[local]'`") from error
     params = xllamacpp.CommonParams()
     params.model.path = str(options.model)
     params.model_alias = {options.name}
@@ -142,7 +147,10 @@ def _load(options: _Options, key: str) -> _Server:
         # An embedding model sees a text as a whole.
         params.embedding = True
         params.n_batch = params.n_ubatch = options.context
-    server: _Server = xllamacpp.Server(params)
+    try:
+        server: _Server = xllamacpp.Server(params)
+    except RuntimeError as error:
+        raise DeviceFailed(f"llama.cpp can't load {options.model}: {error}") from error
     return server
 
 

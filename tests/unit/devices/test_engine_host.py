@@ -26,6 +26,10 @@ def state_of(pid: int, settings: HostSettings = SETTINGS, url: str = "") -> Host
     return HostState(pid=pid, started_s=engine_host.started_s(pid), settings=settings, url=url)
 
 
+def a_keeper(folder: Path) -> HostKeeper:
+    return HostKeeper(EngineName("m"), SETTINGS, folder, None, SystemClock())
+
+
 def an_engine(folder: Path, weights: Path) -> LlamaCpp:
     config = LlamaCppConfig(
         name=EngineName("local"), model=ModelName("m"), path=weights, folder=folder
@@ -70,7 +74,7 @@ def test_a_host_that_runs_with_the_same_settings_is_used(tmp_path: Path) -> None
     try:
         state = state_of(child.pid, url="http://127.0.0.1:1")
         engine_host.write(tmp_path / "m.json", state)
-        keeper = HostKeeper(SETTINGS, tmp_path, None, SystemClock())
+        keeper = a_keeper(tmp_path)
         assert asyncio.run(keeper.ready()) == state
         assert child.poll() is None
     finally:
@@ -83,9 +87,7 @@ def test_a_host_that_loads_is_waited_for_and_not_doubled(tmp_path: Path) -> None
 
     async def scenario() -> HostState:
         engine_host.write(tmp_path / "m.json", state_of(child.pid))
-        waiting = asyncio.create_task(
-            HostKeeper(SETTINGS, tmp_path, None, SystemClock()).ready(), name="waits"
-        )
+        waiting = asyncio.create_task(a_keeper(tmp_path).ready(), name="waits")
         await asyncio.sleep(0.05)
         assert not waiting.done()
         engine_host.write(tmp_path / "m.json", state_of(child.pid, url="http://127.0.0.1:1"))
@@ -103,9 +105,7 @@ def test_a_host_that_ends_while_it_loads_tells_who_waits(tmp_path: Path) -> None
 
     async def scenario() -> None:
         engine_host.write(tmp_path / "m.json", state_of(child.pid))
-        waiting = asyncio.create_task(
-            HostKeeper(SETTINGS, tmp_path, None, SystemClock()).ready(), name="waits"
-        )
+        waiting = asyncio.create_task(a_keeper(tmp_path).ready(), name="waits")
         await asyncio.sleep(0.05)
         child.send_signal(signal.SIGKILL)
         with pytest.raises(DeviceFailed, match="ended"):
@@ -129,9 +129,9 @@ def test_a_file_that_is_no_model_fails_with_the_hosts_own_words(tmp_path: Path) 
     weights = tmp_path / "m.gguf"
     weights.write_bytes(b"GGUF and then nothing that makes sense")
     engine = an_engine(tmp_path / "home", weights)
-    with pytest.raises(DeviceFailed, match=r"host of m ended: .+"):
+    with pytest.raises(DeviceFailed, match=r"the host of local ended: llama.cpp can't load"):
         asyncio.run(engine.start())
-    state = engine_host.read(tmp_path / "home" / "m.json")
+    state = engine_host.read(tmp_path / "home" / "local.json")
     assert state is None or not engine_host.is_alive(state)
 
 
