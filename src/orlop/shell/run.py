@@ -23,7 +23,7 @@ from orlop.shell.options import (
     env_option,
     restart_option,
 )
-from orlop.shell.screen import show_json
+from orlop.shell.screen import show_json, show_json_line
 
 PASS_THROUGH = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
@@ -108,7 +108,7 @@ def _attend(frame: Frame, operator: Operator, view: ProcessView, detach: bool) -
 def _report(frame: Frame, ended: ProcessView) -> int:
     status = status_of_process(ended.status)
     if frame.as_json:
-        show_json(ended)
+        show_json_line(ended)
     elif status != OK:
         why = f" ({ended.reason})" if ended.reason else ""
         title = click.style(f"process {ended.pid} ended with {ended.status}{why}", fg="red")
