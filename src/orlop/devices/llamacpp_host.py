@@ -7,6 +7,7 @@ Prompts go in pieces, so that other slots' tokens come between and a cancelled p
 
 import argparse
 import os
+import select
 import signal
 import sys
 from collections.abc import Sequence
@@ -169,8 +170,11 @@ def _wait(lifeline: int | None) -> None:
     if lifeline is None:
         signal.pause()
         return
-    while os.read(lifeline, 1):
-        pass
+    while True:
+        # The kernel's event loop has made the shared pipe non-blocking: wait before reading.
+        select.select([lifeline], [], [])
+        if not os.read(lifeline, 1):
+            return
 
 
 def _leave(signum: int, frame: FrameType | None) -> None:
