@@ -40,9 +40,12 @@ class SqliteDisk:
         return SqliteTape(Home(self.path), free_bytes_min=0)
 
     def journal(self) -> Journal:
+        return self.journal_on(self.tape())
+
+    def journal_on(self, tape: Tape) -> Journal:
         self.offloads.append(ThreadOffload("journal"))
         keyring = Home(self.path).keyring(self.chance)
-        return Journal(self.tape(), keyring, SystemClock(), self.chance, self.offloads[-1])
+        return Journal(tape, keyring, SystemClock(), self.chance, self.offloads[-1])
 
     def close(self) -> None:
         for offload in self.offloads:

@@ -149,11 +149,14 @@ class Audit:
         """False where the chain breaks: what follows can't be trusted."""
         digests: dict[int, list[bytes | None]] = {}
         for body in parts:
-            digests.setdefault(body.place >> PART_BITS, []).append(digest_of(body))
+            is_lost = body.data is None and body.blob is not None
+            digest = None if is_lost else digest_of(body)
+            digests.setdefault(body.place >> PART_BITS, []).append(digest)
         for row in rows:
-            header = header_of(row)
+            header = header_of(row) if row.seq == self._next() else None
             if header is None:
-                self._broken(row, "its header does not fit its hash")
+                is_missing = row.seq != self._next()
+                self._broken(row, "missing" if is_missing else "its header does not fit its hash")
                 return False
             flaw = flaw_between(self.found.head, header) or self._flaw_in_process(header)
             if flaw is not None:
@@ -166,9 +169,7 @@ class Audit:
         return True
 
     def _broken(self, row: Row, flaw: str) -> None:
-        wanted = self._next()
-        as_stored = "" if row.seq == wanted else f" (what follows is event {row.seq})"
-        self._damaged(wanted, None, flaw + as_stored)
+        self._damaged(self._next(), None, f"{flaw} (stored next: event {row.seq})")
 
     def _accept(self, header: Header) -> None:
         found = self.found

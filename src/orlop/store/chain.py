@@ -76,9 +76,7 @@ def flaw_in_body(row: Row, header: Header) -> str | None:
 
 
 def flaw_between(prev: Header | None, header: Header) -> str | None:
-    """What is wrong in the step from `prev` (None: the beginning) to `header`."""
-    if header.seq != (prev.seq + 1 if prev else 1):
-        return f"it should be event {prev.seq + 1 if prev else 1}"
+    """What is wrong in the step from `prev` (None: the beginning) to `header`, the next."""
     if header.prev != (prev.hash if prev else GENESIS):
         return "it does not follow the event before it"
     if prev is not None and header.epoch < prev.epoch:
