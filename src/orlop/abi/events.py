@@ -230,11 +230,11 @@ class CallReturned(
     Struct, frozen=True, kw_only=True, tag_field="kind", tag="call.returned", omit_defaults=True
 ):
     """An outcome.  A completion's messages are named in `messages` (hexadecimal, one a choice) and
-    left out of `done`; `chunks` are the boundaries of its stream (see `wire.chunks`)."""
+    left out of `done`; `chunks` are the boundaries of its stream (see `wire.chunks`), or empty."""
 
     done: Done
     messages: tuple[str, ...] = ()
-    chunks: Raw | None = None
+    chunks: Raw = Raw()
 
 
 class CallFailed(

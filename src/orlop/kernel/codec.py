@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
+from msgspec import Raw
 from msgspec.structs import replace
 
 from orlop.abi.calls import Call, Infer
@@ -71,7 +72,7 @@ def returned(
     return CallReturned(
         done=replace(completion, choices=bare),
         messages=tuple(part.name.hex() for part in parts),
-        chunks=chunks.pack(deltas, completion) if deltas else None,
+        chunks=chunks.pack(deltas, completion) if deltas else Raw(),
     )
 
 
@@ -84,7 +85,7 @@ def restore(event: CallReturned, messages: Sequence[Message]) -> tuple[Completio
         for choice, message in zip(event.done.choices, messages, strict=True)
     )
     completion = replace(event.done, choices=choices)
-    deltas = chunks.unpack(event.chunks, completion) if event.chunks is not None else []
+    deltas = chunks.unpack(event.chunks, completion) if event.chunks else []
     return completion, deltas
 
 
