@@ -226,15 +226,19 @@ class CallEntered(
     """Tokens reserved on the budget; booked in full if the outcome stays unknown."""
 
 
+NO_CHUNKS = Raw(b"null")
+"""Of an answer that did not come in pieces."""
+
+
 class CallReturned(
     Struct, frozen=True, kw_only=True, tag_field="kind", tag="call.returned", omit_defaults=True
 ):
     """An outcome.  A completion's messages are named in `messages` (hexadecimal, one a choice) and
-    left out of `done`; `chunks` are the boundaries of its stream (see `wire.chunks`), or empty."""
+    left out of `done`; `chunks` are the boundaries of its stream (see `wire.chunks`)."""
 
     done: Done
     messages: tuple[str, ...] = ()
-    chunks: Raw = Raw()
+    chunks: Raw = NO_CHUNKS
 
 
 class CallFailed(

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
-from msgspec import Raw
 from msgspec.structs import replace
 
 from orlop.abi.calls import Call, Infer
 from orlop.abi.errors import JournalDamaged
-from orlop.abi.events import CallEntered, CallReturned, Event
+from orlop.abi.events import NO_CHUNKS, CallEntered, CallReturned, Event
 from orlop.abi.hints import Hints
 from orlop.abi.ids import ProcessId, TenantId
 from orlop.abi.messages import Message
@@ -72,7 +71,7 @@ def returned(
     return CallReturned(
         done=replace(completion, choices=bare),
         messages=tuple(part.name.hex() for part in parts),
-        chunks=chunks.pack(deltas, completion) if deltas else Raw(),
+        chunks=chunks.pack(deltas, completion) if deltas else NO_CHUNKS,
     )
 
 
@@ -85,7 +84,7 @@ def restore(event: CallReturned, messages: Sequence[Message]) -> tuple[Completio
         for choice, message in zip(event.done.choices, messages, strict=True)
     )
     completion = replace(event.done, choices=choices)
-    deltas = chunks.unpack(event.chunks, completion) if event.chunks else []
+    deltas = chunks.unpack(event.chunks, completion) if event.chunks != NO_CHUNKS else []
     return completion, deltas
 
 
