@@ -8,7 +8,17 @@ from orlop.abi.admin import ProcessView
 from orlop.machine import plain_clock
 from orlop.sdk.operator import Operator
 from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import between, date, fields, money, show_json, since, table
+from orlop.shell.screen import (
+    between,
+    command,
+    date,
+    fields,
+    money,
+    shortened,
+    show_json,
+    since,
+    table,
+)
 
 WATCH_S: Final = 1.0
 TITLES: Final = (
@@ -77,8 +87,8 @@ def _row(view: ProcessView) -> tuple[str, ...]:
         f"{view.input_tokens + view.output_tokens:,}",
         money(view.cost),
         since(view.spawned_ns),
-        view.reason or "-",
-        " ".join(view.command) or "(client)",
+        shortened(view.reason) or "-",
+        command(view.command),
     )
 
 

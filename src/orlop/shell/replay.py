@@ -1,6 +1,5 @@
 """`orlop replay`: a process once more, from its record alone."""
 
-import sys
 from typing import Final
 
 import click
@@ -10,6 +9,7 @@ from orlop.sdk.operator import Operator
 from orlop.shell.exits import CONFLICT, OK, status_of_process
 from orlop.shell.follow import follow
 from orlop.shell.frame import Frame, framed
+from orlop.shell.progress import Report, bars
 from orlop.shell.screen import show_json
 
 POLL_S: Final = 0.2
@@ -29,19 +29,21 @@ def replay(frame: Frame, process: str, strict: bool, output: bool) -> int:
     """
     operator = frame.operator()
     view = operator.replay(process, strict=strict)
-    ended = follow(operator, view, as_json=frame.as_json) if output else _watch(operator, view)
+    if output:
+        return _report(frame, follow(operator, view, as_json=frame.as_json))
+    with bars(quiet=frame.as_json) as report:
+        ended = _watch(operator, view, report)
     return _report(frame, ended)
 
 
-def _watch(operator: Operator, view: ProcessView) -> ProcessView:
-    """A bar of the calls that were answered, on a terminal."""
-    ended: ProcessView | None = None
-    with click.progressbar(length=max(view.calls, 1), label="calls", file=sys.stderr) as bar:
-        while ended is None:
-            ended = operator.wait(view.id, POLL_S)
-            now = ended or operator.process(view.id)
-            bar.update(max(0, now.calls_replayed - bar.pos))
-    return ended
+def _watch(operator: Operator, view: ProcessView, report: Report) -> ProcessView:
+    """Tell how many calls were answered until it has ended."""
+    while True:
+        ended = operator.wait(view.id, POLL_S)
+        now = ended or operator.process(view.id)
+        report("calls", now.calls_replayed, max(now.calls, now.calls_replayed))
+        if ended is not None:
+            return ended
 
 
 def _report(frame: Frame, ended: ProcessView) -> int:

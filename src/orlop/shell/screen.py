@@ -13,6 +13,7 @@ from orlop.machine import plain_clock
 
 GAP: Final = "  "
 WIDTH_WITHOUT_TERMINAL: Final = 10_000
+WHAT_CHARS_MAX: Final = 60
 _NS_PER_S: Final = 1_000_000_000
 
 
@@ -83,6 +84,16 @@ def money(cost: NanoDollars) -> str:
     """Dollars, with as many digits as the amount needs to be seen."""
     dollars = cost / 1e9
     return f"${dollars:,.2f}" if cost == 0 or dollars >= 1 else f"${dollars:.3g}"
+
+
+def shortened(text: str) -> str:
+    """At most `WHAT_CHARS_MAX` characters."""
+    return text if len(text) <= WHAT_CHARS_MAX else text[: WHAT_CHARS_MAX - 1] + "…"
+
+
+def command(words: Sequence[str]) -> str:
+    """A command line as people know it: the program without its folder."""
+    return " ".join([os.path.basename(words[0]), *words[1:]]) if words else "(client)"
 
 
 def size(value_bytes: int) -> str:

@@ -8,7 +8,7 @@ import click
 from orlop.abi.admin import ProcessView, Trace, TraceCall
 from orlop.abi.ids import NanoDollars, Nanoseconds
 from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import between, money, seconds, show_json
+from orlop.shell.screen import between, money, seconds, shortened, show_json
 
 BRANCH: Final = "├─ "
 LAST: Final = "└─ "
@@ -46,7 +46,7 @@ def total_cost(found: Trace) -> NanoDollars:
 
 
 def _below(found: Trace, indent: str) -> Iterator[str]:
-    start_ns = found.process.started_ns or found.process.spawned_ns
+    start_ns = found.process.spawned_ns
     items: list[tuple[Nanoseconds, TraceCall | Trace]] = [
         *((call.start_ns, call) for call in found.calls),
         *((child.process.spawned_ns, child) for child in found.children),
@@ -85,7 +85,11 @@ def _state(view: ProcessView) -> str:
 
 def _call(call: TraceCall, start_ns: Nanoseconds) -> str:
     begun_s = (call.start_ns - start_ns) / _NS_PER_S
-    parts = [f"{call.kind} {call.what}".rstrip(), f"at {begun_s:+.2f} s", _duration(call)]
+    parts = [
+        f"{call.kind} {shortened(call.what)}".rstrip(),
+        f"at {begun_s:+.2f} s",
+        _duration(call),
+    ]
     if call.input_tokens or call.output_tokens:
         cached = f" ({call.cached_tokens:,} cached)" if call.cached_tokens else ""
         parts.append(f"{call.input_tokens:,}{cached} → {call.output_tokens:,} tokens")

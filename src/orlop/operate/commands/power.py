@@ -75,18 +75,22 @@ def down(frame: Frame, timeout_s: float) -> int:
 
 
 def _wait_for_engines(frame: Frame) -> None:
-    """Until none is starting any more; what then fails is `orlop devices`'s to tell."""
+    """Until none is starting any more; those that can't be used are named."""
     operator = frame.operator()
     until_s = plain_clock.now_s() + LOAD_S_MAX
+    engines = operator.inventory().engines
     with bars(quiet=frame.as_json) as report:
         while plain_clock.now_s() < until_s:
-            engines = operator.inventory().engines
             settled = sum(engine.health != "starting" for engine in engines)
             if engines:
                 report("loading engines", settled, len(engines))
             if settled == len(engines):
-                return
+                break
             plain_clock.pause(LOAD_POLL_S)
+            engines = operator.inventory().engines
+    for engine in engines:
+        if engine.health != "ready" and not frame.as_json:
+            click.echo(f"engine {engine.name} is {engine.health}: {engine.reason}", err=True)
 
 
 def _say_nothing(line: str) -> None:
