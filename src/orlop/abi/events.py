@@ -6,7 +6,7 @@ Bodies hold no conversation text: messages lie beside them, once per tenant, and
 
 from typing import Literal
 
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from orlop.abi.calls import Budget, Call, DivergenceRule, RestartRule
 from orlop.abi.hints import LatencyClass

@@ -104,7 +104,7 @@ def _embedded(
 ) -> Engine:
     path = shop.models_dir / model.path
     if path.suffix == ".onnx":
-        return MiniLM(engine, model.name, path.parent)
+        return MiniLM(engine, model.name, path)
     settings = LlamaCppConfig(
         name=engine,
         model=model.name,
