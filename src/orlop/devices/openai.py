@@ -12,7 +12,7 @@ from yarl import URL
 
 from orlop.abi.calls import Embed, Infer
 from orlop.abi.cards import EngineCard, Health, ModelCard
-from orlop.abi.errors import DeviceBusy, DeviceFailed, KernelError
+from orlop.abi.errors import DeadlineMissed, DeviceBusy, DeviceFailed, DeviceRefused, KernelError
 from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.limits import (
     BODY_BYTES_MAX,
@@ -108,9 +108,14 @@ class OpenAI:
         await self.models()
 
     async def models(self) -> Sequence[ModelCard]:
-        async with deadline(_LIST_S, f"listing {self._name}'s models"):
-            response = await self._open("GET", "models", None, self._clock.now_s() + _LIST_S)
-            self._models = read_models(await self._read(response), self._name)
+        try:
+            async with deadline(_LIST_S, f"listing {self._name}'s models"):
+                response = await self._open("GET", "models", None, self._clock.now_s() + _LIST_S)
+                self._models = read_models(await self._read(response), self._name)
+        except (DeviceRefused, DeadlineMissed) as error:
+            # Nobody's call is wrong here: it is the engine that can't be used.
+            self._health, self._reason = "failing", error.message
+            raise DeviceFailed(error.message) from error
         return self._models
 
     async def infer(

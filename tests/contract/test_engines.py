@@ -1,0 +1,234 @@
+"""What every driver must do, asked of each driver; the remote one over a real socket."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import pytest
+from msgspec.structs import replace
+from openai_surface import surface
+from patience import until
+
+from orlop.abi.calls import Embed, Infer, Sampling
+from orlop.abi.errors import DeviceFailed, DeviceRefused
+from orlop.abi.ids import EngineName, ModelName
+from orlop.abi.messages import Message, ToolSpec
+from orlop.abi.replies import Delta, Generated
+from orlop.devices.device import Engine
+from orlop.devices.fake import FakeConfig, FakeEngine
+from orlop.devices.openai import OpenAI
+from orlop.machine.chance import SeededChance
+from orlop.machine.clock import SystemClock
+
+FAKE, VECTORS = ModelName("fake"), ModelName("fake-embed")
+Opened = AbstractAsyncContextManager[tuple[Engine, FakeEngine]]
+
+
+def fake(config: FakeConfig) -> FakeEngine:
+    return FakeEngine(EngineName("f"), config, clock=SystemClock(), chance=SeededChance(1))
+
+
+@asynccontextmanager
+async def arithmetic(config: FakeConfig) -> AsyncGenerator[tuple[Engine, FakeEngine]]:
+    engine = fake(config)
+    await engine.start()
+    yield engine, engine
+    await engine.close()
+
+
+@asynccontextmanager
+async def remote(config: FakeConfig) -> AsyncGenerator[tuple[Engine, FakeEngine]]:
+    behind = fake(config)
+    async with surface(behind) as (url, _):
+        engine = OpenAI(EngineName("r"), url, clock=SystemClock(), chance=SeededChance(1))
+        await engine.start()
+        try:
+            yield engine, behind
+        finally:
+            await engine.close()
+
+
+drivers = pytest.mark.parametrize("opened", [arithmetic, remote])
+Driver = Callable[[FakeConfig], Opened]
+
+
+def ask(text: str, model: ModelName = FAKE) -> Infer:
+    return Infer(model=model, messages=(Message("user", text),), dialect="openai")
+
+
+async def infer(engine: Engine, call: Infer) -> tuple[list[Delta], Generated]:
+    """Streamed and whole; both must say the same."""
+    deltas: list[Delta] = []
+    streamed = await engine.infer(call, FAKE, deltas.append, 10.0)
+    whole = await engine.infer(call, FAKE, None, 10.0)
+    assert streamed.choices == whole.choices
+    assert streamed.usage == whole.usage
+    return deltas, streamed
+
+
+@drivers
+def test_the_deltas_of_a_stream_are_its_message(opened: Driver) -> None:
+    async def scenario() -> None:
+        async with opened(FakeConfig()) as (engine, _):
+            deltas, made = await infer(engine, ask("where is my order?"))
+            assert "".join(delta.text for delta in deltas) == made.choices[0].message.content
+            assert len(deltas) > 1
+            assert made.usage.output_tokens == 12
+            assert made.usage.input_tokens > 0
+
+    asyncio.run(scenario())
+
+
+@drivers
+def test_the_same_call_has_the_same_answer_and_another_has_another(opened: Driver) -> None:
+    async def scenario() -> None:
+        async with opened(FakeConfig()) as (engine, _):
+            first = await infer(engine, ask("one"))
+            assert await infer(engine, ask("one")) == first
+            assert (await infer(engine, ask("two")))[1].choices != first[1].choices
+
+    asyncio.run(scenario())
+
+
+@drivers
+def test_several_choices_come_under_their_numbers(opened: Driver) -> None:
+    async def scenario() -> None:
+        async with opened(FakeConfig()) as (engine, _):
+            call = replace(ask("three of them"), sampling=Sampling(n=3))
+            deltas, made = await infer(engine, call)
+            assert [choice.index for choice in made.choices] == [0, 1, 2]
+            for choice in made.choices:
+                said = [delta.text for delta in deltas if delta.choice == choice.index]
+                assert "".join(said) == choice.message.content
+
+    asyncio.run(scenario())
+
+
+@drivers
+def test_a_tool_call_comes_with_its_id_its_name_and_all_its_arguments(opened: Driver) -> None:
+    async def scenario() -> None:
+        async with opened(FakeConfig()) as (engine, _):
+            call = ask('please [[tool look_up {"order": 17}]]')
+            deltas, made = await infer(engine, replace(call, tools=(ToolSpec("look_up"),)))
+            (use,) = made.choices[0].message.tool_uses
+            assert made.choices[0].finish == "tool_calls"
+            assert (use.name, use.arguments) == ("look_up", '{"order": 17}')
+            pieces = [piece for delta in deltas for piece in delta.tool_uses]
+            assert [piece.id for piece in pieces] == [use.id, ""]
+            assert "".join(piece.arguments for piece in pieces) == use.arguments
+
+    asyncio.run(scenario())
+
+
+@drivers
+def test_logprobs_come_token_by_token(opened: Driver) -> None:
+    async def scenario() -> None:
+        async with opened(FakeConfig(tokens=3)) as (engine, _):
+            call = replace(ask("how sure?"), sampling=Sampling(logprobs=True, top_logprobs=2))
+            deltas, made = await infer(engine, call)
+            (choice,) = made.choices
+            assert "".join(entry.token for entry in choice.logprobs) == choice.message.content
+            assert tuple(entry for delta in deltas for entry in delta.logprobs) == choice.logprobs
+            assert all(len(entry.top) == 2 for entry in choice.logprobs)
+
+    asyncio.run(scenario())
+
+
+@drivers
+def test_a_prompt_without_messages_is_completed(opened: Driver) -> None:
+    async def scenario() -> None:
+        async with opened(FakeConfig()) as (engine, _):
+            call = Infer(model=FAKE, prompt="Once upon a time", output_tokens_max=4)
+            deltas, made = await infer(engine, call)
+            assert made.choices[0].finish == "length"
+            assert "".join(delta.text for delta in deltas) == made.choices[0].message.content
+
+    asyncio.run(scenario())
+
+
+@drivers
+def test_vectors_come_in_the_order_of_their_texts(opened: Driver) -> None:
+    async def scenario() -> None:
+        async with opened(FakeConfig(dimensions=8)) as (engine, _):
+            texts = ("late parcel", "broken cup", "late parcel")
+            embedded = await engine.embed(Embed(model=VECTORS, inputs=texts), VECTORS, 10.0)
+            first, second, third = embedded.vectors
+            assert first == third != second
+            assert len(first) == 8
+            assert sum(value * value for value in first) == pytest.approx(1.0)
+
+    asyncio.run(scenario())
+
+
+@drivers
+def test_what_models_there_are_is_told(opened: Driver) -> None:
+    async def scenario() -> None:
+        async with opened(FakeConfig()) as (engine, _):
+            cards = {card.name: card for card in await engine.models()}
+            assert cards[FAKE].kind == "chat"
+            assert cards[VECTORS].kind == "embed"
+            assert {card.engine for card in cards.values()} == {engine.name}
+            assert engine.card().health == "ready"
+
+    asyncio.run(scenario())
+
+
+@drivers
+def test_an_unknown_model_is_refused_with_the_engine_s_own_words(opened: Driver) -> None:
+    async def scenario() -> None:
+        async with opened(FakeConfig()) as (engine, behind):
+            with pytest.raises(DeviceRefused, match="no chat model `nobody`"):
+                await engine.infer(ask("hello"), ModelName("nobody"), None, 10.0)
+            assert behind.computed == 0
+
+    asyncio.run(scenario())
+
+
+@drivers
+def test_cancelling_a_call_stops_the_engine_s_work_on_it(opened: Driver) -> None:
+    async def scenario() -> None:
+        async with opened(FakeConfig(decode_s=0.05, tokens=1000)) as (engine, behind):
+            for sink in (None, lambda _: None):
+                task = asyncio.ensure_future(engine.infer(ask("long"), FAKE, sink, 60.0))
+                await until(lambda: behind.running > 0)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                await until(lambda: behind.running == 0)
+            assert behind.computed == 0
+            assert engine.card().running == 0
+
+    asyncio.run(scenario())
+
+
+@drivers
+def test_an_engine_that_dies_in_the_middle_fails_its_calls_and_comes_back(opened: Driver) -> None:
+    async def scenario() -> None:
+        async with opened(FakeConfig(decode_s=0.01, tokens=500)) as (engine, behind):
+            deltas: list[Delta] = []
+            task = asyncio.ensure_future(engine.infer(ask("hi"), FAKE, deltas.append, 60.0))
+            await until(lambda: len(deltas) > 2)
+            behind.die(0.05)
+            with pytest.raises(DeviceFailed, match=r"dead for a while|broke after"):
+                await task
+            await until(lambda: behind.card().health == "ready")
+            call = replace(ask("again"), output_tokens_max=2)
+            assert (await engine.infer(call, FAKE, None, 10.0)).choices
+
+    asyncio.run(scenario())
+
+
+@drivers
+def test_many_calls_at_once_get_each_its_own_answer(opened: Driver) -> None:
+    async def scenario() -> None:
+        async with opened(FakeConfig(decode_s=0.001)) as (engine, _):
+
+            async def one(number: int) -> str:
+                call = ask(f"[[say answer {number}]]")
+                made = await engine.infer(call, FAKE, lambda _: None, 60.0)
+                return made.choices[0].message.text()
+
+            said = await asyncio.gather(*(one(number) for number in range(40)))
+            assert said == [f"answer {number}" for number in range(40)]
+
+    asyncio.run(scenario())
