@@ -17,6 +17,7 @@ from orlop.devices.device import Sink
 from orlop.devices.fake_answers import answer, content_of, deltas_of, hashed_vector, tokens_in
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
+from orlop.wire.portable import to_openai
 
 Fault = Literal["", "refuse", "busy", "hang", "die", "fail"]
 
@@ -128,6 +129,7 @@ class FakeEngine:
         self._check_alive()
         if model not in self.config.models:
             raise DeviceRefused(f"{self._name} has no chat model `{model}`")
+        call = to_openai(call)  # It speaks the chat dialect, as most engines do.
         self._enter()
         try:
             return await self._infer(call, model, sink)

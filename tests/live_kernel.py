@@ -1,0 +1,131 @@
+"""A kernel as users have it, on a home of its own: `orlop up` in a process, ended with the test."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from orlop.machine.settings import default_models_dir
+
+ORLOP = (sys.executable, "-m", "orlop.shell.main")
+READY_S = 30.0
+CONFIG = """
+[models]
+dir = "{models}"
+
+[engines.fake]
+driver = "fake"
+
+[engines.breaking]
+driver = "fake"
+fake = {{ models = ["breaking"], embed_models = [], tokens = 5000, fail = 1.0 }}
+
+[engines.slow]
+driver = "fake"
+fake = {{ models = ["slow"], embed_models = [], tokens = 200, decode_s = 0.02 }}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveKernel:
+    """`key` is a client's; `environment` is all that a client needs to be told."""
+
+    home: Path
+    url: str
+    key: str
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return {
+            "ORLOP_HOME": str(self.home),
+            "OPENAI_BASE_URL": f"{self.url}/v1",
+            "OPENAI_API_KEY": self.key,
+            "ANTHROPIC_BASE_URL": self.url,
+            "ANTHROPIC_API_KEY": self.key,
+            "OPENAI_AGENTS_DISABLE_TRACING": "1",
+        }
+
+    def orlop(self, *arguments: str) -> str:
+        """What an `orlop` command prints."""
+        return orlop(self.home, arguments)
+
+
+def orlop(home: Path, arguments: Sequence[str]) -> str:
+    done = subprocess.run(
+        [*ORLOP, *arguments],
+        env={**os.environ, "ORLOP_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, f"orlop {' '.join(arguments)}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@contextmanager
+def live_kernel(config: str = "", *, models: Path | None = None) -> Iterator[LiveKernel]:
+    """models: where pulled models lie; by default nowhere, so that no real engine starts."""
+    home = Path(tempfile.mkdtemp(prefix="orlop-"))
+    settings = home / "orlop.toml"
+    settings.write_text(CONFIG.format(models=models or home / "no-models") + config)
+    with (home / "up.out").open("wb") as output:
+        up = subprocess.Popen(
+            [*ORLOP, "up", "--home", str(home), "--port", "0", "--config", str(settings)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        url = _wait_ready(home, up)
+        key = json.loads(orlop(home, ("key", "create", "tests", "--json")))["secret"]
+        yield LiveKernel(home, url, key)
+    finally:
+        up.send_signal(signal.SIGTERM)
+        up.wait(30)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def real_models() -> Path | None:
+    """Where `orlop pull` put SmolLM2, if it did."""
+    shelf = default_models_dir()
+    return shelf if (shelf / "smollm2").is_dir() else None
+
+
+def _wait_ready(home: Path, up: subprocess.Popen[bytes]) -> str:
+    """The kernel's URL, once it admits calls to all of its engines."""
+    give_up_s = time.monotonic() + READY_S
+    said = ""
+    while time.monotonic() < give_up_s:
+        assert up.poll() is None, _logs(home)
+        if (home / "info.json").exists():
+            done = subprocess.run(
+                [*ORLOP, "devices", "--json"],
+                env={**os.environ, "ORLOP_HOME": str(home)},
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            said = done.stdout + done.stderr
+            if done.returncode == 0 and _all_ready(json.loads(done.stdout)):
+                return str(json.loads((home / "info.json").read_text())["url"])
+        time.sleep(0.1)
+    raise AssertionError(f"no kernel within {READY_S:g} s: {said}\n{_logs(home)}")
+
+
+def _all_ready(devices: Mapping[str, Sequence[Mapping[str, object]]]) -> bool:
+    return all(engine["health"] == "ready" for engine in devices["engines"])
+
+
+def _logs(home: Path) -> str:
+    files = (home / "up.out", home / "log" / "kernel.log")
+    return "\n".join(file.read_text() for file in files if file.exists())
