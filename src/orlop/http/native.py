@@ -45,7 +45,7 @@ async def call(kernel: Kernel, process: Process, exchange: Exchange) -> None:
         await stream(running, exchange)
     elif isinstance(made, PARKED):
         wait_s = _preferred_s(exchange.header("prefer"))
-        await answer_parked(running, exchange, wait_s)
+        await answer_parked(kernel, running, exchange, wait_s)
     else:
         leaving = asyncio.ensure_future(exchange.disconnected())
         leaving.add_done_callback(lambda _: running.leave())
@@ -85,12 +85,18 @@ async def stream(running: Running, exchange: Exchange) -> None:
     await exchange.end()
 
 
-async def answer_parked(running: Running, exchange: Exchange, wait_s: float) -> None:
-    """The result if it comes soon, else `202` and the call's id; the call goes on by itself."""
+async def answer_parked(
+    kernel: Kernel, running: Running, exchange: Exchange, wait_s: float
+) -> None:
+    """The result if it comes soon, else `202` and the call's id; the call goes on by itself.
+
+    An id that a client has been told must be known after a crash, so its intent is durable first.
+    """
     try:
         async with asyncio.timeout(wait_s):
             await running.ended.wait()
     except TimeoutError:
+        await kernel.journal.flush()
         await exchange.send_json(202, msgspec.json.encode({"call": running.id}))
         return
     await exchange.send_json(200, msgspec.json.encode(await last(running)))
