@@ -106,7 +106,9 @@ class Home:
         return self.blobs / safe[:2] / safe
 
     def make_reserve(self) -> None:
-        """Room that `free_reserve` gives back; nothing where the disk has none to spare."""
+        """Room that `free_reserve` gives back; none is taken from a disk that is nearly full."""
+        if self.free_bytes() < 2 * RESERVE_BYTES:
+            return
         handle = os.open(self._reserve, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             if os.fstat(handle).st_size < RESERVE_BYTES:
