@@ -40,15 +40,15 @@ class SeededChance:
         return self._random.random()
 
 
+_PAIRS: Final = tuple(high + low for high in _CROCKFORD for low in _CROCKFORD)
+"""Ten bits at a time: an id is minted for every call."""
+
+
 def mint(prefix: str, chance: Chance, wall_ns: Nanoseconds) -> str:
     """A TypeID: `prefix`, `_`, and a UUIDv7 (RFC 9562) in Crockford base 32."""
     milliseconds = (wall_ns // 1_000_000) & ((1 << 48) - 1)
     noise = int.from_bytes(chance.token(10))
-    number = (
-        milliseconds << 80
-        | 0x7 << 76
-        | (noise >> 68 & 0xFFF) << 64
-        | 0b10 << 62
-        | (noise & ((1 << 62) - 1))
-    )
-    return f"{prefix}_" + "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+    number = milliseconds << 80 | 0x7 << 76 | (noise >> 68) << 64
+    number |= 0b10 << 62 | (noise & ((1 << 62) - 1))
+    pairs = [_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)]
+    return f"{prefix}_{''.join(pairs)}"
