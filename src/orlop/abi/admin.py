@@ -68,6 +68,8 @@ class ProcessView(Struct, frozen=True, kw_only=True):
     mode: str
     status: int | None
     outcome: str
+    divergence: str = ""
+    """How it left its record, if it was stopped for it: a difference of lines."""
     os_pid: int | None
     spawned_ns: Nanoseconds
     started_ns: Nanoseconds | None

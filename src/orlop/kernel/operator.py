@@ -39,6 +39,7 @@ def view(kernel: Kernel, row: Row) -> ProcessView:
         mode=row.mode,
         status=row.status,
         outcome=row.outcome,
+        divergence=row.divergence,
         os_pid=row.os_pid,
         spawned_ns=row.spawned_ns,
         started_ns=row.started_ns,

@@ -20,6 +20,7 @@ from orlop.abi.events import (
     CallEntered,
     CallFailed,
     CallReturned,
+    Diverged,
     Event,
     Header,
     OutcomeStated,
@@ -121,6 +122,8 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cost: NanoDollars = NanoDollars(0)
     caught_up: bool = True
     """False while an incarnation may still be answered from the record."""
+    divergence: str = ""
+    """How this incarnation left its record, if it was stopped for it."""
     restarts: int = 0
     """Restarts in a row without a clean end; bounds a crash loop."""
 
@@ -160,6 +163,7 @@ def reduce(row: Row, header: Header, event: Event) -> Row:
                 row,
                 state=step(row.state, "start"),
                 reason="",
+                divergence="",
                 incarnation=event.incarnation,
                 mode=event.mode,
                 strict=event.strict,
@@ -188,20 +192,23 @@ def reduce(row: Row, header: Header, event: Event) -> Row:
             )
         case OutcomeStated():
             return replace(row, outcome=event.status)
+        case Diverged():
+            return replace(row, divergence=event.difference if event.rule == "stop" else "")
         case ProcessCaughtUp():
             return replace(row, caught_up=True)
-        case CallEntered():
-            return replace(row, calls=row.calls + 1)
-        case CallFailed():
-            return replace(row, tokens_lost=row.tokens_lost + event.booked)
-        case CallReturned():
+        case CallEntered() | CallFailed() | CallReturned():
             return book(row, event)
         case _:
             return row
 
 
-def book(row: Row, event: CallReturned) -> Row:
-    """Add one finished call's usage."""
+def book(row: Row, event: CallEntered | CallFailed | CallReturned) -> Row:
+    """Count a call that begins, and the usage of one that ends."""
+    match event:
+        case CallEntered():
+            return replace(row, calls=row.calls + 1)
+        case CallFailed():
+            return replace(row, tokens_lost=row.tokens_lost + event.booked)
     usage, facts = event.done.facts.usage, event.done.facts
     return replace(
         row,

@@ -100,6 +100,7 @@ def _details(view: ProcessView) -> list[tuple[str, str]]:
         ("state", f"{view.state} ({view.reason})" if view.reason else view.state),
         ("status", "-" if view.status is None else str(view.status)),
         ("outcome", view.outcome or "-"),
+        *([("divergence", "\n" + view.divergence)] if view.divergence else []),
         ("command", " ".join(view.command) or "(a client with a key)"),
         ("folder", view.cwd or "-"),
         ("parent", view.parent or "-"),

@@ -6,14 +6,12 @@ import click
 
 from orlop.abi.admin import ProcessView
 from orlop.sdk.operator import Operator
-from orlop.shell.exits import CONFLICT, OK, status_of_process
+from orlop.shell.ending import report_end
 from orlop.shell.follow import follow
 from orlop.shell.frame import Frame, framed
 from orlop.shell.progress import Report, bars
-from orlop.shell.screen import show_json
 
 POLL_S: Final = 0.2
-DIVERGED: Final = "diverged"
 
 
 @click.command()
@@ -47,12 +45,7 @@ def _watch(operator: Operator, view: ProcessView, report: Report) -> ProcessView
 
 
 def _report(frame: Frame, ended: ProcessView) -> int:
-    diverged = DIVERGED in ended.reason
-    if frame.as_json:
-        show_json(ended)
-    elif diverged:
-        click.echo(click.style("diverged from its record", fg="red", bold=True), err=True)
-        click.echo(ended.reason, err=True)
-    else:
-        click.echo(f"{ended.calls_replayed:,} of {ended.calls:,} calls came from the record")
-    return CONFLICT if diverged else OK if ended.status == 0 else status_of_process(ended.status)
+    if ended.divergence or frame.as_json:
+        return report_end(frame, ended)
+    click.echo(f"{ended.calls_replayed:,} of {ended.calls:,} calls came from the record")
+    return report_end(frame, ended)

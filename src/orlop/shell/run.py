@@ -8,7 +8,8 @@ from orlop.abi.admin import ProcessView, ResumeOrder
 from orlop.abi.calls import Budget, Spawn
 from orlop.sdk.environment import with_named
 from orlop.sdk.operator import Operator
-from orlop.shell.exits import OK, status_of_process
+from orlop.shell.ending import report_end
+from orlop.shell.exits import OK
 from orlop.shell.follow import follow
 from orlop.shell.frame import Frame, framed
 from orlop.shell.options import (
@@ -23,7 +24,7 @@ from orlop.shell.options import (
     env_option,
     restart_option,
 )
-from orlop.shell.screen import show_json, show_json_line
+from orlop.shell.screen import show_json
 
 PASS_THROUGH = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
@@ -96,21 +97,9 @@ def resume(
 
 def _attend(frame: Frame, operator: Operator, view: ProcessView, detach: bool) -> int:
     if not detach:
-        ended = follow(operator, view, as_json=frame.as_json)
-        return _report(frame, ended)
+        return report_end(frame, follow(operator, view, as_json=frame.as_json))
     if frame.as_json:
         show_json(view)
     else:
         click.echo(view.pid)
     return OK
-
-
-def _report(frame: Frame, ended: ProcessView) -> int:
-    status = status_of_process(ended.status)
-    if frame.as_json:
-        show_json_line(ended)
-    elif status != OK:
-        why = f" ({ended.reason})" if ended.reason else ""
-        title = click.style(f"process {ended.pid} ended with {ended.status}{why}", fg="red")
-        click.echo(f"{title}\n  more: orlop trace {ended.pid}", err=True)
-    return status

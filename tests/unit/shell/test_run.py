@@ -127,10 +127,10 @@ def test_a_replay_that_diverges_is_exit_code_6_and_shows_the_difference(
 ) -> None:
     with scripted_kernel(tmp_path) as kernel:
         kernel.says("POST /orlop/v1/processes/7/replay", Said(view(mode="replay")))
-        kernel.says(f"GET {ROOT}/wait", Said(ended(-9, reason="diverged: model: 'a' is now 'b'")))
+        kernel.says(f"GET {ROOT}/wait", Said(ended(-15, divergence="-one\n+two")))
         assert run(["replay", "7", "--strict", "--home", str(tmp_path)]) == 6
     assert kernel.heard[0].json() == {"strict": True}
-    assert "model: 'a' is now 'b'" in capsys.readouterr().err
+    assert "\n-one\n+two\n" in capsys.readouterr().err
 
 
 def test_a_faithful_replay_says_what_came_from_the_record(

@@ -19,6 +19,7 @@ VIEW: dict[str, object] = {
     "mode": "first",
     "status": None,
     "outcome": "",
+    "divergence": "",
     "os_pid": 4711,
     "spawned_ns": 1_790_000_000_000_000_000,
     "started_ns": 1_790_000_000_000_000_000,
