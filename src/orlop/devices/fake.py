@@ -12,9 +12,16 @@ from orlop.abi.cards import EngineCard, Health, ModelCard
 from orlop.abi.errors import DeviceBusy, DeviceFailed, DeviceRefused
 from orlop.abi.hints import Usage
 from orlop.abi.ids import EngineName, ModelName
-from orlop.abi.replies import Embedded, Generated
+from orlop.abi.replies import Choice, Embedded, Generated
 from orlop.devices.device import Sink
-from orlop.devices.fake_answers import answer, content_of, deltas_of, hashed_vector, tokens_in
+from orlop.devices.fake_answers import (
+    answer,
+    content_of,
+    deltas_of,
+    hashed_vector,
+    tokens_in,
+    words_in,
+)
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
 from orlop.wire.portable import to_openai
@@ -168,15 +175,9 @@ class FakeEngine:
         choices = tuple(
             answer(call, content, index, config.tokens) for index in range(call.sampling.n)
         )
-        output_tokens = 0
-        for choice in choices:
-            for delta in deltas_of(choice, config.step_tokens):
-                if output_tokens == breaks_at or deaths != self._deaths:
-                    raise DeviceFailed(f"{self._name} broke after {output_tokens} tokens")
-                await self._wait(config.decode_s * config.step_tokens)
-                output_tokens += 1
-                if sink is not None:
-                    sink(delta)
+        if sink is not None or config.decode_s or breaks_at is not None:
+            await self._tell(choices, sink, breaks_at, deaths)
+        output_tokens = sum(words_in(choice) for choice in choices)
         self._count(content)
         return Generated(
             choices=choices,
@@ -186,6 +187,21 @@ class FakeEngine:
             prefill_s=input_tokens * config.prefill_s,
             decode_s=output_tokens * config.decode_s,
         )
+
+    async def _tell(
+        self, choices: Sequence[Choice], sink: Sink | None, breaks_at: int | None, deaths: int
+    ) -> None:
+        """Delta by delta, at its pace.  Raises where the engine breaks or has died meanwhile."""
+        step_s = self.config.decode_s * self.config.step_tokens
+        told = 0
+        for choice in choices:
+            for delta in deltas_of(choice, self.config.step_tokens):
+                if told == breaks_at or deaths != self._deaths:
+                    raise DeviceFailed(f"{self._name} broke after {told} pieces of its answer")
+                await self._wait(step_s)
+                told += 1
+                if sink is not None:
+                    sink(delta)
 
     def _draw(self) -> Fault:
         """What goes wrong with this call, if anything does."""
@@ -209,7 +225,8 @@ class FakeEngine:
                 self.die(self.config.dead_s)
                 raise DeviceFailed(f"{self._name} died")
             case "fail":
-                return int(self._chance.uniform() * self.config.tokens)
+                pieces = -(-self.config.tokens // self.config.step_tokens)
+                return int(self._chance.uniform() * pieces)
         return None
 
     async def _wait(self, delay_s: float) -> None:

@@ -38,6 +38,11 @@ def tokens_in(chars: int) -> int:
     return chars // _CHARS_PER_TOKEN + 1
 
 
+def words_in(choice: Choice) -> int:
+    """Output tokens; a tool call counts as two."""
+    return choice.message.text().count(" ") + 1 + len(choice.message.tool_uses)
+
+
 def answer(call: Infer, content: int, index: int, tokens: int) -> Choice:
     """Choice number `index`.  tokens: words of an answer, unless the call allows fewer."""
     mark = _MARK.search(_last_words(call))
