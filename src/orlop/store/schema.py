@@ -62,19 +62,6 @@ WHEN EXISTS (SELECT 1 FROM body WHERE id = NEW.id)
 BEGIN SELECT RAISE(ABORT, 'bodies are append-only'); END;
 """
 
-# A whole batch is one statement into this view: one step, hence one hand-over of the interpreter's
-# lock a commit instead of one a row.  Rows of parts have no seq; rows without an id fill up.
-_INBOX: Final = f"""
-CREATE VIEW inbox({", ".join(EVENT + BODY)}) AS
-SELECT {", ".join("NULL" for _ in EVENT + BODY)} WHERE 0;
-CREATE TRIGGER inbox_insert INSTEAD OF INSERT ON inbox WHEN NEW.id IS NOT NULL
-BEGIN
-  INSERT INTO event({", ".join(EVENT)})
-  SELECT {", ".join(f"NEW.{name}" for name in EVENT)} WHERE NEW.seq IS NOT NULL;
-  INSERT INTO body({", ".join(BODY)}) VALUES ({", ".join(f"NEW.{name}" for name in BODY)});
-END;
-"""
-
 _TIME: Final = """strftime('%Y-%m-%dT%H:%M:%S', {0} / 1000000000, 'unixepoch')
     || printf('.%09dZ', {0} % 1000000000)"""
 
@@ -108,15 +95,16 @@ SELECT process, min(tenant) AS tenant, count(*) AS events, min(seq) AS first_seq
 FROM events GROUP BY process;
 """
 
-CREATE: Final = f"BEGIN IMMEDIATE;{_TABLES}{_GUARDS}{_INBOX}{_VIEWS}"
+CREATE: Final = f"BEGIN IMMEDIATE;{_TABLES}{_GUARDS}{_VIEWS}"
 """Leaves the transaction open: the identity goes into it."""
 
 
 @cache
-def insert(rows: int) -> str:
-    """One statement for so many rows of the inbox."""
-    row = f"({','.join('?' for _ in EVENT + BODY)})"
-    return f"INSERT INTO inbox VALUES {','.join(row for _ in range(rows))}"
+def insert(table: str, columns: tuple[str, ...], rows: int) -> str:
+    """One statement for so many rows: one step, hence one hand-over of the interpreter's lock,
+    instead of one a row."""
+    row = f"({','.join('?' for _ in columns)})"
+    return f"INSERT INTO {table}({','.join(columns)}) VALUES {','.join(row for _ in range(rows))}"
 
 
 SELECT: Final = """

@@ -1,7 +1,7 @@
 """A tape on SQLite: one connection writes and checkpoints, all others are open read-only.
 
 Invariants:
-1. A batch is one transaction and one fsync (`synchronous=FULL`), and as a rule one statement.
+1. A batch is one transaction and one fsync (`synchronous=FULL`), in few statements.
 2. Blobs are durable before the row that names them.
 3. After a failure nothing is written any more, and nothing is checkpointed.
 """
@@ -85,15 +85,12 @@ class SqliteTape(SqliteReading):
 
     def commit(self, entries: Sequence[Entry], checkpoints: Sequence[Checkpoint]) -> None:
         with self._written("commit to"):
-            connection = self._open()
-            values = self._inbox(entries)
-            if len(values) <= JOURNAL_COMMIT_EVENTS * _WIDTH and not checkpoints:
-                _insert(connection, values)
-                return
-            with _transaction(connection):
-                for start in range(0, len(values), JOURNAL_COMMIT_EVENTS * _WIDTH):
-                    _insert(connection, values[start : start + JOURNAL_COMMIT_EVENTS * _WIDTH])
-                _insert_checkpoints(connection, checkpoints)
+            events, bodies = self._values(entries)
+            with _transaction(self._open()) as connection:
+                _insert(connection, "event", schema.EVENT, events)
+                _insert(connection, "body", schema.BODY, bodies)
+                if checkpoints:
+                    _insert_checkpoints(connection, checkpoints)
 
     def set_anchor(self, slot: int, data: bytes) -> None:
         with self._written("anchor"):
@@ -140,7 +137,9 @@ class SqliteTape(SqliteReading):
                         [(boot.epoch, boot.boot) for boot in boots],
                     )
                     for entry in entries:
-                        _insert(connection, self._inbox((entry,)))
+                        events, bodies = self._values((entry,))
+                        _insert(connection, "event", schema.EVENT, events)
+                        _insert(connection, "body", schema.BODY, bodies)
                     _insert_checkpoints(connection, checkpoints)
             finally:
                 connection.close()
@@ -181,21 +180,21 @@ class SqliteTape(SqliteReading):
             raise JournalStopped("the journal is not open for writing")
         return self._writer
 
-    def _inbox(self, entries: Sequence[Entry]) -> list[object]:
-        """The values of all rows, one after another; writes the blobs."""
-        values: list[object] = []
+    def _values(self, entries: Sequence[Entry]) -> tuple[list[object], list[object]]:
+        """For the two tables, one row after another; writes the blobs."""
+        events: list[object] = []
+        bodies: list[object] = []
         for entry in entries:
             row = entry.row
-            values += (row.seq, row.text.decode(), row.hash, row.parts or None)
-            values += self._body(
+            events += (row.seq, row.text.decode(), row.hash, row.parts or None)
+            bodies += self._body(
                 row.seq << PART_BITS, None, row.key_id, row.digest, row.data, row.blob
             )
             for part in entry.brought:
-                values += _NO_EVENT
-                values += self._body(
+                bodies += self._body(
                     part.place, part.name, part.key_id, part.digest, part.data, part.blob
                 )
-        return values
+        return events, bodies
 
     def _body(
         self,
@@ -246,10 +245,6 @@ class SqliteTape(SqliteReading):
             raise JournalStopped(f"could not {what} {self.home.database}: {error}") from error
 
 
-_WIDTH: Final = len(schema.EVENT) + len(schema.BODY)
-_NO_EVENT: Final = (None,) * len(schema.EVENT)
-
-
 def _create(path: Path, meta: Meta, keep_open: bool = False) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     path.chmod(0o600)
@@ -263,13 +258,17 @@ def _create(path: Path, meta: Meta, keep_open: bool = False) -> sqlite3.Connecti
     return connection
 
 
-def _insert(connection: sqlite3.Connection, values: list[object]) -> None:
-    """One statement; filled up to a power of two, so that few statements serve all batches."""
-    rows = len(values) // _WIDTH
-    if rows == 0:
-        return
-    size = 1 << (rows - 1).bit_length()
-    connection.execute(schema.insert(size), [*values, *((None,) * (_WIDTH * (size - rows)))])
+def _insert(
+    connection: sqlite3.Connection, table: str, columns: tuple[str, ...], values: list[object]
+) -> None:
+    """In statements of a power of two of rows: so few statements serve batches of any size."""
+    width, start = len(columns), 0
+    while rows := (len(values) - start) // width:
+        size = min(1 << rows.bit_length() - 1, JOURNAL_COMMIT_EVENTS)
+        connection.execute(
+            schema.insert(table, columns, size), values[start : start + width * size]
+        )
+        start += width * size
 
 
 def _insert_checkpoints(connection: sqlite3.Connection, made: Sequence[Checkpoint]) -> None:
@@ -284,10 +283,12 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield connection
+        connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        # A failed COMMIT may have rolled back already.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         raise
-    connection.execute("COMMIT")
 
 
 def _sha256(data: bytes) -> bytes:
