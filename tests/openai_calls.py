@@ -1,8 +1,9 @@
 """Calls in OpenAI's words, and answers with all that an engine may say, for property tests."""
 
-from answers import json_objects, pieces_of, texts, tool_deltas, tool_uses, words
+from answers import json_objects, pieces_of, texts, tool_uses, words
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
+from msgspec.structs import replace
 
 from orlop.abi.calls import Infer, Sampling
 from orlop.abi.hints import Facts, Hints, Usage
@@ -18,8 +19,9 @@ from orlop.abi.messages import (
     Text,
     TokenLogprob,
     ToolSpec,
+    ToolUse,
 )
-from orlop.abi.replies import Choice, Completion, Delta, FinishReason
+from orlop.abi.replies import Choice, Completion, Delta, FinishReason, ToolUseDelta
 
 CALL = CallId("cal_01k9ztqv7mf5m8y3n2x4w6r0ab")
 
@@ -46,13 +48,20 @@ parts: SearchStrategy[Part] = st.one_of(
 
 
 @st.composite
+def any_tool_uses(draw: DrawFn) -> tuple[ToolUse, ...]:
+    """Of both kinds, some with what a dialect says beside them."""
+    kinds = st.sampled_from(("function", "custom"))
+    return tuple(replace(use, kind=draw(kinds), extra=draw(extras)) for use in draw(tool_uses()))
+
+
+@st.composite
 def messages(draw: DrawFn) -> Message:
     role: Role = draw(st.sampled_from(("system", "developer", "user", "assistant", "tool")))
     return Message(
         role=role,
         content=draw(st.none() | texts | st.lists(parts, max_size=3).map(tuple)),
         name=draw(st.sampled_from(("", "Ada"))),
-        tool_uses=draw(tool_uses()) if role == "assistant" else (),
+        tool_uses=draw(any_tool_uses()) if role == "assistant" else (),
         tool_use_id="call_1" if role == "tool" else "",
         refusal=draw(texts) if role == "assistant" else "",
         reasoning=draw(texts) if role == "assistant" else "",
@@ -125,7 +134,7 @@ def logprobs_for(text: str) -> tuple[TokenLogprob, ...]:
 @st.composite
 def answers(draw: DrawFn, index: int) -> tuple[Choice, list[Delta]]:
     """A choice, and the pieces in which an engine might give it."""
-    uses = draw(tool_uses())
+    uses = draw(any_tool_uses())
     text, reasoning, refusal = draw(texts), draw(texts), draw(texts)
     has_logprobs = draw(st.booleans())
     empty = None if uses or refusal else ""
@@ -142,7 +151,10 @@ def answers(draw: DrawFn, index: int) -> tuple[Choice, list[Delta]]:
         deltas.append(Delta(index, piece, logprobs=logprobs_for(piece) if has_logprobs else ()))
     deltas += [Delta(index, refusal=piece) for piece in pieces_of(draw, refusal)]
     for at, use in enumerate(uses):
-        deltas += [Delta(index, tool_uses=delta.tool_uses) for delta in tool_deltas(draw, at, use)]
+        first = ToolUseDelta(at, use.id, use.name, "", use.kind, use.extra)
+        pieces = pieces_of(draw, use.arguments)
+        rest = [ToolUseDelta(at, arguments=piece, kind=use.kind) for piece in pieces]
+        deltas += [Delta(index, tool_uses=(piece,)) for piece in (first, *rest)]
     finish: FinishReason = draw(st.sampled_from(("stop", "length", "tool_calls", "content_filter")))
     logprobs = logprobs_for(text) if has_logprobs else ()
     return Choice(message, finish, index, logprobs), deltas
