@@ -1,4 +1,4 @@
-"""Sealing: AES-256-GCM under the tenant's key, bound to its place in its journal.
+"""Sealing: packed, then AES-256-GCM under the tenant's key, bound to its place in its journal.
 
 A sealed body is `0x00 ‖ nonce (12) ‖ ciphertext ‖ tag (16)`.  The place (journal, epoch, sequence,
 part) is authenticated with it, so that a body from elsewhere, or from a lost tail, is refused.
@@ -16,10 +16,12 @@ from orlop.abi.errors import JournalDamaged
 from orlop.abi.ids import JournalId, TenantId
 from orlop.machine.chance import Chance
 from orlop.store.keyring import KEY_BYTES, Keyring, TenantKey
+from orlop.store.pack import pack, unpack
 
 FORMAT: Final = b"\x00"
 NAME_BYTES: Final = 16
 _NONCE_BYTES: Final = 12
+_NONCES_AT_ONCE: Final = 64
 _NONCE_END: Final = 1 + _NONCE_BYTES
 
 
@@ -48,12 +50,21 @@ class Sealer:
         self._chance = chance
         self._of_tenant: dict[TenantId, _Keys] = {}
         self._by_id: dict[int, _Keys | None] = {}
+        self._nonces: list[bytes] = []
 
     def seal(self, tenant: TenantId, epoch: int, place: int, plain: bytes) -> tuple[int, bytes]:
         """The key's id, and the sealed bytes."""
         keys = self._of_tenant.get(tenant) or self._keys(tenant)
-        nonce = self._chance.token(_NONCE_BYTES)
-        return keys.id, FORMAT + nonce + keys.box.encrypt(nonce, plain, self._aad(epoch, place))
+        if not self._nonces:
+            # Asking the system once for many costs less than asking it for each.
+            fresh = self._chance.token(_NONCE_BYTES * _NONCES_AT_ONCE)
+            self._nonces = [
+                fresh[at : at + _NONCE_BYTES] for at in range(0, len(fresh), _NONCE_BYTES)
+            ]
+        nonce = self._nonces.pop()
+        return keys.id, FORMAT + nonce + keys.box.encrypt(
+            nonce, pack(plain), self._journal + epoch.to_bytes(8) + place.to_bytes(8)
+        )
 
     def open(self, key_id: int, epoch: int, place: int, sealed: bytes) -> bytes | None:
         """None: the key is forgotten.  `JournalDamaged`: these bytes were not sealed for here."""
@@ -61,13 +72,16 @@ class Sealer:
         if keys is None:
             return None
         try:
-            return keys.box.decrypt(
-                sealed[1:_NONCE_END], sealed[_NONCE_END:], self._aad(epoch, place)
+            packed = keys.box.decrypt(
+                sealed[1:_NONCE_END],
+                sealed[_NONCE_END:],
+                self._journal + epoch.to_bytes(8) + place.to_bytes(8),
             )
-        except (InvalidTag, ValueError) as error:
+        except (InvalidTag, TypeError, ValueError) as error:
             raise JournalDamaged(
                 f"body {place & 0xFFFF} of event {place >> 16} is not what was sealed there"
             ) from error
+        return unpack(packed)
 
     def name_of(self, tenant: TenantId, data: bytes) -> bytes:
         """A name that says nothing of the content to whoever lacks the tenant's key."""
@@ -82,9 +96,6 @@ class Sealer:
         self._keyring.forget(tenant)
         self._of_tenant.pop(tenant, None)
         self._by_id.clear()
-
-    def _aad(self, epoch: int, place: int) -> bytes:
-        return self._journal + epoch.to_bytes(8) + place.to_bytes(8)
 
     def _keys(self, tenant: TenantId) -> _Keys:
         keys = _Keys(self._keyring.of_tenant(tenant))

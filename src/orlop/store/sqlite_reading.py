@@ -107,11 +107,12 @@ class SqliteReading:
     def has_part(self, name: bytes) -> bool:
         if self._lookup is None:
             return False
-        with translated(self.home):
-            return (
-                self._lookup.execute("SELECT 1 FROM body WHERE name = ?", (name,)).fetchone()
-                is not None
-            )
+        # On the event loop, for each new message: no context manager, no more than one row.
+        try:
+            found = self._lookup.execute("SELECT 1 FROM body WHERE name = ?", (name,)).fetchone()
+        except sqlite3.Error as error:
+            raise foreign(self.home, error) from error
+        return found is not None
 
     def part(self, name: bytes) -> Body | None:
         bodies = self._bodies("WHERE name = ?", (name,))
@@ -205,11 +206,15 @@ def connect(home: Home, read_only: bool) -> sqlite3.Connection:
 
 @contextmanager
 def translated(home: Home) -> Iterator[None]:
-    """SQLite's errors while reading, as ours: a lock is no damage, the rest is."""
+    """SQLite's errors as ours: a lock is no damage, the rest is."""
     try:
         yield
     except sqlite3.Error as error:
-        name = getattr(error, "sqlite_errorname", "")
-        if name.startswith(_NOT_DAMAGE):
-            raise JournalStopped(f"{home.database} can't be read: {error} ({name})") from error
-        raise JournalDamaged(f"{home.database} can't be read: {error} ({name})") from error
+        raise foreign(home, error) from error
+
+
+def foreign(home: Home, error: sqlite3.Error) -> JournalStopped:
+    """What to raise for an error of SQLite while reading."""
+    name = getattr(error, "sqlite_errorname", "")
+    said = f"{home.database} can't be read: {error} ({name})"
+    return JournalStopped(said) if name.startswith(_NOT_DAMAGE) else JournalDamaged(said)
