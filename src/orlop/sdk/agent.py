@@ -13,17 +13,21 @@ exception becomes the outcome `failed` and exit status 1.  Arguments travel as J
 
 import asyncio
 import importlib
-import runpy
+import importlib.util
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Concatenate, Generic, ParamSpec, TypeVar
+from types import ModuleType
+from typing import Concatenate, Final, Generic, ParamSpec, TypeVar
 
 import msgspec
 
 from orlop.abi.errors import BadCall, KernelError
 from orlop.sdk.kernel import Kernel, connect
+
+SCRIPT: Final = "__orlop_script__"
+"""The module that a script becomes when an agent in it is started by the script's path."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -57,7 +61,7 @@ class Agent(Generic[P, R]):
     def _address(self) -> str:
         """`module:function`; a script's functions are found by the script's path."""
         module = self._function.__module__
-        if module == "__main__":
+        if module in ("__main__", SCRIPT):
             path = getattr(sys.modules[module], "__file__", None)
             if path is None:
                 raise BadCall("an agent typed into a prompt can't be spawned; put it in a file")
@@ -72,15 +76,24 @@ def agent(function: Callable[Concatenate[Kernel, P], Awaitable[R]]) -> Agent[P, 
 
 def load(address: str) -> Agent[..., object]:
     """The agent that `command` names."""
-    module, _, name = address.rpartition(":")
-    if module.endswith(".py"):
-        sys.path.insert(0, str(Path(module).parent))
-        found = runpy.run_path(module).get(name)
-    else:
-        found = getattr(importlib.import_module(module), name, None)
+    place, _, name = address.rpartition(":")
+    module = _load_script(place) if place.endswith(".py") else importlib.import_module(place)
+    found = getattr(module, name, None)
     if not isinstance(found, Agent):
         raise BadCall(f"{address} is no @orlop.agent")
     return found
+
+
+def _load_script(path: str) -> ModuleType:
+    """A file as a module, with its folder to import from, as when it is run."""
+    spec = importlib.util.spec_from_file_location(SCRIPT, path)
+    if spec is None or spec.loader is None:
+        raise BadCall(f"{path} can't be loaded")
+    sys.path.insert(0, str(Path(path).parent))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[SCRIPT] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 async def serve(chosen: Agent[..., object], arguments: list[object]) -> int:

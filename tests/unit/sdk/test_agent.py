@@ -102,9 +102,12 @@ def test_a_script_spawns_its_own_agents_by_its_path(tmp_path: Path) -> None:
     assert scripted.heard[1].json()["note"] == "X"
 
 
+def test_an_agent_of_a_script_started_by_its_path_can_be_spawned_again() -> None:
+    assert load(f"{AGENTS}:greeter").command("Ada")[3:] == (f"{AGENTS}:greeter", '["Ada"]')
+
+
 def test_an_agent_in_a_module_is_named_by_its_module() -> None:
-    from_module = load(f"{AGENTS}:greeter")
-    assert from_module.command("Ada")[3].endswith(":greeter")
+    assert load("unit.sdk.example_agents:loser").command()[3] == "unit.sdk.example_agents:loser"
 
 
 def test_what_is_no_agent_is_refused() -> None:
