@@ -1,5 +1,6 @@
 """Headers to who is asking, and to the process that the call belongs to."""
 
+import contextlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -78,6 +79,8 @@ class Doorman:
         found = self._client(caller.key, program, name)
         if found is None:
             found = await self._new_client(caller.key, program, name)
+        if found.row.state is State.NEW:
+            await self._begin(found)
         if found.row.state not in ALIVE:
             raise Conflict(
                 f"process {found.row.pid} ({name}) is {found.row.state}; "
@@ -109,6 +112,9 @@ class Doorman:
 
     async def _new_client(self, key: KeyId | None, program: str, name: str) -> Process:
         spawn = Spawn(command=(), name=name or "client", program=program)
-        process = await lifecycle.create(self._kernel, spawn, DEFAULT_TENANT, key_id=key)
-        await lifecycle.start(self._kernel, process, "first")
-        return process
+        return await lifecycle.create(self._kernel, spawn, DEFAULT_TENANT, key_id=key)
+
+    async def _begin(self, process: Process) -> None:
+        """A client's first calls may come all at once: one of them starts it."""
+        with contextlib.suppress(Conflict):
+            await lifecycle.start(self._kernel, process, "first")

@@ -22,7 +22,7 @@ from orlop.abi.ids import (
 from orlop.abi.limits import PROCESSES_MAX
 from orlop.context.conversation import Namer
 from orlop.kernel.codec import KIND, encode
-from orlop.kernel.process import Process, Row, State
+from orlop.kernel.process import Process, Row, State, check
 from orlop.kernel.tables import Tables
 from orlop.machine.chance import Chance, mint
 from orlop.machine.clock import Clock
@@ -116,10 +116,13 @@ class Kernel:
         args_digest: bytes | None = None,
         parts: tuple[Part, ...] = (),
     ) -> Header:
-        """Append one event and fold it into the tables.  Raises `JournalStopped`: nothing changed.
+        """Append one event and fold it into the tables.
 
-        It is durable once `journal.durable(header.seq)` has returned, not before.
+        Raises `JournalStopped`, or `Conflict` where the process's state has no such step; then
+        nothing has changed.  It is durable once `journal.durable(header.seq)` has returned.
         """
+        if (row := self.tables.rows.get(process)) is not None:
+            check(row.state, event)
         header = self.journal.append(
             Draft(
                 process=process,

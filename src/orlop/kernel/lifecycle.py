@@ -16,7 +16,7 @@ from orlop.abi.events import (
 from orlop.abi.ids import KeyId, Nanoseconds, ScheduleId, TenantId
 from orlop.abi.limits import CHILDREN_DEPTH_MAX, KILL_GRACE_S, NAME_CHARS_MAX
 from orlop.kernel.core import Kernel
-from orlop.kernel.process import ALIVE, Process, State
+from orlop.kernel.process import ALIVE, Process, Row, State
 from orlop.kernel.record import Record
 
 log = logging.getLogger(__name__)
@@ -81,13 +81,14 @@ async def start(
     before the command starts a second time.
     """
     row = process.row
-    if row.state in ALIVE:
-        raise Conflict(f"process {row.pid} is {row.state} already; `orlop kill {row.pid}` first")
+    require_ended(row)
     if row.is_client and mode == "replay":
         raise Conflict(f"process {row.pid} has no command that could be run again")
-    # From here on only devices can fail.
     kernel.launcher.signal(row, "kill")
     await quiet(kernel, process)
+    row = process.row
+    require_ended(row)  # Somebody else may have started it while we waited.
+    # From here on only devices can fail.
     event = ProcessStarted(
         incarnation=row.incarnation + 1,
         mode=mode,
@@ -105,6 +106,12 @@ async def start(
     await kernel.journal.durable(header.seq)
     if not row.is_client:
         await launch(kernel, process)
+
+
+def require_ended(row: Row) -> None:
+    """Raises `Conflict` while an incarnation lives."""
+    if row.state in ALIVE:
+        raise Conflict(f"process {row.pid} is {row.state} already; `orlop kill {row.pid}` first")
 
 
 async def launch(kernel: Kernel, process: Process) -> None:

@@ -82,6 +82,19 @@ def step(state: State, event: str) -> State:
         raise Conflict(f"a process that is {state} can't {event}") from None
 
 
+def check(state: State, event: Event) -> None:
+    """Raises `Conflict` where `reduce` would: an event that can't be folded is never recorded."""
+    match event:
+        case ProcessStarted():
+            step(state, "start")
+        case ProcessChanged():
+            step(state, event.event)
+        case ProcessEnded():
+            step(state, "end")
+        case _:
+            pass
+
+
 class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the journal says of one process."""
 
