@@ -123,7 +123,7 @@ def _wait_ready(home: Path, up: subprocess.Popen[bytes]) -> str:
 
 
 def _all_ready(devices: Mapping[str, Sequence[Mapping[str, object]]]) -> bool:
-    return all(engine["health"] == "ready" for engine in devices["engines"])
+    return all(engine.get("health") == "ready" for engine in devices["engines"])
 
 
 def _logs(home: Path) -> str:
