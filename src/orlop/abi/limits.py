@@ -151,3 +151,21 @@ ENGINE_RETRY_S_MAX: Final = 60.0
 
 EMBED_BATCH: Final = 32
 """Texts that the embedded embedding model computes at once: more is no faster and blocks longer."""
+
+EMBED_DIMENSIONS_MAX: Final = 65_536
+"""Numbers in one vector; the largest models give 8,192."""
+
+TOKEN_MAX: Final = 2**31 - 1
+"""The largest token id, and the largest number of output tokens that can be asked for."""
+
+LOGPROBS_TOP_MAX: Final = 20
+"""Alternatives a token, as in OpenAI's API."""
+
+KEY_CHARS_MAX: Final = 512
+"""A caller's own idempotency key; tools get it in an environment variable."""
+
+CONNECTIONS_MAX: Final = 16_384
+"""Open connections; fewer where the system allows fewer open files."""
+
+FILES_KEPT: Final = 256
+"""Open files that connections leave to the journal, to programs and to engines."""

@@ -25,7 +25,7 @@ from orlop.devices import probe
 from orlop.http.exchange import Exchange
 from orlop.http.native import NDJSON, WAIT_S_MAX
 from orlop.http.place import Place
-from orlop.kernel import codec, lifecycle, operator
+from orlop.kernel import bounds, codec, lifecycle, operator
 from orlop.kernel import schedule as schedules
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process, State
@@ -116,6 +116,8 @@ class Admin:
 
     async def resume(self, exchange: Exchange) -> None:
         order, process = await read(exchange, ResumeOrder), self._found(exchange)
+        if order.budget is not None:
+            bounds.budget(order.budget)
         await lifecycle.start(
             self._kernel,
             process,
@@ -220,7 +222,7 @@ class Admin:
         journal, wanted = self._kernel.journal, exchange.query("process", "")
         process = self._kernel.find(wanted).id if wanted else None
         await journal.flush()
-        first, last = int(exchange.number("first", 1)), int(exchange.number("last", 0))
+        first, last = max(1, int(exchange.number("first", 1))), int(exchange.number("last", 0))
         last = min(last or journal.head_seq, journal.head_seq)
         await exchange.start_stream([("content-type", NDJSON)])
         while first <= last:

@@ -5,7 +5,7 @@ import signal as signals
 from typing import Final, Literal
 
 from orlop.abi.calls import PARKED, Budget, DivergenceRule, SignalName, Spawn
-from orlop.abi.errors import BadCall, Conflict, DeviceFailed, Exhausted, Interrupted, Killed
+from orlop.abi.errors import Conflict, DeviceFailed, Exhausted, Interrupted, Killed
 from orlop.abi.events import (
     ProcessChanged,
     ProcessEnded,
@@ -14,7 +14,8 @@ from orlop.abi.events import (
     ProcessStarted,
 )
 from orlop.abi.ids import KeyId, Nanoseconds, ScheduleId, TenantId
-from orlop.abi.limits import CHILDREN_DEPTH_MAX, KILL_GRACE_S, NAME_CHARS_MAX
+from orlop.abi.limits import CHILDREN_DEPTH_MAX, KILL_GRACE_S
+from orlop.kernel import bounds
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import ALIVE, Process, Row, State
 from orlop.kernel.record import Record
@@ -37,13 +38,13 @@ async def create(
     schedule: ScheduleId | None = None,
     due_ns: Nanoseconds | None = None,
 ) -> Process:
-    """A row in the table; nothing runs yet.  Raises `BadCall`, `Exhausted`."""
-    if len(call.name) > NAME_CHARS_MAX or len(call.program) > NAME_CHARS_MAX:
-        raise BadCall(f"name, program: at most {NAME_CHARS_MAX} characters")
+    """A row in the table; nothing runs yet.  Raises `BadCall`, `Exhausted`.
+
+    As everywhere, a child has its parent's folder and environment, but for what the call changes.
+    """
+    bounds.spawn(call)
     if parent is not None and len(parent.accounts) >= CHILDREN_DEPTH_MAX:
         raise Exhausted(f"processes are nested {CHILDREN_DEPTH_MAX} deep (CHILDREN_DEPTH_MAX)")
-    if any("\0" in word for word in (*call.command, *call.env, *call.env.values(), call.cwd)):
-        raise BadCall("command, env, cwd: no NUL characters")
     id = kernel.new_process()
     program = call.program or (parent.row.program if parent is not None else kernel.new_task())
     event = ProcessSpawned(
@@ -51,8 +52,8 @@ async def create(
         name=call.name or (call.command[0].rsplit("/", 1)[-1] if call.command else "client"),
         parent=parent.id if parent is not None else None,
         command=call.command,
-        cwd=call.cwd,
-        env=call.env,
+        cwd=call.cwd or (parent.row.cwd if parent is not None else ""),
+        env={**(parent.row.env if parent is not None else {}), **call.env},
         latency_class=call.latency_class,
         budget=call.budget,
         restart=call.restart,

@@ -9,7 +9,7 @@ from orlop.abi.calls import Call, CallTool, Embed, Infer, Spawn
 from orlop.abi.errors import NotFound
 from orlop.abi.events import CallEntered, CallFailed, CallReturned, KeyCreated, KeyRevoked
 from orlop.abi.ids import KERNEL_PROCESS, CallId, KeyId, TenantId
-from orlop.kernel import codec
+from orlop.kernel import bounds, codec
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Row
 from orlop.machine.clock import NS_PER_S
@@ -119,7 +119,8 @@ def what(call: Call) -> str:
 
 
 async def create_key(kernel: Kernel, tenant: TenantId, name: str) -> NewKey:
-    """A client key; the journal holds its digest only."""
+    """A client key; the journal holds its digest only.  Raises `BadCall`."""
+    bounds.name("name", name)
     secret = "orlk_" + kernel.chance.token(SECRET_BYTES).hex()
     id = kernel.new_key()
     event = KeyCreated(key_id=id, name=name, secret_digest=digest_of(secret))

@@ -13,8 +13,8 @@ from orlop.abi.calls import Spawn
 from orlop.abi.errors import BadCall, Exhausted, KernelError, NotFound
 from orlop.abi.events import ScheduleFired, ScheduleRemoved, ScheduleSet
 from orlop.abi.ids import KERNEL_PROCESS, Nanoseconds, ScheduleId, TenantId
-from orlop.abi.limits import MISSED_RUNS_MAX, NAME_CHARS_MAX, SCHEDULES_MAX
-from orlop.kernel import lifecycle
+from orlop.abi.limits import MISSED_RUNS_MAX, SCHEDULES_MAX
+from orlop.kernel import bounds, lifecycle
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import State
 from orlop.kernel.tables import ScheduleRow
@@ -42,8 +42,15 @@ class Schedules:
         kernel = self._kernel
         if not order.command:
             raise BadCall("command: what should be run?")
-        if len(order.name) > NAME_CHARS_MAX:
-            raise BadCall(f"name: at most {NAME_CHARS_MAX} characters")
+        bounds.spawn(
+            Spawn(
+                command=order.command,
+                name=order.name,
+                cwd=order.cwd,
+                env=order.env,
+                budget=order.budget,
+            )
+        )
         start_ns = kernel.clock.wall_ns()
         parse(order.when, order.zone, start_ns)
         if len(kernel.tables.schedules) >= SCHEDULES_MAX:

@@ -23,6 +23,8 @@ async def wait(kernel: Kernel, process: Process, running: Running, call: Wait) -
     """Return when the process has ended; at once if it has already."""
     target = kernel.find(call.process)
     require_kin(process, target)
+    if target is process:
+        raise BadCall("process: nobody can wait for his own end")
     await lifecycle.ended(kernel, target)
     status = target.row.status if target.row.status is not None else 0
     return Exited(process=target.id, status=status, facts=Facts(call=running.id))

@@ -31,7 +31,7 @@ from orlop.abi.limits import (
 )
 from orlop.abi.replies import Completion, Done
 from orlop.context.conversation import EMPTY, extend
-from orlop.kernel import codec, replay
+from orlop.kernel import bounds, codec, replay
 from orlop.kernel.admit import Admitted, admit
 from orlop.kernel.core import Kernel
 from orlop.kernel.dispatch import dispatch
@@ -99,6 +99,7 @@ def check(kernel: Kernel, process: Process, call: Call) -> None:
     seconds = call.hints.deadline_s
     if seconds is not None and not 0 < seconds <= CALL_DEADLINE_S_MAX:
         raise BadCall(f"hints.deadline_s: more than 0 and at most {CALL_DEADLINE_S_MAX:g}")
+    bounds.check(call)
 
 
 class Described:

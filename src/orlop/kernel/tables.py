@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 STATE_FORMAT: Final = 1
 """Of the snapshot's body; another format is not read, and the journal is read from the start."""
 
+PID_DIGITS_MAX: Final = 18
+"""Python refuses to read numbers of thousands of digits."""
+
 EXITED_KEPT_MAX: Final = 2_000
 """Exited processes that stay in the table; older ones are in the journal only."""
 
@@ -169,7 +172,7 @@ class Tables:
 
     def find(self, reference: str) -> Row:
         """A row by pid, id, or name if only one live process has it.  Raises `NotFound`."""
-        if reference.isdecimal():
+        if reference.isascii() and reference.isdecimal() and len(reference) <= PID_DIGITS_MAX:
             found = [row for row in self.rows.values() if row.pid == int(reference)]
         elif (row := self.rows.get(ProcessId(reference))) is not None:
             return row

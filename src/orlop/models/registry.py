@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from orlop.abi.cards import ModelCard, ModelKind
 from orlop.abi.errors import NotFound
 from orlop.abi.ids import EngineName, ModelName
+from orlop.abi.limits import NAME_CHARS_MAX
 from orlop.devices.device import Engine
 
 
@@ -36,5 +37,6 @@ class Registry:
         found = [card for card in of_kind if wanted in (card.name, f"{card.engine}/{card.name}")]
         if not found:
             names = ", ".join(sorted({card.name for card in of_kind})) or "none"
-            raise NotFound(f"no {kind} model {model!r} here; there is: {names}")
+            shown = model[:NAME_CHARS_MAX]
+            raise NotFound(f"no {kind} model {shown!r} here; there is: {names}")
         return found

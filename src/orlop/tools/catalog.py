@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from orlop.abi.cards import ToolCard
 from orlop.abi.errors import NotFound
+from orlop.abi.limits import NAME_CHARS_MAX
 from orlop.devices.device import Tool
 
 
@@ -20,5 +21,5 @@ class Catalog:
         """Raises `NotFound` with the names that there are."""
         if (tool := self._tools.get(name)) is None:
             names = ", ".join(sorted(self._tools)) or "none; name some in orlop.toml"
-            raise NotFound(f"no tool {name!r} here; there is: {names}")
+            raise NotFound(f"no tool {name[:NAME_CHARS_MAX]!r} here; there is: {names}")
         return tool

@@ -1,0 +1,83 @@
+"""What a call may ask for, whoever asks and through whichever door: every number has a range.
+
+The dialects' readers say the same in their own words; programs of the native routes have only this.
+"""
+
+from typing import Final
+
+from orlop.abi.calls import Budget, Call, CallTool, Embed, Infer, Sampling, Spawn
+from orlop.abi.errors import BadCall
+from orlop.abi.limits import (
+    EMBED_DIMENSIONS_MAX,
+    KEY_CHARS_MAX,
+    LOGPROBS_TOP_MAX,
+    NAME_CHARS_MAX,
+    STOP_SEQUENCES_MAX,
+    TOKEN_MAX,
+)
+
+_PLAIN: Final = Sampling()
+
+
+def check(call: Call) -> None:
+    """Raises `BadCall` naming the field."""
+    match call:
+        case Infer():
+            _within("output_tokens_max", call.output_tokens_max, 1, TOKEN_MAX)
+            if isinstance(call.prompt, tuple) and call.prompt:
+                _within("prompt", min(call.prompt), 0, TOKEN_MAX)
+                _within("prompt", max(call.prompt), 0, TOKEN_MAX)
+            if call.sampling != _PLAIN:
+                _sampling(call.sampling)
+        case Embed():
+            _within("dimensions", call.dimensions, 1, EMBED_DIMENSIONS_MAX)
+        case CallTool():
+            if len(call.key) > KEY_CHARS_MAX:
+                raise BadCall(f"key: at most {KEY_CHARS_MAX} characters")
+        case Spawn():
+            if not call.command:
+                raise BadCall("command: what should be run?")
+            spawn(call)
+        case _:
+            pass
+
+
+def spawn(call: Spawn) -> None:
+    """What the operating system or a terminal would choke on.  Raises `BadCall`."""
+    name("name", call.name)
+    name("program", call.program)
+    name("version", call.version)
+    if any("\0" in word for word in (*call.command, *call.env, *call.env.values(), call.cwd)):
+        raise BadCall("command, env, cwd: no NUL characters")
+    if any(not variable or "=" in variable for variable in call.env):
+        raise BadCall("env: the name of a variable is not empty and has no `=` in it")
+    budget(call.budget)
+
+
+def name(field: str, text: str) -> None:
+    """Names are shown in terminals.  Raises `BadCall`."""
+    if len(text) > NAME_CHARS_MAX or not text.isprintable():
+        raise BadCall(f"{field}: at most {NAME_CHARS_MAX} printable characters")
+
+
+def budget(asked: Budget) -> None:
+    """Raises `BadCall`."""
+    _within("budget.calls", asked.calls, 0, 2**53)
+    _within("budget.tokens", asked.tokens, 0, 2**53)
+
+
+def _sampling(sampling: Sampling) -> None:
+    _within("sampling.temperature", sampling.temperature, 0, 100)
+    _within("sampling.top_p", sampling.top_p, 0, 1)
+    _within("sampling.presence_penalty", sampling.presence_penalty, -100, 100)
+    _within("sampling.frequency_penalty", sampling.frequency_penalty, -100, 100)
+    _within("sampling.top_logprobs", sampling.top_logprobs, 0, LOGPROBS_TOP_MAX)
+    for token, bias in sampling.logit_bias.items():
+        _within(f"sampling.logit_bias.{token[:NAME_CHARS_MAX]}", bias, -100, 100)
+    if len(sampling.stop) > STOP_SEQUENCES_MAX:
+        raise BadCall(f"sampling.stop: at most {STOP_SEQUENCES_MAX} sequences")
+
+
+def _within(field: str, value: float | None, low: float, high: float) -> None:
+    if value is not None and not low <= value <= high:
+        raise BadCall(f"{field}: from {low:g} to {high:g}, not {value:g}")
