@@ -21,9 +21,16 @@ CALL_KINDS = ("call.entered", "call.returned", "call.failed", "process.diverged"
 
 async def load(kernel: Kernel, process: Process) -> Record:
     """The record of the process's present incarnation, from all that it did before."""
+    past, dropped = await calls(kernel, process)
+    row = process.row
+    mode = "first" if row.caught_up and row.mode != "replay" else row.mode
+    return build(past, mode, row.strict, row.incarnation, dropped)
+
+
+async def calls(kernel: Kernel, process: Process) -> tuple[list[Recorded], set[Seq]]:
+    """All calls of a process in order, without those that run, and the dropped ones' intents."""
     await kernel.journal.flush()
     stored = await kernel.journal.of_process(process.id, kinds=CALL_KINDS)
-    row = process.row
     intents: dict[CallId, Recorded] = {}
     dropped: set[Seq] = set()
     for item in stored:
@@ -47,8 +54,7 @@ async def load(kernel: Kernel, process: Process) -> Record:
     past = sorted(intents.values(), key=lambda recorded: recorded.intent)
     running = {call.seq for call in process.running.values() if call.seq}
     past = [recorded for recorded in past if recorded.intent not in running]
-    mode = "first" if row.caught_up and row.mode != "replay" else row.mode
-    return build(past, mode, row.strict, row.incarnation, dropped)
+    return past, dropped
 
 
 def _end(intents: dict[CallId, Recorded], item: Stored, event: CallReturned | CallFailed) -> None:

@@ -54,6 +54,8 @@ class Record:
     effects: dict[Digest, set[int]] = field(default_factory=dict)
     """Occurrences of tool calls that are done or under way."""
     unknown: set[tuple[Digest, int]] = field(default_factory=set)
+    forgot: bool = False
+    """There were more calls in the past than `past` holds."""
     diverged: str = ""
     progress: asyncio.Event = field(default_factory=asyncio.Event)
     """Set and replaced whenever an answer is taken."""
@@ -91,12 +93,12 @@ class Record:
         self.unfinished.clear()
         return dropped
 
-    def newest(self, digest: Digest) -> Recorded | None:
-        """The latest call with `digest` in this incarnation, if it returned."""
-        for recorded in reversed(self.past):
-            if recorded.digest == digest and recorded.incarnation == self.incarnation:
-                return recorded if recorded.ok else None
-        return None
+    def remember(self, recorded: Recorded) -> None:
+        """A call has just ended."""
+        self.past.append(recorded)
+        if len(self.past) > 2 * PAST_KEPT_MAX:
+            del self.past[:-PAST_KEPT_MAX]
+            self.forgot = True
 
     def begin_effect(self, digest: Digest) -> int:
         """The lowest occurrence that no finished or running call with `digest` has."""
@@ -113,8 +115,8 @@ class Record:
                 self.unknown.add((digest, occurrence))
 
 
-PAST_KEPT_MAX = 1_024
-"""Calls of the present incarnation that are kept for a client's own retries."""
+PAST_KEPT_MAX: Final = 64
+"""Newest calls that stay in RAM for a client's own retries; older ones are in the journal."""
 
 
 def build(
@@ -122,6 +124,7 @@ def build(
 ) -> Record:
     """The record of an incarnation: in `first` mode nothing is answered from it."""
     record = Record(mode, strict, incarnation, list(past)[-PAST_KEPT_MAX:])
+    record.forgot = len(past) > PAST_KEPT_MAX
     for recorded in past:
         if recorded.ok:
             record.effects.setdefault(recorded.digest, set()).add(recorded.occurrence)
@@ -137,6 +140,14 @@ def build(
             record.order.append(recorded)
     record.remaining = len(record.order)
     return record
+
+
+def newest(past: Sequence[Recorded], digest: Digest, incarnation: int) -> Recorded | None:
+    """The latest call with `digest` in this incarnation."""
+    for recorded in reversed(past):
+        if recorded.digest == digest and recorded.incarnation == incarnation:
+            return recorded
+    return None
 
 
 def answerable(

@@ -30,7 +30,7 @@ from orlop.kernel import codec, history
 from orlop.kernel.core import Kernel
 from orlop.kernel.difference import difference
 from orlop.kernel.process import Process
-from orlop.kernel.record import PAST_KEPT_MAX, Record, Recorded, is_unknown
+from orlop.kernel.record import Record, Recorded, is_unknown, newest
 from orlop.kernel.running import Running
 
 
@@ -69,7 +69,11 @@ async def _retried(
         if twin is not running and twin.digest == running.digest:
             await twin.ended.wait()
             break
-    if (found := record.newest(running.digest)) is None:
+    found = newest(record.past, running.digest, record.incarnation)
+    if found is None and record.forgot:
+        past, _ = await history.calls(kernel, process)
+        found = newest(past, running.digest, record.incarnation)
+    if found is None or not found.ok:
         return await _parked(process, running)
     return await _read(kernel, process, running, found)
 
@@ -198,7 +202,7 @@ def note(process: Process, running: Running, event: Event, outcome: Seq | None) 
     unknown = isinstance(event, CallFailed) and is_unknown(event.code)
     if isinstance(running.call, CallTool):
         record.end_effect(running.digest, running.occurrence, ok=ok, unknown=unknown)
-    record.past.append(
+    record.remember(
         Recorded(
             intent=running.seq,
             digest=running.digest,
@@ -209,8 +213,6 @@ def note(process: Process, running: Running, event: Event, outcome: Seq | None) 
             unknown=unknown,
         )
     )
-    if len(record.past) > 2 * PAST_KEPT_MAX:
-        del record.past[:-PAST_KEPT_MAX]
 
 
 def with_facts(done: Done, *, seq: Seq, replayed: bool = False) -> Done:
