@@ -1,6 +1,7 @@
 """Anthropic's Messages dialect: a call and its answer, both halves (API version 2023-06-01)."""
 
 import msgspec
+from msgspec.structs import replace
 
 from orlop.abi.calls import Infer, Sampling
 from orlop.abi.errors import BadCall, DeviceFailed
@@ -9,7 +10,7 @@ from orlop.abi.limits import MESSAGES_PER_CALL_MAX, STOP_SEQUENCES_MAX
 from orlop.abi.messages import Message
 from orlop.abi.replies import Choice, Completion, Generated
 from orlop.wire import json_guard
-from orlop.wire.anthropic_blocks import read_content, read_messages, write_blocks, write_turns
+from orlop.wire.anthropic_parts import is_sayable
 from orlop.wire.anthropic_terms import (
     read_choice,
     read_finish,
@@ -23,6 +24,7 @@ from orlop.wire.anthropic_terms import (
     write_tool,
     write_usage,
 )
+from orlop.wire.anthropic_turns import read_content, read_messages, write_blocks, write_turns
 from orlop.wire.json_fields import Fields
 from orlop.wire.openai_terms import ReplyHead, write_facts
 from orlop.wire.portable import without_extras
@@ -65,13 +67,20 @@ def write_messages_response(completion: Completion, head: ReplyHead) -> bytes:
     return msgspec.json.encode(
         start_of(head)
         | {
-            "content": write_blocks(choice.message),
+            "content": write_blocks(_sayable(choice.message)),
             "stop_reason": reason,
             "stop_sequence": stop,
             "usage": write_usage(completion.usage),
             "orlop": write_facts(completion),
         }
     )
+
+
+def _sayable(message: Message) -> Message:
+    """Without parts that other engines put into an answer and this dialect has no word for."""
+    if not isinstance(message.content, tuple):
+        return message
+    return replace(message, content=tuple(filter(is_sayable, message.content)))
 
 
 def start_of(head: ReplyHead) -> dict[str, object]:

@@ -13,8 +13,9 @@ from orlop.abi.errors import BadCall, DeviceFailed, KernelError
 from orlop.abi.replies import Completion, Delta, Generated, ToolUseDelta
 from orlop.wire import json_guard, problem, sse
 from orlop.wire.anthropic import finish_reading, first, start_of
-from orlop.wire.anthropic_blocks import Block, input_of
+from orlop.wire.anthropic_parts import Block
 from orlop.wire.anthropic_terms import stop_of, write_usage
+from orlop.wire.anthropic_turns import input_of
 from orlop.wire.blocks import Blocks, Closed, Grew, Opened, Step
 from orlop.wire.json_fields import Fields
 from orlop.wire.openai_stream import whole

@@ -10,7 +10,7 @@ from orlop.abi.errors import BadCall
 from orlop.abi.hints import LatencyClass, Usage
 from orlop.abi.messages import ToolSpec
 from orlop.abi.replies import Choice, FinishReason
-from orlop.wire.anthropic_blocks import Block
+from orlop.wire.anthropic_parts import Block
 from orlop.wire.json_fields import Fields, Where
 
 _TIERS: Final[Mapping[str, LatencyClass | None]] = {

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from orlop.abi.calls import Infer
 from orlop.abi.errors import BadCall
 from orlop.abi.messages import File, Foreign, Message, Part, Text
-from orlop.wire.anthropic_blocks import is_place
+from orlop.wire.anthropic_parts import is_place
 
 _ANTHROPIC_WISHES: Final = frozenset(
     ("metadata", "thinking", "output_config", "cache_control", "speed", "diagnostics")

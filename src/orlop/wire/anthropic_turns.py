@@ -1,7 +1,7 @@
-"""Anthropic's content blocks as messages and parts, both ways.
+"""Anthropic's turns and the kernel's messages, both ways.
 
 One of Anthropic's messages may hold tool results beside other blocks; the kernel's messages keep
-each tool result apart.  Blocks that only Claude understands travel as `Foreign`, byte for byte.
+each tool result apart.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,15 +9,21 @@ from typing import Final
 
 import msgspec
 
-from orlop.abi.errors import BadCall
-from orlop.abi.messages import File, Foreign, Image, Message, Part, Text, ToolUse
+from orlop.abi.messages import Foreign, Message, Part, Text, ToolUse
+from orlop.wire.anthropic_parts import (
+    Block,
+    is_place,
+    open_block,
+    parts_of,
+    place_of,
+    read_part,
+    write_part,
+)
 from orlop.wire.json_fields import Fields, Where
 from orlop.wire.openai_messages import settle
 
 INVALID_JSON: Final = "INVALID_JSON"
 """The key under which Anthropic's documentation wraps arguments that are not a JSON object."""
-
-Block = dict[str, object]
 
 
 def read_messages(turn: object, where: Where) -> list[Message]:
@@ -41,17 +47,7 @@ def read_messages(turn: object, where: Where) -> list[Message]:
 def read_content(content: str | list[object], where: Where) -> str | tuple[Part, ...]:
     if isinstance(content, str):
         return content
-    return tuple(read_part(_block(raw, (where, index))) for index, raw in enumerate(content))
-
-
-def read_part(block: Fields) -> Part:
-    """One block that is neither a tool's call nor its result."""
-    match block.raw["type"]:
-        case "text":
-            return _read_text(block)
-        case "image" | "document":
-            return _read_media(block)
-    return Foreign("anthropic", block.raw)
+    return tuple(read_part(open_block(raw, (where, index))) for index, raw in enumerate(content))
 
 
 def arguments_of(given: Mapping[str, object]) -> str:
@@ -94,8 +90,8 @@ def write_blocks(message: Message) -> list[Block]:
     blocks: list[Block] = []
     if message.reasoning:
         blocks.append({"type": "thinking", "thinking": message.reasoning, "signature": ""})
-    for part in _parts_of(message):
-        if not (place := _place(part)):
+    for part in parts_of(message):
+        if not (place := place_of(part)):
             blocks.append(write_part(part))
         elif use := next((use for use in uses if use.id == place), None):
             uses.remove(use)
@@ -105,47 +101,11 @@ def write_blocks(message: Message) -> list[Block]:
     return blocks + [_write_use(use) for use in uses]
 
 
-def write_part(part: Part) -> Block:
-    """One part as a block.  Raises `BadCall` where Anthropic has no such thing."""
-    match part:
-        case Text(text, extra):
-            return {"type": "text", "text": text, **extra}
-        case Image(source, _, extra):
-            return {"type": "image", "source": _write_source(source), **extra}
-        case File(data, "", filename, extra) if data:
-            title: Block = {"title": filename} if filename else {}
-            return {"type": "document", "source": _write_source(data), **title, **extra}
-        case Foreign("anthropic", value):
-            return value
-    kind = part.value.get("type") if isinstance(part, Foreign) else type(part).__name__.lower()
-    raise BadCall(f"an engine of Anthropic's dialect can't be given a part of kind {kind}")
-
-
-def is_place(part: Part) -> bool:
-    """Whether `part` only marks where a tool call stood among the other blocks."""
-    return bool(_place(part))
-
-
 def _take_content(fields: Fields) -> str | list[object] | None:
     """A string or a list of blocks."""
     if isinstance(fields.raw.get("content"), str):
         return fields.text("content")
     return fields.items("content") if fields.raw.get("content") is not None else None
-
-
-def _block(raw: object, where: Where) -> Fields:
-    block = Fields(raw, where)
-    if not isinstance(block.raw.get("type"), str):
-        block.refuse("type", "is required: what kind of content block this is")
-    return block
-
-
-def _read_text(block: Fields) -> Text:
-    text = block.raw.pop("text", None)
-    if not isinstance(text, str):
-        block.refuse("text", "is required and must be a string")
-    del block.raw["type"]
-    return Text(text, block.rest())
 
 
 def _read_assistant(content: str | list[object], extra: Block, where: Where) -> Message:
@@ -155,7 +115,7 @@ def _read_assistant(content: str | list[object], extra: Block, where: Where) -> 
     uses: list[ToolUse] = []
     reasoning = ""
     for index, raw in enumerate(content):
-        block = _block(raw, (where, index))
+        block = open_block(raw, (where, index))
         if block.raw["type"] == "tool_use":
             uses.append(_read_use(block))
             parts.append(Foreign("anthropic", {"type": "tool_use", "id": uses[-1].id}))
@@ -210,7 +170,7 @@ def _read_user(content: str | list[object], extra: Block, where: Where) -> list[
     messages: list[Message] = []
     parts: list[Part] = []
     for index, raw in enumerate(content):
-        block = _block(raw, (where, index))
+        block = open_block(raw, (where, index))
         if block.raw["type"] != "tool_result":
             parts.append(read_part(block))
             continue
@@ -235,36 +195,6 @@ def _read_result(block: Fields) -> Message:
     )
 
 
-def _read_media(block: Fields) -> Part:
-    """What is not plainly a URL or base 64 (a file's id, a citable text) stays as it came."""
-    source = block.raw.get("source")
-    if not isinstance(source, dict):
-        block.refuse("source", "is required and must be an object")
-    kind, title = block.raw["type"], block.raw.get("title")
-    match source:
-        case {"type": "base64", "media_type": str(media), "data": str(data), **more} if not more:
-            url = f"data:{media};base64,{data}"
-        case {"type": "url", "url": str(url), **more} if kind == "image" and not more:
-            pass
-        case _:
-            return Foreign("anthropic", block.raw)
-    extra = {name: held for name, held in block.rest().items() if name not in ("type", "source")}
-    if kind == "image":
-        return Image(url, extra=extra)
-    extra.pop("title", None)
-    return File(url, filename=title if isinstance(title, str) else "", extra=extra)
-
-
-def _write_source(source: str) -> Block:
-    if not source.startswith("data:"):
-        return {"type": "url", "url": source}
-    head, _, data = source.removeprefix("data:").partition(",")
-    media_type, _, encoding = head.partition(";")
-    if encoding != "base64":
-        raise BadCall("a data: URL must hold base 64 here")
-    return {"type": "base64", "media_type": media_type, "data": data}
-
-
 def _write_turn(message: Message) -> Block:
     role = {"developer": "system", "tool": "user"}.get(message.role, message.role)
     content: str | list[Block]
@@ -283,7 +213,7 @@ def _blocks_of(message: Message) -> list[Block]:
             return write_blocks(message)
         case "tool":
             return [_write_result(message)]
-    return [write_part(part) for part in _parts_of(message)]
+    return [write_part(part) for part in parts_of(message)]
 
 
 def _write_result(message: Message) -> Block:
@@ -300,17 +230,3 @@ def _write_result(message: Message) -> Block:
 def _write_use(use: ToolUse) -> Block:
     given = input_of(use.arguments)
     return {"type": "tool_use", "id": use.id, "name": use.name, "input": given, **use.extra}
-
-
-def _parts_of(message: Message) -> tuple[Part, ...]:
-    if isinstance(message.content, str):
-        return (Text(message.content),) if message.content else ()
-    return message.content or ()
-
-
-def _place(part: Part) -> str:
-    if isinstance(part, Foreign) and part.dialect == "anthropic":
-        value = part.value
-        if value.get("type") == "tool_use" and value.keys() == {"type", "id"}:
-            return str(value["id"])
-    return ""

@@ -17,8 +17,8 @@ from orlop.wire.anthropic import (
     write_messages_request,
     write_messages_response,
 )
-from orlop.wire.anthropic_blocks import arguments_of, input_of
 from orlop.wire.anthropic_stream import MessageStream, MessageStreamReader
+from orlop.wire.anthropic_turns import arguments_of, input_of
 
 Content = list[dict[str, object]]
 
