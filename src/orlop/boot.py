@@ -198,7 +198,7 @@ async def run(power: Power) -> None:
     except JournalDamaged as damage:
         log.error("the journal is damaged: %s", damage.message)
         app.refuse(damage)
-        await serve(app, power.listeners, stop)
+        await serve(app, power.listeners, stop, power.settings.http)
         return
     await recovery.recover(kernel)
     schedules = Schedules(kernel)
@@ -215,7 +215,7 @@ async def run(power: Power) -> None:
 
     app.open(kernel, schedules, look_again)
     log.info("the kernel is up at %s, epoch %d", power.url, kernel.journal.epoch)
-    await serve(app, power.listeners, stop)
+    await serve(app, power.listeners, stop, power.settings.http)
     await shut_down(kernel)
     if kernel.journal.stopped is None:
         kernel.emit(KERNEL_PROCESS, DEFAULT_TENANT, Halted(reason="stopped by its supervisor"))

@@ -23,5 +23,9 @@ class HttpConfig:
     """The address to listen on; loopback, until tokens narrow and connections are encrypted."""
     port: int | None = None
     """The port; by default 7411, or any free one if that is taken."""
+    receive_s: float = 60.0
+    """Seconds in which a call has to arrive, from its first byte to its last."""
+    stall_s: float = 300.0
+    """Seconds that a client may leave its answer unread, once no more can be written."""
     allowed_hosts: tuple[str, ...] = ()
     """`Host` headers that are answered beside loopback's own names (DNS rebinding is refused)."""

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 
 import uvicorn
 
+from orlop.http.connection import Connection, ServerConfig, connections_max
 from orlop.http.exchange import Event, Receive, Send
+from orlop.http.place import HttpConfig
 from orlop.machine.tasks import TaskOwner
 
 GRACEFUL_S = 3
@@ -26,12 +28,13 @@ async def serve(
     app: Callable[[Event, Receive, Send], Awaitable[None]],
     listeners: Sequence[socket.socket],
     stop: asyncio.Event,
+    limits: HttpConfig,
 ) -> None:
     """Answer until `stop` is set.  The listening sockets stay open: whoever calls while the next
     kernel boots waits for it instead of being refused."""
-    config = uvicorn.Config(
+    config = ServerConfig(
         app,
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -39,9 +42,11 @@ async def serve(
         access_log=False,
         server_header=False,
         date_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=GRACEFUL_S,
         timeout_keep_alive=75,
     )
+    config.limits, config.connections_max = limits, connections_max()
     server = Server(config)
     tasks = TaskOwner("http")
 
