@@ -84,8 +84,8 @@ def polite() -> None:
 
 def stubborn() -> None:
     """Ends on nothing but SIGKILL."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, lambda *_: say("no"))
     say("ready")
     while True:
         time.sleep(60)

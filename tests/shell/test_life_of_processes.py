@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -64,6 +63,19 @@ def test_secrets_stay_behind(kernel: LiveKernel, monkeypatch: pytest.MonkeyPatch
     assert "sk_secret" not in done.stdout
     assert "COLOUR=red\n" in done.stdout
     assert f"OPENAI_BASE_URL={kernel.url}/v1\n" in done.stdout
+
+
+def test_children_inherit_folder_and_environment(kernel: LiveKernel, tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import orlop\n"
+        "with orlop.connect_sync() as kernel:\n"
+        "    kernel.spawn(['sh', '-c', 'echo $COLOUR; pwd; id -u'], name='heir').wait()\n"
+    )
+    done = attempt(kernel.home, "run", "-e", "COLOUR=red", "--", sys.executable, str(script))
+    assert done.returncode == 0, done.stderr
+    shown = kernel.orlop("logs", "heir", "-f").splitlines()
+    assert shown == ["red", os.getcwd(), str(os.getuid())]
 
 
 def test_an_agent_with_children_is_shown_as_a_tree(kernel: LiveKernel) -> None:
@@ -130,9 +142,9 @@ def test_the_first_interrupt_is_passed_on(kernel: LiveKernel) -> None:
 def test_the_second_interrupt_kills(kernel: LiveKernel) -> None:
     running = _started(kernel, "--name", "stubborn", "--", *PROGRAM, "stubborn")
     running.send_signal(signal.SIGINT)
-    while running.poll() is None:
-        time.sleep(0.2)
-        running.send_signal(signal.SIGINT)
+    assert running.stdout is not None
+    assert running.stdout.readline() == "no\n"
+    running.send_signal(signal.SIGINT)
     running.communicate(timeout=60)
     assert running.returncode == 128 + signal.SIGKILL
     assert _show(kernel, "stubborn")["state"] == "exited"

@@ -116,7 +116,7 @@ def spawn_call(
         command = (*what, *map(str, arguments))
     else:
         command = what.command(*arguments)
-    # A process's children get what it was itself given, from the kernel; a client's get its own.
+    # The kernel gives a process's children what the process has; of a client it knows nothing.
     inherited = {} if is_process() else passed_on()
     return Spawn(
         command=command,

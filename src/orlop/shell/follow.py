@@ -3,7 +3,6 @@
 Neither a restart of the process nor one of the kernel ends it, and no byte is shown twice.
 """
 
-from collections.abc import Callable
 from typing import Final
 
 import click
@@ -16,15 +15,11 @@ from orlop.sdk.operator import Operator
 from orlop.shell.screen import show_json_line
 
 RESTART_POLL_S: Final = 0.2
-ENDED: Final = "exited"
 
 
-def follow(operator: Operator, process: ProcessView, *, as_json: bool) -> ProcessView:
-    """Show what `process` prints until it has ended; gives it as it ended.
-
-    The first Ctrl-C is passed on to it, the second kills it.
-    """
-    reader = _Reader(operator, process, show_json_line if as_json else show_line)
+def attend(operator: Operator, process: ProcessView, *, as_json: bool) -> ProcessView:
+    """Follow a process as its terminal: the first Ctrl-C is passed on, the second kills it."""
+    reader = Follower(operator, process, "all", as_json=as_json)
     interrupts = 0
     while True:
         try:
@@ -40,15 +35,16 @@ def show_line(line: OutputLine) -> None:
     click.echo(line.text, nl=False, err=line.stream == "err")
 
 
-class _Reader:
+class Follower:
     """Knows how far each stream of the present incarnation has been shown."""
 
     def __init__(
-        self, operator: Operator, process: ProcessView, show: Callable[[OutputLine], None]
+        self, operator: Operator, process: ProcessView, stream: str, *, as_json: bool
     ) -> None:
         self._operator = operator
         self._process = process
-        self._show = show
+        self._stream = stream
+        self._show = show_json_line if as_json else show_line
         self._shown_bytes = {"out": 0, "err": 0}
 
     def read_on(self) -> ProcessView | None:
@@ -56,12 +52,13 @@ class _Reader:
         incarnation = self._process.incarnation
         try:
             for line in self._operator.output(
-                self._process.id, incarnation=incarnation, follow=True
+                self._process.id, stream=self._stream, incarnation=incarnation, follow=True
             ):
                 self._show_new(line)
             view = self._operator.wait(self._process.id, RESTART_POLL_S)
         except (LostAnswer, NotReady):
             # The kernel is away; the next question waits for it as long as it is worth.
+            plain_clock.pause(RESTART_POLL_S)
             self._operator.process(self._process.id)
             return None
         if view is not None:

@@ -2,7 +2,7 @@
 
 import click
 
-from orlop.shell.follow import follow, show_line
+from orlop.shell.follow import Follower, show_line
 from orlop.shell.frame import Frame, framed
 from orlop.shell.screen import show_json_line
 
@@ -17,13 +17,24 @@ from orlop.shell.screen import show_json_line
     show_default=True,
     help="Standard output, standard error, or both.",
 )
-@click.option("--incarnation", type=click.IntRange(min=1), help="Default: the newest.")
+@click.option(
+    "--incarnation",
+    type=click.IntRange(min=1),
+    help="Which run of it; not with -f.  Default: the newest.",
+)
 @framed
 def logs(frame: Frame, process: str, following: bool, stream: str, incarnation: int | None) -> None:
-    """Show what a process printed."""
+    """Show what a process printed.
+
+    With -f Ctrl-C ends the following, not the process.
+    """
+    if following and incarnation is not None:
+        raise click.UsageError("--incarnation and --follow don't go together")
     operator = frame.operator()
     if following:
-        follow(operator, operator.process(process), as_json=frame.as_json)
+        follower = Follower(operator, operator.process(process), stream, as_json=frame.as_json)
+        while follower.read_on() is None:
+            pass
         return
     for line in operator.output(process, stream=stream, incarnation=incarnation):
         if frame.as_json:

@@ -7,7 +7,7 @@ import click
 from orlop.abi.admin import ProcessView
 from orlop.sdk.operator import Operator
 from orlop.shell.ending import report_end
-from orlop.shell.follow import follow
+from orlop.shell.follow import attend
 from orlop.shell.frame import Frame, framed
 from orlop.shell.progress import Report, bars
 
@@ -28,7 +28,7 @@ def replay(frame: Frame, process: str, strict: bool, output: bool) -> int:
     operator = frame.operator()
     view = operator.replay(process, strict=strict)
     if output:
-        return _report(frame, follow(operator, view, as_json=frame.as_json))
+        return _report(frame, attend(operator, view, as_json=frame.as_json))
     with bars(quiet=frame.as_json) as report:
         ended = _watch(operator, view, report)
     return _report(frame, ended)

@@ -10,7 +10,7 @@ from orlop.sdk.environment import with_named
 from orlop.sdk.operator import Operator
 from orlop.shell.ending import report_end
 from orlop.shell.exits import OK
-from orlop.shell.follow import follow
+from orlop.shell.follow import attend
 from orlop.shell.frame import Frame, framed
 from orlop.shell.options import (
     CLASSES,
@@ -72,7 +72,7 @@ def run(
         version=version,
     )
     operator = frame.operator()
-    return _attend(frame, operator, operator.spawn(order), detach)
+    return _follow(frame, operator, operator.spawn(order), detach)
 
 
 @click.command()
@@ -92,12 +92,12 @@ def resume(
     rule = DIVERGENCES[on_divergence] if on_divergence else None
     operator = frame.operator()
     view = operator.resume(process, ResumeOrder(on_divergence=rule, budget=budget))
-    return _attend(frame, operator, view, detach)
+    return _follow(frame, operator, view, detach)
 
 
-def _attend(frame: Frame, operator: Operator, view: ProcessView, detach: bool) -> int:
+def _follow(frame: Frame, operator: Operator, view: ProcessView, detach: bool) -> int:
     if not detach:
-        return report_end(frame, follow(operator, view, as_json=frame.as_json))
+        return report_end(frame, attend(operator, view, as_json=frame.as_json))
     if frame.as_json:
         show_json(view)
     else:

@@ -24,6 +24,11 @@ def test_the_public_names_are_these() -> None:
     assert all(getattr(orlop, name).__module__.startswith("orlop.") for name in PUBLIC)
 
 
+def test_every_public_name_is_documented() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "sdk.md").read_text()
+    assert all(f"orlop.{name}" in page for name in PUBLIC)
+
+
 def test_type_checkers_see_the_same_names() -> None:
     stub = Path(orlop.__file__).with_suffix(".pyi").read_text()
     assert all(f"import {name} as {name}\n" in stub for name in PUBLIC)
