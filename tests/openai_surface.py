@@ -15,6 +15,7 @@ from orlop.abi.replies import Completion, Done, Reply, Vectors
 from orlop.devices.device import Engine
 from orlop.http.exchange import Exchange, Receive, Send
 from orlop.http.openai import PREFIX_ROUTES, ROUTES
+from orlop.http.place import HttpConfig
 from orlop.http.server import serve
 from orlop.machine.channel import Channel
 from orlop.machine.tasks import TaskOwner
@@ -125,7 +126,7 @@ async def surface(engine: Engine) -> AsyncGenerator[tuple[str, EngineDoor]]:
     listener = socket.create_server(("127.0.0.1", 0))
     stop = asyncio.Event()
     tasks = TaskOwner("surface")
-    served = tasks.start(serve(App(door), [listener], stop))
+    served = tasks.start(serve(App(door), [listener], stop, HttpConfig()))
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1", door
     finally:
