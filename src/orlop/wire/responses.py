@@ -21,7 +21,8 @@ from orlop.abi.replies import Choice, Completion, FinishReason
 from orlop.wire import json_guard
 from orlop.wire.json_fields import Fields
 from orlop.wire.openai_terms import ReplyHead, head_of, read_tier, write_facts
-from orlop.wire.responses_items import Item, read_items, write_input, write_turn
+from orlop.wire.responses_items import read_items, write_input, write_turn
+from orlop.wire.responses_parts import Item
 from orlop.wire.responses_terms import (
     read_choice,
     read_format,

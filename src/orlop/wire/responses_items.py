@@ -9,22 +9,21 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from orlop.abi.errors import BadCall
-from orlop.abi.messages import (
-    File,
-    Foreign,
-    Image,
-    Message,
-    Part,
-    Role,
-    Text,
-    TokenLogprob,
-    ToolUse,
-)
-from orlop.abi.replies import Choice, FinishReason
+from orlop.abi.messages import Message, Part, Role, Text, ToolUse
+from orlop.abi.replies import Choice
 from orlop.wire.json_fields import Fields, Where
-
-Item = dict[str, object]
+from orlop.wire.responses_parts import (
+    Item,
+    call_item,
+    message_item,
+    parts_of,
+    read_part,
+    reasoning_item,
+    refusal_part,
+    status_of,
+    text_part,
+    write_input_part,
+)
 
 _ROLES: Final[dict[str, Role]] = {
     "user": "user",
@@ -62,7 +61,7 @@ def write_input(messages: Sequence[Message], suffix: str) -> list[Item]:
                     "type": "message",
                     "status": "completed",
                     "role": message.role,
-                    "content": [_write_input_part(part) for part in _parts_of(message)],
+                    "content": [write_input_part(part) for part in parts_of(message)],
                 }
             )
     return items
@@ -84,59 +83,10 @@ def write_turn(choice: Choice, suffix: str) -> list[Item]:
         part = refusal_part(message.refusal)
         items.append(message_item(f"ref_{suffix}", "completed", [part]))
     items.extend(
-        call_item(f"fc_{suffix}_{at}", "completed", use)
-        for at, use in enumerate(message.tool_uses)
+        call_item(f"fc_{suffix}_{at}", "completed", use) for at, use in enumerate(message.tool_uses)
     )
     items[-1]["status"] = status_of(choice.finish)
     return items
-
-
-def status_of(finish: FinishReason) -> str:
-    return "incomplete" if finish in ("length", "content_filter") else "completed"
-
-
-def reasoning_item(id: str, text: str) -> Item:
-    content = [{"type": "reasoning_text", "text": text}] if text else []
-    return {"id": id, "type": "reasoning", "summary": [], "content": content}
-
-
-def message_item(id: str, status: str, content: list[Item]) -> Item:
-    return {
-        "id": id,
-        "type": "message",
-        "status": status,
-        "role": "assistant",
-        "content": content,
-    }
-
-
-def text_part(text: str, logprobs: Sequence[TokenLogprob]) -> Item:
-    held = [write_logprob(entry) for entry in logprobs]
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": held}
-
-
-def refusal_part(text: str) -> Item:
-    return {"type": "refusal", "refusal": text}
-
-
-def write_logprob(entry: TokenLogprob) -> Item:
-    return {
-        "token": entry.token,
-        "logprob": entry.logprob,
-        "bytes": list(entry.token.encode() if entry.bytes is None else entry.bytes),
-        "top_logprobs": [write_logprob(top) for top in entry.top],
-    }
-
-
-def call_item(id: str, status: str, use: ToolUse) -> Item:
-    return {
-        "id": id,
-        "type": "function_call",
-        "status": status,
-        "call_id": use.id,
-        "name": use.name,
-        "arguments": use.arguments,
-    }
 
 
 def _read_item(item: Fields) -> Message:
@@ -199,32 +149,8 @@ def _read_content(
         if part.raw.get("type") == "refusal" and refusals is not None:
             refusals.append(part.text("refusal"))
         else:
-            parts.append(_read_part(part))
+            parts.append(read_part(part))
     return tuple(parts)
-
-
-def _read_part(part: Fields) -> Part:
-    match part.text("type"):
-        case "input_text" | "output_text" | "text":
-            text = part.raw.pop("text", None)
-            if not isinstance(text, str):
-                part.refuse("text", "is required and must be a string")
-            # Of an answer sent back: it is not told to the model again.
-            for name in ("annotations", "logprobs"):
-                part.raw.pop(name, None)
-            return Text(text, part.rest())
-        case "input_image":
-            if part.raw.get("file_id"):
-                part.refuse("file_id", "names a file kept elsewhere; send `image_url`")
-            return Image(part.need_text("image_url"), part.text("detail"), part.rest())
-        case "input_file":
-            if part.raw.get("file_url"):
-                part.refuse("file_url", "is not fetched by this kernel; send `file_data`")
-            return File(
-                part.text("file_data"), part.text("file_id"), part.text("filename"), part.rest()
-            )
-        case kind:
-            part.refuse("type", f"is {kind!r}, which this kernel does not know")
 
 
 def _simplest(content: str | tuple[Part, ...]) -> str | tuple[Part, ...] | None:
@@ -261,7 +187,7 @@ def _join(last: Message, message: Message) -> Message | None:
 def _write_output(message: Message, id: str) -> Item:
     output: object = message.content or ""
     if isinstance(message.content, tuple):
-        output = [_write_input_part(part) for part in message.content]
+        output = [write_input_part(part) for part in message.content]
     return {
         "id": id,
         "type": "function_call_output",
@@ -269,24 +195,3 @@ def _write_output(message: Message, id: str) -> Item:
         "call_id": message.tool_use_id,
         "output": output,
     }
-
-
-def _parts_of(message: Message) -> tuple[Part, ...]:
-    if isinstance(message.content, str):
-        return (Text(message.content),)
-    return message.content or ()
-
-
-def _write_input_part(part: Part) -> Item:
-    match part:
-        case Text(text):
-            return {"type": "input_text", "text": text}
-        case Image(source, detail):
-            return {"type": "input_image", "image_url": source, "detail": detail or "auto"}
-        case File(data, file_id, filename):
-            named = {"file_data": data, "file_id": file_id, "filename": filename}
-            given: Item = {name: held for name, held in named.items() if held}
-            return {"type": "input_file"} | given
-        case Foreign(_, value):
-            return value
-    raise BadCall(f"a part of kind {type(part).__name__.lower()} has no place among input items")

@@ -18,7 +18,7 @@ from orlop.wire.blocks import Blocks, Closed, Grew, Opened, Step
 from orlop.wire.openai_stream import whole
 from orlop.wire.openai_terms import ReplyHead
 from orlop.wire.responses import begun, failed, finished
-from orlop.wire.responses_items import (
+from orlop.wire.responses_parts import (
     Item,
     call_item,
     message_item,

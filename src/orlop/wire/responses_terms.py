@@ -6,7 +6,7 @@ from orlop.abi.calls import Infer
 from orlop.abi.hints import Usage
 from orlop.abi.messages import ToolSpec
 from orlop.wire.json_fields import Fields, Where
-from orlop.wire.responses_items import Item
+from orlop.wire.responses_parts import Item
 
 
 def read_tool(raw: object, where: Where) -> ToolSpec:
