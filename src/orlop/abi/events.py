@@ -6,7 +6,7 @@ Bodies hold no conversation text: messages lie beside them, once per tenant, and
 
 from typing import Literal
 
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import Raw, Struct
 
 from orlop.abi.calls import Budget, Call, DivergenceRule, RestartRule
 from orlop.abi.hints import LatencyClass
@@ -174,9 +174,7 @@ class ProcessEnded(Struct, frozen=True, kw_only=True, tag_field="kind", tag="pro
     reason: str = ""
 
 
-class ProcessCaughtUp(
-    Struct, frozen=True, kw_only=True, tag_field="kind", tag="process.caught_up"
-):
+class ProcessCaughtUp(Struct, frozen=True, kw_only=True, tag_field="kind", tag="process.caught_up"):
     """A resumed incarnation has asked for all that was recorded; from here on it runs live."""
 
     incarnation: int
@@ -220,8 +218,9 @@ class CallEntered(
     incarnation: int
     body: Call
     context: ContextRef | None = None
-    occurrence: int = 0
-    """Of a tool call: which of the process's calls with this digest; part of its effect's key."""
+    effect: str = ""
+    """Of a tool call: its effect's name for ever.  A call that was cut off hands its name on to the
+    call that makes it again, so that the tool can tell."""
     held: int = 0
     """Tokens reserved on the budget; booked in full if the outcome stays unknown."""
 

@@ -18,7 +18,6 @@ from orlop.abi.replies import Completion, Done, Vectors
 from orlop.devices.device import Tool
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
-from orlop.kernel.record import Record
 from orlop.kernel.running import Running
 from orlop.meter import budget
 from orlop.meter.budget import Hold
@@ -37,7 +36,8 @@ class Admitted:
     call: Call
     cards: Sequence[ModelCard] = ()
     tool: Tool | None = None
-    record: Record | None = None
+    was_cut_off: bool = False
+    """The same tool call began before, and whether it took effect is not known."""
     hold: Hold | None = None
     tokens: int = 0
     durable_intent: bool = False
@@ -110,18 +110,18 @@ def _within(call: Infer, cards: Sequence[ModelCard], left: int) -> tuple[Infer, 
 
 def _tool(kernel: Kernel, process: Process, running: Running, call: CallTool) -> Admitted:
     tool = kernel.tools.find(call.tool)
-    record = process.record
-    assert record is not None
-    hold = budget.hold(process.accounts, 0)
-    running.occurrence = record.begin_effect(running.digest)
-    unknown = (running.digest, running.occurrence) in record.unknown
+    unknown = kernel.tables.unknown.get((process.id, running.digest))
     if unknown and tool.card.effect in ("compensable", "irreversible"):
-        record.end_effect(running.digest, running.occurrence, ok=False, unknown=True)
-        hold.settle(0, calls=0)
         raise EffectUnknown(
             f"{call.tool} was called with these arguments before and cut off; it is "
             f"{tool.card.effect}, so it is not called again unseen"
         )
+    hold = budget.hold(process.accounts, 0)
+    running.effect = unknown[0] if unknown else call.key or running.id
     return Admitted(
-        call=call, tool=tool, record=record, hold=hold, durable_intent=tool.card.effect != "pure"
+        call=call,
+        tool=tool,
+        was_cut_off=bool(unknown),
+        hold=hold,
+        durable_intent=tool.card.effect != "pure",
     )

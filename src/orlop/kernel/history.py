@@ -1,6 +1,7 @@
 """The journal read back: a process's record, a call's conversation, a recorded outcome."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -13,24 +14,44 @@ from orlop.abi.replies import Completion, Delta, Done
 from orlop.kernel import codec
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
-from orlop.kernel.record import Record, Recorded, build, is_unknown
+from orlop.kernel.record import Record, Recorded, build
 from orlop.store.journal import Stored
 
 CALL_KINDS = ("call.entered", "call.returned", "call.failed", "process.diverged")
 
 
+RECENT_EVENTS: Final = 2_048
+"""Events of a process, the newest, in which a client's retry is looked for after a boot."""
+
+
 async def load(kernel: Kernel, process: Process) -> Record:
-    """The record of the process's present incarnation, from all that it did before."""
-    past, dropped = await calls(kernel, process)
+    """The record of the process's present incarnation.
+
+    One that runs live needs no past but for its client's retries, and they look for themselves.
+    """
     row = process.row
-    mode = "first" if row.caught_up and row.mode != "replay" else row.mode
-    return build(past, mode, row.strict, row.incarnation, dropped)
+    if row.caught_up and row.mode != "replay":
+        return Record("first", False, row.incarnation, [], forgot=row.calls > 0)
+    past, dropped = await calls(kernel, process)
+    return build(past, row.mode, row.strict, row.incarnation, dropped)
 
 
-async def calls(kernel: Kernel, process: Process) -> tuple[list[Recorded], set[Seq]]:
-    """All calls of a process in order, without those that run, and the dropped ones' intents."""
+async def recent(kernel: Kernel, process: Process) -> list[Recorded]:
+    """The newest calls of a process."""
+    head = kernel.journal.process_head(process.id)
+    past, _ = await calls(kernel, process, after=max(0, head - RECENT_EVENTS))
+    return past
+
+
+async def calls(
+    kernel: Kernel, process: Process, after: int = 0
+) -> tuple[list[Recorded], set[Seq]]:
+    """The process's calls in order, without those that run, and the dropped ones' intents.
+
+    after: a process sequence number; outcomes past it whose intents are not are left out.
+    """
     await kernel.journal.flush()
-    stored = await kernel.journal.of_process(process.id, kinds=CALL_KINDS)
+    stored = await kernel.journal.of_process(process.id, after, kinds=CALL_KINDS)
     intents: dict[CallId, Recorded] = {}
     dropped: set[Seq] = set()
     for item in stored:
@@ -41,12 +62,11 @@ async def calls(kernel: Kernel, process: Process) -> tuple[list[Recorded], set[S
                     intent=item.header.seq,
                     digest=Digest(item.header.args_digest or b""),
                     incarnation=event.incarnation,
-                    occurrence=event.occurrence,
                     outcome=None,
                     ok=False,
                 )
             case CallReturned() | CallFailed():
-                _end(intents, item, event)
+                _end(intents, item, event, partial=after > 0)
             case Diverged():
                 dropped.update(event.dropped)
             case _:
@@ -57,18 +77,24 @@ async def calls(kernel: Kernel, process: Process) -> tuple[list[Recorded], set[S
     return past, dropped
 
 
-def _end(intents: dict[CallId, Recorded], item: Stored, event: CallReturned | CallFailed) -> None:
+def _end(
+    intents: dict[CallId, Recorded],
+    item: Stored,
+    event: CallReturned | CallFailed,
+    *,
+    partial: bool,
+) -> None:
     began = intents.get(_call(item))
+    if began is None and partial:
+        return
     if began is None:
         raise JournalDamaged(f"event {item.header.seq} is an outcome without an intent")
     intents[_call(item)] = Recorded(
         intent=began.intent,
         digest=began.digest,
         incarnation=began.incarnation,
-        occurrence=began.occurrence,
         outcome=item.header.seq,
         ok=isinstance(event, CallReturned),
-        unknown=isinstance(event, CallFailed) and is_unknown(event.code),
     )
 
 
@@ -146,7 +172,7 @@ async def call_made(kernel: Kernel, tenant: TenantId, intent: Seq) -> CallEntere
         incarnation=entered.incarnation,
         body=codec.entered(entered, messages),
         context=entered.context,
-        occurrence=entered.occurrence,
+        effect=entered.effect,
     )
 
 

@@ -31,11 +31,8 @@ class Recorded:
     intent: Seq
     digest: Digest
     incarnation: int
-    occurrence: int
     outcome: Seq | None
     ok: bool
-    unknown: bool = False
-    """It began, and whether it took effect is not known."""
 
 
 @dataclass(eq=False, slots=True)
@@ -51,9 +48,6 @@ class Record:
     """The answers in the order of their calls; only `strict` keeps to it."""
     remaining: int = 0
     unfinished: Counter[Digest] = field(default_factory=Counter)
-    effects: dict[Digest, set[int]] = field(default_factory=dict)
-    """Occurrences of tool calls that are done or under way."""
-    unknown: set[tuple[Digest, int]] = field(default_factory=set)
     forgot: bool = False
     """There were more calls in the past than `past` holds."""
     diverged: str = ""
@@ -97,41 +91,18 @@ class Record:
         """A call has just ended."""
         self.past.append(recorded)
         if len(self.past) > 2 * PAST_KEPT_MAX:
-            del self.past[:-PAST_KEPT_MAX]
-            self.forgot = True
-
-    def begin_effect(self, digest: Digest) -> int:
-        """The lowest occurrence that no finished or running call with `digest` has."""
-        taken = self.effects.setdefault(digest, set())
-        occurrence = next(number for number in range(len(taken) + 1) if number not in taken)
-        taken.add(occurrence)
-        return occurrence
-
-    def end_effect(self, digest: Digest, occurrence: int, *, ok: bool, unknown: bool) -> None:
-        """A call that did not return leaves its occurrence to the next that asks the same."""
-        if not ok:
-            self.effects[digest].discard(occurrence)
-            if unknown:
-                self.unknown.add((digest, occurrence))
+            Final = 64
 
 
-PAST_KEPT_MAX: Final = 64
 """Newest calls that stay in RAM for a client's own retries; older ones are in the journal."""
 
 
 def build(
     past: Sequence[Recorded], mode: str, strict: bool, incarnation: int, dropped: set[Seq]
 ) -> Record:
-    """The record of an incarnation: in `first` mode nothing is answered from it."""
+    """The record of an incarnation that is answered from it."""
     record = Record(mode, strict, incarnation, list(past)[-PAST_KEPT_MAX:])
     record.forgot = len(past) > PAST_KEPT_MAX
-    for recorded in past:
-        if recorded.ok:
-            record.effects.setdefault(recorded.digest, set()).add(recorded.occurrence)
-        elif recorded.unknown:
-            record.unknown.add((recorded.digest, recorded.occurrence))
-    if mode == "first":
-        return record
     for recorded in answerable(past, mode, incarnation, dropped):
         if recorded.outcome is None or not (recorded.ok or mode == "replay"):
             record.unfinished[recorded.digest] += 1

@@ -4,7 +4,7 @@ import asyncio
 
 from msgspec.structs import replace
 
-from orlop.abi.calls import PARKED, CallTool, Infer
+from orlop.abi.calls import PARKED, Infer
 from orlop.abi.errors import (
     Diverged,
     JournalDamaged,
@@ -30,7 +30,7 @@ from orlop.kernel import codec, history
 from orlop.kernel.core import Kernel
 from orlop.kernel.difference import difference
 from orlop.kernel.process import Process
-from orlop.kernel.record import Record, Recorded, is_unknown, newest
+from orlop.kernel.record import Record, Recorded, newest
 from orlop.kernel.running import Running
 
 
@@ -71,7 +71,7 @@ async def _retried(
             break
     found = newest(record.past, running.digest, record.incarnation)
     if found is None and record.forgot:
-        past, _ = await history.calls(kernel, process)
+        past = await history.recent(kernel, process)
         found = newest(past, running.digest, record.incarnation)
     if found is None or not found.ok:
         return await _parked(process, running)
@@ -198,19 +198,13 @@ def note(process: Process, running: Running, event: Event, outcome: Seq | None) 
     record = process.record
     if record is None:
         return
-    ok = isinstance(event, CallReturned)
-    unknown = isinstance(event, CallFailed) and is_unknown(event.code)
-    if isinstance(running.call, CallTool):
-        record.end_effect(running.digest, running.occurrence, ok=ok, unknown=unknown)
     record.remember(
         Recorded(
             intent=running.seq,
             digest=running.digest,
             incarnation=process.row.incarnation,
-            occurrence=running.occurrence,
             outcome=outcome,
-            ok=ok,
-            unknown=unknown,
+            ok=isinstance(event, CallReturned),
         )
     )
 

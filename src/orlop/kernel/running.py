@@ -36,7 +36,8 @@ class Running:
     phase: Phase = Phase.ENTERING
     seq: Seq = Seq(0)
     """Of the intent, once entered."""
-    occurrence: int = 0
+    effect: str = ""
+    """Of a tool call: its effect's name."""
     shown: CallId | None = None
     """The first occurrence, where that is what answers it."""
     queue_s: float = 0.0

@@ -13,26 +13,18 @@ from orlop.machine.faults import point
 from orlop.sched.work import Work
 
 
-def effect_key(process: Process, running: Running, call: CallTool) -> str:
-    """The effect's name for ever: the same in every incarnation, so that a tool can tell."""
-    return call.key or f"{process.id}/{running.digest.hex()[:32]}/{running.occurrence}"
-
-
 async def call_tool(
     kernel: Kernel, process: Process, running: Running, call: CallTool, admitted: Admitted
 ) -> ToolResult:
     """Act once.  A queryable tool whose earlier call was cut off is asked first."""
-    tool, record = admitted.tool, admitted.record
-    assert tool is not None and record is not None
-    key = effect_key(process, running, call)
+    tool, key = admitted.tool, running.effect
+    assert tool is not None
     latency_class = call.hints.latency_class or process.row.latency_class
     arrived_s = kernel.clock.now_s()
     work = Work(process.id, f"tool:{call.tool}", latency_class, arrived_s)
     async with kernel.scheduler.slot(work, tool.card.concurrency):
         running.queue_s = kernel.clock.now_s() - arrived_s
-        if tool.card.effect == "queryable" and (
-            (running.digest, running.occurrence) in record.unknown
-        ):
+        if tool.card.effect == "queryable" and admitted.was_cut_off:
             happened = await tool.happened(key)
             if happened is None:
                 raise EffectUnknown(f"{call.tool} can't tell whether effect {key} happened")

@@ -238,7 +238,7 @@ def record_intent(
             incarnation=process.row.incarnation,
             body=codec.plain(running.call),
             context=described.context,
-            occurrence=running.occurrence,
+            effect=running.effect,
             held=admitted.tokens,
         ),
         call=running.id,

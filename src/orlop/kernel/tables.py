@@ -26,6 +26,7 @@ from orlop.abi.events import (
 )
 from orlop.abi.ids import CallId, KeyId, Nanoseconds, Pid, ProcessId, ScheduleId, Seq, TenantId
 from orlop.kernel.process import Row, State, reduce, spawn_row
+from orlop.kernel.record import is_unknown
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,17 @@ class OpenCall(Struct, frozen=True, kw_only=True):
     wall_ns: Nanoseconds
     parked: Call | None
     """The call itself if it is parked: it is re-armed at boot."""
+    digest: bytes = b""
+    effect: str = ""
+    """Of a tool call."""
+
+
+class UnknownEffect(Struct, frozen=True):
+    """A tool call began and was cut off: whether it took effect, only its tool may know."""
+
+    process: ProcessId
+    digest: bytes
+    effect: str
 
 
 class State1(Struct, kw_only=True):
@@ -80,6 +92,7 @@ class State1(Struct, kw_only=True):
     keys: list[KeyRow]
     schedules: list[ScheduleRow]
     open_calls: list[OpenCall]
+    unknown: list[UnknownEffect]
 
 
 @dataclass(eq=False, slots=True)
@@ -91,6 +104,8 @@ class Tables:
     keys: dict[KeyId, KeyRow] = field(default_factory=dict)
     schedules: dict[ScheduleId, ScheduleRow] = field(default_factory=dict)
     open_calls: dict[CallId, OpenCall] = field(default_factory=dict)
+    unknown: dict[tuple[ProcessId, bytes], list[str]] = field(default_factory=dict)
+    """Effects of cut-off tool calls that were not made again, by process and digest."""
     exited: dict[ProcessId, None] = field(default_factory=dict)
     """Exited processes, the longest ago first."""
 
@@ -134,6 +149,9 @@ class Tables:
             while len(self.exited) > EXITED_KEPT_MAX:
                 oldest = next(iter(self.exited))
                 del self.exited[oldest], self.rows[oldest]
+                for process, digest in tuple(self.unknown):
+                    if process == oldest:
+                        del self.unknown[process, digest]
         else:
             self.exited.pop(row.id, None)
 
@@ -148,11 +166,25 @@ class Tables:
                 held=event.held,
                 wall_ns=header.wall_ns,
                 parked=event.body if isinstance(event.body, PARKED) else None,
+                digest=header.args_digest or b"",
+                effect=event.effect,
             )
+            self._resolve(header.process, header.args_digest or b"", event.effect)
         else:
-            self.open_calls.pop(header.call, None)
+            call = self.open_calls.pop(header.call, None)
+            is_cut_off = isinstance(event, CallFailed) and is_unknown(event.code)
+            if call is not None and call.effect and is_cut_off:
+                self.unknown.setdefault((call.process, call.digest), []).append(call.effect)
         if (row := self.rows.get(header.process)) is not None:
             self.rows[row.id] = reduce(row, header, event)
+
+    def _resolve(self, process: ProcessId, digest: bytes, effect: str) -> None:
+        """A call has taken over the effect of one that was cut off."""
+        effects = self.unknown.get((process, digest))
+        if effects is not None and effect in effects:
+            effects.remove(effect)
+            if not effects:
+                del self.unknown[process, digest]
 
     def _fired(
         self, id: ScheduleId, due_ns: Nanoseconds, process: ProcessId | None, runs: int
@@ -197,6 +229,11 @@ class Tables:
             keys=list(self.keys.values()),
             schedules=list(self.schedules.values()),
             open_calls=list(self.open_calls.values()),
+            unknown=[
+                UnknownEffect(process, digest, effect)
+                for (process, digest), effects in self.unknown.items()
+                for effect in effects
+            ],
         )
         return Snapshot(format=STATE_FORMAT, state=msgspec.Raw(msgspec.json.encode(state)))
 
@@ -214,7 +251,7 @@ def restored(snapshot: Snapshot) -> Tables | None:
         (row for row in state.rows if row.state is State.EXITED),
         key=lambda row: row.ended_ns or 0,
     )
-    return Tables(
+    tables = Tables(
         next_pid=state.next_pid,
         rows={row.id: row for row in state.rows},
         keys={row.id: row for row in state.keys},
@@ -222,3 +259,6 @@ def restored(snapshot: Snapshot) -> Tables | None:
         open_calls={call.call: call for call in state.open_calls},
         exited={row.id: None for row in exited},
     )
+    for left in state.unknown:
+        tables.unknown.setdefault((left.process, left.digest), []).append(left.effect)
+    return tables

@@ -158,6 +158,10 @@ class Journal:
     def durable_seq(self) -> Seq:
         return self._alive().committer.durable_seq
 
+    def process_head(self, process: ProcessId) -> int:
+        """The process sequence number of its newest event, durable or not; 0 if it has none."""
+        return self._alive().stamper.process_head(process)
+
     @property
     def stopped(self) -> KernelError | None:
         """Why nothing can be appended any more; None while all is well."""
