@@ -1,0 +1,292 @@
+"""The embedded chat model, for real: skipped where `orlop pull smollm2` has not been run."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import msgspec
+import pytest
+from msgspec.structs import replace
+from pulled import weights
+
+from orlop.abi.calls import Infer, Sampling
+from orlop.abi.errors import DeadlineMissed, DeviceFailed, DeviceRefused
+from orlop.abi.ids import EngineName, ModelName
+from orlop.abi.messages import Message
+from orlop.abi.replies import Delta, Generated
+from orlop.devices import engine_host
+from orlop.devices.engine_host import HostState
+from orlop.devices.llamacpp import LlamaCpp, LlamaCppConfig
+from orlop.machine.chance import SystemChance
+from orlop.machine.clock import SystemClock
+
+WEIGHTS = weights("smollm2")
+MODEL = ModelName("smollm2")
+PATIENT_S = 120.0
+
+PERSON = {
+    "type": "object",
+    "properties": {"name": {"type": "string", "maxLength": 12}, "age": {"type": "integer"}},
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+
+
+def say(text: str, tokens: int = 8, sampling: Sampling | None = None) -> Infer:
+    return Infer(
+        model=MODEL,
+        messages=(Message("user", text),),
+        output_tokens_max=tokens,
+        sampling=sampling or Sampling(temperature=0.0),
+        dialect="openai",
+    )
+
+
+ENDLESS = replace(say("Tell a very long story.", 3000), extra={"ignore_eos": True})
+LONG_PROMPT = say("word " * 2500)
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where one engine's host lives, and the pipe that keeps it alive."""
+
+    folder: Path
+    lifeline: int
+
+    def engine(self) -> LlamaCpp:
+        """As a kernel that starts would make it."""
+        config = LlamaCppConfig(
+            name=EngineName("local"),
+            model=MODEL,
+            path=WEIGHTS,
+            folder=self.folder,
+            lifeline=self.lifeline,
+        )
+        return LlamaCpp(config, clock=SystemClock(), chance=SystemChance())
+
+    def host(self) -> HostState:
+        state = engine_host.read(self.folder / "local.json")
+        assert state is not None
+        return state
+
+    async def calls_running(self) -> int:
+        """As llama.cpp itself counts them."""
+        state = self.host()
+        headers = {"authorization": f"Bearer {state.key}"}
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.get(f"{state.url}/slots") as response,
+        ):
+            slots = msgspec.json.decode(await response.read(), type=list[dict[str, object]])
+        return sum(slot["is_processing"] is True for slot in slots)
+
+
+@asynccontextmanager
+async def started(folder: Path) -> AsyncGenerator[tuple[Home, LlamaCpp]]:
+    """A home with a supervisor's pipe; when the test ends, nothing of it runs on."""
+    lifeline, end = os.pipe()
+    home = Home(folder, lifeline)
+    engine = home.engine()
+    try:
+        await engine.start()
+        yield home, engine
+    finally:
+        await engine.close()
+        state = engine_host.read(folder / "local.json")
+        os.close(end)
+        os.close(lifeline)
+        await until_ended(state)
+
+
+async def until_ended(state: HostState | None) -> None:
+    while state is not None and engine_host.is_alive(state):  # noqa: ASYNC110 - another process
+        await asyncio.sleep(0.02)
+
+
+async def until(true: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(PATIENT_S):
+        while not await true():  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.05)
+
+
+def text(made: Generated) -> str:
+    return made.choices[0].message.text()
+
+
+def test_a_stream_is_its_message_and_the_engine_counts_the_tokens(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with started(tmp_path) as (_, engine):
+            deltas: list[Delta] = []
+            made = await engine.infer(say("Say hi"), MODEL, deltas.append, PATIENT_S)
+            assert text(made) == "".join(delta.text for delta in deltas) != ""
+            assert 0 < made.usage.output_tokens <= 8
+            assert made.usage.input_tokens > 0
+            assert made.prefill_s > 0
+            again = await engine.infer(say("Say hi"), MODEL, None, PATIENT_S)
+            assert text(again) == text(made)
+            assert again.usage.cached_tokens > 0
+            (card,) = await engine.models()
+            assert card.context_tokens == 4096
+            assert len(card.artefact) == 64
+
+    asyncio.run(scenario())
+
+
+def test_stop_seed_choices_logprobs_and_a_schema_are_honoured(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with started(tmp_path) as (_, engine):
+
+            async def ask(call: Infer) -> Generated:
+                return await engine.infer(call, MODEL, None, PATIENT_S)
+
+            counting = say("Count: one two three", 20, Sampling(temperature=0.0, stop=("two",)))
+            stopped = await ask(counting)
+            assert "two" not in text(stopped)
+            assert stopped.choices[0].finish == "stop"
+
+            dice = say("Say anything", 12, Sampling(temperature=1.5, seed=7, n=3))
+            three = await ask(dice)
+            assert [choice.index for choice in three.choices] == [0, 1, 2]
+            assert len({choice.message.text() for choice in three.choices}) > 1
+            assert (await ask(dice)).choices == three.choices
+            assert three.usage.output_tokens > 12
+
+            sure = await ask(say("Hi", 2, Sampling(temperature=0.0, logprobs=True, top_logprobs=2)))
+            first, _ = sure.choices[0].logprobs
+            assert first.logprob <= 0
+            assert first.top[0].token == first.token
+            assert len(first.top) == 2
+
+            form: dict[str, object] = {"name": "person", "schema": PERSON}
+            wished: dict[str, object] = {"type": "json_schema", "json_schema": form}
+            made = await ask(replace(say("A person, as JSON", 60), response_format=wished))
+            assert set(msgspec.json.decode(text(made), type=dict[str, object])) == {"name", "age"}
+
+            raw = Infer(model=MODEL, prompt="The capital of France is", output_tokens_max=2)
+            assert "Paris" in text(await ask(replace(raw, sampling=Sampling(temperature=0.0))))
+
+    asyncio.run(scenario())
+
+
+def test_what_it_cant_do_it_refuses_with_a_reason(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with started(tmp_path) as (_, engine):
+            bad: dict[str, object] = {"name": "x", "schema": {"type": "nonsense"}}
+            for call, said in (
+                (say("word " * 6000), "exceeds the available context size"),
+                (
+                    replace(say("x"), response_format={"type": "json_schema", "json_schema": bad}),
+                    "JSON schema",
+                ),
+            ):
+                with pytest.raises(DeviceRefused, match=said):
+                    await engine.infer(call, MODEL, None, PATIENT_S)
+            assert engine.card().health == "ready"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("call", [ENDLESS, LONG_PROMPT], ids=["while decoding", "while reading"])
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_a_cancelled_call_frees_its_slot(tmp_path: Path, call: Infer, streamed: bool) -> None:
+    async def scenario() -> None:
+        async with started(tmp_path) as (home, engine):
+            deltas: list[Delta] = []
+            sink = deltas.append if streamed else None
+            running = asyncio.create_task(engine.infer(call, MODEL, sink, PATIENT_S))
+
+            async def is_running() -> bool:
+                return await home.calls_running() == 1
+
+            async def is_free() -> bool:
+                return await home.calls_running() == 0
+
+            await until(is_running)
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            await until(is_free)
+            assert text(await engine.infer(say("Say hi"), MODEL, None, PATIENT_S))
+
+    asyncio.run(scenario())
+
+
+def test_a_deadline_ends_the_call(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with started(tmp_path) as (_, engine):
+            with pytest.raises(DeadlineMissed, match="local's answer"):
+                await engine.infer(ENDLESS, MODEL, None, 0.3)
+
+    asyncio.run(scenario())
+
+
+def test_more_calls_than_slots_are_all_answered(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with started(tmp_path) as (_, engine):
+            calls = (say(f"Tell me of the number {number}.") for number in range(8))
+            made = await asyncio.gather(
+                *(engine.infer(call, MODEL, None, PATIENT_S) for call in calls)
+            )
+            assert all(text(answer) for answer in made)
+
+    asyncio.run(scenario())
+
+
+def test_a_new_kernel_finds_the_host_that_the_old_one_left(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with started(tmp_path) as (home, engine):
+            before = home.host()
+            await engine.close()
+            assert engine_host.is_alive(before)
+            heir = home.engine()
+            try:
+                assert text(await heir.infer(say("Say hi"), MODEL, None, PATIENT_S))
+                assert home.host() == before
+            finally:
+                await heir.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_host_that_is_killed_fails_its_calls_and_the_next_call_starts_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with started(tmp_path) as (home, engine):
+            before = home.host()
+            cut = [asyncio.create_task(engine.infer(ENDLESS, MODEL, None, 60)) for _ in range(3)]
+
+            async def are_running() -> bool:
+                return await home.calls_running() == 3
+
+            await until(are_running)
+            os.kill(before.pid, signal.SIGKILL)
+            ends = await asyncio.gather(*cut, return_exceptions=True)
+            assert [type(end) for end in ends] == [DeviceFailed] * 3
+            assert engine.card().health == "failing"
+            answers = await asyncio.gather(
+                *(engine.infer(say("Say hi"), MODEL, None, PATIENT_S) for _ in range(3))
+            )
+            assert all(text(answer) for answer in answers)
+            assert home.host().pid != before.pid
+            assert engine.card().health == "ready"
+
+    asyncio.run(scenario())
+
+
+def test_a_host_ends_with_its_lifeline_or_when_told(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        for end in ("lifeline", "signal"):
+            async with started(tmp_path / end) as (home, engine):
+                state = home.host()
+                await engine.close()
+                if end == "signal":
+                    os.kill(state.pid, signal.SIGTERM)
+                    await until_ended(state)
+            assert not engine_host.is_alive(state)
+            assert not (tmp_path / end / "local.json").exists()
+
+    asyncio.run(scenario())
