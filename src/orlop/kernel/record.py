@@ -91,9 +91,11 @@ class Record:
         """A call has just ended."""
         self.past.append(recorded)
         if len(self.past) > 2 * PAST_KEPT_MAX:
-            Final = 64
+            del self.past[:-PAST_KEPT_MAX]
+            self.forgot = True
 
 
+PAST_KEPT_MAX: Final = 64
 """Newest calls that stay in RAM for a client's own retries; older ones are in the journal."""
 
 
