@@ -35,15 +35,14 @@ _ROLES: Final[dict[str, Role]] = {
 
 def read_items(items: Sequence[object], where: Where) -> tuple[Message, ...]:
     """The kernel's messages for `input`; the items are taken apart."""
-    messages: list[Message] = []
+    turns: list[list[Message]] = []
     for at, raw in enumerate(items):
         message = _read_item(Fields(raw, (where, at)))
-        last = messages[-1] if messages else None
-        if last is not None and (joined := _join(last, message)) is not None:
-            messages[-1] = joined
+        if turns and _goes_on(turns[-1][-1], message):
+            turns[-1].append(message)
         else:
-            messages.append(message)
-    return tuple(messages)
+            turns.append([message])
+    return tuple(turn[0] if len(turn) == 1 else _joined(turn) for turn in turns)
 
 
 def write_input(messages: Sequence[Message], suffix: str) -> list[Item]:
@@ -163,24 +162,26 @@ def _simplest(content: str | tuple[Part, ...]) -> str | tuple[Part, ...] | None:
     return content
 
 
-def _join(last: Message, message: Message) -> Message | None:
-    """One turn of the model from two items, or None where they are two turns.
+def _goes_on(last: Message, message: Message) -> bool:
+    """Whether two items are of one turn of the model: reasoning, message, function calls."""
+    if last.role != "assistant" or message.role != "assistant" or message.reasoning:
+        return False
+    said = last.content is not None or last.refusal or last.tool_uses
+    return bool(message.tool_uses) or not said
 
-    The dialect's order in a turn is reasoning, message, function calls.
-    """
-    if last.role != "assistant" or message.role != "assistant":
-        return None
-    if message.reasoning or (last.tool_uses and not message.tool_uses):
-        return None
-    if not message.tool_uses and (last.content is not None or last.refusal):
-        return None
+
+def _joined(turn: Sequence[Message]) -> Message:
+    content = next((piece.content for piece in turn if piece.content is not None), None)
+    extra: dict[str, object] = {}
+    for piece in turn:
+        extra |= piece.extra
     return Message(
         "assistant",
-        last.content if message.content is None else message.content,
-        tool_uses=last.tool_uses + message.tool_uses,
-        refusal=last.refusal + message.refusal,
-        reasoning=last.reasoning,
-        extra={**last.extra, **message.extra},
+        content,
+        tool_uses=tuple(use for piece in turn for use in piece.tool_uses),
+        refusal="".join(piece.refusal for piece in turn),
+        reasoning="".join(piece.reasoning for piece in turn),
+        extra=extra,
     )
 
 
