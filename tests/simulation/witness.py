@@ -1,0 +1,76 @@
+"""What agents were told, kept where no crash reaches: the journal must agree with it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+from msgspec.structs import replace
+
+from orlop.abi.calls import Call, Infer, Sleep
+from orlop.abi.hints import Facts
+from orlop.abi.ids import CallId, Seq
+from orlop.abi.replies import (
+    Completion,
+    Done,
+    Exited,
+    Ok,
+    Spawned,
+    ToolResult,
+    Vectors,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """`answer`: what was said, without how it was served.  `paid`: computations until then."""
+
+    seq: Seq
+    answer: bytes
+    call: Call
+    paid: int
+
+
+@dataclass(eq=False, slots=True)
+class Witness:
+    """paid_for: how often an engine has computed a call to its end."""
+
+    paid_for: Callable[[Infer], int]
+    steps: dict[str, Told] = field(default_factory=dict)
+    unknown: set[str] = field(default_factory=set)
+    """Steps whose effect was reported unknown."""
+    twice: dict[str, bool] = field(default_factory=dict)
+    """Orders that were given twice; False where a retry may have joined the two."""
+
+    def told(self, name: str, call: Call, done: Done) -> None:
+        """Once told, told for ever: the same answer, and nothing computed since."""
+        answer = said(done)
+        paid = self.paid_for(call) if isinstance(call, Infer) else 0
+        before = self.steps.get(name)
+        if before is None:
+            self.steps[name] = Told(done.facts.seq, answer, call, paid)
+            return
+        assert before.answer == answer, f"{name}: told {before.answer!r}, now {answer!r}"
+        if isinstance(call, Sleep):
+            return  # Two sleeps of one length are one and the same call.
+        assert before.seq == done.facts.seq, f"{name}: event {before.seq}, now {done.facts.seq}"
+
+    def meant_twice(self, name: str, *, sure: bool) -> None:
+        self.twice[name] = self.twice.get(name, True) and sure
+
+
+def said(done: Done) -> bytes:
+    """The answer as its caller sees it, but for how it was served."""
+    bare = Facts(call=CallId(""))
+    match done:
+        case Completion():
+            return msgspec.json.encode(replace(done, facts=bare))
+        case Vectors():
+            return msgspec.json.encode(replace(done, facts=bare))
+        case ToolResult():
+            return msgspec.json.encode(replace(done, facts=bare))
+        case Spawned():
+            return msgspec.json.encode(replace(done, facts=bare))
+        case Exited():
+            return msgspec.json.encode(replace(done, facts=bare))
+        case Ok():
+            return msgspec.json.encode(replace(done, facts=bare))
