@@ -61,8 +61,8 @@ def without_extras(call: Infer) -> Infer:
 
 
 def _from_anthropic(call: Infer) -> Infer:
-    for name in call.extra:
-        if name != "top_k" and name not in _ANTHROPIC_WISHES:
+    for name, value in call.extra.items():
+        if name != "top_k" and not _is_wish(name, value):
             raise _untranslatable(name, call.dialect)
     if call.messages and call.messages[-1].role == "assistant":
         raise BadCall("`messages`: an answer begun for the model (a prefill) needs Claude itself")
@@ -73,6 +73,18 @@ def _from_anthropic(call: Infer) -> Infer:
     # llama.cpp, vLLM and SGLang know `top_k`; an engine that doesn't will say so itself.
     extra = {"top_k": call.extra["top_k"]} if "top_k" in call.extra else {}
     return replace(without_extras(replace(call, messages=messages)), extra=extra, dialect="openai")
+
+
+def _is_wish(name: str, value: object) -> bool:
+    """Whether the same question is answered without it.  Empty lists and objects ask nothing."""
+    match value:
+        case {"edits": list(edits)} if name == "context_management":
+            # The thinking of earlier turns is left out in any case.
+            return all(
+                isinstance(edit, dict) and str(edit.get("type")).startswith("clear_thinking")
+                for edit in edits
+            )
+    return name in _ANTHROPIC_WISHES or not value
 
 
 def _from_responses(call: Infer) -> Infer:

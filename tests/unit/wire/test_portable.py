@@ -79,6 +79,12 @@ def test_a_conversation_with_claudes_client_reaches_any_engine() -> None:
     }
 
 
+def test_what_asks_nothing_of_another_engine_is_left_out() -> None:
+    edits = [{"type": "clear_thinking_20251015", "keep": "all"}]
+    body = chat(anthropic(context_management={"edits": edits}, mcp_servers=[]))
+    assert body.keys() == {"model", "messages", "max_tokens"}
+
+
 def test_a_text_document_is_text() -> None:
     source = {"type": "text", "media_type": "text/plain", "data": "the terms"}
     block = {"type": "document", "source": source, "title": "Terms"}
@@ -93,6 +99,10 @@ def test_a_text_document_is_text() -> None:
     [
         ({"container": "c_1"}, "container"),
         ({"mcp_servers": [{"name": "x"}]}, "mcp_servers"),
+        (
+            {"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}},
+            "context_management",
+        ),
         ({"tools": [{"type": "web_search_20260318", "name": "web_search"}]}, "web_search"),
         (
             {"messages": [{"role": "user", "content": [{"type": "search_result"}]}]},
