@@ -116,6 +116,8 @@ def read_settings(config: Path | None, home: Path, engine_flags: Sequence[str]) 
         if not found or not name or not url.startswith(("http://", "https://")):
             raise Misconfigured(f"--engine {flag}: write NAME=URL, as in vllm=http://host:8000")
         settings.engines[name] = EngineConfig(url=url)
+    for name, entry in settings.engines.items():
+        drivers.check(name, entry, models_dir(settings))
     return settings
 
 

@@ -18,6 +18,7 @@ from orlop.devices.llamacpp import LlamaCpp, LlamaCppConfig
 from orlop.devices.openai import OpenAI
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
+from orlop.machine.ranges import Count, Many
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -32,9 +33,9 @@ class EngineConfig:
     """Of a server, with or without `/v1`."""
     model: str = ""
     """Of an embedded engine: a name from `orlop models`, or a path to a GGUF file."""
-    slots: int = 0
+    slots: Count = 0
     """Calls it serves at once; 0: the driver's own choice."""
-    context_tokens: int = 4096
+    context_tokens: Many = 4096
     """What one slot of an embedded engine holds."""
     key_env: str = ""
     """The environment variable that holds its key; keys never come from callers."""
@@ -66,13 +67,21 @@ class Workshop:
     lifeline: int | None
 
 
+def check(name: str, config: EngineConfig, models_dir: Path) -> None:
+    """What would keep the engine from being built.  Raises `Misconfigured`."""
+    if config.driver == "openai" and not config.url.startswith(("http://", "https://")):
+        raise Misconfigured(f"engines.{name}: url should be http://…, not {config.url!r}")
+    if config.driver in ("llamacpp", "minilm"):
+        _model(name, config, models_dir)
+    read_key(name, config)
+
+
 def build(name: str, config: EngineConfig, shop: Workshop) -> Engine:
     """The engine that a table describes; not started yet.  Raises `Misconfigured`."""
+    check(name, config, shop.models_dir)
     engine = EngineName(name)
     match config.driver:
         case "openai":
-            if not config.url.startswith(("http://", "https://")):
-                raise Misconfigured(f"engines.{name}: url should be http://…, not {config.url!r}")
             return OpenAI(
                 engine,
                 config.url,
@@ -85,7 +94,7 @@ def build(name: str, config: EngineConfig, shop: Workshop) -> Engine:
         case "fake":
             return FakeEngine(engine, config.fake, clock=shop.clock, chance=shop.chance)
         case "llamacpp" | "minilm":
-            return _embedded(engine, config, _model(name, config, shop), shop)
+            return _embedded(engine, config, _model(name, config, shop.models_dir), shop)
 
 
 def found(shop: Workshop, configured: Mapping[str, EngineConfig]) -> Sequence[Engine]:
@@ -118,8 +127,8 @@ def _embedded(
     return LlamaCpp(settings, clock=shop.clock, chance=shop.chance)
 
 
-def _model(name: str, config: EngineConfig, shop: Workshop) -> shelf.Model:
-    on_shelf = shelf.find(shop.models_dir, config.model)
+def _model(name: str, config: EngineConfig, models_dir: Path) -> shelf.Model:
+    on_shelf = shelf.find(models_dir, config.model)
     if on_shelf is not None:
         return on_shelf
     path = Path(config.model).expanduser()

@@ -24,6 +24,7 @@ from orlop.devices.fake_answers import (
 )
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
+from orlop.machine.ranges import Chances, Many, Seconds
 from orlop.wire.portable import to_openai
 
 Fault = Literal["", "refuse", "busy", "hang", "die", "fail"]
@@ -33,29 +34,34 @@ Fault = Literal["", "refuse", "busy", "hang", "die", "fail"]
 class FakeConfig:
     """How the arithmetic behaves.  Times are in seconds; with all at 0 nothing ever waits."""
 
-    slots: int = 8
+    slots: Many = 8
+    """Calls served at once."""
     models: tuple[str, ...] = ("fake",)
+    """Names of its chat models."""
     embed_models: tuple[str, ...] = ("fake-embed",)
-    prefill_s: float = 0.0
+    """Names of its embedding models."""
+    prefill_s: Seconds = 0.0
     """A token of the input."""
-    decode_s: float = 0.0
+    decode_s: Seconds = 0.0
     """A token of the output."""
-    step_tokens: int = 1
+    step_tokens: Many = 1
     """Tokens in one delta, and between two waits."""
-    tokens: int = 12
+    tokens: Many = 12
     """Of an answer, unless the call allows fewer."""
-    dimensions: int = 16
-    refuse: float = 0.0
+    dimensions: Many = 16
+    """Of a vector, unless the call asks for others."""
+    refuse: Chances = 0.0
     """Chance, 0 to 1, that a call is refused for good.  All chances together are at most 1."""
-    busy: float = 0.0
+    busy: Chances = 0.0
     """That it is told to come back."""
-    hang: float = 0.0
+    hang: Chances = 0.0
     """That it is never answered; only a deadline or a cancellation ends it."""
-    die: float = 0.0
+    die: Chances = 0.0
     """That the whole engine dies under it for `dead_s`, with all that run."""
-    fail: float = 0.0
+    fail: Chances = 0.0
     """That it breaks somewhere in its answer."""
-    dead_s: float = 1.0
+    dead_s: Seconds = 1.0
+    """How long it stays dead."""
     tally: bool = False
     """Keep `computed_by`; costs memory for each different call."""
 

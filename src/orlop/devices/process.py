@@ -13,6 +13,7 @@ import msgspec
 from orlop.abi.cards import Effect, ToolCard
 from orlop.abi.errors import DeadlineMissed, DeviceFailed, ToolFailed
 from orlop.abi.limits import TOOL_OUTPUT_BYTES_MAX
+from orlop.machine.ranges import Limit, Many
 
 SAID_CHARS_MAX: Final = 2_000
 """Of what a failing tool printed, the end, in the error."""
@@ -34,9 +35,9 @@ class ToolConfig:
     """What a second execution would do; decides what happens to a call that a crash cut off."""
     query: tuple[str, ...] = ()
     """Of a `queryable` tool: prints `true` or `false`, given {"key": …}."""
-    timeout_s: float = 60.0
+    timeout_s: Limit = 60.0
     """A call that takes longer is ended."""
-    concurrency: int = 8
+    concurrency: Many = 8
     """Calls that may run at once."""
     cwd: str = ""
     """The folder it runs in."""

@@ -26,6 +26,7 @@ from orlop.kernel.process import Process, Row, State, check
 from orlop.kernel.tables import Tables
 from orlop.machine.chance import Chance, mint
 from orlop.machine.clock import Clock
+from orlop.machine.ranges import Count, Many, Seconds
 from orlop.machine.tasks import TaskOwner
 from orlop.meter.budget import Account
 from orlop.models.registry import Registry
@@ -42,11 +43,11 @@ class KernelConfig:
 
     await_intents: Literal["paid", "always"] = "paid"
     """Intents that are durable before their call runs: those that cost or act, or all."""
-    snapshot_events: int = 20_000
+    snapshot_events: Many = 20_000
     """Events between two snapshots of the tables: bounds how much a boot reads."""
-    restarts_max: int = 5
+    restarts_max: Count = 5
     """Restarts in a row of a process that keeps failing; then it stays down."""
-    restart_delay_s: float = 0.2
+    restart_delay_s: Seconds = 0.2
     """Before the second restart in a row; doubles with each.  The first is at once."""
 
 

@@ -4,11 +4,12 @@ A package's configuration is one dataclass beside the code it configures; `boot`
 """
 
 import difflib
+import math
 import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import TypeVar, get_args, get_origin, get_type_hints
 
@@ -43,7 +44,7 @@ class _Reader:
     def table(self, data: Mapping[str, object], schema: type[T], where: tuple[str, ...]) -> T:
         """One table as a dataclass."""
         assert is_dataclass(schema)
-        hints = get_type_hints(schema)
+        hints = get_type_hints(schema, include_extras=True)
         known = [field.name for field in fields(schema)]
         values: dict[str, object] = {}
         for key, value in data.items():
@@ -53,7 +54,13 @@ class _Reader:
         try:
             return schema(**values)
         except TypeError:
-            missing = [name for name in known if name not in values]
+            missing = [
+                field.name
+                for field in fields(schema)
+                if field.default is MISSING
+                and field.default_factory is MISSING
+                and field.name not in values
+            ]
             raise self._wrong(where, f"needs {', '.join(missing)}") from None
         except ValueError as error:
             raise self._wrong(where, str(error)) from error
@@ -69,9 +76,12 @@ class _Reader:
                 for name, entry in tables.items()
             }
         try:
-            return msgspec.convert(value, kind)
+            converted: object = msgspec.convert(value, kind)
         except msgspec.ValidationError as error:
             raise self._wrong(where, f"{error} (it is {value!r})") from error
+        if isinstance(converted, float) and not math.isfinite(converted):
+            raise self._wrong(where, f"should be a finite number (it is {value!r})")
+        return converted
 
     def _mapping(self, value: object, where: tuple[str, ...]) -> Mapping[str, object]:
         if not isinstance(value, dict):

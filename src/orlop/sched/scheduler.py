@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from orlop.abi.errors import Exhausted
 from orlop.abi.ids import ProcessId
 from orlop.abi.limits import WAITING_PER_ENGINE_MAX
+from orlop.machine.ranges import Many
 from orlop.sched.policy import POLICIES, Policy, PolicyName
 from orlop.sched.work import Work
 
@@ -24,7 +25,7 @@ class SchedulerConfig:
 
     policy: PolicyName = "fair"
     """Who goes next: `fair` (bands, then fewest running) or `fifo`."""
-    waiting_max: int = WAITING_PER_ENGINE_MAX
+    waiting_max: Many = WAITING_PER_ENGINE_MAX
     """Calls that may wait for one device; one more is refused with `Exhausted`."""
 
 
