@@ -1,20 +1,27 @@
 """Writes what the code already knows: `python docs/generate.py`; `--check` fails where it is stale.
 
-cli.md from the shell's commands, syscalls.md from `abi.calls`, errors.md from `abi.errors`.
+cli.md from the shell's commands, syscalls.md from `abi.calls`, errors.md from `abi.errors`,
+settings.md from the configuration classes, openapi.json from the routes, and in processes.md the
+drawing of the state machine.
 """
 
 import ast
+import dataclasses
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args, get_type_hints
 
 import click
 import msgspec
 
 from orlop.abi import calls, replies
 from orlop.abi.errors import KernelError, tree
+from orlop.boot import Settings
+from orlop.http import openapi
+from orlop.kernel.process import TRANSITIONS, State
 from orlop.sdk.environment import PASSED_ON, PASSED_ON_PREFIXES
 from orlop.shell.exits import MEANINGS, status_of
 from orlop.shell.explain import meaning
@@ -148,6 +155,81 @@ def _error_row(kind: type[KernelError]) -> tuple[str, ...]:
     )
 
 
+def settings() -> Iterator[str]:
+    """Every table and key of orlop.toml."""
+    yield "# Settings"
+    yield NOTE
+    yield (
+        "`orlop up` reads one file, once: `--config FILE`, else `orlop.toml` in the home, else "
+        "nothing. An unknown key or a wrong value ends it with status 2 before anything has "
+        "started, and names the file, the line, and the nearest valid key. `--engine NAME=URL` "
+        "adds a table `[engines.NAME]`, `--port N` goes before `http.port`."
+    )
+    for table, schema, tables in setting_tables():
+        yield f"## [{table}]"
+        yield inspect.cleandoc(schema.__doc__ or "")
+        notes = _notes(schema)
+        rows = [
+            (
+                f"`{field.name}`",
+                _kind(get_type_hints(schema)[field.name]),
+                _setting_default(field),
+                notes.get(field.name, ""),
+            )
+            for field in dataclasses.fields(schema)
+            if field.name not in tables
+        ]
+        yield _table(("key", "type", "default", "meaning"), rows)
+
+
+def setting_tables() -> Iterator[tuple[str, type, frozenset[str]]]:
+    """Tables of orlop.toml: their name, their class, and which of its fields are tables again."""
+    pending: list[tuple[str, type]] = [("", Settings)]
+    while pending:
+        table, schema = pending.pop(0)
+        inner: dict[str, tuple[str, type]] = {}
+        for field, kind in get_type_hints(schema).items():
+            path = f"{table}.{field}".lstrip(".")
+            item = get_args(kind)[-1] if get_args(kind) else None
+            if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+                inner[field] = (path, kind)
+            elif isinstance(item, type) and dataclasses.is_dataclass(item):
+                inner[field] = (f"{path}.NAME", item)
+        if table:
+            yield table, schema, frozenset(inner)
+        pending = [*inner.values(), *pending]
+
+
+def _kind(annotation: object) -> str:
+    return inspect.formatannotation(annotation).replace("typing.", "").replace("|", "\\|")
+
+
+def _setting_default(field: "dataclasses.Field[object]") -> str:
+    if field.default is not dataclasses.MISSING:
+        return f"`{field.default!r}`"
+    if field.default_factory is not dataclasses.MISSING:
+        return f"`{field.default_factory()!r}`"
+    return "required"
+
+
+def openapi_document() -> Iterator[str]:
+    """The routes."""
+    yield msgspec.json.format(openapi.text(), indent=2).decode()
+
+
+DRAWING: Final = re.compile(r"```mermaid\n.*?```", re.DOTALL)
+
+
+def processes() -> Iterator[str]:
+    """The page as it is, with the state machine drawn from its table in the code."""
+    lines = ["stateDiagram-v2", f"    [*] --> {State.NEW}"]
+    lines += [f"    {old} --> {new}: {event}" for (old, event), new in TRANSITIONS.items()]
+    lines.append(f"    {State.EXITED} --> [*]")
+    drawing = "```mermaid\n" + "\n".join(lines) + "\n```"
+    page = (DOCS / "processes.md").read_text(encoding="utf-8")
+    yield DRAWING.sub(lambda _: drawing, page, count=1).rstrip("\n")
+
+
 def _members(union: object) -> tuple[type[msgspec.Struct], ...]:
     members = getattr(union, "__args__", ())
     return tuple(member for member in members if issubclass(member, msgspec.Struct))
@@ -173,7 +255,7 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
     return "`{}`"
 
 
-def _notes(struct: type[msgspec.Struct]) -> dict[str, str]:
+def _notes(struct: type) -> dict[str, str]:
     """The strings below fields, which Python itself does not keep."""
     body = ast.parse(inspect.getsource(struct)).body[0]
     assert isinstance(body, ast.ClassDef)
@@ -195,6 +277,9 @@ PAGES: Final[Mapping[str, Callable[[], Iterator[str]]]] = {
     "cli.md": cli,
     "syscalls.md": syscalls,
     "errors.md": errors,
+    "settings.md": settings,
+    "openapi.json": openapi_document,
+    "processes.md": processes,
 }
 
 

@@ -69,6 +69,14 @@ class NotFound(KernelError):
     fix = "Look at what there is: `orlop models`, `orlop ps`, `orlop schedule list`."
 
 
+class WrongMethod(NotFound):
+    """The route exists, but not with this HTTP method."""
+
+    code = "E1206"
+    http_status = 405
+    fix = "Use a method that the message names; `GET /openapi.json` lists every route."
+
+
 class Conflict(KernelError):
     """What is asked for does not fit the present state."""
 

@@ -1,19 +1,19 @@
 """The route table.  Who may ask what is decided here and nowhere else in HTTP."""
 
 import logging
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
 from orlop.abi.calls import Call, Infer
 from orlop.abi.cards import ModelCard
-from orlop.abi.errors import Broken, Denied, KernelError, NotFound, NotReady
+from orlop.abi.errors import Broken, Denied, KernelError, NotFound, NotReady, WrongMethod
 from orlop.abi.ids import CallId
 from orlop.abi.replies import Completion
 from orlop.access.principal import Tokens
-from orlop.http import anthropic, metrics, native, openai, responses
+from orlop.http import anthropic, metrics, native, openai, openapi, responses
 from orlop.http.admin import Admin, missing
 from orlop.http.auth import Doorman
 from orlop.http.exchange import Event, Exchange, InFlight, Receive, Route, Send
@@ -29,8 +29,20 @@ log = logging.getLogger(__name__)
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]", "orlop"})
 """Names of this machine; `orlop` is what our own client says over the Unix socket."""
 
+OURS: Final = "/orlop/v1/"
+METHODS: Final = ("GET", "POST", "DELETE")
+PUBLIC_PATHS: Final = ("/health", "/ready", "/metrics", "/openapi.json")
 DIALECT_ROUTES: Final = {**openai.ROUTES, **anthropic.ROUTES, **responses.ROUTES}
 PREFIX_ROUTES: Final = {**openai.PREFIX_ROUTES, **responses.PREFIX_ROUTES}
+
+NativeRoute: TypeAlias = Callable[[Kernel, Process, Exchange], Awaitable[None]]
+NATIVE_ROUTES: Final[Mapping[tuple[str, ...], NativeRoute]] = {
+    ("POST", "calls"): native.call,
+    ("GET", "calls", "{ref}"): native.find_call,
+}
+"""Below `/orlop/v1`; for processes."""
+
+R = TypeVar("R")
 
 
 class KernelDoor:
@@ -82,15 +94,17 @@ class App:
         try:
             await self._route(exchange)
         except KernelError as error:
-            await refuse(exchange, error)
+            await self._refuse(exchange, error)
         except Exception as bug:  # The client is told; the bug goes to the log.
             log.exception("a bug in %s %s", exchange.method, exchange.path)
-            await refuse(exchange, Broken(f"a bug in {exchange.method} {exchange.path}: {bug!r}"))
+            await self._refuse(
+                exchange, Broken(f"a bug in {exchange.method} {exchange.path}: {bug!r}")
+            )
 
     async def _route(self, exchange: Exchange) -> None:
         self._check_host(exchange)
         path = exchange.path
-        if path in ("/health", "/ready", "/metrics"):
+        if path in PUBLIC_PATHS:
             await self._public(exchange)
             return
         if self._kernel is None or self._doorman is None:
@@ -101,26 +115,42 @@ class App:
             process = await self._doorman.process(caller, exchange)
             exchange.door = KernelDoor(self._kernel, process)
             await route(exchange)
-        elif path.startswith("/orlop/v1/calls"):
+            return
+        matched = match(NATIVE_ROUTES, exchange.method, path)
+        if matched is not None:
             process = await self._doorman.process(caller, exchange)
-            await self._native(exchange, self._kernel, process)
-        else:
-            found = self._find_admin(exchange)
-            caller.require_operator()
-            await found(exchange)
+            exchange.params = {"ref": matched[1]}
+            await matched[0](self._kernel, process, exchange)
+            return
+        found = match(self._admin, exchange.method, path)
+        if found is None:
+            raise self._no_route(exchange)
+        caller.require_operator()
+        exchange.params = {"ref": found[1]}
+        await found[0](exchange)
 
-    async def _native(self, exchange: Exchange, kernel: Kernel, process: Process) -> None:
-        id = exchange.path.removeprefix("/orlop/v1/calls").strip("/")
-        if not id and exchange.method == "POST":
-            await native.call(kernel, process, exchange)
-        elif id and exchange.method == "GET":
-            await native.find_call(kernel, process, exchange, id)
-        else:
-            raise no_route(exchange)
+    def _no_route(self, exchange: Exchange) -> NotFound:
+        others = self.methods(exchange.path)
+        if others:
+            return WrongMethod(f"{exchange.path} takes {', '.join(others)}, not {exchange.method}")
+        return NotFound(f"there is no {exchange.method} {exchange.path}")
+
+    def methods(self, path: str) -> list[str]:
+        """Those that some route has for `path`."""
+        if path in PUBLIC_PATHS:
+            return ["GET", "HEAD"]
+        ours = dict.fromkeys([*NATIVE_ROUTES, *self._admin], True)
+        return [
+            method for method in METHODS if find_dialect(method, path) or match(ours, method, path)
+        ]
 
     async def _public(self, exchange: Exchange) -> None:
         """What needs no token: it says nothing about anybody's calls."""
-        if exchange.path == "/health":
+        if exchange.method not in ("GET", "HEAD"):
+            raise self._no_route(exchange)
+        if exchange.path == "/openapi.json":
+            await exchange.send_json(200, openapi.text())
+        elif exchange.path == "/health":
             await exchange.send_json(200, b'{"status":"ok"}')
         elif exchange.path == "/ready":
             reasons = [self._refusal.message] if self._kernel is None else missing(self._kernel)
@@ -132,17 +162,16 @@ class App:
             kind = "text/plain; version=0.0.4; charset=utf-8"
             await exchange.send(200, metrics.text(self._metrics), kind)
 
-    def _find_admin(self, exchange: Exchange) -> Route:
-        """A route by method and the words of the path; `{ref}` stands for any one word."""
-        words = exchange.path.removeprefix("/orlop/v1/").split("/")
-        for place in range(1, len(words)):
-            exchange.params = {"ref": words[place]}
-            pattern = [*words[:place], "{ref}", *words[place + 1 :]]
-            if (found := self._admin.get((exchange.method, *pattern))) is not None:
-                return found
-        if (found := self._admin.get((exchange.method, *words))) is not None:
-            return found
-        raise no_route(exchange)
+    async def _refuse(self, exchange: Exchange, error: KernelError) -> None:
+        """The error in the shape of the path's dialect; a stream that has begun is cut instead."""
+        if exchange.started:
+            log.warning("%s broke off: %s", exchange.path, error.message)
+            raise error
+        said = shape_of(exchange.path)(error)
+        headers = said.headers
+        if isinstance(error, WrongMethod):
+            headers = (*headers, ("allow", ", ".join(self.methods(exchange.path))))
+        await exchange.send_json(said.status, said.body, headers)
 
     def _check_host(self, exchange: Exchange) -> None:
         """A page in a browser may not reach us under another name, nor from another origin."""
@@ -167,22 +196,24 @@ def find_dialect(method: str, path: str) -> Route | None:
     return None
 
 
-def no_route(exchange: Exchange) -> NotFound:
-    return NotFound(f"there is no {exchange.method} {exchange.path}")
+def match(routes: Mapping[tuple[str, ...], R], method: str, path: str) -> tuple[R, str] | None:
+    """A route by method and the words below `/orlop/v1`, and the word for its `{ref}`."""
+    if not path.startswith(OURS):
+        return None
+    words = path.removeprefix(OURS).split("/")
+    for place in range(1, len(words)):
+        pattern = [*words[:place], "{ref}", *words[place + 1 :]]
+        if (found := routes.get((method, *pattern))) is not None:
+            return found, words[place]
+    found = routes.get((method, *words))
+    return None if found is None else (found, "")
 
 
-async def refuse(exchange: Exchange, error: KernelError) -> None:
-    """The error in the shape of the path's dialect; a stream that has begun is cut instead."""
-    if exchange.started:
-        log.warning("%s broke off: %s", exchange.path, error.message)
-        raise error
-    write = problem.native
-    if exchange.path.startswith("/v1/messages"):
-        write = problem.anthropic
-    elif exchange.path.startswith("/v1/"):
-        write = problem.openai
-    said = write(error)
-    await exchange.send_json(said.status, said.body, said.headers)
+def shape_of(path: str) -> Callable[[KernelError], problem.Problem]:
+    """How the path's dialect says errors."""
+    if path.startswith("/v1/messages"):
+        return problem.anthropic
+    return problem.openai if path.startswith("/v1/") else problem.native
 
 
 def admin_routes(admin: Admin) -> dict[tuple[str, ...], Route]:

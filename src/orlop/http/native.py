@@ -102,8 +102,9 @@ async def answer_parked(
     await exchange.send_json(200, msgspec.json.encode(await last(running)))
 
 
-async def find_call(kernel: Kernel, process: Process, exchange: Exchange, id: str) -> None:
+async def find_call(kernel: Kernel, process: Process, exchange: Exchange) -> None:
     """`GET /orlop/v1/calls/{call}?wait=30`: of a call that was answered with `202`."""
+    id = exchange.params["ref"]
     running = process.running.get(CallId(id))
     if running is not None:
         wait_s = min(exchange.number("wait", 30.0), WAIT_S_MAX)

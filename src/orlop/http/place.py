@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from orlop.machine.ranges import Limit, Port
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
@@ -21,11 +23,11 @@ class HttpConfig:
 
     host: str = "127.0.0.1"
     """The address to listen on; loopback, until tokens narrow and connections are encrypted."""
-    port: int | None = None
+    port: Port | None = None
     """The port; by default 7411, or any free one if that is taken."""
-    receive_s: float = 60.0
+    receive_s: Limit = 60.0
     """Seconds in which a call has to arrive, from its first byte to its last."""
-    stall_s: float = 300.0
+    stall_s: Limit = 300.0
     """Seconds that a client may leave its answer unread, once no more can be written."""
     allowed_hosts: tuple[str, ...] = ()
     """`Host` headers that are answered beside loopback's own names (DNS rebinding is refused)."""

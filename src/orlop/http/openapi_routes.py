@@ -1,0 +1,289 @@
+"""Every route of the HTTP API as a row; a test holds the table against what is really served."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from orlop.abi import admin
+from orlop.abi.calls import Call, Spawn
+from orlop.abi.replies import Done
+from orlop.http.openapi_dialects import Schema
+
+EMPTY: Final[Schema] = {"type": "object", "maxProperties": 0}
+READY: Final[Schema] = {
+    "type": "object",
+    "required": ["ready", "missing"],
+    "properties": {
+        "ready": {"type": "boolean"},
+        "missing": {"type": "array", "items": {"type": "string"}},
+    },
+}
+PARKED: Final[Schema] = {
+    "type": "object",
+    "required": ["call"],
+    "properties": {"call": {"type": "string"}},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One route.  `body`, `reply`: an ABI type, a schema, or the name of a component."""
+
+    method: str
+    path: str
+    summary: str
+    body: object = None
+    reply: object = None
+    status: int = 200
+    stream: str = ""
+    """The media type of its answer in pieces, if it has one."""
+    query: tuple[str, ...] = ()
+    """Names; of numbers, unless one ends in `=`."""
+    later: object = None
+    """What it answers with 202."""
+    public: bool = False
+
+
+SSE: Final = "text/event-stream"
+NDJSON: Final = "application/x-ndjson"
+OURS: Final = "/orlop/v1"
+
+PUBLIC: Final = (
+    Operation(
+        method="GET",
+        path="/health",
+        summary="The kernel's process answers",
+        reply={"type": "object"},
+        public=True,
+    ),
+    Operation(
+        method="GET",
+        path="/ready",
+        summary="Calls are admitted and an engine answers; 503 says what is missing",
+        reply=READY,
+        public=True,
+    ),
+    Operation(
+        method="GET",
+        path="/metrics",
+        summary="For Prometheus",
+        stream="text/plain",
+        public=True,
+    ),
+    Operation(
+        method="GET",
+        path="/openapi.json",
+        summary="This document",
+        reply={"type": "object"},
+        public=True,
+    ),
+)
+
+DIALECTS: Final = (
+    Operation(
+        method="POST",
+        path="/v1/chat/completions",
+        summary="OpenAI: chat completions",
+        body="ChatRequest",
+        reply="ChatReply",
+        stream=SSE,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/completions",
+        summary="OpenAI: the old completions",
+        body="TextRequest",
+        reply="TextReply",
+        stream=SSE,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/embeddings",
+        summary="OpenAI: embeddings",
+        body="EmbeddingRequest",
+        reply="EmbeddingReply",
+    ),
+    Operation(method="GET", path="/v1/models", summary="OpenAI: models", reply="ModelList"),
+    Operation(method="GET", path="/v1/models/{model}", summary="OpenAI: one model", reply="Model"),
+    Operation(
+        method="POST",
+        path="/v1/responses",
+        summary="OpenAI: Responses",
+        body="ResponsesRequest",
+        reply="ResponsesReply",
+        stream=SSE,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/responses/{response}",
+        summary="OpenAI: a response, read back from the journal",
+        reply="ResponsesReply",
+        query=("stream=",),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/responses/{response}/input_items",
+        summary="OpenAI: what a response was given",
+        reply="ItemList",
+        query=("limit", "order=", "after="),
+    ),
+    Operation(
+        method="DELETE",
+        path="/v1/responses/{response}",
+        summary="OpenAI: always refused, since what was answered stays in the journal",
+        reply={"type": "object"},
+    ),
+    Operation(
+        method="POST",
+        path="/v1/messages",
+        summary="Anthropic: Messages",
+        body="MessagesRequest",
+        reply="MessagesReply",
+        stream=SSE,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/messages/count_tokens",
+        summary="Anthropic: always refused, since only an engine could count",
+        body={"type": "object"},
+        reply={"type": "object"},
+    ),
+)
+
+PROCESSES: Final = (
+    Operation(
+        method="POST",
+        path=f"{OURS}/calls",
+        summary="Any system call; a parked one (sleep, wait) answers 202 and its id",
+        body=Call,
+        reply=Done,
+        stream=NDJSON,
+        later=PARKED,
+    ),
+    Operation(
+        method="GET",
+        path=f"{OURS}/calls/{{call}}",
+        summary="The answer of a parked call",
+        reply=Done,
+        query=("wait",),
+        later=PARKED,
+    ),
+)
+"""Our own routes for processes."""
+
+OPERATORS: Final = (
+    Operation(method="GET", path=f"{OURS}/info", summary="Where all is", reply=admin.Info),
+    Operation(
+        method="GET",
+        path=f"{OURS}/inventory",
+        summary="Engines, models, tools, hardware",
+        reply=admin.Inventory,
+    ),
+    Operation(
+        method="POST",
+        path=f"{OURS}/pulled",
+        summary="Models have been pulled: look again",
+        reply=admin.Inventory,
+    ),
+    Operation(
+        method="GET",
+        path=f"{OURS}/processes",
+        summary="The process table",
+        reply=tuple[admin.ProcessView, ...],
+        query=("all",),
+    ),
+    Operation(
+        method="POST",
+        path=f"{OURS}/processes",
+        summary="Start a program",
+        body=Spawn,
+        reply=admin.ProcessView,
+        status=201,
+    ),
+    Operation(
+        method="GET",
+        path=f"{OURS}/processes/{{process}}",
+        summary="One process",
+        reply=admin.ProcessView,
+    ),
+    Operation(
+        method="POST",
+        path=f"{OURS}/processes/{{process}}/signal",
+        summary="Send a signal",
+        body=admin.SignalOrder,
+        reply=admin.ProcessView,
+    ),
+    Operation(
+        method="POST",
+        path=f"{OURS}/processes/{{process}}/resume",
+        summary="Start it again, with its record",
+        body=admin.ResumeOrder,
+        reply=admin.ProcessView,
+    ),
+    Operation(
+        method="POST",
+        path=f"{OURS}/processes/{{process}}/replay",
+        summary="Run it again from the record alone",
+        body=admin.ReplayOrder,
+        reply=admin.ProcessView,
+    ),
+    Operation(
+        method="GET",
+        path=f"{OURS}/processes/{{process}}/wait",
+        summary="Until it has ended; 202 if it has not in time",
+        reply=admin.ProcessView,
+        query=("timeout",),
+        later=admin.ProcessView,
+    ),
+    Operation(
+        method="GET",
+        path=f"{OURS}/processes/{{process}}/logs",
+        summary="What it printed, in lines of `OutputLine`",
+        stream=NDJSON,
+        query=("incarnation", "stream=", "offset", "follow"),
+    ),
+    Operation(
+        method="GET",
+        path=f"{OURS}/processes/{{process}}/trace",
+        summary="Its calls and its children's",
+        reply=admin.Trace,
+    ),
+    Operation(method="GET", path=f"{OURS}/keys", summary="Keys", reply=tuple[admin.KeyView, ...]),
+    Operation(
+        method="POST",
+        path=f"{OURS}/keys",
+        summary="Make a key; its secret is shown once",
+        body=admin.KeyOrder,
+        reply=admin.NewKey,
+    ),
+    Operation(method="DELETE", path=f"{OURS}/keys/{{key}}", summary="Revoke a key", reply=EMPTY),
+    Operation(
+        method="GET",
+        path=f"{OURS}/schedules",
+        summary="Schedules",
+        reply=tuple[admin.ScheduleView, ...],
+    ),
+    Operation(
+        method="POST",
+        path=f"{OURS}/schedules",
+        summary="Run a program later, or again and again",
+        body=admin.ScheduleOrder,
+        reply=admin.ScheduleView,
+        status=201,
+    ),
+    Operation(
+        method="DELETE",
+        path=f"{OURS}/schedules/{{schedule}}",
+        summary="Remove a schedule",
+        reply=EMPTY,
+    ),
+    Operation(
+        method="GET",
+        path=f"{OURS}/journal/export",
+        summary="Events with their headers, one a line",
+        stream=NDJSON,
+        query=("first", "last", "process="),
+    ),
+)
+"""Our own routes for operators."""
+
+OPERATIONS: Final = (*PUBLIC, *DIALECTS, *PROCESSES, *OPERATORS)
