@@ -102,10 +102,16 @@ def _from_responses(call: Infer) -> Infer:
 
 
 def _translate(message: Message) -> str | tuple[Part, ...] | None:
-    if not isinstance(message.content, tuple):
+    if isinstance(message.content, tuple):
+        kept = (part for part in message.content if not is_place(part))
+        if content := tuple(inner for part in kept for inner in _translate_part(part)):
+            return content
+    elif message.content:
         return message.content
-    kept = (part for part in message.content if not is_place(part))
-    return tuple(inner for part in kept for inner in _translate_part(part)) or None
+    # Chat engines take no message without content, unless it calls a tool.
+    if message.role == "tool" and message.is_error:
+        return "the tool failed"
+    return None if message.tool_uses else ""
 
 
 def _translate_part(part: Part) -> list[Part]:

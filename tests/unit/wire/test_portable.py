@@ -85,6 +85,33 @@ def test_what_asks_nothing_of_another_engine_is_left_out() -> None:
     assert body.keys() == {"model", "messages", "max_tokens"}
 
 
+def test_no_message_is_left_without_content() -> None:
+    body = chat(
+        anthropic(
+            messages=[
+                {"role": "user", "content": "hi"},
+                {
+                    "role": "assistant",
+                    "content": [{"type": "thinking", "thinking": "hm", "signature": "Eq=="}],
+                },
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "tool_result", "tool_use_id": "t1"},
+                        {"type": "tool_result", "tool_use_id": "t2", "is_error": True},
+                    ],
+                },
+            ]
+        )
+    )
+    assert body["messages"] == [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": ""},
+        {"role": "tool", "content": "", "tool_call_id": "t1"},
+        {"role": "tool", "content": "the tool failed", "tool_call_id": "t2"},
+    ]
+
+
 def test_a_text_document_is_text() -> None:
     source = {"type": "text", "media_type": "text/plain", "data": "the terms"}
     block = {"type": "document", "source": source, "title": "Terms"}
