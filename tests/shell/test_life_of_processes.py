@@ -41,6 +41,14 @@ def _started(kernel: LiveKernel, *arguments: str) -> "subprocess.Popen[str]":
     return running
 
 
+def _rest(running: "subprocess.Popen[str]") -> tuple[str, str]:
+    """What it prints from here on, and its errors, until it ends."""
+    assert running.stdout is not None
+    assert running.stderr is not None
+    with running:
+        return running.stdout.read(), running.stderr.read()
+
+
 def test_a_program_is_run_and_its_status_is_ours(kernel: LiveKernel) -> None:
     command = 'echo "$ORLOP_PROCESS"; echo oops >&2; exit 3'
     done = attempt(kernel.home, "run", "--name", "three", "--", "sh", "-c", command)
@@ -135,7 +143,7 @@ def test_a_spent_budget_ends_the_agent_with_its_reason(kernel: LiveKernel) -> No
 def test_the_first_interrupt_is_passed_on(kernel: LiveKernel) -> None:
     running = _started(kernel, "--", *PROGRAM, "polite")
     running.send_signal(signal.SIGINT)
-    _, error = running.communicate(timeout=60)
+    _, error = _rest(running)
     assert running.returncode == 7, error
 
 
@@ -145,7 +153,7 @@ def test_the_second_interrupt_kills(kernel: LiveKernel) -> None:
     assert running.stdout is not None
     assert running.stdout.readline() == "no\n"
     running.send_signal(signal.SIGINT)
-    running.communicate(timeout=60)
+    _rest(running)
     assert running.returncode == 128 + signal.SIGKILL
     assert _show(kernel, "stubborn")["state"] == "exited"
 
@@ -155,7 +163,7 @@ def test_a_paused_process_goes_on(kernel: LiveKernel) -> None:
     assert attempt(kernel.home, "stop", "paused").returncode == 0
     assert _show(kernel, "paused")["state"] == "stopped"
     assert attempt(kernel.home, "cont", "paused").returncode == 0
-    output, error = running.communicate(timeout=60)
+    output, error = _rest(running)
     assert running.returncode == 0, error
     assert [line[0] for line in output.splitlines()] == ["1", "2", "3"]
 
@@ -174,7 +182,7 @@ def test_a_kernel_that_is_killed_loses_no_line_and_no_call(kernel: LiveKernel) -
     running = _started(kernel, "--name", "survivor", "--", *_agent("patient", 6, 0.3))
     info = json.loads(attempt(kernel.home, "info", "--json").stdout)
     os.kill(info["os_pid"], signal.SIGKILL)
-    output, error = running.communicate(timeout=60)
+    output, error = _rest(running)
     assert running.returncode == 0, error
     assert [line[0] for line in output.splitlines()] == ["1", "2", "3", "4", "5"]
     view = _show(kernel, "survivor")

@@ -3,6 +3,8 @@
 Neither a restart of the process nor one of the kernel ends it, and no byte is shown twice.
 """
 
+import signal
+from types import FrameType
 from typing import Final
 
 import click
@@ -19,16 +21,22 @@ RESTART_POLL_S: Final = 0.2
 
 def attend(operator: Operator, process: ProcessView, *, as_json: bool) -> ProcessView:
     """Follow a process as its terminal: the first Ctrl-C is passed on, the second kills it."""
-    reader = Follower(operator, process, "all", as_json=as_json)
     interrupts = 0
-    while True:
-        try:
-            ended = reader.read_on()
-            if ended is not None:
-                return ended
-        except KeyboardInterrupt:
-            interrupts += 1
-            operator.signal(process.id, "int" if interrupts == 1 else "kill")
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        # Not by an exception: that could come between showing a line and knowing that it is shown.
+        nonlocal interrupts
+        interrupts += 1
+        operator.signal(process.id, "int" if interrupts == 1 else "kill")
+
+    before = signal.signal(signal.SIGINT, pass_on)
+    try:
+        follower = Follower(operator, process, "all", as_json=as_json)
+        while (ended := follower.read_on()) is None:
+            pass
+        return ended
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def show_line(line: OutputLine) -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 import click
 
 import orlop
-from orlop.shell.exits import INTERRUPTED, OK
+from orlop.shell.exits import BUG, INTERRUPTED, OK
 from orlop.shell.frame import Refusal
 from orlop.shell.lazy import Entry, LazyGroup
 
@@ -83,6 +83,9 @@ def run(arguments: Sequence[str]) -> int:
         # The reader (`| head`) has what it wanted; Python would complain at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
+    except Exception:  # A bug of ours: shown whole, so that it can be reported.
+        sys.excepthook(*sys.exc_info())
+        return BUG
     return status if isinstance(status, int) else OK
 
 
