@@ -1,5 +1,7 @@
 """Anthropic's dialect: a stream says what a whole answer says, to Anthropic's own client."""
 
+from contextlib import suppress
+
 import httpx2
 import msgspec
 import pytest
@@ -19,6 +21,8 @@ from orlop.wire.anthropic import (
 )
 from orlop.wire.anthropic_stream import MessageStream, MessageStreamReader
 from orlop.wire.anthropic_turns import arguments_of, input_of
+from orlop.wire.openai import write_chat_request
+from orlop.wire.portable import to_openai
 
 Content = list[dict[str, object]]
 
@@ -240,6 +244,8 @@ def test_junk_is_refused_or_read_and_what_is_read_can_be_written_again(
         return
     again = write_messages_request(call, call.model, stream=call.stream, output_tokens_max=1)
     assert read_messages_request(again) == call
+    with suppress(BadCall):  # What only Claude can answer.
+        assert write_chat_request(to_openai(call), call.model, stream=False)
 
 
 @given(st.binary(max_size=200))
