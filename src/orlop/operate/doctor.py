@@ -4,6 +4,7 @@ import importlib.util
 import os
 import platform
 import shutil
+import socket
 import sqlite3
 import stat
 import sys
@@ -20,6 +21,7 @@ from orlop.abi.limits import FREE_BYTES_MIN
 from orlop.devices import shelf
 from orlop.devices.artefact import sha256_of
 from orlop.machine import plain_clock
+from orlop.operate.up import PORT
 from orlop.sdk.operator import Operator
 from orlop.sdk.place import INFO_FILE, read_home
 
@@ -38,6 +40,7 @@ RAM_BYTES_MIN: Final = 512 * 1024 * 1024
 SECRET_BITS: Final = stat.S_IRWXG | stat.S_IRWXO
 PUBLIC_SUFFIXES: Final = (".pub",)
 GIB: Final = 1024**3
+LOOPBACK: Final = "127.0.0.1"
 
 
 class Check(Struct, frozen=True, kw_only=True):
@@ -190,6 +193,7 @@ def _kernel(home: Path, connect: Callable[[], Operator]) -> Iterator[Check]:
         known = read_home(home)
     except NoKernel:
         yield Check(name="kernel", state="ok", found="none runs", fix="orlop up -d")
+        yield _port()
         return
     if not psutil.pid_exists(known.supervisor_pid):
         yield _stale(home, known)
@@ -216,6 +220,19 @@ def _kernel(home: Path, connect: Callable[[], Operator]) -> Iterator[Check]:
             found=f"{card.health} {card.reason}".strip(),
             fix="" if is_fine else f"is {card.url or 'its model file'} right, and its server up?",
         )
+
+
+def _port() -> Check:
+    """Asked for only where no kernel of ours would have it."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, PORT))
+        except OSError as error:
+            found = f"{LOOPBACK}:{PORT} can't be listened on: {error}"
+            fix = "none needed: `orlop up` takes another; or name one with --port"
+            return Check(name="port", state="warn", found=found, fix=fix)
+    return Check(name="port", state="ok", found=f"{LOOPBACK}:{PORT} is free")
 
 
 def _stale(home: Path, known: HomeInfo) -> Check:
