@@ -119,6 +119,9 @@ def _serve(options: _Options) -> NoReturn:
 
 def _load(options: _Options, key: str) -> _Server:
     """Returns when the model is loaded and the port is open."""
+    # Read by OpenMP when it is loaded.  Threads that spin while they wait for each other take the
+    # cores from the one they wait for: on a busy machine that makes a call many times slower.
+    os.environ["OMP_WAIT_POLICY"] = "passive"
     try:
         import xllamacpp
     except ImportError as error:
