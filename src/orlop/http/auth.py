@@ -18,7 +18,7 @@ from orlop.access.principal import (
 )
 from orlop.kernel import lifecycle
 from orlop.kernel.core import Kernel
-from orlop.kernel.process import ALIVE, Process, State
+from orlop.kernel.process import ALIVE, NAMELESS, Process, State
 
 TOKENS_CACHED_MAX: Final = 4_096
 
@@ -103,7 +103,7 @@ class Doorman:
         """A named client goes on where it was, also if it has ended; a nameless one does not."""
         for process in self._kernel.processes.values():
             row = process.row
-            if row.is_client and row.key_id == key and row.name == (name or "client"):
+            if row.is_client and row.key_id == key and row.name == (name or NAMELESS):
                 if program and row.program != program:
                     continue
                 if name or row.state is not State.EXITED:
@@ -111,7 +111,7 @@ class Doorman:
         return None
 
     async def _new_client(self, key: KeyId | None, program: str, name: str) -> Process:
-        spawn = Spawn(command=(), name=name or "client", program=program)
+        spawn = Spawn(command=(), name=name or NAMELESS, program=program)
         return await lifecycle.create(self._kernel, spawn, DEFAULT_TENANT, key_id=key)
 
     async def _begin(self, process: Process) -> None:

@@ -25,9 +25,6 @@ from orlop.meter.budget import Hold
 TEMPLATE_TOKENS: Final = 32
 """What a chat template adds to one message at most, in tokens."""
 
-METERED: Final = (Infer, Embed, CallTool)
-"""Calls that count against a budget."""
-
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Admitted:

@@ -49,7 +49,7 @@ async def create(
     program = call.program or (parent.row.program if parent is not None else kernel.new_task())
     event = ProcessSpawned(
         pid=kernel.next_pid(),
-        name=call.name or (call.command[0].rsplit("/", 1)[-1] if call.command else "client"),
+        name=call.name or (call.command[0].rsplit("/", 1)[-1] if call.command else NAMELESS),
         parent=parent.id if parent is not None else None,
         command=call.command,
         cwd=call.cwd or (parent.row.cwd if parent is not None else ""),

@@ -45,7 +45,7 @@ from orlop.abi.ids import (
 from orlop.context.conversation import Contexts
 from orlop.kernel.record import Record
 from orlop.kernel.running import Running
-from orlop.meter.budget import Account
+from orlop.meter.budget import METERED, Account
 
 
 class State(StrEnum):
@@ -69,6 +69,9 @@ TRANSITIONS: Final[Mapping[tuple[State, str], State]] = {
     (State.INTERRUPTED, "end"): State.EXITED,
     (State.EXITED, "start"): State.RUNNING,
 }
+
+NAMELESS: Final = "client"
+"""What a client is called that sends no `Orlop-Process`."""
 
 ALIVE: Final = (State.RUNNING, State.STOPPED)
 """States in which an incarnation exists."""
@@ -127,6 +130,8 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
     started_ns: Nanoseconds | None = None
     ended_ns: Nanoseconds | None = None
     calls: int = 0
+    calls_metered: int = 0
+    """Of the calls, those that count against a budget."""
     input_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
@@ -144,6 +149,11 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def is_client(self) -> bool:
         """A client that came with a key: there is no program of ours to start."""
         return not self.command
+
+    @property
+    def is_nameless(self) -> bool:
+        """A client that did not name its run: it has a trace, and nobody can resume it."""
+        return self.is_client and self.name == NAMELESS
 
 
 def spawn_row(header: Header, event: ProcessSpawned) -> Row:
@@ -219,7 +229,8 @@ def book(row: Row, event: CallEntered | CallFailed | CallReturned) -> Row:
     """Count a call that begins, and the usage of one that ends."""
     match event:
         case CallEntered():
-            return replace(row, calls=row.calls + 1)
+            metered = row.calls_metered + isinstance(event.body, METERED)
+            return replace(row, calls=row.calls + 1, calls_metered=metered)
         case CallFailed():
             return replace(row, tokens_lost=row.tokens_lost + event.booked)
     usage, facts = event.done.facts.usage, event.done.facts

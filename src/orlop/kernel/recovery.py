@@ -49,7 +49,7 @@ async def recover(kernel: Kernel) -> None:
         process = kernel.attach(row)
         used = row.input_tokens + row.output_tokens + row.tokens_lost
         for account in process.accounts:
-            account.calls += row.calls
+            account.calls += row.calls_metered
             account.tokens += used
     for open_call in tuple(kernel.tables.open_calls.values()):
         settle(kernel, open_call)

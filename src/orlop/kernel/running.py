@@ -46,6 +46,8 @@ class Running:
     deltas: list[Delta] = field(default_factory=list[Delta])
     done: Done | None = None
     task: asyncio.Task[None] | None = None
+    """Its own, once that runs: a task that is cancelled before its first step never takes one,
+    and its caller would wait for ever."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     _verdict: KernelError | None = None
 
@@ -65,6 +67,10 @@ class Running:
             self._verdict = verdict
             if self.task is not None:
                 self.task.cancel()
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self._verdict is not None
 
     def verdict(self) -> KernelError:
         """Why it was cancelled."""

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 
-from orlop.abi.calls import PARKED, Call, Infer
+from orlop.abi.calls import PARKED, Call, CallTool, Infer
 from orlop.abi.errors import (
     BadCall,
     Broken,
@@ -66,7 +66,7 @@ def enter(kernel: Kernel, process: Process, call: Call, *, retry: bool = False) 
     process.running[running.id] = running
     _count(kernel, call, 1)
     work = served(kernel, process, running, described, retry)
-    running.task = kernel.tasks.start(run(kernel, process, running, work))
+    kernel.tasks.start(run(kernel, process, running, work))
     return running
 
 
@@ -132,6 +132,7 @@ async def run(
     kernel: Kernel, process: Process, running: Running, work: Coroutine[object, object, Done]
 ) -> None:
     """One call from the door to its end; tells the reader exactly once how it ended."""
+    running.task = asyncio.current_task()
     done, error = await attempt(process, running, work)
     process.running.pop(running.id, None)
     _count(kernel, running.call, -1)
@@ -142,6 +143,9 @@ async def attempt(
     process: Process, running: Running, work: Coroutine[object, object, Done]
 ) -> tuple[Done | None, KernelError | None]:
     """What `work` came to: a result or one error, whatever happens inside."""
+    if running.is_cancelled:
+        work.close()
+        return None, running.verdict()
     try:
         return await work, None
     except KernelError as error:
@@ -169,7 +173,19 @@ async def served(
         admitted.undo()
         raise
     # From here on the call has begun: it must end in the journal, exactly once.
+    running.keep = running.keep or outlives_its_client(process, running, admitted)
     return await live(kernel, process, running, described, admitted)
+
+
+def outlives_its_client(process: Process, running: Running, admitted: Admitted) -> bool:
+    """Whether the call goes on when nobody listens: its result will be asked for again.
+
+    A tool is not stopped in the middle of its effect; a model call that is paid for is finished
+    for a process that can be resumed.
+    """
+    if not admitted.durable_intent:
+        return False
+    return isinstance(running.call, CallTool) or not process.row.is_nameless
 
 
 async def live(
@@ -219,7 +235,7 @@ def rearm(kernel: Kernel, process: Process, open_call: OpenCall, call: Call) -> 
     process.running[running.id] = running
     _count(kernel, call, 1)
     work = live(kernel, process, running, described, Admitted(call=call))
-    running.task = kernel.tasks.start(run(kernel, process, running, work))
+    kernel.tasks.start(run(kernel, process, running, work))
 
 
 def record_intent(

@@ -6,9 +6,13 @@ moment, used + held <= budget; so spending never exceeds it, whatever runs at on
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from orlop.abi.calls import Budget
+from orlop.abi.calls import Budget, CallTool, Embed, Infer
 from orlop.abi.errors import BudgetSpent
+
+METERED: Final = (Infer, Embed, CallTool)
+"""Calls that count against a budget."""
 
 
 @dataclass(eq=False, slots=True)
