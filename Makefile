@@ -1,0 +1,63 @@
+# Two commands do all the set-up that there is: `make demo` and `make test`.
+#
+#   make demo       a support desk of 24 agents on an embedded model, through a crash
+#   make test       all tests
+#   make check      what CI runs: format, lint, types, floors, tests
+#   make simulate   the whole kernel in virtual time; SEEDS=1000 for more
+#   make bench      all measurements, into bench/results/
+#   make clean      removes what these commands made, except the pulled models
+#
+# A better model for the demo: make demo ENGINE=name=http://host:8000/v1 MODEL=the-models-name
+
+PYTHON ?= python3
+SEEDS ?= 50
+ENGINE ?=
+MODEL ?=
+
+BIN := .venv/bin
+READY := .venv/.ready
+MODELS := .venv/.models
+
+.PHONY: demo test check simulate bench clean setup
+
+demo: $(READY) $(MODELS)
+	$(BIN)/python examples/support_desk/demo.py $(if $(ENGINE),--engine '$(ENGINE)') $(if $(MODEL),--model '$(MODEL)')
+
+test: $(READY) $(MODELS)
+	$(BIN)/python -m pytest
+
+check: $(READY) $(MODELS)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+simulate: $(READY)
+	ORLOP_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/simulation
+
+bench: $(READY) $(MODELS)
+	mkdir -p bench/results
+	for question in door http agents journal restart soak; do \
+		$(BIN)/python -m bench.$$question --json bench/results/$$question.json || exit 1; \
+	done
+
+clean:
+	rm -rf .venv .demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+setup: $(READY) $(MODELS)
+
+# pip checks every file against the lock's hashes; the checkout itself is installed last, with the
+# build tool that the lock names.
+$(READY): requirements/dev.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.x")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+# Models lie outside the checkout, for all homes of this user; a pull of what is there only checks it.
+$(MODELS): $(READY)
+	$(BIN)/orlop pull smollm2 minilm
+	touch $@
