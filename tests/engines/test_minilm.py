@@ -74,13 +74,13 @@ def test_what_it_does_not_do_it_refuses() -> None:
 
 def test_the_loop_goes_on_while_it_computes() -> None:
     async def scenario() -> None:
-        computing = asyncio.create_task(embed(["word " * 200] * 32))
+        computing = asyncio.create_task(embed(["word " * 200] * 8))
         turns = 0
         while not computing.done():
             await asyncio.sleep(0)
             turns += 1
         await computing
-        assert turns > 1_000
+        assert turns > 100
 
     asyncio.run(scenario())
 

@@ -127,35 +127,43 @@ def _load(options: _Options, key: str) -> _Server:
     except ImportError as error:
         raise DeviceFailed(f"{error}: install it with `pip install 'orlop[local]'`") from error
     params = xllamacpp.CommonParams()
+    for name, value in _settings(options, key).items():
+        setattr(params, name, value)
     params.model.path = str(options.model)
-    params.model_alias = {options.name}
-    params.hostnames = ["127.0.0.1"]
-    params.port = 0
-    params.api_keys = [key]
-    params.n_parallel = options.slots
-    params.n_ctx = options.context * options.slots
-    params.n_batch = params.n_ubatch = _PIECE_TOKENS
-    params.cont_batching = True
-    params.use_jinja = True
-    params.cache_ram_mib = _cache_mib()
-    params.slot_save_path = f"{_slot_folder(options)}/"
-    params.endpoint_metrics = True
-    params.ui = False
-    params.warmup = False
-    params.verbosity = _ERRORS_ONLY
-    # A silent stream says every second that it lives, and so finds out that its reader left.
-    params.sse_ping_interval = 1
     for cpu in (params.cpuparams, params.cpuparams_batch):
         cpu.n_threads = psutil.cpu_count(logical=False) or 1
-    if options.embedding:
-        # An embedding model sees a text as a whole.
-        params.embedding = True
-        params.n_batch = params.n_ubatch = options.context
     try:
         server: _Server = xllamacpp.Server(params)
     except RuntimeError as error:
         raise DeviceFailed(f"llama.cpp can't load {options.model}: {error}") from error
     return server
+
+
+def _settings(options: _Options, key: str) -> dict[str, object]:
+    """Of llama.cpp's `common_params`, those that are not as they come."""
+    # An embedding model sees a text as a whole.
+    piece_tokens = options.context if options.embedding else _PIECE_TOKENS
+    return {
+        "model_alias": {options.name},
+        "hostnames": ["127.0.0.1"],
+        "port": 0,
+        "api_keys": [key],
+        "embedding": options.embedding,
+        "n_parallel": options.slots,
+        "n_ctx": options.context * options.slots,
+        "n_batch": piece_tokens,
+        "n_ubatch": piece_tokens,
+        "cont_batching": True,
+        "use_jinja": True,
+        "cache_ram_mib": _cache_mib(),
+        "slot_save_path": f"{_slot_folder(options)}/",
+        "endpoint_metrics": True,
+        "ui": False,
+        "warmup": False,
+        "verbosity": _ERRORS_ONLY,
+        # A silent stream says every second that it lives, and so finds out that its reader left.
+        "sse_ping_interval": 1,
+    }
 
 
 def _cache_mib() -> int:
