@@ -1,6 +1,7 @@
 """What every journal must do, whatever tape it is on."""
 
 import asyncio
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import msgspec
 import pytest
 from journals import AGENT, Disk, SqliteDisk, VolatileDisk, intent, message, opened, outcome
 
-from orlop.abi.errors import JournalStopped, NotFound, NotReady
+from orlop.abi.errors import Broken, JournalStopped, NotFound, NotReady
 from orlop.abi.events import Booted, Header
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, CallId, ProcessId, Seq, TenantId
 from orlop.abi.limits import BLOB_BYTES_MIN, CHECKPOINT_EVENTS
@@ -155,6 +156,15 @@ def test_a_waiter_that_leaves_takes_no_other_with_it(disk: Disk) -> None:
     asyncio.run(scenario())
 
 
+def test_nobody_waits_for_an_event_that_was_never_appended(disk: Disk) -> None:
+    async def scenario() -> None:
+        async with opened(disk) as journal:
+            with pytest.raises(Broken, match="never appended"):
+                await journal.durable(Seq(journal.head_seq + 1))
+
+    asyncio.run(scenario())
+
+
 def test_a_message_is_stored_once_and_found_by_its_name(disk: Disk) -> None:
     async def scenario() -> None:
         async with opened(disk) as journal:
@@ -195,9 +205,10 @@ def test_two_tenants_share_neither_names_nor_messages(disk: Disk) -> None:
 
 def test_large_bodies_come_back_byte_for_byte(disk: Disk) -> None:
     async def scenario() -> None:
-        large = bytes(range(256)) * (BLOB_BYTES_MIN // 64)
+        # Random, so that it can't be packed to less than a blob.
+        large = random.Random(1).randbytes(2 * BLOB_BYTES_MIN)
         async with opened(disk) as journal:
-            part = message(journal, "m" * (2 * BLOB_BYTES_MIN))
+            part = message(journal, large.hex())
             seq = journal.append(
                 Draft(process=AGENT, kind="x", body=large, tenant=DEFAULT_TENANT, parts=(part,))
             ).seq
@@ -303,7 +314,7 @@ def test_a_second_outcome_of_one_key_stops_the_journal(disk: Disk) -> None:
 def test_pruned_bodies_are_gone_and_the_chain_still_verifies(disk: Disk) -> None:
     async def scenario() -> None:
         async with opened(disk) as journal:
-            part = message(journal, "p" * (2 * BLOB_BYTES_MIN))
+            part = message(journal, random.Random(1).randbytes(BLOB_BYTES_MIN).hex())
             old = journal.append(intent(1, parts=(part,)))
             new = journal.append(outcome(1, old.seq))
             assert await journal.prune(new.seq, keep=("kernel.booted",)) == 2

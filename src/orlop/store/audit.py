@@ -90,6 +90,9 @@ class Audit:
                 self._look_over()
         except JournalDamaged as error:
             self._damaged(self._next(), None, error.message)
+        # A flipped bit may make a number of a text anywhere: what we can't take apart is damaged.
+        except (AttributeError, TypeError, ValueError) as error:
+            self._damaged(self._next(), None, f"a row is not of its type: {error}")
         self._against_anchor()
         return found
 

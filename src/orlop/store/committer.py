@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from orlop.abi.errors import Exhausted, JournalStopped
+from orlop.abi.errors import Broken, Exhausted, JournalStopped
 from orlop.abi.ids import JournalId, Seq
 from orlop.abi.limits import CHECKPOINT_EVENTS, JOURNAL_COMMIT_EVENTS, JOURNAL_QUEUE_MAX
 from orlop.machine import faults
@@ -130,6 +130,8 @@ class Committer:
             return
         if self.stopped is not None:
             raise JournalStopped(self.stopped.message)
+        if seq > self.queued_seq:
+            raise Broken(f"event {seq} was never appended, so nobody may wait for it")
         # One future a waiter: a waiter that is cancelled must not take the others with it.
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append((seq, done))

@@ -110,7 +110,7 @@ class SqliteReading:
         # On the event loop, for each new message: no context manager, no more than one row.
         try:
             found = self._lookup.execute("SELECT 1 FROM body WHERE name = ?", (name,)).fetchone()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeError) as error:
             raise foreign(self.home, error) from error
         return found is not None
 
@@ -209,11 +209,12 @@ def translated(home: Home) -> Iterator[None]:
     """SQLite's errors as ours: a lock is no damage, the rest is."""
     try:
         yield
-    except sqlite3.Error as error:
+    # SQLite quotes what it finds damaged, which need not be UTF-8.
+    except (sqlite3.Error, UnicodeError) as error:
         raise foreign(home, error) from error
 
 
-def foreign(home: Home, error: sqlite3.Error) -> JournalStopped:
+def foreign(home: Home, error: Exception) -> JournalStopped:
     """What to raise for an error of SQLite while reading."""
     name = getattr(error, "sqlite_errorname", "")
     said = f"{home.database} can't be read: {error} ({name})"
