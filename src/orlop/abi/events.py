@@ -221,6 +221,8 @@ class CallEntered(
     effect: str = ""
     """Of a tool call: its effect's name for ever.  A call that was cut off hands its name on to the
     call that makes it again, so that the tool can tell."""
+    nonce: str = ""
+    """The client's own name for this one call, so that its retry is told from an equal call."""
     held: int = 0
     """Tokens reserved on the budget; booked in full if the outcome stays unknown."""
 

@@ -268,6 +268,7 @@ class Output:
             if piece:
                 text = self._decoders[name].decode(piece)
                 self._offsets[name] = offset + len(piece)
-                line = {"stream": name, "offset": self._offsets[name], "text": text}
+                held = len(self._decoders[name].getstate()[0])  # Of a character cut in two.
+                line = {"stream": name, "offset": self._offsets[name] - held, "text": text}
                 lines.append(msgspec.json.encode(line) + b"\n")
         return lines

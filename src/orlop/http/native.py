@@ -24,6 +24,9 @@ PARKED_ANSWER_S: Final = 0.05
 WAIT_S_MAX: Final = 60.0
 """The longest that one `GET` waits for a parked call or a process."""
 
+NONCE_CHARS_MAX: Final = 64
+"""Of a client's own name for a call."""
+
 _calls: msgspec.json.Decoder[Call] = msgspec.json.Decoder(Call)
 
 
@@ -39,8 +42,10 @@ def read_call(body: bytes) -> Call:
 async def call(kernel: Kernel, process: Process, exchange: Exchange) -> None:
     """`POST /orlop/v1/calls`"""
     made = read_call(await exchange.body())
-    retry = exchange.header("orlop-retry") not in ("", "0")
-    running = syscall.enter(kernel, process, made, retry=retry)
+    nonce = exchange.header("orlop-key")
+    if len(nonce) > NONCE_CHARS_MAX:
+        raise BadCall(f"orlop-key: at most {NONCE_CHARS_MAX} characters")
+    running = syscall.enter(kernel, process, made, retry=exchange.is_retry, nonce=nonce)
     if NDJSON in exchange.header("accept"):
         await stream(running, exchange)
     elif isinstance(made, PARKED):

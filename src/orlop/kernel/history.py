@@ -64,6 +64,7 @@ async def calls(
                     incarnation=event.incarnation,
                     outcome=None,
                     ok=False,
+                    nonce=event.nonce,
                 )
             case CallReturned() | CallFailed():
                 _end(intents, item, event, partial=after > 0)
@@ -95,6 +96,7 @@ def _end(
         incarnation=began.incarnation,
         outcome=item.header.seq,
         ok=isinstance(event, CallReturned),
+        nonce=began.nonce,
     )
 
 

@@ -17,7 +17,7 @@ from orlop.abi.ids import KeyId, Nanoseconds, ScheduleId, TenantId
 from orlop.abi.limits import CHILDREN_DEPTH_MAX, KILL_GRACE_S
 from orlop.kernel import bounds
 from orlop.kernel.core import Kernel
-from orlop.kernel.process import ALIVE, Process, Row, State
+from orlop.kernel.process import ALIVE, NAMELESS, Process, Row, State
 from orlop.kernel.record import Record
 
 log = logging.getLogger(__name__)

@@ -33,6 +33,7 @@ class Recorded:
     incarnation: int
     outcome: Seq | None
     ok: bool
+    nonce: str = ""
 
 
 @dataclass(eq=False, slots=True)
@@ -115,10 +116,13 @@ def build(
     return record
 
 
-def newest(past: Sequence[Recorded], digest: Digest, incarnation: int) -> Recorded | None:
-    """The latest call with `digest` in this incarnation."""
+def newest(
+    past: Sequence[Recorded], digest: Digest, incarnation: int, nonce: str
+) -> Recorded | None:
+    """The latest call with `digest` in this incarnation that its client gave the same name."""
     for recorded in reversed(past):
-        if recorded.digest == digest and recorded.incarnation == incarnation:
+        same = recorded.digest == digest and recorded.nonce == nonce
+        if same and recorded.incarnation == incarnation:
             return recorded
     return None
 

@@ -66,13 +66,14 @@ async def _retried(
 ) -> Done | None:
     """The earlier occurrence of a call that its client makes again: join it, or read it again."""
     for twin in tuple(process.running.values()):
-        if twin is not running and twin.digest == running.digest:
+        same = twin.digest == running.digest and twin.nonce == running.nonce
+        if twin is not running and same:
             await twin.ended.wait()
             break
-    found = newest(record.past, running.digest, record.incarnation)
+    found = newest(record.past, running.digest, record.incarnation, running.nonce)
     if found is None and record.forgot:
         past = await history.recent(kernel, process)
-        found = newest(past, running.digest, record.incarnation)
+        found = newest(past, running.digest, record.incarnation, running.nonce)
     if found is None or not found.ok:
         return await _parked(process, running)
     return await _read(kernel, process, running, found)
@@ -205,6 +206,7 @@ def note(process: Process, running: Running, event: Event, outcome: Seq | None) 
             incarnation=process.row.incarnation,
             outcome=outcome,
             ok=isinstance(event, CallReturned),
+            nonce=running.nonce,
         )
     )
 

@@ -38,6 +38,8 @@ class Running:
     """Of the intent, once entered."""
     effect: str = ""
     """Of a tool call: its effect's name."""
+    nonce: str = ""
+    """The client's own name for this one call; empty where it has none (official clients)."""
     shown: CallId | None = None
     """The first occurrence, where that is what answers it."""
     queue_s: float = 0.0

@@ -45,11 +45,13 @@ from orlop.store.journal import Part
 log = logging.getLogger(__name__)
 
 
-def enter(kernel: Kernel, process: Process, call: Call, *, retry: bool = False) -> Running:
+def enter(
+    kernel: Kernel, process: Process, call: Call, *, retry: bool = False, nonce: str = ""
+) -> Running:
     """Start `call` for `process`; its replies arrive on `Running.replies`.
 
     retry: the client says that it made this call before and lost the answer; then the earlier
-    occurrence is joined or read again.  Raises a `KernelError` before anything has changed; every
+    occurrence (of the same `nonce`, the client's own name for it) is joined or read again.  Raises a `KernelError` before anything has changed; every
     later error arrives on the channel.
     """
     check(kernel, process, call)
@@ -61,6 +63,7 @@ def enter(kernel: Kernel, process: Process, call: Call, *, retry: bool = False) 
         call=call,
         digest=described.digest,
         started_s=kernel.clock.now_s(),
+        nonce=nonce,
         keep=isinstance(call, PARKED),
     )
     process.running[running.id] = running
@@ -255,6 +258,7 @@ def record_intent(
             body=codec.plain(running.call),
             context=described.context,
             effect=running.effect,
+            nonce=running.nonce,
             held=admitted.tokens,
         ),
         call=running.id,

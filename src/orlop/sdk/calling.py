@@ -3,6 +3,8 @@
 Apart from `exchange`, since operators make no calls, and `orlop ps` should start fast.
 """
 
+import os
+
 import msgspec
 from msgspec import Struct
 
@@ -30,12 +32,16 @@ _PIECE: msgspec.json.Decoder[Delta | Completion | _ProblemLine] = msgspec.json.D
 )
 
 
+def _nonce() -> str:
+    return os.urandom(8).hex()
+
+
 def call_order(call: Call) -> Order:
-    return Order("POST", f"{ROOT}/calls", msgspec.json.encode(call))
+    return Order("POST", f"{ROOT}/calls", msgspec.json.encode(call), nonce=_nonce())
 
 
 def stream_order(call: Call) -> Order:
-    return Order("POST", f"{ROOT}/calls", msgspec.json.encode(call), accept=NDJSON)
+    return Order("POST", f"{ROOT}/calls", msgspec.json.encode(call), NDJSON, nonce=_nonce())
 
 
 def parked_order(answer: Answer) -> Order:

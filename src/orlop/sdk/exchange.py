@@ -21,6 +21,8 @@ class Order:
     path: str
     body: bytes = b""
     accept: str = JSON
+    nonce: str = ""
+    """This one call's own name: the kernel tells its retry from an equal call by it."""
     repeatable: bool = True
     """It may be sent again when its answer was lost: it only reads, or the kernel joins the two."""
 
@@ -61,6 +63,8 @@ def headers(place: Place, order: Order, *, again: bool) -> dict[str, str]:
     fields = {"Authorization": f"Bearer {place.token}", "Accept": order.accept}
     if order.body:
         fields["Content-Type"] = JSON
+    if order.nonce:
+        fields["orlop-key"] = order.nonce
     if again:
         fields["orlop-retry"] = "1"
     if place.program:
