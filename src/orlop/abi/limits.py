@@ -147,7 +147,7 @@ ENGINE_START_S_MAX: Final = 300.0
 """From starting an engine host to its first answer; most of it is reading the weights."""
 
 ENGINE_RETRY_S_MAX: Final = 60.0
-"""The longest pause between two starts of an engine that fails to start: it doubles from one second."""
+"""The longest pause between two starts of an engine that fails; it doubles from one second."""
 
 EMBED_BATCH: Final = 32
 """Texts that the embedded embedding model computes at once: more is no faster and blocks longer."""

@@ -180,9 +180,7 @@ class App:
         if host and name.lower() not in self._hosts:
             raise Denied(f"Host {host!r} is not one of this kernel's names (http.allowed_hosts)")
         origin = exchange.header("origin")
-        if origin and (urlsplit(origin).hostname or "") not in {
-            name.strip("[]") for name in self._hosts
-        }:
+        if origin and host_of(origin) not in {name.strip("[]") for name in self._hosts}:
             raise Denied(f"Origin {origin!r} may not call this kernel (http.allowed_hosts)")
 
 
@@ -207,6 +205,14 @@ def match(routes: Mapping[tuple[str, ...], R], method: str, path: str) -> tuple[
             return found, words[place]
     found = routes.get((method, *words))
     return None if found is None else (found, "")
+
+
+def host_of(origin: str) -> str:
+    """The name in an `Origin`; empty where it has none (`null`, or nonsense)."""
+    try:
+        return urlsplit(origin).hostname or ""
+    except ValueError:
+        return ""
 
 
 def shape_of(path: str) -> Callable[[KernelError], problem.Problem]:

@@ -48,11 +48,18 @@ def plain(call: Call) -> Call:
     return replace(call, messages=()) if isinstance(call, Infer) else call
 
 
+ROUTING_FIELDS: Final = frozenset({"prompt_cache_key", "safety_identifier", "user"})
+"""Of dialects: clients make them up anew each run, and no answer depends on them."""
+
+
 def digest_input(call: Call, context: bytes) -> bytes:
     """What the arguments' digest is over: all that changes what the call means."""
     bare = replace(call, hints=Hints())
     if isinstance(bare, Infer):
-        bare = replace(bare, messages=(), stream=False)
+        extra = bare.extra
+        if not ROUTING_FIELDS.isdisjoint(extra):
+            extra = {name: value for name, value in extra.items() if name not in ROUTING_FIELDS}
+        bare = replace(bare, messages=(), stream=False, extra=extra)
     return canonical(msgspec.to_builtins(bare)) + context
 
 

@@ -51,8 +51,8 @@ def enter(
     """Start `call` for `process`; its replies arrive on `Running.replies`.
 
     retry: the client says that it made this call before and lost the answer; then the earlier
-    occurrence (of the same `nonce`, the client's own name for it) is joined or read again.  Raises a `KernelError` before anything has changed; every
-    later error arrives on the channel.
+    occurrence (of the same `nonce`, the client's own name for it) is joined or read again.
+    Raises a `KernelError` before anything has changed; every later error arrives on the channel.
     """
     check(kernel, process, call)
     # From here on nothing can fail.

@@ -49,13 +49,3 @@ async def deadline(delay_s: float, what: str) -> AsyncGenerator[None]:
         if limit.expired():
             raise DeadlineMissed(f"{what} took more than {delay_s:g} s") from error
         raise
-
-
-def perf_s() -> float:
-    """A fine monotonic clock for measuring; not for scheduling."""
-    return time.perf_counter()
-
-
-def blocking_sleep(delay_s: float) -> None:
-    """For programs without an event loop (the shim, the command line)."""
-    time.sleep(delay_s)

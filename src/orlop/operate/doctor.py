@@ -21,7 +21,7 @@ from orlop.abi.limits import FREE_BYTES_MIN
 from orlop.devices import shelf
 from orlop.devices.artefact import sha256_of
 from orlop.machine import plain_clock
-from orlop.operate.up import PORT
+from orlop.operate.running import PORT
 from orlop.sdk.operator import Operator
 from orlop.sdk.place import INFO_FILE, read_home
 

@@ -23,13 +23,11 @@ from orlop.abi.admin import HomeInfo
 from orlop.abi.errors import Conflict, Misconfigured, NotReady
 from orlop.boot import EXIT_MISCONFIGURED, Settings, read_settings
 from orlop.devices.artefact import write_atomic
-from orlop.machine.clock import blocking_sleep, perf_s
+from orlop.machine import plain_clock
+from orlop.operate.running import PORT, answers, read_info
 from orlop.store import files
 
 log = logging.getLogger(__name__)
-
-PORT: Final = 7411
-"""Where nobody says otherwise; if it is taken, any free one."""
 
 BACKLOG: Final = 2_048
 """Connections that may wait while the next kernel boots."""
@@ -128,7 +126,7 @@ class Supervisor:
             status = self._one_kernel()
             if self._stopping or status in (0, EXIT_MISCONFIGURED):
                 break
-            now_s = perf_s()
+            now_s = plain_clock.now_s()
             crashes = [when for when in crashes if now_s - when < CRASHES_WITHIN_S] + [now_s]
             log.warning("the kernel ended with status %d; starting the next", status)
             if len(crashes) >= CRASHES_MAX:
@@ -229,51 +227,13 @@ def _detached(
         supervisor = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
-    give_up_s = perf_s() + STOP_S
-    while perf_s() < give_up_s:
+    give_up_s = plain_clock.now_s() + STOP_S
+    while plain_clock.now_s() < give_up_s:
         if supervisor.poll() is not None:
             raise NotReady(f"the supervisor ended at once; see {home / 'log'}")
         info = read_info(home)
         if info is not None and answers(info.socket):
             say(f"orlop {info.version} is up at {info.url} (home {home})")
             return 0
-        blocking_sleep(0.02)
+        plain_clock.pause(0.02)
     raise NotReady(f"no answer within {STOP_S:g} s; see {home / 'log'}")
-
-
-def read_info(home: Path) -> HomeInfo | None:
-    try:
-        return msgspec.json.decode((home / "info.json").read_bytes(), type=HomeInfo)
-    except (OSError, msgspec.DecodeError):
-        return None
-
-
-def answers(path: str) -> bool:
-    """Whether a kernel behind the socket answers `/health` now."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(1.0)
-        try:
-            client.connect(path)
-            client.sendall(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
-            return client.recv(64).startswith(b"HTTP/1.1 200")
-        except OSError:
-            return False
-
-
-def down(home: Path, timeout_s: float) -> int:
-    """Stop the system in `home` and wait until it is gone.  Raises `NotReady` if it does not go."""
-    home = home.expanduser().resolve()
-    info = read_info(home)
-    if info is None:
-        return 0
-    give_up_s = perf_s() + timeout_s
-    while perf_s() < give_up_s:
-        try:
-            os.kill(info.supervisor_pid, signal.SIGTERM)
-        except ProcessLookupError:
-            (home / "info.json").unlink(missing_ok=True)
-            return 0
-        if not (home / "info.json").exists():
-            return 0
-        blocking_sleep(0.05)
-    raise NotReady(f"supervisor {info.supervisor_pid} is still there after {timeout_s:g} s")

@@ -10,6 +10,7 @@ Invariants:
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import Final
 
 from orlop.abi.errors import Broken, Exhausted, JournalStopped
 from orlop.abi.ids import JournalId, Seq
@@ -25,6 +26,9 @@ from orlop.store.rows import Checkpoint, Entry
 from orlop.store.tape import ANCHOR_SLOTS, Tape
 
 log = logging.getLogger(__name__)
+
+_SPACE_COMMITS: Final = 16
+"""Commits between two looks at the free space, the first one included; a look costs 10 us."""
 
 
 class Writer:
@@ -46,6 +50,7 @@ class Writer:
         self._tree = tree
         self._generation = generation
         self._checkpointed = tree.size
+        self._commits = 0
         self.is_space_low = False
 
     def write(self, entries: Sequence[Entry]) -> None:
@@ -62,7 +67,9 @@ class Writer:
         faults.point("journal.anchored")
         for made in due:
             self._tape.publish(made.note)
-        self.is_space_low = self._tape.is_space_low()
+        self._commits += 1
+        if self._commits % _SPACE_COMMITS == 1:
+            self.is_space_low = self._tape.is_space_low()
 
     def set_anchor(self, seq: Seq, digest: bytes) -> None:
         self._generation += 1

@@ -49,7 +49,9 @@ def _slowly(value: object) -> bytes:
     try:
         # The package wants its own recursive type; what a JSON decoder made is of that type.
         return bytes(rfc8785.dumps(value))  # type: ignore[arg-type]
+    except rfc8785.IntegerDomainError:
+        # RFC 8785 has no spelling for integers past 2**53, but schemas hold them (int64 bounds):
+        # then the whole value is spelled as msgspec does, which is exact and as stable.
+        return _ENCODER.encode(value)
     except rfc8785.CanonicalizationError as error:
-        raise BadCall(
-            f"this value has no canonical JSON: {error}; send numbers past 2**53 as strings"
-        ) from error
+        raise BadCall(f"this value has no canonical JSON: {error}") from error

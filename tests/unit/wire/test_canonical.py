@@ -34,7 +34,12 @@ def test_raw_json_inside_a_struct_is_spelled_anew() -> None:
     assert canonical(Holder(msgspec.Raw(b'{"b": 1, "a": 2}'))) == b'{"raw":{"a":2,"b":1}}'
 
 
-@pytest.mark.parametrize("value", [2**53, -(2**53), [1, {"x": 10**30}], "\ud800", {"\udfff": 1}])
+@pytest.mark.parametrize("number", [2**53, -(2**53), 2**63, 10**30])
+def test_integers_past_what_the_rfc_can_spell_are_spelled_exactly(number: int) -> None:
+    assert canonical([1, {"maximum": number}]) == b'[1,{"maximum":%d}]' % number
+
+
+@pytest.mark.parametrize("value", ["\ud800", {"\udfff": 1}])
 def test_what_has_no_exact_spelling_is_refused(value: object) -> None:
     with pytest.raises(BadCall, match="no canonical JSON"):
         canonical(value)

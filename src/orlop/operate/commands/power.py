@@ -6,9 +6,8 @@ from typing import Final
 import click
 
 from orlop.machine import plain_clock
-from orlop.operate.up import PORT
-from orlop.operate.up import down as power_off
-from orlop.operate.up import up as power_on
+from orlop.operate.running import PORT
+from orlop.operate.running import down as power_off
 from orlop.sdk.place import read_home
 from orlop.shell.frame import Frame, framed
 from orlop.shell.progress import bars
@@ -46,6 +45,8 @@ def up(
 
     A small supervisor starts the kernel again should it be lost; clients wait meanwhile.
     """
+    from orlop.operate.up import up as power_on  # Knows every floor: too slow for `orlop down`.
+
     status = power_on(
         frame.home, detach, port, engines, config, _say_nothing if frame.as_json else click.echo
     )

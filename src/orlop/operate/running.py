@@ -1,0 +1,54 @@
+"""What `orlop` needs to know of a system that runs, or to end it; quick to import."""
+
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from orlop.abi.admin import HomeInfo
+from orlop.abi.errors import NotReady
+from orlop.machine.plain_clock import now_s, pause
+
+PORT: Final = 7411
+"""Where nobody says otherwise; if it is taken, any free one."""
+
+
+def read_info(home: Path) -> HomeInfo | None:
+    try:
+        return msgspec.json.decode((home / "info.json").read_bytes(), type=HomeInfo)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def answers(path: str) -> bool:
+    """Whether a kernel behind the socket answers `/health` now."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(1.0)
+        try:
+            client.connect(path)
+            client.sendall(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+            return client.recv(64).startswith(b"HTTP/1.1 200")
+        except OSError:
+            return False
+
+
+def down(home: Path, timeout_s: float) -> int:
+    """Stop the system in `home` and wait until it is gone.  Raises `NotReady` if it does not go."""
+    home = home.expanduser().resolve()
+    info = read_info(home)
+    if info is None:
+        return 0
+    give_up_s = now_s() + timeout_s
+    while now_s() < give_up_s:
+        try:
+            os.kill(info.supervisor_pid, signal.SIGTERM)
+        except ProcessLookupError:
+            (home / "info.json").unlink(missing_ok=True)
+            return 0
+        if not (home / "info.json").exists():
+            return 0
+        pause(0.05)
+    raise NotReady(f"supervisor {info.supervisor_pid} is still there after {timeout_s:g} s")
