@@ -23,6 +23,7 @@ from pathlib import Path
 
 import click
 import msgspec
+import uvloop
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
@@ -79,7 +80,9 @@ class Bench:
         with folder(self.root) as path:
             disk = SqliteDisk(path / "home")
             try:
-                return asyncio.run(life(disk))
+                # The loop that the kernel runs on.
+                with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                    return runner.run(life(disk))
             finally:
                 disk.close()
 
