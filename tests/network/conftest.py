@@ -16,7 +16,7 @@ fake = { models = ["dying"], embed_models = [], die = 1.0, dead_s = 0.2 }
 
 [engines.long]
 driver = "fake"
-fake = { models = ["long"], embed_models = [], tokens = 60000, step_tokens = 20 }
+fake = { models = ["long"], embed_models = [], tokens = 600000, step_tokens = 20 }
 
 [engines.hanging]
 driver = "fake"

@@ -3,8 +3,18 @@
 import json
 
 import pytest
+from exact_client import (
+    CALLS,
+    CHAT,
+    MESSAGES,
+    RESPONSES,
+    Answer,
+    ask,
+    chat,
+    error_of,
+    operator_token,
+)
 from live_kernel import LiveKernel
-from wire import CALLS, CHAT, MESSAGES, RESPONSES, Answer, ask, chat, error_of, operator_token
 
 DOORS = (CHAT, "/v1/completions", "/v1/embeddings", RESPONSES, MESSAGES, CALLS)
 DEEP = b'{"x":' + b"[" * 10_000 + b"]" * 10_000 + b"}"
@@ -39,7 +49,7 @@ def test_a_malformed_body_is_refused_as_such(
     assert error_of(answer, path) == "E1001"
 
 
-WRONG = (
+WRONG: tuple[tuple[str, dict[str, object]], ...] = (
     (CHAT, {"model": 3}),
     (CHAT, {"messages": "hello"}),
     (CHAT, {"messages": []}),
