@@ -73,6 +73,10 @@ def simulate(seed: int, scenario: Coroutine[object, object, T]) -> T:
     loop.set_exception_handler(note)
     try:
         outcome = loop.run_until_complete(scenario)
+    except Exception:
+        if bugs:  # What came first explains what came of it.
+            raise bugs[0] from None
+        raise
     finally:
         _cancel_all(loop)
         loop.close()

@@ -25,11 +25,11 @@ from orlop.abi.events import (
 from orlop.abi.ids import DEFAULT_TENANT, CallId, ProcessId, ScheduleId, Seq
 from orlop.abi.replies import Completion
 from orlop.kernel import codec, recovery
-from orlop.kernel.admit import METERED
 from orlop.kernel.running import Phase
 from orlop.kernel.tables import Tables
 from orlop.kernel.when import parse
 from orlop.machine.offload import InlineOffload
+from orlop.meter.budget import METERED
 from orlop.store.audit import Audit
 from orlop.store.journal import Journal
 

@@ -70,7 +70,7 @@ class Day:
         name = f"a{number}"
         await self.town.clock.sleep(self._random.random() * 2)
         command = ("agent", name, str(self._random.randrange(1 << 30)), "0")
-        rule: RestartRule = self._random.choice(["never", "on-failure", "always"])
+        rule: RestartRule = self._random.choice(["never", "on-failure"])
         budget = Budget(
             calls=self._random.choice([None, None, 2, 20]),
             tokens=self._random.choice([None, None, 200, 20_000]),
@@ -207,7 +207,7 @@ class Day:
             await town.clock.sleep(0.5)
             life = await town.up()
             if life.kernel.journal.stopped is not None:
-                town.tape.faults.commit_fails_at = town.tape.faults.anchor_fails_at = 0
+                town.mend_disk()
                 town.cut()
                 continue
             for process in tuple(life.kernel.processes.values()):

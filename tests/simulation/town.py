@@ -18,6 +18,7 @@ from simulation.witness import Witness
 
 from orlop.abi.calls import Call, Infer
 from orlop.abi.cards import Effect
+from orlop.abi.errors import Conflict, JournalStopped
 from orlop.abi.ids import EngineName
 from orlop.access.principal import Tokens
 from orlop.context.conversation import Namer
@@ -36,6 +37,9 @@ from orlop.store.journal import Journal
 from orlop.store.keyring import Keyring
 from orlop.store.volatile import VolatileTape
 from orlop.tools.catalog import Catalog
+
+FENCED: Final = 4
+"""The status of a copy that found that it is not wanted any more."""
 
 SECRET: Final = b"the town's secret, thirty-two bytes long"
 
@@ -132,10 +136,12 @@ class Town:
             lost = loop.create_task(power.lost.wait())
             await asyncio.wait((rising, lost), return_when=asyncio.FIRST_COMPLETED)
             lost.cancel()
-            if power.is_on:
+            if power.is_on and not isinstance(rising.exception(), JournalStopped):
                 self.life = rising.result()
                 self._risen.set()
                 return self.life
+            self.mend_disk()
+            power.cut()
             await self.bury()
 
     def cut(self) -> None:
@@ -160,6 +166,10 @@ class Town:
         self._fallen.clear()
         await self._tasks_of.end(self.lives)
         self.tape.crash(self.chance)
+
+    def mend_disk(self) -> None:
+        """Somebody has made room, or put in another disk."""
+        self.tape.faults.commit_fails_at = self.tape.faults.anchor_fails_at = 0
 
     def pass_point(self, name: str) -> None:
         """The hook of `machine.faults`."""
@@ -258,7 +268,10 @@ class Town:
             return 0
         token = self.tokens.process(program.id, program.incarnation)
         fields = {"authorization": f"Bearer {token}"}
-        return await self.agent(program.command, fields, program.awake).run()
+        try:
+            return await self.agent(program.command, fields, program.awake).run()
+        except Conflict:
+            return FENCED
 
     def agent(
         self, command: tuple[str, ...], fields: dict[str, str], awake: asyncio.Event

@@ -4,7 +4,7 @@ import logging
 import signal as signals
 from typing import Final, Literal
 
-from orlop.abi.calls import PARKED, Budget, DivergenceRule, SignalName, Spawn
+from orlop.abi.calls import Budget, DivergenceRule, SignalName, Spawn
 from orlop.abi.errors import Conflict, DeviceFailed, Exhausted, Interrupted, Killed
 from orlop.abi.events import (
     ProcessChanged,
@@ -87,8 +87,8 @@ async def start(
         raise Conflict(f"process {row.pid} has no command that could be run again")
     kernel.launcher.signal(row, "kill")
     await quiet(kernel, process)
-    row = process.row
-    require_ended(row)  # Somebody else may have started it while we waited.
+    if process.row.state is not row.state or process.row.incarnation != row.incarnation:
+        raise Conflict(f"process {row.pid} was started or ended by somebody else meanwhile")
     # From here on only devices can fail.
     event = ProcessStarted(
         incarnation=row.incarnation + 1,
@@ -107,6 +107,14 @@ async def start(
     await kernel.journal.durable(header.seq)
     if not row.is_client:
         await launch(kernel, process)
+
+
+async def begin(kernel: Kernel, process: Process, mode: Mode) -> None:
+    """`start`, unless somebody else was faster: an operator, or a restart of his own."""
+    try:
+        await start(kernel, process, mode)
+    except Conflict as faster:
+        log.info("process %d is not started: %s", process.row.pid, faster.message)
 
 
 def require_ended(row: Row) -> None:
@@ -130,7 +138,10 @@ async def launch(kernel: Kernel, process: Process) -> None:
         ProcessLaunched(incarnation=row.incarnation, os_pid=os_pid, os_started=os_started),
     )
     await kernel.journal.durable(header.seq)
-    kernel.launcher.go(process.row)
+    if process.unwanted or kernel.closing:
+        kernel.launcher.signal(process.row, "kill")
+    else:
+        kernel.launcher.go(process.row)
     kernel.tasks.start(supervise(kernel, process), f"supervise {row.pid}")
 
 
@@ -164,6 +175,9 @@ async def lost(kernel: Kernel, process: Process, incarnation: int, reason: str) 
     if process.row.incarnation != incarnation or process.row.state not in ALIVE:
         return
     kernel.launcher.signal(process.row, "kill")
+    if process.unwanted:
+        end(kernel, process, -int(signals.SIGKILL), reason)
+        return
     interrupt(kernel, process, reason)
     if process.row.restart != "never":
         await restart(kernel, process, incarnation)
@@ -181,7 +195,7 @@ async def restart(kernel: Kernel, process: Process, incarnation: int) -> None:
     if row.restarts:
         await kernel.clock.sleep(config.restart_delay_s * 2 ** (row.restarts - 1))
     if process.row.incarnation == incarnation and process.row.state not in ALIVE:
-        await start(kernel, process, "resume")
+        await begin(kernel, process, "resume")
 
 
 def end(kernel: Kernel, process: Process, status: int, reason: str) -> None:
@@ -199,7 +213,7 @@ def end(kernel: Kernel, process: Process, status: int, reason: str) -> None:
 def interrupt(kernel: Kernel, process: Process, reason: str) -> None:
     """The process may be resumed: its parked calls go on, the others are cut off."""
     for running in tuple(process.running.values()):
-        if not isinstance(running.call, PARKED):
+        if not running.is_parked:
             running.cancel(Interrupted(f"process {process.row.pid} was interrupted: {reason}"))
     changed = ProcessChanged(event="interrupt", reason=reason)
     kernel.emit(process.id, process.row.tenant, changed)
@@ -207,8 +221,7 @@ def interrupt(kernel: Kernel, process: Process, reason: str) -> None:
 
 async def quiet(kernel: Kernel, process: Process) -> None:
     """Wait until no call of the past incarnation is still being concluded."""
-    while any(not isinstance(running.call, PARKED) for running in process.running.values()):
-        running = next(r for r in process.running.values() if not isinstance(r.call, PARKED))
+    while running := next((r for r in process.running.values() if not r.is_parked), None):
         running.cancel(Interrupted(f"process {process.row.pid} starts again"))
         await running.ended.wait()
     await kernel.journal.flush()

@@ -84,10 +84,13 @@ async def revive(kernel: Kernel, process: Process) -> None:
     if row.is_client or row.state is State.EXITED:
         return
     if row.state is State.NEW:
-        await lifecycle.start(kernel, process, "first")
+        await lifecycle.begin(kernel, process, "first")
     elif row.state is State.INTERRUPTED:
         if row.restart != "never":
             await lifecycle.restart(kernel, process, row.incarnation)
+    elif row.os_pid is None:
+        # No command runs before its shim is in the journal, so nothing of this incarnation has.
+        await lifecycle.launch(kernel, process)
     elif kernel.launcher.alive(row) and row.caught_up:
         log.info("process %d outlived the last kernel and goes on", row.pid)
         await lifecycle.supervise(kernel, process)
@@ -107,6 +110,6 @@ async def begin_again(kernel: Kernel, process: Process) -> None:
     kernel.launcher.signal(row, "kill")
     lifecycle.interrupt(kernel, process, "the kernel or the machine was lost")
     if was_resuming:
-        await lifecycle.start(kernel, process, "resume")
+        await lifecycle.begin(kernel, process, "resume")
     elif row.restart != "never":
         await lifecycle.restart(kernel, process, row.incarnation)

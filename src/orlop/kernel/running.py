@@ -8,7 +8,7 @@ import asyncio
 from dataclasses import dataclass, field
 from enum import Enum
 
-from orlop.abi.calls import Call
+from orlop.abi.calls import PARKED, Call
 from orlop.abi.errors import KernelError, Killed
 from orlop.abi.ids import CallId, Digest, ProcessId, Seq
 from orlop.abi.limits import REPLIES_UNREAD_MAX
@@ -52,6 +52,11 @@ class Running:
     and its caller would wait for ever."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     _verdict: KernelError | None = None
+
+    @property
+    def is_parked(self) -> bool:
+        """It waits in the journal too, so it outlives the program that made it."""
+        return isinstance(self.call, PARKED) and self.seq > 0
 
     @property
     def reply_id(self) -> CallId:

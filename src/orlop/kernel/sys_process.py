@@ -14,8 +14,13 @@ from orlop.machine.clock import NS_PER_S
 
 
 async def spawn(kernel: Kernel, process: Process, running: Running, call: Spawn) -> Spawned:
+    """The child is in the table when this returns, and starts by itself.
+
+    Nothing is waited for in between, so child and outcome are in one commit: a parent that is
+    resumed never starts a second one.
+    """
     child = await lifecycle.create(kernel, call, process.row.tenant, parent=process)
-    await lifecycle.start(kernel, child, "first")
+    kernel.tasks.start(lifecycle.begin(kernel, child, "first"), f"start {child.row.pid}")
     return Spawned(process=child.id, pid=child.row.pid, facts=Facts(call=running.id))
 
 

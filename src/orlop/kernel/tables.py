@@ -93,6 +93,7 @@ class State1(Struct, kw_only=True):
     schedules: list[ScheduleRow]
     open_calls: list[OpenCall]
     unknown: list[UnknownEffect]
+    exited: list[ProcessId]
 
 
 @dataclass(eq=False, slots=True)
@@ -234,6 +235,7 @@ class Tables:
                 for (process, digest), effects in self.unknown.items()
                 for effect in effects
             ],
+            exited=list(self.exited),
         )
         return Snapshot(format=STATE_FORMAT, state=msgspec.Raw(msgspec.json.encode(state)))
 
@@ -247,17 +249,13 @@ def restored(snapshot: Snapshot) -> Tables | None:
         state = msgspec.json.decode(snapshot.state, type=State1)
     except msgspec.DecodeError as error:
         raise JournalDamaged(f"the newest snapshot can't be read: {error}") from error
-    exited = sorted(
-        (row for row in state.rows if row.state is State.EXITED),
-        key=lambda row: row.ended_ns or 0,
-    )
     tables = Tables(
         next_pid=state.next_pid,
         rows={row.id: row for row in state.rows},
         keys={row.id: row for row in state.keys},
         schedules={row.set.schedule: row for row in state.schedules},
         open_calls={call.call: call for call in state.open_calls},
-        exited={row.id: None for row in exited},
+        exited=dict.fromkeys(state.exited),
     )
     for left in state.unknown:
         tables.unknown.setdefault((left.process, left.digest), []).append(left.effect)

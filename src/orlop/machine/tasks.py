@@ -4,6 +4,8 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 
+from orlop.abi.errors import JournalStopped
+
 log = logging.getLogger(__name__)
 
 
@@ -36,7 +38,11 @@ class TaskOwner:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (bug := task.exception()) is not None:
+        if task.cancelled() or (bug := task.exception()) is None:
+            return
+        if isinstance(bug, JournalStopped):  # No bug: the journal has told everybody why.
+            log.warning("%s was given up: %s", task.get_name(), bug.message)
+        else:
             task.get_loop().call_exception_handler(
                 {"message": f"a bug in {task.get_name()}", "exception": bug, "task": task}
             )
