@@ -16,17 +16,16 @@ MODEL ?=
 
 BIN := .venv/bin
 READY := .venv/.ready
-MODELS := .venv/.models
 
-.PHONY: demo test check simulate bench clean setup
+.PHONY: demo test check simulate bench clean setup pulled
 
-demo: $(READY) $(MODELS)
+demo: pulled
 	$(BIN)/python examples/support_desk/demo.py $(if $(ENGINE),--engine '$(ENGINE)') $(if $(MODEL),--model '$(MODEL)')
 
-test: $(READY) $(MODELS)
+test: pulled
 	$(BIN)/python -m pytest
 
-check: $(READY) $(MODELS)
+check: pulled
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
@@ -36,7 +35,7 @@ check: $(READY) $(MODELS)
 simulate: $(READY)
 	ORLOP_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/simulation
 
-bench: $(READY) $(MODELS)
+bench: pulled
 	mkdir -p bench/results
 	for question in door http agents journal restart soak; do \
 		$(BIN)/python -m bench.$$question --json bench/results/$$question.json || exit 1; \
@@ -46,7 +45,7 @@ clean:
 	rm -rf .venv .demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-setup: $(READY) $(MODELS)
+setup: pulled
 
 # pip checks every file against the lock's hashes; the checkout itself is installed last, with the
 # build tool that the lock names.
@@ -57,7 +56,6 @@ $(READY): requirements/dev.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-# Models lie outside the checkout, for all homes of this user; a pull of what is there only checks it.
-$(MODELS): $(READY)
+# Models lie outside the checkout, for all homes of this user; what is there is only checked.
+pulled: $(READY)
 	$(BIN)/orlop pull smollm2 minilm
-	touch $@

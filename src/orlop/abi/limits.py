@@ -169,3 +169,6 @@ CONNECTIONS_MAX: Final = 16_384
 
 FILES_KEPT: Final = 256
 """Open files that connections leave to the journal, to programs and to engines."""
+
+ENGINE_HEARD_S: Final = 30.0
+"""How long a call waits, after a boot, for engines that have not said yet what they run."""

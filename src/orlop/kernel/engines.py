@@ -1,10 +1,14 @@
 """Keeps engines started and the registry true, one task an engine."""
 
+import asyncio
 import logging
+from contextlib import suppress
 
 from msgspec.structs import replace
 
+from orlop.abi.calls import Call, Embed, Infer
 from orlop.abi.errors import KernelError
+from orlop.abi.limits import ENGINE_HEARD_S
 from orlop.devices.device import Engine
 from orlop.kernel.core import Kernel
 
@@ -29,5 +33,18 @@ async def keep(kernel: Kernel, engine: Engine, *, paid: bool) -> None:
         except KernelError as error:
             level = logging.WARNING if delay_s == RETRY_S else logging.DEBUG
             log.log(level, "engine %s can't be used: %s", engine.name, error.message)
+            kernel.registry.heard_of(engine.name)
             delay_s = min(2 * delay_s, LOOK_S) if delay_s < LOOK_S else RETRY_S
         await kernel.clock.sleep(delay_s)
+
+
+async def heard(kernel: Kernel, call: Call) -> None:
+    """Let a call that names a model wait for engines that have not said yet what they run.
+
+    Only so does a client that comes right after a boot not hear that its model doesn't exist.
+    """
+    if not isinstance(call, Infer | Embed):
+        return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ENGINE_HEARD_S):
+            await kernel.registry.heard(call.model, "embed" if isinstance(call, Embed) else "chat")

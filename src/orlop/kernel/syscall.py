@@ -31,7 +31,7 @@ from orlop.abi.limits import (
 )
 from orlop.abi.replies import Completion, Done
 from orlop.context.conversation import EMPTY, extend
-from orlop.kernel import bounds, codec, replay
+from orlop.kernel import bounds, codec, engines, replay
 from orlop.kernel.admit import Admitted, admit
 from orlop.kernel.core import Kernel
 from orlop.kernel.dispatch import dispatch
@@ -169,6 +169,7 @@ async def served(
     done = await replay.answer(kernel, process, record, running, retry=retry)
     if done is not None:
         return done
+    await engines.heard(kernel, running.call)
     admitted = admit(kernel, process, running)
     try:
         record_intent(kernel, process, running, described, admitted)

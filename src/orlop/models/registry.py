@@ -1,5 +1,6 @@
 """Which models exist, and on which engines."""
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
 from orlop.abi.cards import ModelCard, ModelKind
@@ -16,13 +17,28 @@ class Registry:
         self.engines: dict[EngineName, Engine] = {engine.name: engine for engine in engines}
         self._aliases = dict(aliases)
         self._cards: dict[EngineName, tuple[ModelCard, ...]] = {}
+        self._unheard = set(self.engines)
+        self._heard = asyncio.Event()
 
     def learn(self, engine: EngineName, cards: Iterable[ModelCard]) -> None:
         """What `engine` runs from now on; replaces what was known of it."""
         self._cards[engine] = tuple(cards)
+        self.heard_of(engine)
+
+    def heard_of(self, engine: EngineName) -> None:
+        """`engine` has told what it runs, or has failed to."""
+        self._unheard.discard(engine)
+        self._heard.set()
+        self._heard = asyncio.Event()
+
+    async def heard(self, model: str, kind: ModelKind) -> None:
+        """Return once `model` is known, or no engine is left that has never been heard of."""
+        while self._unheard and not self._serving(model, kind):
+            await self._heard.wait()
 
     def add(self, engine: Engine) -> None:
         self.engines[engine.name] = engine
+        self._unheard.add(engine.name)
 
     def cards(self) -> tuple[ModelCard, ...]:
         return tuple(card for cards in self._cards.values() for card in cards)
@@ -32,11 +48,17 @@ class Registry:
 
         Raises `NotFound` with the names that there are.
         """
-        wanted = self._aliases.get(model, ModelName(model))
-        of_kind = [card for card in self.cards() if card.kind == kind]
-        found = [card for card in of_kind if wanted in (card.name, f"{card.engine}/{card.name}")]
+        found = self._serving(model, kind)
         if not found:
-            names = ", ".join(sorted({card.name for card in of_kind})) or "none"
+            names = ", ".join(sorted({card.name for card in self.cards() if card.kind == kind}))
             shown = model[:NAME_CHARS_MAX]
-            raise NotFound(f"no {kind} model {shown!r} here; there is: {names}")
+            raise NotFound(f"no {kind} model {shown!r} here; there is: {names or 'none'}")
         return found
+
+    def _serving(self, model: str, kind: ModelKind) -> list[ModelCard]:
+        wanted = self._aliases.get(model, ModelName(model))
+        return [
+            card
+            for card in self.cards()
+            if card.kind == kind and wanted in (card.name, f"{card.engine}/{card.name}")
+        ]
