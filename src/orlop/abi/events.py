@@ -174,10 +174,21 @@ class ProcessEnded(Struct, frozen=True, kw_only=True, tag_field="kind", tag="pro
     reason: str = ""
 
 
+class Answered(Struct, frozen=True, array_like=True):
+    """A recorded call that a later incarnation was answered from, and its client's name for it."""
+
+    intent: Seq
+    nonce: str = ""
+
+
 class ProcessCaughtUp(Struct, frozen=True, kw_only=True, tag_field="kind", tag="process.caught_up"):
-    """A resumed incarnation has asked for all that was recorded; from here on it runs live."""
+    """A resumed incarnation has asked for all that was recorded; from here on it runs live.
+
+    `answered`: the newest of those answers, for a client that loses one with the kernel.
+    """
 
     incarnation: int
+    answered: tuple[Answered, ...] = ()
 
 
 class OutcomeStated(Struct, frozen=True, kw_only=True, tag_field="kind", tag="process.outcome"):

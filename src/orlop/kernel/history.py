@@ -1,13 +1,16 @@
 """The journal read back: a process's record, a call's conversation, a recorded outcome."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import replace as replace_recorded
 from typing import Final
 
 from msgspec.structs import replace
 
 from orlop.abi.calls import Infer
 from orlop.abi.errors import JournalDamaged, NotFound
-from orlop.abi.events import CallEntered, CallFailed, CallReturned, Diverged
+from orlop.abi.events import CallEntered, CallFailed, CallReturned, Diverged, ProcessCaughtUp
 from orlop.abi.ids import CallId, Digest, Seq, TenantId
 from orlop.abi.messages import Message
 from orlop.abi.replies import Completion, Delta, Done
@@ -17,7 +20,13 @@ from orlop.kernel.process import Process
 from orlop.kernel.record import Record, Recorded, build
 from orlop.store.journal import Stored
 
-CALL_KINDS = ("call.entered", "call.returned", "call.failed", "process.diverged")
+CALL_KINDS = (
+    "call.entered",
+    "call.returned",
+    "call.failed",
+    "process.diverged",
+    "process.caught_up",
+)
 
 
 RECENT_EVENTS: Final = 2_048
@@ -32,28 +41,45 @@ async def load(kernel: Kernel, process: Process) -> Record:
     row = process.row
     if row.caught_up and row.mode != "replay":
         return Record("first", False, row.incarnation, [], forgot=row.calls > 0)
-    past, dropped = await calls(kernel, process)
-    return build(past, row.mode, row.strict, row.incarnation, dropped)
+    parked = [running for running in process.running.values() if running.is_parked]
+    past = await read_past(kernel, process)
+    known = {running.seq for running in parked}
+    finished = [recorded for recorded in past.calls if recorded.intent not in known]
+    return build(finished, row.mode, row.strict, row.incarnation, past.dropped, parked)
 
 
 async def recent(kernel: Kernel, process: Process) -> list[Recorded]:
-    """The newest calls of a process."""
+    """The newest calls of a process, in the order in which it was last answered."""
     head = kernel.journal.process_head(process.id)
-    past, _ = await calls(kernel, process, after=max(0, head - RECENT_EVENTS))
-    return past
+    past = await read_past(kernel, process, after=max(0, head - RECENT_EVENTS))
+    again = [
+        replace_recorded(recorded, incarnation=incarnation, nonce=nonce)
+        for recorded in past.calls
+        for incarnation, nonce in past.again.get(recorded.intent, ())
+    ]
+    return [*again, *past.calls]
 
 
-async def calls(
-    kernel: Kernel, process: Process, after: int = 0
-) -> tuple[list[Recorded], set[Seq]]:
-    """The process's calls in order, without those that run, and the dropped ones' intents.
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A process's calls in the order of their intents, without those that run.
 
-    after: a process sequence number; outcomes past it whose intents are not are left out.
+    `dropped`: intents that no incarnation is answered from any more; `again`: those that a later
+    incarnation was answered from, with its number and its client's name for the call.
     """
+
+    calls: Sequence[Recorded]
+    dropped: set[Seq]
+    again: Mapping[Seq, Sequence[tuple[int, str]]]
+
+
+async def read_past(kernel: Kernel, process: Process, after: int = 0) -> Past:
+    """after: a process sequence number; outcomes past it whose intents are not are left out."""
     await kernel.journal.flush()
     stored = await kernel.journal.of_process(process.id, after, kinds=CALL_KINDS)
     intents: dict[CallId, Recorded] = {}
     dropped: set[Seq] = set()
+    again: defaultdict[Seq, list[tuple[int, str]]] = defaultdict(list)
     for item in stored:
         event = codec.decode(item)
         match event:
@@ -70,12 +96,15 @@ async def calls(
                 _end(intents, item, event, partial=after > 0)
             case Diverged():
                 dropped.update(event.dropped)
+            case ProcessCaughtUp():
+                for one in event.answered:
+                    again[one.intent].append((event.incarnation, one.nonce))
             case _:
                 pass
     past = sorted(intents.values(), key=lambda recorded: recorded.intent)
     running = {call.seq for call in process.running.values() if call.seq}
     past = [recorded for recorded in past if recorded.intent not in running]
-    return past, dropped
+    return Past(past, dropped, again)
 
 
 def _end(

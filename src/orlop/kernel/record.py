@@ -19,6 +19,7 @@ from orlop.abi.errors import (
     from_code,
 )
 from orlop.abi.ids import Digest, Seq
+from orlop.kernel.running import Running
 
 UNKNOWN: Final = (Interrupted, Killed, DeadlineMissed)
 """Errors after which nobody knows whether a tool acted; so does a device that did not answer."""
@@ -49,6 +50,8 @@ class Record:
     """The answers in the order of their calls; only `strict` keeps to it."""
     remaining: int = 0
     unfinished: Counter[Digest] = field(default_factory=Counter)
+    parked: dict[Digest, deque[Running]] = field(default_factory=dict)
+    """Sleeps and waits of earlier incarnations, which went on without them."""
     forgot: bool = False
     """There were more calls in the past than `past` holds."""
     diverged: str = ""
@@ -81,6 +84,11 @@ class Record:
         self.unfinished[digest] -= 1
         return True
 
+    def take_parked(self, digest: Digest) -> Running | None:
+        """The parked call that is now made again, if there is one."""
+        waiting = self.parked.get(digest)
+        return waiting.popleft() if waiting else None
+
     def drop(self) -> tuple[Seq, ...]:
         """Forget the answers that are left; their intents' sequence numbers."""
         dropped = tuple(recorded.intent for recorded in self.order)
@@ -101,11 +109,17 @@ PAST_KEPT_MAX: Final = 64
 
 
 def build(
-    past: Sequence[Recorded], mode: str, strict: bool, incarnation: int, dropped: set[Seq]
+    past: Sequence[Recorded],
+    mode: str,
+    strict: bool,
+    incarnation: int,
+    dropped: set[Seq],
+    parked: Sequence[Running],
 ) -> Record:
     """The record of an incarnation that is answered from it."""
-    record = Record(mode, strict, incarnation, list(past)[-PAST_KEPT_MAX:])
-    record.forgot = len(past) > PAST_KEPT_MAX
+    record = Record(mode, strict, incarnation, [])
+    for running in parked:
+        record.parked.setdefault(running.digest, deque()).append(running)
     for recorded in answerable(past, mode, incarnation, dropped):
         if recorded.outcome is None or not (recorded.ok or mode == "replay"):
             record.unfinished[recorded.digest] += 1

@@ -1,17 +1,18 @@
 """Answers from the record, and what happens when a program leaves its path."""
 
 import asyncio
+from dataclasses import replace as replace_recorded
 
 from msgspec.structs import replace
 
-from orlop.abi.calls import PARKED, Infer
+from orlop.abi.calls import Infer
 from orlop.abi.errors import (
     Diverged,
     JournalDamaged,
     KernelError,
     from_code,
 )
-from orlop.abi.events import CallFailed, CallReturned, Event, ProcessCaughtUp
+from orlop.abi.events import Answered, CallFailed, CallReturned, Event, ProcessCaughtUp
 from orlop.abi.events import Diverged as DivergedEvent
 from orlop.abi.ids import Seq
 from orlop.abi.limits import DIVERGENCE_GRACE_S
@@ -27,6 +28,7 @@ from orlop.abi.replies import (
     Vectors,
 )
 from orlop.kernel import codec, history
+from orlop.kernel.admit import admit
 from orlop.kernel.core import Kernel
 from orlop.kernel.difference import difference
 from orlop.kernel.process import Process
@@ -52,12 +54,19 @@ async def answer(
     """
     if retry and (done := await _retried(kernel, process, record, running)) is not None:
         return done
+    if (parked := record.take_parked(running.digest)) is not None:
+        await parked.ended.wait()
+        if parked.done is not None:
+            return parked.done
     if record.mode == "first" or not (record.remaining or record.answers_only):
-        return await _parked(process, running) if record.take_unfinished(running.digest) else None
+        return None
     if (found := record.take(running.digest)) is not None:
         return await _deliver(kernel, process, record, running, found)
-    if not record.answers_only and record.take_unfinished(running.digest):
-        return await _parked(process, running)
+    if not record.answers_only:
+        if record.take_unfinished(running.digest):
+            return None
+        # What is refused is in no record, so a program that is refused again keeps to its path.
+        admit(kernel, process, running).undo()
     return await _miss(kernel, process, record, running)
 
 
@@ -66,8 +75,9 @@ async def _retried(
 ) -> Done | None:
     """The earlier occurrence of a call that its client makes again: join it, or read it again."""
     for twin in tuple(process.running.values()):
-        same = twin.digest == running.digest and twin.nonce == running.nonce
-        if twin is not running and same:
+        if twin is running:
+            break  # Those that came later wait for this one.
+        if twin.digest == running.digest and twin.nonce == running.nonce:
             await twin.ended.wait()
             break
     found = newest(record.past, running.digest, record.incarnation, running.nonce)
@@ -75,30 +85,22 @@ async def _retried(
         past = await history.recent(kernel, process)
         found = newest(past, running.digest, record.incarnation, running.nonce)
     if found is None or not found.ok:
-        return await _parked(process, running)
-    return await _read(kernel, process, running, found)
-
-
-async def _parked(process: Process, running: Running) -> Done | None:
-    """A sleep or wait that still runs, from before a restart: the same call, joined."""
-    if not isinstance(running.call, PARKED):
         return None
-    for twin in tuple(process.running.values()):
-        if twin is not running and twin.digest == running.digest:
-            await twin.ended.wait()
-            return twin.done
-    return None
+    return await _read(kernel, process, running, found)
 
 
 async def _deliver(
     kernel: Kernel, process: Process, record: Record, running: Running, found: Recorded
 ) -> Done:
+    """Answer from the record; from now on that is this incarnation's own call, for retries."""
     process.calls_replayed += 1
+    record.remember(replace_recorded(found, incarnation=record.incarnation, nonce=running.nonce))
     if record.remaining == 0 and not record.answers_only:
+        answered = tuple(Answered(each.intent, each.nonce) for each in record.past)
         kernel.emit(
             process.id,
             process.row.tenant,
-            ProcessCaughtUp(incarnation=process.row.incarnation),
+            ProcessCaughtUp(incarnation=process.row.incarnation, answered=answered),
         )
     return await _read(kernel, process, running, found)
 
@@ -205,7 +207,7 @@ def note(process: Process, running: Running, event: Event, outcome: Seq | None) 
             digest=running.digest,
             incarnation=process.row.incarnation,
             outcome=outcome,
-            ok=isinstance(event, CallReturned),
+            ok=isinstance(event, CallReturned) and outcome is not None,
             nonce=running.nonce,
         )
     )
