@@ -136,13 +136,15 @@ class Town:
             lost = loop.create_task(power.lost.wait())
             await asyncio.wait((rising, lost), return_when=asyncio.FIRST_COMPLETED)
             lost.cancel()
-            if power.is_on and not isinstance(rising.exception(), JournalStopped):
+            gone = rising.cancelled() or not rising.done()
+            if power.is_on and not gone and not isinstance(rising.exception(), JournalStopped):
                 self.life = rising.result()
                 self._risen.set()
                 return self.life
             self.mend_disk()
             power.cut()
             await self.bury()
+            await asyncio.gather(rising, return_exceptions=True)
 
     def cut(self) -> None:
         """SIGKILL to the kernel: nothing that it does reaches the world any more."""

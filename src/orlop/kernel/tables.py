@@ -74,6 +74,8 @@ class OpenCall(Struct, frozen=True, kw_only=True):
     digest: bytes = b""
     effect: str = ""
     """Of a tool call."""
+    was_cut_off: bool = False
+    """An earlier call of the same effect was: unless this one returns, nobody knows any more."""
 
 
 class UnknownEffect(Struct, frozen=True):
@@ -169,23 +171,25 @@ class Tables:
                 parked=event.body if isinstance(event.body, PARKED) else None,
                 digest=header.args_digest or b"",
                 effect=event.effect,
+                was_cut_off=self._resolve(header, event.effect),
             )
-            self._resolve(header.process, header.args_digest or b"", event.effect)
         else:
             call = self.open_calls.pop(header.call, None)
-            is_cut_off = isinstance(event, CallFailed) and is_unknown(event.code)
-            if call is not None and call.effect and is_cut_off:
+            if call is not None and call.effect and _is_open_still(call, event):
                 self.unknown.setdefault((call.process, call.digest), []).append(call.effect)
         if (row := self.rows.get(header.process)) is not None:
             self.rows[row.id] = reduce(row, header, event)
 
-    def _resolve(self, process: ProcessId, digest: bytes, effect: str) -> None:
-        """A call has taken over the effect of one that was cut off."""
-        effects = self.unknown.get((process, digest))
-        if effects is not None and effect in effects:
-            effects.remove(effect)
-            if not effects:
-                del self.unknown[process, digest]
+    def _resolve(self, header: Header, effect: str) -> bool:
+        """Whether a call takes over the effect of one that was cut off."""
+        place = (header.process, header.args_digest or b"")
+        effects = self.unknown.get(place)
+        if effects is None or effect not in effects:
+            return False
+        effects.remove(effect)
+        if not effects:
+            del self.unknown[place]
+        return True
 
     def _fired(
         self, id: ScheduleId, due_ns: Nanoseconds, process: ProcessId | None, runs: int
@@ -238,6 +242,11 @@ class Tables:
             exited=list(self.exited),
         )
         return Snapshot(format=STATE_FORMAT, state=msgspec.Raw(msgspec.json.encode(state)))
+
+
+def _is_open_still(call: OpenCall, event: CallReturned | CallFailed) -> bool:
+    """Whether nobody knows, after this outcome, if the call's effect has happened."""
+    return isinstance(event, CallFailed) and (call.was_cut_off or is_unknown(event.code))
 
 
 def restored(snapshot: Snapshot) -> Tables | None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
 from orlop.abi.cards import ModelCard, ModelKind
-from orlop.abi.errors import NotFound
+from orlop.abi.errors import DeviceFailed, NotFound
 from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.limits import NAME_CHARS_MAX
 from orlop.devices.device import Engine
@@ -46,14 +46,26 @@ class Registry:
     def find(self, model: str, kind: ModelKind) -> list[ModelCard]:
         """Every card that serves `model`, which is a name, an alias, or `engine/name`.
 
-        Raises `NotFound` with the names that there are.
+        Raises `NotFound` with the names that there are; `DeviceFailed` where an engine has not been
+        able to tell yet, since it may be the one that has it.
         """
         found = self._serving(model, kind)
+        silent = [name for name in self.engines if name not in self._cards]
+        if not found and silent:
+            reasons = "; ".join(f"{name}: {self._reason(name)}" for name in silent)
+            raise DeviceFailed(
+                f"no {kind} model {model[:NAME_CHARS_MAX]!r} is known yet ({reasons})",
+                retry_after_s=1.0,
+            )
         if not found:
             names = ", ".join(sorted({card.name for card in self.cards() if card.kind == kind}))
             shown = model[:NAME_CHARS_MAX]
             raise NotFound(f"no {kind} model {shown!r} here; there is: {names or 'none'}")
         return found
+
+    def _reason(self, engine: EngineName) -> str:
+        card = self.engines[engine].card()
+        return card.reason or card.health
 
     def _serving(self, model: str, kind: ModelKind) -> list[ModelCard]:
         wanted = self._aliases.get(model, ModelName(model))
