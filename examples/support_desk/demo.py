@@ -17,10 +17,11 @@ from typing import Final
 
 import msgspec
 import psutil
-from openai import OpenAI
+from openai import OpenAI, OpenAIError
 
 import desk
 import shop
+from orlop import KernelError
 from orlop.abi.admin import ProcessView
 from outage import Watcher
 from report import Report, Written, right, save, show, spread
@@ -29,6 +30,9 @@ from system import DemoFailed, System
 
 TICKETS_S_MAX: Final = 300.0
 """Until all tickets are finished; two quiet cores need less than one.  Later it gives up."""
+
+TICKETS_MIN: Final = 4
+"""With fewer there is no middle in which to kill somebody."""
 
 COMPARED_MAX: Final = 12
 """Drafts that are asked for again, straight and through the kernel, for comparison."""
@@ -70,11 +74,14 @@ def read_options() -> Options:
     parser = argparse.ArgumentParser(description="A support desk that survives a crash.")
     parser.add_argument("--engine", default="", metavar="NAME=URL", help="a better model's server")
     parser.add_argument("--model", default=desk.CHAT_MODEL, help="who drafts the replies")
-    parser.add_argument("--tickets", type=int, default=len(desk.tickets()), help="at least 4")
+    parser.add_argument("--tickets", type=int, default=len(desk.tickets()), help="how many")
     parser.add_argument("--folder", type=Path, default=Path(".demo"), help="emptied at the start")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     parser.add_argument("--fake", action="store_true", help="engines of arithmetic, for tests")
-    return parser.parse_args(namespace=Options())
+    options = parser.parse_args(namespace=Options())
+    if not TICKETS_MIN <= options.tickets <= len(desk.tickets()):
+        parser.error(f"--tickets: from {TICKETS_MIN} to {len(desk.tickets())}")
+    return options
 
 
 class Demo:
@@ -138,11 +145,9 @@ class Demo:
     def _kill_kernel(self, decided: int) -> bool:
         pid = self._system.info().os_pid
         os.kill(pid, signal.SIGKILL)
-        began_s = time.monotonic()
         epoch = self._system.info().epoch
-        seconds = time.monotonic() - began_s
         say(f"  {decided:2} decided: the kernel is killed (SIGKILL to {pid})")
-        say(f"              its successor answers {seconds:.1f} s later, in epoch {epoch}")
+        say(f"              the supervisor has started the next one, epoch {epoch} of the journal")
         return True
 
     def _kill_agent(self, agents: Sequence[ProcessView]) -> bool:
@@ -278,7 +283,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         report = run(options)
-    except DemoFailed as error:
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except (DemoFailed, KernelError, OpenAIError) as error:
         print(f"the demo failed: {error}\n  more: {options.folder}/home/log", file=sys.stderr)
         return 1
     show(report)

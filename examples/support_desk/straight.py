@@ -19,6 +19,7 @@ import desk
 class Pass:
     """One way's figures."""
 
+    drafts: int
     seconds: float
     """From the first question to the last answer."""
     draft_s_p50: float
@@ -53,4 +54,6 @@ def measure(address: tuple[str, str], model: str, prompts: Sequence[str], mark: 
     with ThreadPoolExecutor(len(prompts)) as threads:
         drafts = list(threads.map(one, prompts))
     seconds = time.monotonic() - began_s
-    return Pass(seconds, statistics.median(s for s, _ in drafts), sum(t for _, t in drafts))
+    return Pass(
+        len(drafts), seconds, statistics.median(s for s, _ in drafts), sum(t for _, t in drafts)
+    )

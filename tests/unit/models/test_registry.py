@@ -54,7 +54,7 @@ def test_a_model_is_unknown_once_all_engines_have_been_heard_of() -> None:
     async def scenario() -> None:
         known = registry()
         known.learn(ONE, [card(ONE)])
-        known.heard_of(OTHER)
+        known.learn(OTHER, [])
         await known.heard("large", "chat")
         with pytest.raises(NotFound, match="there is: small"):
             known.find("large", "chat")
