@@ -239,3 +239,20 @@ def test_five_hundred_connections_that_do_nothing_cost_nobody_anything(
             await writer.wait_closed()
 
     asyncio.run(scenario())
+
+
+def test_a_follower_of_output_that_leaves_is_forgotten(kernel: LiveKernel) -> None:
+    token = operator_token(kernel)
+    order = json.dumps({"command": ["sleep", "60"], "name": "sleeper"}).encode()
+    assert ask(kernel, "/orlop/v1/processes", order, token=token).status == 201
+    path = "/orlop/v1/processes/sleeper"
+    asked = f"GET {path}/logs?follow=1 HTTP/1.1\r\nhost: localhost\r\nx-api-key: {token}\r\n\r\n"
+    followers = [connect(kernel) for _ in range(5)]
+    for follower in followers:
+        follower.sendall(asked.encode())
+        assert follower.recv(4_096).startswith(b"HTTP/1.1 200 ")
+    for follower in followers:
+        follower.close()
+    ended = ask(kernel, f"{path}/signal", b'{"signal": "kill"}', token=token)
+    assert ended.status == 200
+    assert ask(kernel, f"{path}/wait", token=token).status == 200

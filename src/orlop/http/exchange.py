@@ -175,6 +175,15 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": chunk})
 
     @contextmanager
+    def attended(self) -> Generator[Callable[[], bool]]:
+        """While inside, tells whether the client is still there: for answers without an end."""
+        watch = asyncio.ensure_future(self.disconnected())
+        try:
+            yield lambda: not watch.done()
+        finally:
+            watch.cancel()
+
+    @contextmanager
     def watched(self, *calls: InFlight) -> Generator[None]:
         """While inside, a client that leaves leaves its calls too."""
         watch = asyncio.ensure_future(self.disconnected())
