@@ -9,7 +9,7 @@ from simulation.power import LoopClock, Power
 from simulation.programs import Machine, Program, TownLauncher
 from simulation_loop import simulate
 
-from orlop.abi.calls import Call, Infer, Spawn
+from orlop.abi.calls import Infer, Spawn
 from orlop.abi.ids import DEFAULT_TENANT, EngineName
 from orlop.abi.messages import Message
 from orlop.abi.replies import Delta, Done
@@ -43,10 +43,10 @@ async def _until_ended(program: Program) -> int:
 class Computer:
     """What outlives a kernel: the disk, the programs, the engine."""
 
-    engine_config: FakeConfig = FakeConfig()
+    engine_config: FakeConfig = field(default_factory=FakeConfig)
     tools: Sequence[Tool] = ()
     body: Callable[[Program], Coroutine[object, object, int]] = _until_ended
-    config: KernelConfig = KernelConfig()
+    config: KernelConfig = field(default_factory=KernelConfig)
     power: Power = field(default_factory=Power)
 
     def __post_init__(self) -> None:
@@ -87,9 +87,7 @@ class Computer:
         """SIGKILL: what is not on the disk is lost, and waiting shims start nothing."""
         self.power.cut()
         self.machine.lose_waiting()
-        kernel.tasks.cancel()
-        while len(kernel.tasks):
-            await asyncio.sleep(0)
+        await kernel.tasks.close()
         self.tape.crash(self.chance)
         self.power = Power()
 
@@ -142,4 +140,4 @@ async def state(process: Process, wanted: str) -> None:
         await process.changed.wait()
 
 
-__all__ = ["Call", "Computer", "ask", "on", "program", "result", "state"]
+__all__ = ["Computer", "ask", "on", "program", "result", "state"]

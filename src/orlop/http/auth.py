@@ -64,9 +64,9 @@ class Doorman:
                 self._read.popitem(last=False)
         if not isinstance(principal, KeyPrincipal):
             return Caller(principal)
-        for key in self._kernel.tables.keys.values():
-            if key.secret_digest == principal.digest:
-                return Caller(principal, key.id)
+        key = self._kernel.tables.key_ids.get(principal.digest)
+        if key is not None:
+            return Caller(principal, key)
         raise Unauthenticated("this kernel knows no such key; `orlop key create` makes one")
 
     async def process(self, caller: Caller, headers: Headers) -> Process:
@@ -76,7 +76,7 @@ class Doorman:
         program, name = headers.header("orlop-program"), headers.header("orlop-process")
         if len(program) > NAME_CHARS_MAX or len(name) > NAME_CHARS_MAX:
             raise BadCall(f"orlop-program, orlop-process: at most {NAME_CHARS_MAX} characters")
-        found = self._client(caller.key, program, name)
+        found = self._kernel.clients.find(caller.key, program, name)
         if found is None:
             found = await self._new_client(caller.key, program, name)
         if found.row.state is State.NEW:
@@ -98,17 +98,6 @@ class Doorman:
                 f"which is {process.row.state} in incarnation {process.row.incarnation}"
             )
         return process
-
-    def _client(self, key: KeyId | None, program: str, name: str) -> Process | None:
-        """A named client goes on where it was, also if it has ended; a nameless one does not."""
-        for process in self._kernel.processes.values():
-            row = process.row
-            if row.is_client and row.key_id == key and row.name == (name or NAMELESS):
-                if program and row.program != program:
-                    continue
-                if name or row.state is not State.EXITED:
-                    return process
-        return None
 
     async def _new_client(self, key: KeyId | None, program: str, name: str) -> Process:
         spawn = Spawn(command=(), name=name or NAMELESS, program=program)

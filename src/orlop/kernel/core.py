@@ -21,6 +21,7 @@ from orlop.abi.ids import (
 )
 from orlop.abi.limits import PROCESSES_MAX
 from orlop.context.conversation import Namer
+from orlop.kernel.clients import Clients
 from orlop.kernel.codec import KIND, encode
 from orlop.kernel.process import Process, Row, State, check
 from orlop.kernel.tables import Tables
@@ -98,6 +99,7 @@ class Kernel:
     namer: Namer
     tasks: TaskOwner
     processes: dict[ProcessId, Process] = field(default_factory=dict)
+    clients: Clients = field(default_factory=Clients)
     calls_in_flight: int = 0
     calls_parked: int = 0
     snapshot_seq: Seq = Seq(0)
@@ -201,6 +203,8 @@ class Kernel:
         process = Process(row=row, account=account, accounts=accounts)
         process.moved()
         self.processes[row.id] = process
+        if row.is_client:
+            self.clients.add(process)
         return process
 
     def next_pid(self) -> Pid:
@@ -222,10 +226,14 @@ class Kernel:
 
     def forget(self) -> None:
         """Let go of the live halves of processes that have left the table."""
-        gone = [id for id, live in self.processes.items() if id not in self.tables.rows]
-        for id in gone:
-            if not self.processes[id].running:
+        for id in tuple(self.tables.gone):
+            live = self.processes.get(id)
+            if live is not None and live.running:
+                continue  # Its calls are being concluded.
+            self.tables.gone.discard(id)
+            if live is not None:
                 del self.processes[id]
+                self.clients.discard(live)
 
     def is_over(self, id: ProcessId) -> bool:
         row = self.tables.rows.get(id)

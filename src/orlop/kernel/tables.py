@@ -111,12 +111,18 @@ class Tables:
     """Effects of cut-off tool calls that were not made again, by process and digest."""
     exited: dict[ProcessId, None] = field(default_factory=dict)
     """Exited processes, the longest ago first."""
+    pids: dict[Pid, ProcessId] = field(default_factory=dict)
+    key_ids: dict[str, KeyId] = field(default_factory=dict)
+    """Of each key that is not revoked, by its secret's digest."""
+    gone: set[ProcessId] = field(default_factory=set)
+    """Processes that have left the table, and that nobody has taken leave of yet."""
 
     def apply(self, header: Header, event: Event) -> None:
         """Fold one event in."""
         match event:
             case ProcessSpawned():
                 self.rows[header.process] = spawn_row(header, event)
+                self.pids[event.pid] = header.process
                 self.next_pid = max(self.next_pid, event.pid + 1)
                 if event.schedule is not None and event.due_ns is not None:
                     self._fired(event.schedule, event.due_ns, header.process, 1)
@@ -129,8 +135,10 @@ class Tables:
                     secret_digest=event.secret_digest,
                     created_ns=header.wall_ns,
                 )
+                self.key_ids[event.secret_digest] = event.key_id
             case KeyRevoked():
-                self.keys.pop(event.key_id, None)
+                if (key := self.keys.pop(event.key_id, None)) is not None:
+                    del self.key_ids[key.secret_digest]
             case ScheduleSet():
                 self.schedules[event.schedule] = ScheduleRow(
                     set=event, tenant=header.tenant, decided_ns=event.start_ns
@@ -150,13 +158,17 @@ class Tables:
         if row.state is State.EXITED:
             self.exited[row.id] = None
             while len(self.exited) > EXITED_KEPT_MAX:
-                oldest = next(iter(self.exited))
-                del self.exited[oldest], self.rows[oldest]
-                for process, digest in tuple(self.unknown):
-                    if process == oldest:
-                        del self.unknown[process, digest]
+                self._drop(next(iter(self.exited)))
         else:
             self.exited.pop(row.id, None)
+
+    def _drop(self, oldest: ProcessId) -> None:
+        row = self.rows.pop(oldest)
+        del self.exited[oldest], self.pids[row.pid]
+        self.gone.add(oldest)
+        for process, digest in tuple(self.unknown):
+            if process == oldest:
+                del self.unknown[process, digest]
 
     def _call(self, header: Header, event: CallEntered | CallReturned | CallFailed) -> None:
         assert header.call is not None
@@ -210,7 +222,8 @@ class Tables:
     def find(self, reference: str) -> Row:
         """A row by pid, id, or name if only one live process has it.  Raises `NotFound`."""
         if reference.isascii() and reference.isdecimal() and len(reference) <= PID_DIGITS_MAX:
-            found = [row for row in self.rows.values() if row.pid == int(reference)]
+            id = self.pids.get(Pid(int(reference)))
+            found = [self.rows[id]] if id is not None else []
         elif (row := self.rows.get(ProcessId(reference))) is not None:
             return row
         else:
@@ -223,9 +236,6 @@ class Tables:
         if not found:
             raise NotFound(f"no process {reference!r}; `orlop ps --all` lists all")
         return found[0]
-
-    def by_pid(self, pid: Pid) -> Row | None:
-        return next((row for row in self.rows.values() if row.pid == pid), None)
 
     def snapshot(self) -> Snapshot:
         state = State1(
@@ -265,6 +275,8 @@ def restored(snapshot: Snapshot) -> Tables | None:
         schedules={row.set.schedule: row for row in state.schedules},
         open_calls={call.call: call for call in state.open_calls},
         exited=dict.fromkeys(state.exited),
+        pids={row.pid: row.id for row in state.rows},
+        key_ids={row.secret_digest: row.id for row in state.keys},
     )
     for left in state.unknown:
         tables.unknown.setdefault((left.process, left.digest), []).append(left.effect)
