@@ -129,10 +129,10 @@ class Agent:
 
     async def _twice(self, step: Step, call: CallTool) -> None:
         """The same effect twice, and meant."""
-        _, again = await self._insist(call)
-        first = again
-        _, again = await self._insist(call)
-        self._witness.meant_twice(step.name, sure=not (first or again))
+        answered = self._witness.twice[step.name]
+        _, lost = await self._insist(call)
+        _, lost_too = await self._insist(call)
+        answered.append(not (lost or lost_too))
 
     async def _spawn(self, step: Step) -> None:
         seed, depth = step.what.split()

@@ -241,9 +241,9 @@ class Day:
         """Power off, as asked; then everything is looked over."""
         town = self.town
         life = await town.up()
+        await town.tasks.close()
         await life.start(self._switch_off(life))
         self.chronicle.check_quiet(life)
-        await town.tasks.close()
         await town.machine.close()
         return await self.chronicle.check_all(life)
 

@@ -1,5 +1,6 @@
 """What agents were told, kept where no crash reaches: the journal must agree with it."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -38,8 +39,9 @@ class Witness:
     steps: dict[str, Told] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
     """Steps whose effect was reported unknown."""
-    twice: dict[str, bool] = field(default_factory=dict)
-    """Orders that were given twice; False where a retry may have joined the two."""
+    twice: defaultdict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
+    """Orders to be given twice; for each time that both were answered, whether nothing was lost
+    on the way, so that no retry can have joined the two."""
 
     def told(self, name: str, call: Call, done: Done) -> None:
         """Once told, told for ever: the same answer, and nothing computed since."""
@@ -54,8 +56,6 @@ class Witness:
             return  # Two sleeps of one length are one and the same call.
         assert before.seq == done.facts.seq, f"{name}: event {before.seq}, now {done.facts.seq}"
 
-    def meant_twice(self, name: str, *, sure: bool) -> None:
-        self.twice[name] = self.twice.get(name, True) and sure
 
 
 def said(done: Done) -> bytes:

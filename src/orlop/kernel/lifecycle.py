@@ -5,7 +5,7 @@ import signal as signals
 from typing import Final, Literal
 
 from orlop.abi.calls import Budget, DivergenceRule, SignalName, Spawn
-from orlop.abi.errors import Conflict, DeviceFailed, Exhausted, Interrupted, Killed
+from orlop.abi.errors import Conflict, DeviceFailed, Exhausted, Interrupted, Killed, NotReady
 from orlop.abi.events import (
     ProcessChanged,
     ProcessEnded,
@@ -76,7 +76,7 @@ async def start(
     budget: Budget | None = None,
     on_divergence: DivergenceRule | None = None,
 ) -> None:
-    """Begin a new incarnation.  Raises `Conflict` while one lives.
+    """Begin a new incarnation.  Raises `Conflict` while one lives, `NotReady` at power off.
 
     Tokens of earlier incarnations are fenced from here on, and what may survive of them is ended
     before the command starts a second time.
@@ -87,6 +87,8 @@ async def start(
         raise Conflict(f"process {row.pid} has no command that could be run again")
     kernel.launcher.signal(row, "kill")
     await quiet(kernel, process)
+    if (reason := kernel.admitting()) is not None:
+        raise reason
     if process.row.state is not row.state or process.row.incarnation != row.incarnation:
         raise Conflict(f"process {row.pid} was started or ended by somebody else meanwhile")
     # From here on only devices can fail.
@@ -113,7 +115,7 @@ async def begin(kernel: Kernel, process: Process, mode: Mode) -> None:
     """`start`, unless somebody else was faster: an operator, or a restart of his own."""
     try:
         await start(kernel, process, mode)
-    except Conflict as faster:
+    except (Conflict, NotReady) as faster:
         log.info("process %d is not started: %s", process.row.pid, faster.message)
 
 

@@ -7,6 +7,7 @@ A run is decided by one event: the `process.spawned` that names its schedule and
 import asyncio
 import logging
 from collections import deque
+from contextlib import suppress
 
 from orlop.abi.admin import ScheduleOrder, ScheduleView
 from orlop.abi.calls import Spawn
@@ -24,7 +25,7 @@ from orlop.machine.clock import NS_PER_S
 log = logging.getLogger(__name__)
 
 LATE_S = 1.0
-"""A run later than this was missed (the kernel was away), and the missed-run rule applies."""
+"""A run due longer than this before the kernel came back was missed, and its rule applies."""
 
 WAKE_S_MAX = 3_600.0
 """The longest single sleep: a wall clock that was set is noticed within the hour."""
@@ -36,6 +37,8 @@ class Schedules:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._changed = asyncio.Event()
+        self._back_ns = kernel.clock.wall_ns()
+        """Runs due before this were missed: the kernel, or the machine, was away."""
 
     async def set(self, tenant: TenantId, order: ScheduleOrder) -> ScheduleId:
         """Durable when it returns.  Raises `BadCall`, `Exhausted`."""
@@ -85,19 +88,24 @@ class Schedules:
         raise NotFound(f"no schedule {reference!r}; `orlop schedule list` lists all")
 
     async def run(self) -> None:
-        """For ever: decide what is due, then sleep until the next."""
-        while True:
+        """Until power off: decide what is due, then sleep until the next."""
+        wanted_ns = self._kernel.clock.wall_ns()
+        while self._kernel.admitting() is None:
+            now_ns = self._kernel.clock.wall_ns()
+            if now_ns - wanted_ns > LATE_S * NS_PER_S:
+                self._back_ns = now_ns  # The machine slept, or its clock was set.
             self._changed.clear()
-            upcoming: list[Nanoseconds] = []
-            for id in tuple(self._kernel.tables.schedules):
-                due_ns = await self._decide(id)
-                if due_ns is not None:
-                    upcoming.append(due_ns)
-            try:
-                async with asyncio.timeout(self._wait_s(upcoming)):
+            upcoming = [
+                due_ns
+                for id in tuple(self._kernel.tables.schedules)
+                if (due_ns := await self._decide(id)) is not None
+            ]
+            wait_s = self._wait_s(upcoming)
+            wanted_ns = Nanoseconds(self._kernel.clock.wall_ns() + int(wait_s * NS_PER_S))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
                     await self._changed.wait()
-            except TimeoutError:
-                continue
+                wanted_ns = self._kernel.clock.wall_ns()
 
     def _wait_s(self, upcoming: list[Nanoseconds]) -> float:
         if not upcoming:
@@ -107,16 +115,18 @@ class Schedules:
 
     async def _decide(self, id: ScheduleId) -> Nanoseconds | None:
         """Start or skip every run of one schedule that is due by now; when the next is due."""
-        row = self._kernel.tables.schedules[id]
+        row = self._kernel.tables.schedules.get(id)
+        if row is None:
+            return None  # Removed while another schedule's run was being started.
         rule = parse(row.set.when, row.set.zone, row.set.start_ns)
         now_ns = self._kernel.clock.wall_ns()
         due, forgotten = due_by(rule, row.decided_ns, now_ns)
-        missed = [due_ns for due_ns in due if now_ns - due_ns > LATE_S * NS_PER_S]
+        missed = [due_ns for due_ns in due if due_ns < self._back_ns - LATE_S * NS_PER_S]
         keep = {"skip": 0, "once": 1, "all": len(missed)}[row.set.missed]
         skipped = missed[: len(missed) - keep]
         if skipped or forgotten:
-            last_ns = skipped[-1] if skipped else Nanoseconds(missed[0] - 1)
-            self._skip(id, last_ns, "missed while the kernel was away", len(skipped) + forgotten)
+            last_ns = skipped[-1] if skipped else Nanoseconds(due[0] - 1)
+            self._skip(row, last_ns, "missed while the kernel was away", len(skipped) + forgotten)
         for due_ns in due[len(skipped) :]:
             await self._start(id, due_ns)
         return rule.after(now_ns)
@@ -127,32 +137,33 @@ class Schedules:
             return  # Removed while an earlier run was being started.
         if self._is_running(row):
             if row.set.overlap == "forbid":
-                self._skip(id, due_ns, "the run before it is not over")
+                self._skip(row, due_ns, "the run before it is not over")
                 return
             if row.set.overlap == "replace" and row.process is not None:
                 old = kernel.get(row.process)
                 await lifecycle.signal(kernel, old, "kill", "replaced by the next run")
         try:
             process = await lifecycle.create(
-                kernel, command_of(row.set), self._tenant(row), schedule=id, due_ns=due_ns
+                kernel, command_of(row.set), row.tenant, schedule=id, due_ns=due_ns
             )
-            await lifecycle.start(kernel, process, "first")
         except KernelError as error:
             log.warning("schedule %s: the run due at %d: %s", row.set.name, due_ns, error)
-            if kernel.journal.stopped is None and kernel.tables.schedules[id].decided_ns < due_ns:
-                self._skip(id, due_ns, f"{error.code}: {error.message}")
+            if kernel.admitting() is None:
+                self._skip(row, due_ns, f"{error.code}: {error.message}")
+            return
+        # By itself: other schedules are due as well, and should not be late for this one.
+        kernel.tasks.start(lifecycle.begin(kernel, process, "first"), f"start {process.row.pid}")
 
     def _is_running(self, row: ScheduleRow) -> bool:
         process = self._kernel.tables.rows.get(row.process) if row.process is not None else None
         return process is not None and process.state is not State.EXITED
 
-    def _skip(self, id: ScheduleId, due_ns: Nanoseconds, reason: str, runs: int = 1) -> None:
+    def _skip(self, row: ScheduleRow, due_ns: Nanoseconds, reason: str, runs: int = 1) -> None:
         """Decide that nothing starts for the `runs` that were due up to `due_ns`."""
-        fired = ScheduleFired(schedule=id, due_ns=due_ns, process=None, reason=reason, runs=runs)
-        self._kernel.emit(KERNEL_PROCESS, self._tenant(self._kernel.tables.schedules[id]), fired)
-
-    def _tenant(self, row: ScheduleRow) -> TenantId:
-        return row.tenant
+        fired = ScheduleFired(
+            schedule=row.set.schedule, due_ns=due_ns, process=None, reason=reason, runs=runs
+        )
+        self._kernel.emit(KERNEL_PROCESS, row.tenant, fired)
 
 
 def due_by(
