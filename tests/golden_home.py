@@ -1,4 +1,4 @@
-"""An old home, opened in this process.  The kernel over it has no engine: it can only remember."""
+"""An old home, opened in this process.  Without an engine the kernel over it can only remember."""
 
 import asyncio
 import os
@@ -13,6 +13,7 @@ from msgspec import Struct
 from orlop.abi.ids import Seq
 from orlop.access.principal import Tokens
 from orlop.boot import ModelsConfig, Power, Settings, build
+from orlop.devices.engines import EngineConfig
 from orlop.http.app import App
 from orlop.http.exchange import Event
 from orlop.http.place import HttpConfig, Place
@@ -82,10 +83,14 @@ def _scope(method: str, path: str, headers: Mapping[str, str]) -> Event:
 
 
 @asynccontextmanager
-async def opened(home: Path) -> AsyncGenerator[OldKernel]:
-    """The kernel of `home`, booted; its programs are not started again."""
+async def opened(home: Path, *, engine: bool = False) -> AsyncGenerator[OldKernel]:
+    """The kernel of `home`, booted; its programs are not started again.
+
+    engine: with a fake one, so that calls which are not in the record could run.
+    """
     lifeline, end = os.pipe()
-    settings = Settings(models=ModelsConfig(dir=str(home / "no-models")))
+    engines = {"fake": EngineConfig(driver="fake")} if engine else {}
+    settings = Settings(models=ModelsConfig(dir=str(home / "no-models")), engines=engines)
     power = Power(
         home=home,
         settings=settings,
@@ -99,6 +104,9 @@ async def opened(home: Path) -> AsyncGenerator[OldKernel]:
     tokens = Tokens(secret_file(home / "keys" / "tokens.secret").encode(), operator)
     kernel = await build(power, tokens)
     try:
+        for name, driver in kernel.registry.engines.items():
+            await driver.start()
+            kernel.registry.learn(name, await driver.models())
         await recovery.recover(kernel)
         place = Place(
             home=home, url=power.url, socket_path=power.socket_path, os_pid=1, supervisor_pid=None

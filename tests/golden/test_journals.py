@@ -122,7 +122,7 @@ def test_a_call_that_is_not_in_its_record_is_a_divergence(home: Path, release: P
     said = golden(release)
 
     async def scenario() -> None:
-        async with opened(home) as old:
+        async with opened(home, engine=True) as old:
             order = "/orlop/v1/processes/talker"
             await old.ask("POST", f"{order}/signal", '{"signal": "kill"}', old.operator)
             await old.ask("POST", f"{order}/resume", "{}", old.operator)
