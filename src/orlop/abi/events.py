@@ -263,6 +263,8 @@ class CallFailed(
     retry_after_s: float | None = None
     booked: int = 0
     """Tokens booked although the outcome is unknown: the whole hold."""
+    asked: bool = True
+    """A device had been asked, so it may have acted; False: the call was still in a queue."""
 
 
 # Schedules.

@@ -38,6 +38,8 @@ class Running:
     """Of the intent, once entered."""
     effect: str = ""
     """Of a tool call: its effect's name."""
+    asked: bool = False
+    """Of its device: from then on nobody can be sure that nothing was used or done."""
     nonce: str = ""
     """The client's own name for this one call; empty where it has none (official clients)."""
     shown: CallId | None = None

@@ -96,6 +96,7 @@ async def seat(
     async with kernel.scheduler.slot(work, engine.slots):
         granted_s = kernel.clock.now_s()
         running.queue_s = granted_s - arrived_s
+        running.asked = True
         yield Seat(engine, card, why, left_s(kernel, running, call))
         kernel.scheduler.observe(engine.name, kernel.clock.now_s() - granted_s)
 

@@ -31,6 +31,7 @@ async def call_tool(
             if happened:
                 value: object = {"happened": True, "key": key}
                 return ToolResult(value=value, facts=_facts(running))
+        running.asked = True
         point("tool.before")
         limit_s = min(tool.card.timeout_s, left_s(kernel, running, call))
         value = await tool.call(call.arguments, key, limit_s)

@@ -8,14 +8,16 @@ its process is killed, its client leaves, or we have a bug.
 import asyncio
 import logging
 from collections.abc import Coroutine
+from typing import Final
 
 from orlop.abi.calls import PARKED, Call, CallTool, Infer
 from orlop.abi.errors import (
     BadCall,
     Broken,
     Conflict,
+    DeviceBusy,
+    DeviceRefused,
     Exhausted,
-    Interrupted,
     KernelError,
 )
 from orlop.abi.events import CallEntered, CallFailed, CallReturned, ContextRef, Event
@@ -43,6 +45,9 @@ from orlop.machine.faults import point
 from orlop.store.journal import Part
 
 log = logging.getLogger(__name__)
+
+UNUSED: Final = (BadCall, DeviceBusy, DeviceRefused)
+"""Errors of an engine that has computed nothing.  After any other, only it knows what it has."""
 
 
 def enter(
@@ -329,12 +334,13 @@ def outcome(
     if done is not None:
         return CallReturned(done=done), ()
     error = error or Broken("a call ended in nothing")
-    unknown = isinstance(error, Interrupted)
+    is_known = not running.asked or isinstance(error, UNUSED)
     failed = CallFailed(
         code=error.code,
         message=error.message,
         retry_after_s=error.retry_after_s,
-        booked=admitted.tokens if unknown else 0,
+        booked=0 if is_known else admitted.tokens,
+        asked=running.asked,
     )
     return failed, ()
 

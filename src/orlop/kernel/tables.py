@@ -256,7 +256,9 @@ class Tables:
 
 def _is_open_still(call: OpenCall, event: CallReturned | CallFailed) -> bool:
     """Whether nobody knows, after this outcome, if the call's effect has happened."""
-    return isinstance(event, CallFailed) and (call.was_cut_off or is_unknown(event.code))
+    if not isinstance(event, CallFailed):
+        return False
+    return call.was_cut_off or (event.asked and is_unknown(event.code))
 
 
 def restored(snapshot: Snapshot) -> Tables | None:
