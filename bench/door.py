@@ -51,7 +51,7 @@ async def measure(report: Report, quick: bool) -> None:
     rounds, calls = (3, 60) if quick else (5, 300)
     for mode in ("paid", "always"):
         config = KernelConfig(await_intents="paid" if mode == "paid" else "always")
-        async with kernel(FakeConfig(slots=CALLERS, tokens=8), config) as built:
+        async with kernel(FakeConfig(slots=CALLERS, tokens=1), config) as built:
             await one_round(built, CALLERS, 20)
             found = [await one_round(built, CALLERS, calls) for _ in range(rounds)]
             alone = [await one_round(built, 1, calls) for _ in range(rounds)]

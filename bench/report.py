@@ -6,7 +6,6 @@ import os
 import platform
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -99,7 +98,7 @@ async def kernel(
 ) -> AsyncIterator[Kernel]:
     """A whole kernel in this process: journal on SQLite, one fake engine, no HTTP."""
     with tempfile.TemporaryDirectory(prefix="orlop-bench-") as scratch:
-        sys.setswitchinterval(boot.SWITCH_INTERVAL_S)
+        boot.tune()
         lifeline, end = os.pipe()
         power = Power(
             home=home or Path(scratch) / "home",

@@ -43,7 +43,7 @@ async def heard(kernel: Kernel, call: Call) -> None:
 
     Only so does a client that comes right after a boot not hear that its model doesn't exist.
     """
-    if not isinstance(call, Infer | Embed):
+    if kernel.registry.all_heard or not isinstance(call, Infer | Embed):
         return
     with suppress(TimeoutError):
         async with asyncio.timeout(ENGINE_HEARD_S):

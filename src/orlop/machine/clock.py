@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from types import TracebackType
 from typing import Protocol
 
 from orlop.abi.errors import DeadlineMissed
@@ -39,13 +38,27 @@ class SystemClock:
         await asyncio.sleep(delay_s)
 
 
-@asynccontextmanager
-async def deadline(delay_s: float, what: str) -> AsyncGenerator[None]:
+class deadline:
     """`DeadlineMissed` for `what` after `delay_s` seconds; other `TimeoutError`s pass through."""
-    try:
-        async with asyncio.timeout(delay_s) as limit:
-            yield
-    except TimeoutError as error:
-        if limit.expired():
-            raise DeadlineMissed(f"{what} took more than {delay_s:g} s") from error
-        raise
+
+    __slots__ = ("_delay_s", "_limit", "_what")
+
+    def __init__(self, delay_s: float, what: str) -> None:
+        self._delay_s = delay_s
+        self._what = what
+
+    async def __aenter__(self) -> None:
+        self._limit = asyncio.timeout(self._delay_s)
+        await self._limit.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            await self._limit.__aexit__(kind, error, trace)
+        except TimeoutError as expired:
+            # Raised by `asyncio.timeout` itself, and by it alone, in the place of a cancellation.
+            raise DeadlineMissed(f"{self._what} took more than {self._delay_s:g} s") from expired

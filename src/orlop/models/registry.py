@@ -31,6 +31,11 @@ class Registry:
         self._heard.set()
         self._heard = asyncio.Event()
 
+    @property
+    def all_heard(self) -> bool:
+        """Every engine has told what it runs, or has failed to."""
+        return not self._unheard
+
     async def heard(self, model: str, kind: ModelKind) -> None:
         """Return once `model` is known, or no engine is left that has never been heard of."""
         while self._unheard and not self._serving(model, kind):

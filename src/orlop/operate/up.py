@@ -102,6 +102,11 @@ def lock(home: Path) -> int:
     return handle
 
 
+def kernel_environment() -> dict[str, str]:
+    """Ours, but bytecode may be kept: everybody waits for the next kernel to be imported."""
+    return {name: os.environ[name] for name in os.environ if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 class Supervisor:
     """Starts kernels one after another until it is told to stop."""
 
@@ -148,6 +153,7 @@ class Supervisor:
         with (self._home / "log" / "kernel.log").open("ab") as output:
             self._kernel = subprocess.Popen(
                 command,
+                env=kernel_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

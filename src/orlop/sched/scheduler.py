@@ -7,9 +7,8 @@ The scheduler decides when a call may run; it never touches the tokens.  Invaria
 """
 
 from collections import Counter
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from types import TracebackType
 
 from orlop.abi.errors import Exhausted
 from orlop.abi.ids import ProcessId
@@ -51,9 +50,12 @@ class Scheduler:
         queue = self._queues.get(device)
         return (queue.running_total, len(queue.waiting)) if queue else (0, 0)
 
-    @asynccontextmanager
-    async def slot(self, work: Work, slots: int) -> AsyncGenerator[None]:
-        """Hold one of the device's `slots` > 0; wait for it if need be."""
+    def slot(self, work: Work, slots: int) -> "Slot":
+        """Hold one of the device's `slots` > 0 in an `async with`; waits for it if need be."""
+        return Slot(self, work, slots)
+
+    def enter(self, work: Work, slots: int) -> Queue:
+        """Stand in the queue, or take a slot at once.  Raises `Exhausted`."""
         queue = self._queues.setdefault(work.device, Queue())
         if len(queue.waiting) >= self._waiting_max:
             raise Exhausted(
@@ -64,19 +66,15 @@ class Scheduler:
             self._take(queue, work)
         else:
             queue.waiting.append(work)
-        try:
-            if not work.granted.is_set():
-                await work.granted.wait()
-            yield
-        finally:
-            self._leave(queue, work, slots)
+        return queue
 
     def _take(self, queue: Queue, work: Work) -> None:
         queue.running[work.process] += 1
         queue.running_total += 1
         work.granted.set()
 
-    def _leave(self, queue: Queue, work: Work, slots: int) -> None:
+    def leave(self, queue: Queue, work: Work, slots: int) -> None:
+        """Give the place back, in the queue or on the device, and let the next ones on."""
         if not work.granted.is_set():
             queue.waiting.remove(work)
             return
@@ -93,3 +91,31 @@ class Scheduler:
         """A call held its slot for `seconds`."""
         if queue := self._queues.get(device):
             queue.served_s += (seconds - queue.served_s) / 16
+
+
+class Slot:
+    """One seat on a device while an `async with` runs; a class, since every call takes one."""
+
+    __slots__ = ("_queue", "_scheduler", "_slots", "_work")
+
+    def __init__(self, scheduler: Scheduler, work: Work, slots: int) -> None:
+        self._scheduler = scheduler
+        self._work = work
+        self._slots = slots
+
+    async def __aenter__(self) -> None:
+        self._queue = self._scheduler.enter(self._work, self._slots)
+        if not self._work.granted.is_set():
+            try:
+                await self._work.granted.wait()
+            except BaseException:
+                self._scheduler.leave(self._queue, self._work, self._slots)
+                raise
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._scheduler.leave(self._queue, self._work, self._slots)
