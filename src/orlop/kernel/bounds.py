@@ -5,7 +5,7 @@ The dialects' readers say the same in their own words; programs of the native ro
 
 from typing import Final
 
-from orlop.abi.calls import Budget, Call, CallTool, Embed, Infer, Sampling, Spawn
+from orlop.abi.calls import Budget, Call, CallTool, Embed, Exit, Infer, Sampling, Spawn
 from orlop.abi.errors import BadCall
 from orlop.abi.limits import (
     EMBED_DIMENSIONS_MAX,
@@ -15,6 +15,9 @@ from orlop.abi.limits import (
     STOP_SEQUENCES_MAX,
     TOKEN_MAX,
 )
+
+STATUS_MAX: Final = 2**31 - 1
+"""Of an exit: more than any operating system has."""
 
 _PLAIN: Final = Sampling()
 
@@ -34,6 +37,8 @@ def check(call: Call) -> None:
         case CallTool():
             if len(call.key) > KEY_CHARS_MAX:
                 raise BadCall(f"key: at most {KEY_CHARS_MAX} characters")
+        case Exit():
+            _within("status", call.status, -STATUS_MAX, STATUS_MAX)
         case Spawn():
             if not call.command:
                 raise BadCall("command: what should be run?")
