@@ -191,12 +191,14 @@ async def restart(kernel: Kernel, process: Process, incarnation: int) -> None:
     diverged = process.record is not None and bool(process.record.diverged)
     if process.unwanted or diverged or kernel.closing or row.mode == "replay":
         return
-    if row.restarts >= config.restarts_max:
+    if row.restarts >= config.restarts_max and row.status != 0:
         log.warning("process %d failed %d times in a row and stays down", row.pid, row.restarts)
         return
     if row.restarts:
-        await kernel.clock.sleep(config.restart_delay_s * 2 ** (row.restarts - 1))
-    if process.row.incarnation == incarnation and process.row.state not in ALIVE:
+        doublings = min(row.restarts, config.restarts_max) - 1
+        await kernel.clock.sleep(config.restart_delay_s * 2.0**doublings)
+    same = process.row.incarnation == incarnation and process.row.state not in ALIVE
+    if same and not process.unwanted:
         await begin(kernel, process, "resume")
 
 
@@ -248,12 +250,12 @@ async def signal(kernel: Kernel, process: Process, name: SignalName, reason: str
         kernel.emit(row.id, row.tenant, ProcessChanged(event=name, reason=reason))
         kernel.launcher.signal(row, name)
         return
+    process.unwanted = True  # Also of one that has ended: its restart may be due.
     if row.state is State.EXITED:
         raise Conflict(f"process {row.pid} has ended already")
     for child in kernel.children(row.id):
         if child.state is not State.EXITED:
             await signal(kernel, kernel.get(child.id), name, reason)
-    process.unwanted = True
     if row.state not in ALIVE or row.is_client:
         number = signals.SIGKILL if name == "kill" else signals.SIGTERM
         end(kernel, process, -int(number), reason)

@@ -42,9 +42,11 @@ from orlop.abi.ids import (
     ScheduleId,
     TenantId,
 )
+from orlop.abi.limits import STEADY_S
 from orlop.context.conversation import Contexts
 from orlop.kernel.record import Record
 from orlop.kernel.running import Running
+from orlop.machine.clock import NS_PER_S
 from orlop.meter.budget import METERED, Account
 
 
@@ -143,7 +145,7 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
     divergence: str = ""
     """How this incarnation left its record, if it was stopped for it."""
     restarts: int = 0
-    """Restarts in a row without a clean end; bounds a crash loop."""
+    """Restarts in a row of incarnations that did not live long; bounds a crash loop."""
 
     @property
     def is_client(self) -> bool:
@@ -203,7 +205,12 @@ def reduce(row: Row, header: Header, event: Event) -> Row:
         case ProcessLaunched():
             return replace(row, os_pid=event.os_pid, os_started=event.os_started)
         case ProcessChanged():
-            return replace(row, state=step(row.state, event.event), reason=event.reason)
+            return replace(
+                row,
+                state=step(row.state, event.event),
+                reason=event.reason,
+                restarts=0 if was_steady(row, header) else row.restarts,
+            )
         case ProcessEnded():
             return replace(
                 row,
@@ -211,7 +218,7 @@ def reduce(row: Row, header: Header, event: Event) -> Row:
                 status=event.status,
                 reason=event.reason,
                 ended_ns=header.wall_ns,
-                restarts=0 if event.status == 0 else row.restarts,
+                restarts=0 if was_steady(row, header) or is_done(row, event) else row.restarts,
             )
         case OutcomeStated():
             return replace(row, outcome=event.status)
@@ -223,6 +230,17 @@ def reduce(row: Row, header: Header, event: Event) -> Row:
             return book(row, event)
         case _:
             return row
+
+
+def was_steady(row: Row, header: Header) -> bool:
+    """Whether the incarnation has lived too long by now to be part of a crash loop."""
+    lived_ns = header.wall_ns - (row.started_ns or header.wall_ns)
+    return lived_ns >= STEADY_S * NS_PER_S
+
+
+def is_done(row: Row, event: ProcessEnded) -> bool:
+    """Whether the process has ended well; one that is always restarted goes round instead."""
+    return event.status == 0 and row.restart != "always"
 
 
 def book(row: Row, event: CallEntered | CallFailed | CallReturned) -> Row:
