@@ -25,7 +25,7 @@ from orlop import KernelError
 from orlop.abi.admin import ProcessView
 from outage import Watcher
 from report import Report, Written, right, save, show, spread
-from straight import Pass, measure
+from straight import compare
 from system import DemoFailed, System
 
 TICKETS_S_MAX: Final = 300.0
@@ -34,7 +34,7 @@ TICKETS_S_MAX: Final = 300.0
 TICKETS_MIN: Final = 4
 """With fewer there is no middle in which to kill somebody."""
 
-COMPARED_MAX: Final = 12
+COMPARED_MAX: Final = 8
 """Drafts that are asked for again, straight and through the kernel, for comparison."""
 
 NS_PER_S: Final = 1_000_000_000
@@ -181,16 +181,15 @@ class Demo:
             unfinished = [agent.name for agent in agents if agent.status != 0]
             raise DemoFailed(f"not finished within {TICKETS_S_MAX:g} s: {', '.join(unfinished)}")
 
-    def compare(self, address: tuple[str, str], engine: tuple[str, str]) -> tuple[Pass, Pass]:
-        """The same drafts straight to the engine, then through the kernel."""
+    def prompts(self) -> list[str]:
+        """What the agents ask for, of some of the tickets."""
         prompts = []
         with closing(sqlite3.connect(self._system.shop)) as books:
             books.row_factory = sqlite3.Row
             for ticket in self._tickets[:COMPARED_MAX]:
                 order = msgspec.convert(shop.lookup(books, ticket.order), desk.Order)
                 prompts.append(desk.prompt(ticket, order, desk.decide(ticket.label, order)))
-        straight = measure(engine, self._model, prompts, "Copy 1")
-        return straight, measure(address, self._model, prompts, "Copy 2")
+        return prompts
 
     def report(self, outage: Watcher, wall_s: float, *, fake: bool) -> Report:
         """The figures, from the kernel's process table and from the shop's own books.
@@ -262,7 +261,7 @@ def work(system: System, options: Options) -> Report:
         return report
     say("  some of the drafts once more, straight to the engine and through the kernel")
     engine = options.engine_address() or system.engine_address()
-    straight, through = demo.compare(address, engine)
+    straight, through = compare(engine, address, options.model, demo.prompts())
     return msgspec.structs.replace(report, straight=straight, through=through)
 
 
