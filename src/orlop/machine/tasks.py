@@ -14,14 +14,15 @@ class TaskOwner:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._tasks: set[asyncio.Task[None]] = set()
+        # In the order of their start, so that the same seed cancels in the same order.
+        self._tasks: dict[asyncio.Task[None], None] = {}
 
     def __len__(self) -> int:
         return len(self._tasks)
 
     def start(self, work: Coroutine[object, object, None], name: str = "") -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work, name=name or self._name)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._ended)
         return task
 
@@ -37,7 +38,7 @@ class TaskOwner:
             await asyncio.wait(tuple(self._tasks))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if task.cancelled() or (bug := task.exception()) is None:
             return
         if isinstance(bug, JournalStopped):  # No bug: the journal has told everybody why.
