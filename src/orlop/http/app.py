@@ -48,14 +48,17 @@ R = TypeVar("R")
 class KernelDoor:
     """The kernel as one process sees it."""
 
-    __slots__ = ("_kernel", "_process")
+    __slots__ = ("_incarnation", "_kernel", "_process")
 
     def __init__(self, kernel: Kernel, process: Process) -> None:
         self._kernel = kernel
         self._process = process
+        self._incarnation = process.row.incarnation
 
     def enter(self, call: Call, *, retry: bool = False) -> InFlight:
-        return syscall.enter(self._kernel, self._process, call, retry=retry)
+        return syscall.enter(
+            self._kernel, self._process, call, retry=retry, incarnation=self._incarnation
+        )
 
     def models(self) -> Sequence[ModelCard]:
         return self._kernel.registry.cards()

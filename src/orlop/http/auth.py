@@ -16,7 +16,7 @@ from orlop.access.principal import (
     ProcessPrincipal,
     Tokens,
 )
-from orlop.kernel import lifecycle
+from orlop.kernel import lifecycle, syscall
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import ALIVE, NAMELESS, Process, State
 
@@ -92,11 +92,9 @@ class Doorman:
         process = self._kernel.processes.get(principal.process)
         if process is None:
             raise Unauthenticated(f"process {principal.process} is no longer in the table")
-        if process.row.incarnation != principal.incarnation or process.row.state not in ALIVE:
-            raise Fenced(
-                f"this is incarnation {principal.incarnation} of process {process.row.pid}, "
-                f"which is {process.row.state} in incarnation {process.row.incarnation}"
-            )
+        syscall.require_current(process, principal.incarnation)
+        if process.row.state not in ALIVE:
+            raise Fenced(f"process {process.row.pid} is {process.row.state}; this copy must end")
         return process
 
     async def _new_client(self, key: KeyId | None, program: str, name: str) -> Process:

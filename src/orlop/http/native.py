@@ -41,11 +41,14 @@ def read_call(body: bytes) -> Call:
 
 async def call(kernel: Kernel, process: Process, exchange: Exchange) -> None:
     """`POST /orlop/v1/calls`"""
+    incarnation = process.row.incarnation
     made = read_call(await exchange.body())
     nonce = exchange.header("orlop-key")
     if len(nonce) > NONCE_CHARS_MAX:
         raise BadCall(f"orlop-key: at most {NONCE_CHARS_MAX} characters")
-    running = syscall.enter(kernel, process, made, retry=exchange.is_retry, nonce=nonce)
+    running = syscall.enter(
+        kernel, process, made, retry=exchange.is_retry, nonce=nonce, incarnation=incarnation
+    )
     if NDJSON in exchange.header("accept"):
         await stream(running, exchange)
     elif isinstance(made, PARKED):

@@ -18,6 +18,7 @@ from orlop.abi.errors import (
     DeviceBusy,
     DeviceRefused,
     Exhausted,
+    Fenced,
     KernelError,
 )
 from orlop.abi.events import CallEntered, CallFailed, CallReturned, ContextRef, Event
@@ -51,14 +52,22 @@ UNUSED: Final = (BadCall, DeviceBusy, DeviceRefused)
 
 
 def enter(
-    kernel: Kernel, process: Process, call: Call, *, retry: bool = False, nonce: str = ""
+    kernel: Kernel,
+    process: Process,
+    call: Call,
+    *,
+    retry: bool = False,
+    nonce: str = "",
+    incarnation: int | None = None,
 ) -> Running:
     """Start `call` for `process`; its replies arrive on `Running.replies`.
 
     retry: the client says that it made this call before and lost the answer; then the earlier
     occurrence (of the same `nonce`, the client's own name for it) is joined or read again.
+    incarnation: the caller's, as of when its token was read; its call may have come in slowly.
     Raises a `KernelError` before anything has changed; every later error arrives on the channel.
     """
+    require_current(process, incarnation)
     check(kernel, process, call)
     # From here on nothing can fail.
     described = describe(kernel, process, call)
@@ -76,6 +85,16 @@ def enter(
     work = served(kernel, process, running, described, retry)
     kernel.tasks.start(run(kernel, process, running, work))
     return running
+
+
+def require_current(process: Process, incarnation: int | None) -> None:
+    """Raises `Fenced` for an incarnation of the past."""
+    row = process.row
+    if incarnation is not None and incarnation != row.incarnation:
+        raise Fenced(
+            f"this is incarnation {incarnation} of process {row.pid}, which is {row.state} in "
+            f"incarnation {row.incarnation}"
+        )
 
 
 def check(kernel: Kernel, process: Process, call: Call) -> None:
