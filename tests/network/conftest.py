@@ -6,6 +6,10 @@ import pytest
 from live_kernel import LiveKernel, live_kernel
 
 CONFIG = """
+[tools.echo]
+command = ["cat"]
+effect = "pure"
+
 [http]
 receive_s = 2.0
 stall_s = 2.0

@@ -101,7 +101,9 @@ WRONG: tuple[tuple[str, dict[str, object]], ...] = (
     (CALLS, {"type": "spawn", "command": ["true"], "budget": {"tokens": -5}}),
     (CALLS, {"type": "exit", "status": 10**30}),
     (CALLS, {"type": "signal", "process": "2", "signal": "nuke"}),
-    (CALLS, {"type": "call_tool", "tool": "x", "key": "k" * 100_000}),
+    (CALLS, {"type": "call_tool", "tool": "echo", "key": "k" * 100_000}),
+    (CALLS, {"type": "call_tool", "tool": "echo", "key": "a\0b"}),
+    (CALLS, {"type": "call_tool", "tool": "echo", "arguments": ["a"]}),
 )
 
 USUAL: dict[str, dict[str, object]] = {

@@ -35,8 +35,8 @@ def check(call: Call) -> None:
         case Embed():
             _within("dimensions", call.dimensions, 1, EMBED_DIMENSIONS_MAX)
         case CallTool():
-            if len(call.key) > KEY_CHARS_MAX:
-                raise BadCall(f"key: at most {KEY_CHARS_MAX} characters")
+            if len(call.key) > KEY_CHARS_MAX or "\0" in call.key:
+                raise BadCall(f"key: at most {KEY_CHARS_MAX} characters, and no NUL")
         case Exit():
             _within("status", call.status, -STATUS_MAX, STATUS_MAX)
         case Spawn():
