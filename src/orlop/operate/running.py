@@ -1,8 +1,10 @@
 """What `orlop` needs to know of a system that runs, or to end it; quick to import."""
 
+import fcntl
 import os
 import signal
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +16,27 @@ from orlop.machine.plain_clock import now_s, pause
 
 PORT: Final = 7411
 """Where nobody says otherwise; if it is taken, any free one."""
+
+
+LOCK: Final = "supervisor.lock"
+"""In a home: held by its supervisor, and holds its process id."""
+
+
+def holder(home: Path) -> int | None:
+    """The supervisor that runs in `home`, or None: a number in a file alone may be a stranger's."""
+    try:
+        handle = os.open(home / LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        said = os.pread(handle, 32, 0).strip()
+        return int(said) if said.isdigit() else None
+    else:
+        return None
+    finally:
+        os.close(handle)
 
 
 def read_info(home: Path) -> HomeInfo | None:
@@ -43,11 +66,12 @@ def down(home: Path, timeout_s: float) -> int:
         return 0
     give_up_s = now_s() + timeout_s
     while now_s() < give_up_s:
-        try:
-            os.kill(info.supervisor_pid, signal.SIGTERM)
-        except ProcessLookupError:
+        supervisor = holder(home)
+        if supervisor is None:
             (home / "info.json").unlink(missing_ok=True)
             return 0
+        with suppress(ProcessLookupError):
+            os.kill(supervisor, signal.SIGTERM)
         if not (home / "info.json").exists():
             return 0
         pause(0.05)

@@ -24,7 +24,7 @@ from orlop.abi.errors import Conflict, Misconfigured, NotReady
 from orlop.boot import EXIT_MISCONFIGURED, Settings, read_settings
 from orlop.devices.artefact import write_atomic
 from orlop.machine import plain_clock
-from orlop.operate.running import PORT, answers, read_info
+from orlop.operate.running import LOCK, PORT, answers, read_info
 from orlop.store import files
 
 log = logging.getLogger(__name__)
@@ -67,12 +67,15 @@ def listen(home: Path, host: str, port: int | None) -> Listeners:
     """Bind both sockets.  port: None means the usual one, else any.  Raises `Conflict`."""
     tcp = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        tcp.bind((host, PORT if port is None else port))
-    except OSError as error:
-        if port is not None:
-            raise Conflict(f"{host}:{port} can't be listened on: {error}") from error
-        tcp.bind((host, 0))
+    for wanted in (PORT, 0) if port is None else (port,):
+        try:
+            tcp.bind((host, wanted))
+            break
+        except OSError as error:
+            failed = error
+    else:
+        tcp.close()
+        raise Conflict(f"{host}:{wanted} can't be listened on: {failed}") from failed
     tcp.listen(BACKLOG)
     path = home / "kernel.sock"
     if len(os.fsencode(path)) > SOCKET_PATH_MAX:
@@ -90,7 +93,7 @@ def listen(home: Path, host: str, port: int | None) -> Listeners:
 
 def lock(home: Path) -> int:
     """One supervisor a home.  Raises `Conflict`."""
-    handle = os.open(home / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = os.open(home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -125,6 +128,7 @@ class Supervisor:
         """Returns the exit status."""
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
+        signal.signal(signal.SIGALRM, self._give_up)
         crashes: list[float] = []
         status = 0
         while not self._stopping:
@@ -162,17 +166,20 @@ class Supervisor:
             )
         if self._stopping:
             self._kernel.terminate()
-        while True:
-            try:
-                return self._kernel.wait(STOP_S if self._stopping else None)
-            except subprocess.TimeoutExpired:
-                log.warning("the kernel did not stop within %g s; killing it", STOP_S)
-                self._kernel.kill()
+        return self._kernel.wait()
 
     def _stop(self, number: int, frame: object) -> None:
+        if not self._stopping:
+            # The wait for the kernel goes on after a signal, so only another one can end it.
+            signal.setitimer(signal.ITIMER_REAL, STOP_S)
         self._stopping = True
         if self._kernel is not None and self._kernel.poll() is None:
             self._kernel.terminate()
+
+    def _give_up(self, number: int, frame: object) -> None:
+        if self._kernel is not None and self._kernel.poll() is None:
+            log.warning("the kernel did not stop within %g s; killing it", STOP_S)
+            self._kernel.kill()
 
 
 def up(

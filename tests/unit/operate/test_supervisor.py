@@ -1,0 +1,86 @@
+"""The supervisor and whoever ends it, with real processes in the place of kernels."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from orlop.abi.admin import HomeInfo
+from orlop.operate import running, up
+
+STUBBORN = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("up", flush=True)
+time.sleep(600)
+"""
+
+SUPERVISOR = """
+import subprocess, sys
+from orlop.operate import up
+up.STOP_S = 0.5
+real = subprocess.Popen
+def stubborn(command, **how):
+    how["stdout"] = None
+    return real([sys.executable, "-c", sys.argv[1]], **how)
+up.subprocess.Popen = stubborn
+from pathlib import Path
+home = Path(sys.argv[2])
+(home / "log").mkdir()
+sys.exit(up.Supervisor(home, up.listen(home, "127.0.0.1", 0), None, []).run())
+"""
+
+
+def test_a_kernel_that_does_not_stop_is_killed(tmp_path: Path) -> None:
+    supervisor = subprocess.Popen(
+        [sys.executable, "-c", SUPERVISOR, STUBBORN, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        assert supervisor.stdout is not None
+        assert supervisor.stdout.readline() == b"up\n"
+        supervisor.terminate()
+        assert supervisor.wait(30) == 0
+    finally:
+        supervisor.kill()
+        supervisor.wait()
+        assert supervisor.stdout is not None
+        supervisor.stdout.close()
+
+
+def test_down_ends_no_stranger_who_has_the_number_of_a_dead_supervisor(tmp_path: Path) -> None:
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        info = HomeInfo(
+            url="http://127.0.0.1:1",
+            socket=str(tmp_path / "kernel.sock"),
+            home=str(tmp_path),
+            supervisor_pid=stranger.pid,
+            version="0",
+        )
+        (tmp_path / "info.json").write_bytes(msgspec.json.encode(info))
+        assert running.down(tmp_path, 5.0) == 0
+        assert stranger.poll() is None
+        assert not (tmp_path / "info.json").exists()
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_a_home_is_held_as_long_as_its_lock(tmp_path: Path) -> None:
+    handle = up.lock(tmp_path)
+    try:
+        assert running.holder(tmp_path) == os.getpid()
+    finally:
+        os.close(handle)
+    assert running.holder(tmp_path) is None
+
+
+@pytest.mark.parametrize("host", ["203.0.113.7", "no such host"])
+def test_an_address_that_is_not_ours_is_said(tmp_path: Path, host: str) -> None:
+    with pytest.raises(up.Conflict, match="can't be listened on"):
+        up.listen(tmp_path, host, None)
