@@ -32,7 +32,7 @@ POINTS: Final = (
     "journal.anchored",
 )
 
-PATIENCE_S: Final = 50_000.0
+PATIENCE_S: Final = 20_000.0
 """Virtual: the longest plan sleeps a few thousand seconds."""
 
 
@@ -54,10 +54,12 @@ class Day:
         town.tasks.start(self._repair(), "the operator")
         people = [asyncio.ensure_future(self._hire(n)) for n in range(town.conditions.agents)]
         people += [asyncio.ensure_future(self._client(n)) for n in range(town.conditions.clients)]
-        people += [asyncio.ensure_future(self._plan(n)) for n in range(town.conditions.schedules)]
+        plans = [asyncio.ensure_future(self._plan(n)) for n in range(town.conditions.schedules)]
         await self._mayhem()
         town.trouble.is_calm, town.passed_at = True, None
         async with asyncio.timeout(PATIENCE_S):
+            await asyncio.gather(*plans)
+            await self._end_schedules()
             await asyncio.gather(*people)
             while not await self._is_done():
                 await town.clock.sleep(1.0)
@@ -127,8 +129,19 @@ class Day:
                 return
             await self._order(life, plan(life))
 
+    async def _end_schedules(self) -> None:
+        """Else they would run for as long as the longest sleeper sleeps."""
+        while (await self.town.up()).kernel.tables.schedules:
+            life = await self.town.up()
+            for id in tuple(life.kernel.tables.schedules):
+                await self._order(life, life.schedules.remove(DEFAULT_TENANT, id))
+            await self.town.clock.sleep(0.1)
+
     async def _order(self, life: Life, work: Coroutine[object, object, None]) -> None:
         """An operator's order: done, refused, or lost with the kernel."""
+        if not life.power.is_on:
+            work.close()
+            return
         task = life.start(work)
         await asyncio.wait((task,))
         if not task.cancelled() and isinstance(task.exception(), KernelError):
@@ -206,8 +219,9 @@ class Day:
         while True:
             await town.clock.sleep(0.5)
             life = await town.up()
-            if life.kernel.journal.stopped is not None:
+            if town.trouble.is_calm or life.kernel.journal.stopped is not None:
                 town.mend_disk()
+            if life.kernel.journal.stopped is not None:
                 town.cut()
                 continue
             for process in tuple(life.kernel.processes.values()):

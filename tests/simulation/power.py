@@ -7,6 +7,7 @@ nothing that anybody can see.
 
 import asyncio
 import contextvars
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass, field
@@ -78,29 +79,28 @@ class Lives:
     """Which tasks belong to which life, so that a crash finds all of them."""
 
     def __init__(self) -> None:
-        self._tasks: defaultdict[int, set[asyncio.Future[object]]] = defaultdict(set)
+        self._numbers = itertools.count()
+        self._running: defaultdict[int, dict[int, Callable[[], bool]]] = defaultdict(dict)
 
     def __call__(
         self,
         loop: asyncio.AbstractEventLoop,
-        work: Generator[object, object, T] | Coroutine[object, object, T],
+        work: Coroutine[object, object, T] | Generator[asyncio.Future[object] | None, None, T],
+        /,
         context: contextvars.Context | None = None,
     ) -> asyncio.Task[T]:
         """The loop's task factory."""
         life = LIFE.get() if context is None else context.get(LIFE, 0)
-        assert not isinstance(work, Generator)
         task = asyncio.Task(work, loop=loop, context=context)
-        mine = self._tasks[life]
-        mine.add(task)
-        task.add_done_callback(mine.discard)
+        running, number = self._running[life], next(self._numbers)
+        running[number] = task.cancel
+        task.add_done_callback(lambda _: running.pop(number))
         return task
 
     async def end(self, life: int) -> None:
         """Whatever that kernel had running is gone when this returns."""
-        while self._tasks[life]:
-            for task in sorted(self._tasks[life], key=lambda task: task.get_name()):
-                task.cancel()
+        while self._running[life]:
+            await asyncio.sleep(0)  # What was just created begins, so that it can end.
+            for cancel in tuple(self._running[life].values()):
+                cancel()
             await asyncio.sleep(0)
-
-    def running(self, life: int) -> int:
-        return len(self._tasks[life])

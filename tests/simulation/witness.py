@@ -57,7 +57,6 @@ class Witness:
         assert before.seq == done.facts.seq, f"{name}: event {before.seq}, now {done.facts.seq}"
 
 
-
 def said(done: Done) -> bytes:
     """The answer as its caller sees it, but for how it was served."""
     bare = Facts(call=CallId(""))
