@@ -59,17 +59,11 @@ EMBED_INPUTS_MAX: Final = 2_048
 TOOL_OUTPUT_BYTES_MAX: Final = 8 * 1024 * 1024
 """What one tool call may print."""
 
-RECORDED_CALLS_MAX: Final = 100_000
-"""Recorded calls that a resume holds in RAM for one process."""
-
 NAME_CHARS_MAX: Final = 128
 """Names of processes, tools, models, schedules."""
 
 DIVERGENCE_GRACE_S: Final = 2.0
 """How long a call that is not in the record waits for concurrent calls that still are."""
-
-SHIM_PATIENCE_S: Final = 30.0
-"""How long a command outlives a kernel that does not come back."""
 
 KILL_GRACE_S: Final = 5.0
 """From SIGTERM to SIGKILL."""

@@ -17,7 +17,7 @@ from orlop.abi.replies import Completion, Delta, Done
 from orlop.kernel import codec
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
-from orlop.kernel.record import Record, Recorded, build
+from orlop.kernel.record import Record, Recorded, build, is_told
 from orlop.store.journal import Stored
 
 CALL_KINDS = (
@@ -125,6 +125,7 @@ def _end(
         incarnation=began.incarnation,
         outcome=item.header.seq,
         ok=isinstance(event, CallReturned),
+        told=isinstance(event, CallReturned) or is_told(event.code),
         nonce=began.nonce,
     )
 

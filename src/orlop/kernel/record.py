@@ -21,6 +21,9 @@ from orlop.abi.errors import (
 from orlop.abi.ids import Digest, Seq
 from orlop.kernel.running import Running
 
+NEVER_TOLD: Final = (Interrupted, Killed)
+"""Errors that end a call whose program, client or kernel is gone."""
+
 UNKNOWN: Final = (Interrupted, Killed, DeadlineMissed)
 """Errors after which nobody knows whether a tool acted; so does a device that did not answer."""
 
@@ -34,6 +37,8 @@ class Recorded:
     incarnation: int
     outcome: Seq | None
     ok: bool
+    told: bool = True
+    """The program heard how it ended; one that was killed, or whose kernel was lost, did not."""
     nonce: str = ""
 
 
@@ -121,7 +126,8 @@ def build(
     for running in parked:
         record.parked.setdefault(running.digest, deque()).append(running)
     for recorded in answerable(past, mode, incarnation, dropped):
-        if recorded.outcome is None or not (recorded.ok or mode == "replay"):
+        is_answer = recorded.ok or (mode == "replay" and recorded.told)
+        if recorded.outcome is None or not is_answer:
             record.unfinished[recorded.digest] += 1
         else:
             record.answers.setdefault(recorded.digest, deque()).append(recorded)
@@ -148,6 +154,11 @@ def answerable(
     for recorded in past:
         if recorded.incarnation < incarnation and recorded.intent not in dropped:
             yield recorded
+
+
+def is_told(code: str) -> bool:
+    """Whether a program may have heard of an error with that code."""
+    return not isinstance(from_code(code, ""), NEVER_TOLD)
 
 
 def is_unknown(code: str) -> bool:
