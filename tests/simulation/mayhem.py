@@ -57,6 +57,7 @@ class Day:
         plans = [asyncio.ensure_future(self._plan(n)) for n in range(town.conditions.schedules)]
         await self._mayhem()
         town.trouble.is_calm, town.passed_at = True, None
+        town.mend_disk()
         async with asyncio.timeout(PATIENCE_S):
             await asyncio.gather(*plans)
             await self._end_schedules()
@@ -245,7 +246,7 @@ class Day:
 
     async def _is_done(self) -> bool:
         kernel = (await self.town.up()).kernel
-        return all(
+        return kernel.journal.stopped is None and all(
             row.state is State.EXITED and not self._needs_help(row)
             for row in kernel.tables.rows.values()
             if not self._is_condemned(row) and row.schedule is None and not row.is_client
