@@ -104,7 +104,7 @@ class EffectUnknown(Conflict):
     """A tool call was cut off, and whether its effect happened cannot be known from here."""
 
     code = "E1205"
-    fix = "Look in the system that the tool changes; if it did not happen, call with a `key` of your own."
+    fix = "Look in the system that the tool changes; if nothing happened, call with another `key`."
 
 
 class Exhausted(KernelError):
