@@ -93,6 +93,8 @@ async def revive(kernel: Kernel, process: Process) -> None:
         await lifecycle.launch(kernel, process)
     elif kernel.launcher.alive(row) and row.caught_up:
         log.info("process %d outlived the last kernel and goes on", row.pid)
+        # A stop or cont may have been delivered and then lost with the kernel, or the other way.
+        kernel.launcher.signal(row, "stop" if row.state is State.STOPPED else "cont")
         await lifecycle.supervise(kernel, process)
     elif (found := kernel.launcher.ended(row)) is not None:
         await lifecycle.over(kernel, process, row.incarnation, *found)
