@@ -23,7 +23,7 @@ from orlop.abi.ids import ProcessId
 from orlop.machine.clock import Clock
 
 WATCH_S: Final = 0.2
-"""Between two looks at a shim where the operating system has no pidfd (not Linux)."""
+"""Between two looks at a shim where there is no pidfd: not on Linux, or too many open files."""
 
 START_SLACK_S: Final = 0.05
 """Start times are read from the clock ticks of the system; two readings may differ by one."""
@@ -77,6 +77,8 @@ class Shims:
         self._clock = clock
         self._environment = environment
         self._waiting: dict[ProcessId, subprocess.Popen[bytes]] = {}
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
+        """By process id; those of an earlier kernel are not among them."""
 
     def folder(self, program: Program) -> Path:
         return self._run / program.id / str(program.incarnation)
@@ -88,18 +90,26 @@ class Shims:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             for name in ("out", "err"):
                 (folder / name).touch(mode=0o600)
-            shim = subprocess.Popen(  # noqa: ASYNC220 (a fork and exec; the shim waits for us)
-                [sys.executable, "-I", "-S", str(self._script), str(folder), str(self._lifeline)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=(folder / "err").open("ab"),
-                pass_fds=(self._lifeline,),
-                start_new_session=True,
-            )
+            with (folder / "err").open("ab") as said:
+                shim = subprocess.Popen(  # noqa: ASYNC220 (a fork and exec; the shim waits for us)
+                    [
+                        sys.executable,
+                        "-I",
+                        "-S",
+                        str(self._script),
+                        str(folder),
+                        str(self._lifeline),
+                    ],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=said,
+                    pass_fds=(self._lifeline,),
+                    start_new_session=True,
+                )
             started = psutil.Process(shim.pid).create_time()
         except (OSError, psutil.Error) as error:
             raise DeviceFailed(f"a shim could not be started: {error}") from error
-        self._waiting[program.id] = shim
+        self._waiting[program.id] = self._children[shim.pid] = shim
         return shim.pid, started
 
     def go(self, program: Program) -> None:
@@ -131,7 +141,11 @@ class Shims:
 
     def signal(self, program: Program, name: str) -> None:
         """To the command's whole group; to the shim where no command runs yet."""
-        if not self.alive(program) or program.os_pid is None:
+        if program.os_pid is None:
+            return
+        if not self.alive(program):
+            if name == "kill" and self.ended(program) is None:
+                self._end_orphans(program)
             return
         waiting = self._waiting.pop(program.id, None)
         try:
@@ -144,16 +158,32 @@ class Shims:
             if name in ("kill", "term", "int"):
                 _kill(program.os_pid)
 
+    def _end_orphans(self, program: Program) -> None:
+        """A shim that was killed takes its command with it, but not what the command had started.
+
+        By now its process group may be a stranger's: only what has our name in its environment
+        variables is ours.
+        """
+        wanted = {"ORLOP_PROCESS": program.id, "ORLOP_INCARNATION": str(program.incarnation)}
+        try:
+            group = int(json.loads((self.folder(program) / "command.json").read_text())["pid"])
+            os.killpg(group, 0)
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if os.getpgid(process.pid) == group and wanted.items() <= process.environ().items():
+                    process.kill()
+
     async def watch(self, program: Program) -> None:
         """Return when the shim has ended, however it ended."""
-        if program.os_pid is None or not self.alive(program):
+        if program.os_pid is None:
             return
-        if sys.platform == "linux":
-            await _pid_ended(program.os_pid)
-            _reap(program.os_pid)
-            return
-        while self.alive(program):
-            await self._clock.sleep(WATCH_S)
+        if self.alive(program) and not await _pid_ended(program.os_pid):
+            while self.alive(program):
+                await self._clock.sleep(WATCH_S)
+        if (child := self._children.pop(program.os_pid, None)) is not None:
+            child.poll()  # Until somebody asks how it ended, it stays a zombie.
 
 
 def is_alive(pid: int, started: float | None) -> bool:
@@ -167,12 +197,15 @@ def is_alive(pid: int, started: float | None) -> bool:
         return False
 
 
-async def _pid_ended(pid: int) -> None:
+async def _pid_ended(pid: int) -> bool:
+    """Return when it has ended: True.  False, at once, where there is no (more) pidfd for it."""
     loop = asyncio.get_running_loop()
+    if sys.platform != "linux":
+        return False
     try:
         descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
+    except OSError:
+        return False
     gone: asyncio.Future[None] = loop.create_future()
 
     def tell() -> None:
@@ -185,12 +218,7 @@ async def _pid_ended(pid: int) -> None:
     finally:
         loop.remove_reader(descriptor)
         os.close(descriptor)
-
-
-def _reap(pid: int) -> None:
-    """Our own child leaves a zombie until it is waited for; another's is its parent's business."""
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
+    return True
 
 
 def _kill(pid: int) -> None:

@@ -76,7 +76,7 @@ def wait(command: "subprocess.Popen[bytes]", lifeline: int) -> int | None:
         signal.signal(number, lambda got, _: group(command.pid, got))
     watched = [wakeup, lifeline]
     while command.poll() is None:
-        ready, _, _ = select.select(watched, [], [], 1.0)
+        ready, _, _ = select.select(watched, [], [])
         if wakeup in ready:
             os.read(wakeup, 512)
         if lifeline in ready:
