@@ -240,7 +240,7 @@ class Admin:
 def missing(kernel: Kernel) -> list[str]:
     """What keeps the kernel from being ready."""
     reasons = []
-    if (reason := kernel.admitting()) is not None:
+    if (reason := kernel.admitting() or kernel.short()) is not None:
         reasons.append(reason.message)
     cards = [engine.card() for engine in kernel.registry.engines.values()]
     if cards and not any(card.health == "ready" for card in cards):

@@ -19,7 +19,7 @@ from orlop.abi.ids import (
     TaskId,
     TenantId,
 )
-from orlop.abi.limits import PROCESSES_MAX
+from orlop.abi.limits import FREE_BYTES_MIN, PROCESSES_MAX
 from orlop.context.conversation import Namer
 from orlop.kernel.clients import Clients
 from orlop.kernel.codec import KIND, encode
@@ -142,7 +142,10 @@ class Kernel:
         self.tables.apply(header, event)
         self._follow(process)
         if header.seq - self.snapshot_seq >= self.config.snapshot_events:
-            self.snapshot()
+            try:
+                self.snapshot()
+            except KernelError as error:  # The event itself is in: its caller must not hear of it.
+                log.warning("no snapshot this time: %s", error.message)
         return header
 
     def snapshot(self) -> None:
@@ -166,6 +169,16 @@ class Kernel:
             return self.journal.stopped
         if self.closing:
             return NotReady("the kernel is stopping", retry_after_s=1.0)
+        return None
+
+    def short(self) -> KernelError | None:
+        """Why no new call can be admitted, although what runs may go on, or None."""
+        if self.journal.free_bytes_low():
+            return NotReady(
+                f"less than {FREE_BYTES_MIN >> 20} MiB are free on the journal's disk "
+                "(FREE_BYTES_MIN): make room, and calls are admitted again",
+                retry_after_s=10.0,
+            )
         return None
 
     # Names.

@@ -99,7 +99,7 @@ def require_current(process: Process, incarnation: int | None) -> None:
 
 def check(kernel: Kernel, process: Process, call: Call) -> None:
     """Everything that can be refused without waiting."""
-    if (reason := kernel.admitting()) is not None:
+    if (reason := kernel.admitting() or kernel.short()) is not None:
         raise reason
     if process.row.state not in ALIVE:
         raise Conflict(

@@ -69,7 +69,10 @@ class Writer:
             self._tape.publish(made.note)
         self._commits += 1
         if self._commits % _SPACE_COMMITS == 1:
-            self.is_space_low = self._tape.is_space_low()
+            self.look_at_space()
+
+    def look_at_space(self) -> None:
+        self.is_space_low = self._tape.is_space_low()
 
     def set_anchor(self, seq: Seq, digest: bytes) -> None:
         self._generation += 1

@@ -168,8 +168,11 @@ class Journal:
         return None if self._life is None else self._life.committer.stopped
 
     def free_bytes_low(self) -> bool:
-        """The disk is nearly full: admit nothing new.  As of the last commit."""
-        return self._life is not None and self._life.writer.is_space_low
+        """The disk is nearly full: admit nothing new.  As of one of the last commits."""
+        if self._life is None or not self._life.writer.is_space_low:
+            return False
+        self._life.writer.look_at_space()  # With nothing admitted there is no next commit to look.
+        return self._life.writer.is_space_low
 
     # Writing.
 
