@@ -181,13 +181,24 @@ def models_dir(settings: Settings) -> Path:
     return Path(settings.models.dir).expanduser() if settings.models.dir else default_models_dir()
 
 
-async def run(power: Power) -> None:
-    """From power on to power off."""
+def told_to_stop(lifeline: int) -> asyncio.Event:
+    """Set by a signal, or when the supervisor is gone."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    loop.add_reader(power.lifeline, stop.set)
+
+    def supervisor_lost() -> None:
+        loop.remove_reader(lifeline)  # It stays readable, and the loop would go round and round.
+        stop.set()
+
+    loop.add_reader(lifeline, supervisor_lost)
+    return stop
+
+
+async def run(power: Power) -> None:
+    """From power on to power off."""
+    stop = told_to_stop(power.lifeline)
     tokens = Tokens(
         secret_file(power.home / "keys" / "tokens.secret").encode(),
         secret_file(power.home / "keys" / "operator.token", "orlo_"),

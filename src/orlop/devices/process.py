@@ -140,6 +140,7 @@ class SubprocessTool:
             except (BrokenPipeError, ConnectionResetError):
                 pass  # A tool need not read its arguments.
             await child.wait()
+            _end_group(child)  # What it has left running would keep its output open.
         return output.result(), said.result()
 
     async def _bounded(self, stream: asyncio.StreamReader) -> bytes:
