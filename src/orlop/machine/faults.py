@@ -1,12 +1,15 @@
 """Fault points: named places where a test may end the program, as a power cut would.
 
-`ORLOP_FAULT=NAME:N` ends the process with SIGKILL at the Nth passing of point NAME; the simulation
-installs a hook of its own.  Without either, a point is one comparison with None.
+`ORLOP_FAULT=NAME:N` ends the process with SIGKILL at the Nth passing of point NAME;
+`ORLOP_FAULT=@FILE` does what the next line of FILE says, and strikes that line out, so that each
+start of the process takes another.  The simulation installs a hook of its own.  Without any, a
+point is one comparison with None.
 """
 
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 Hook = Callable[[str], None]
 _hook: Hook | None = None
@@ -24,7 +27,9 @@ def install(hook: Hook | None) -> None:
 
 
 def install_from(value: str) -> None:
-    """`NAME:N` as in the environment variable; an empty value installs nothing."""
+    """The environment variable's value; an empty one installs nothing."""
+    if value.startswith("@"):
+        value = _next_line(Path(value[1:]))
     if not value:
         return
     wanted, _, count = value.partition(":")
@@ -38,3 +43,10 @@ def install_from(value: str) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     install(kill)
+
+
+def _next_line(plan: Path) -> str:
+    """Take the first line out of a file; empty where there is none."""
+    first, _, rest = plan.read_text().partition("\n")
+    plan.write_text(rest)
+    return first
