@@ -13,6 +13,7 @@ import msgspec
 from orlop.abi.cards import Effect, ToolCard
 from orlop.abi.errors import DeadlineMissed, DeviceFailed, ToolFailed
 from orlop.abi.limits import TOOL_OUTPUT_BYTES_MAX
+from orlop.devices.shim import pid_ended
 from orlop.machine.ranges import Limit, Many
 
 SAID_CHARS_MAX: Final = 2_000
@@ -139,8 +140,10 @@ class SubprocessTool:
                 child.stdin.close()
             except (BrokenPipeError, ConnectionResetError):
                 pass  # A tool need not read its arguments.
+            # What it has left running keeps its output open, and `wait` waits for that too.
+            if await pid_ended(child.pid):
+                _end_group(child)
             await child.wait()
-            _end_group(child)  # What it has left running would keep its output open.
         return output.result(), said.result()
 
     async def _bounded(self, stream: asyncio.StreamReader) -> bytes:

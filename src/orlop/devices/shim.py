@@ -179,7 +179,7 @@ class Shims:
         """Return when the shim has ended, however it ended."""
         if program.os_pid is None:
             return
-        if self.alive(program) and not await _pid_ended(program.os_pid):
+        if self.alive(program) and not await pid_ended(program.os_pid):
             while self.alive(program):
                 await self._clock.sleep(WATCH_S)
         if (child := self._children.pop(program.os_pid, None)) is not None:
@@ -197,13 +197,15 @@ def is_alive(pid: int, started: float | None) -> bool:
         return False
 
 
-async def _pid_ended(pid: int) -> bool:
+async def pid_ended(pid: int) -> bool:
     """Return when it has ended: True.  False, at once, where there is no (more) pidfd for it."""
     loop = asyncio.get_running_loop()
     if sys.platform != "linux":
         return False
     try:
         descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
     except OSError:
         return False
     gone: asyncio.Future[None] = loop.create_future()
