@@ -53,13 +53,12 @@ def test_a_bad_body_is_refused_in_the_dialects_shape(
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_a_number_that_doubles_cannot_hold_is_refused_in_words(
+def test_a_number_that_doubles_cannot_hold_is_no_obstacle(
     kernel: LiveKernel, headers: Mapping[str, str], route: str
 ) -> None:
     body = dict(GOOD) | {"metadata": {"account": 2**62}}
     answer = httpx2.post(kernel.url + route, content=json.dumps(body), headers=headers)
-    assert answer.status_code == 400
-    assert "as strings" in answer.json()["error"]["message"]
+    assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("route", ROUTES)
