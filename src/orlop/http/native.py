@@ -105,7 +105,7 @@ async def answer_parked(
             await running.ended.wait()
     except TimeoutError:
         await kernel.journal.flush()
-        await exchange.send_json(202, msgspec.json.encode({"call": running.id}))
+        await exchange.send_json(202, msgspec.json.encode({"call": running.reply_id}))
         return
     await exchange.send_json(200, msgspec.json.encode(await last(running)))
 

@@ -52,12 +52,13 @@ async def answer(
 
     Raises the recorded error in a replay, `Diverged` where the record holds no such call.
     """
-    if retry and (done := await _retried(kernel, process, record, running)) is not None:
+    if retry or running.nonce:
+        done = await _retried(kernel, process, record, running, far=retry)
+        if done is not None:
+            return done
+    parked = record.take_parked(running.digest)
+    if parked is not None and (done := await _joined(running, parked)) is not None:
         return done
-    if (parked := record.take_parked(running.digest)) is not None:
-        await parked.ended.wait()
-        if parked.done is not None:
-            return parked.done
     if record.mode == "first" or not (record.remaining or record.answers_only):
         return None
     if (found := record.take(running.digest)) is not None:
@@ -71,22 +72,36 @@ async def answer(
 
 
 async def _retried(
-    kernel: Kernel, process: Process, record: Record, running: Running
+    kernel: Kernel, process: Process, record: Record, running: Running, *, far: bool
 ) -> Done | None:
-    """The earlier occurrence of a call that its client makes again: join it, or read it again."""
+    """The earlier occurrence of a call that its client makes again: join it, or read it again.
+
+    A client that gives its calls names is heard even where the first attempt arrives last.
+    far: look for it in the journal too.
+    """
     for twin in tuple(process.running.values()):
         if twin is running:
             break  # Those that came later wait for this one.
         if twin.digest == running.digest and twin.nonce == running.nonce:
-            await twin.ended.wait()
+            await _joined(running, twin)
             break
     found = newest(record.past, running.digest, record.incarnation, running.nonce)
-    if found is None and record.forgot:
+    if found is None and far and record.forgot:
         past = await history.recent(kernel, process)
         found = newest(past, running.digest, record.incarnation, running.nonce)
     if found is None or not found.ok:
         return None
     return await _read(kernel, process, running, found)
+
+
+async def _joined(running: Running, earlier: Running) -> Done | None:
+    """What an earlier call that still runs comes to.  Whoever asks for `running` gets its id: the
+    journal knows no other."""
+    running.shown = earlier.reply_id
+    await earlier.ended.wait()
+    if earlier.done is None:
+        running.shown = None
+    return earlier.done
 
 
 async def _deliver(

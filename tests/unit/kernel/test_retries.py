@@ -53,3 +53,16 @@ def test_a_sleep_goes_on_where_it_was_when_its_process_is_resumed() -> None:
         assert kernel.clock.now_s() - began_s < 21
 
     on(Computer, scenario)
+
+
+def test_a_sleep_that_is_joined_is_known_by_the_id_of_the_one_that_goes_on() -> None:
+    async def scenario(here: Computer, kernel: Kernel) -> None:
+        process = await program(kernel)
+        first = syscall.enter(kernel, process, Sleep(seconds=50.0))
+        again = syscall.enter(kernel, process, Sleep(seconds=50.0), retry=True)
+        await asyncio.sleep(1)
+        assert again.reply_id == first.id
+        done = await result(again)
+        assert done.facts.call == first.id
+
+    on(Computer, scenario)
