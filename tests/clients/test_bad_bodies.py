@@ -57,6 +57,8 @@ def test_a_number_that_doubles_cannot_hold_is_no_obstacle(
     kernel: LiveKernel, headers: Mapping[str, str], route: str
 ) -> None:
     body = dict(GOOD) | {"metadata": {"account": 2**62}}
+    if route == "/v1/messages":
+        del body["input"]
     answer = httpx2.post(kernel.url + route, content=json.dumps(body), headers=headers)
     assert answer.status_code == 200
 

@@ -166,10 +166,15 @@ async def over(
     """The command has ended by itself or by a signal."""
     if process.row.incarnation != incarnation or process.row.state not in ALIVE:
         return
-    end(kernel, process, status, reason)
     rule = process.row.restart
-    if rule == "always" or (rule == "on-failure" and status != 0):
-        await restart(kernel, process, incarnation)
+    process.restarting = rule == "always" or (rule == "on-failure" and status != 0)
+    end(kernel, process, status, reason)
+    if process.restarting:
+        try:
+            await restart(kernel, process, incarnation)
+        finally:
+            process.restarting = False
+            process.moved()
 
 
 async def lost(kernel: Kernel, process: Process, incarnation: int, reason: str) -> None:
@@ -232,10 +237,10 @@ async def quiet(kernel: Kernel, process: Process) -> None:
 
 
 async def ended(kernel: Kernel, process: Process) -> None:
-    """Return when the process has exited."""
+    """Return when the process has exited, and no restart is due."""
     while True:
         changed = process.changed
-        if kernel.is_over(process.id):
+        if kernel.is_over(process.id) and not process.restarting:
             return
         await changed.wait()
 

@@ -274,6 +274,8 @@ class Process:
     record: Record | None = None
     """What it did before; None until the journal has been asked (after a boot, on a resume)."""
     calls_replayed: int = 0
+    restarting: bool = False
+    """It has ended, but its restart rule has not had its say: nobody is told that it is over."""
     unwanted: bool = False
     """Somebody has asked it to end, so its restart rule does not apply."""
     awake: asyncio.Event = field(default_factory=asyncio.Event)

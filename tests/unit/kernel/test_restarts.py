@@ -42,6 +42,15 @@ def test_a_program_that_fails_at_once_stays_down_after_some_restarts() -> None:
     on(failing, scenario)
 
 
+def test_nobody_is_told_that_a_program_is_over_while_its_restart_is_due() -> None:
+    async def scenario(here: Computer, kernel: Kernel) -> None:
+        process = await program(kernel, restart="on-failure")
+        await lifecycle.ended(kernel, process)
+        assert process.row.incarnation == kernel.config.restarts_max + 1
+
+    on(failing, scenario)
+
+
 def test_a_program_that_fails_once_a_day_is_restarted_each_day() -> None:
     async def scenario(here: Computer, kernel: Kernel) -> None:
         process = await program(kernel, restart="on-failure")
