@@ -1,6 +1,7 @@
 """Agents that follow a plan whatever happens, and tell the witness what they were told."""
 
 import asyncio
+from contextlib import suppress
 
 from simulation.client import Client
 from simulation.plans import Plan, Step
@@ -22,6 +23,7 @@ from orlop.abi.calls import (
 from orlop.abi.errors import (
     Broken,
     BudgetSpent,
+    Conflict,
     DeadlineMissed,
     DeviceFailed,
     DeviceRefused,
@@ -82,7 +84,8 @@ class Agent:
 
     async def leave(self) -> None:
         """A client that came with a key says when it is done."""
-        await self._ask("", Exit())
+        with suppress(Conflict):  # Where the answer was lost: it has ended already.
+            await self._ask("", Exit())
 
     async def _think(self) -> None:
         await self._clock.sleep(self._plan.think_s * self._chance.uniform())

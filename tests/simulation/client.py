@@ -30,7 +30,9 @@ class Life(Protocol):
     @property
     def doorman(self) -> Doorman: ...
 
-    def enter(self, headers: "Headers", call: Call, *, retry: bool) -> asyncio.Task[Running]: ...
+    def enter(
+        self, headers: "Headers", call: Call, *, retry: bool, nonce: str
+    ) -> asyncio.Task[Running]: ...
 
     def leave(self, running: Running) -> None: ...
 
@@ -52,24 +54,35 @@ class Headers:
 
 
 class Client:
-    """drop: the chance that a connection breaks while its call runs."""
+    """drop: the chance that a connection breaks while its call runs.
+
+    named: it gives each call a name of its own, as the SDK does; official clients do not.
+    """
 
     def __init__(
-        self, street: Street, headers: Mapping[str, str], chance: Chance, *, drop: float
+        self,
+        street: Street,
+        headers: Mapping[str, str],
+        chance: Chance,
+        *,
+        drop: float,
+        named: bool,
     ) -> None:
         self._street = street
         self._headers = Headers(headers)
         self._chance = chance
         self._drop = drop
+        self._named = named
 
     async def ask(self, call: Call) -> tuple[Done, bool]:
         """The answer, and whether it had to be asked for again.  Raises the `KernelError` that
         the call ended in, but for those that say that the kernel was away."""
         again = False
+        nonce = self._chance.token(8).hex() if self._named else ""
         while True:
             life = await self._street.up()
             try:
-                return await self._once(life, call, again), again
+                return await self._once(life, call, again, nonce), again
             except LostAnswer:
                 again = True
             except (Interrupted, JournalStopped):
@@ -78,9 +91,9 @@ class Client:
             except NotReady:
                 await self._pause(life)
 
-    async def _once(self, life: Life, call: Call, again: bool) -> Done:
+    async def _once(self, life: Life, call: Call, again: bool, nonce: str) -> Done:
         """One attempt, which ends at once when the connection breaks."""
-        attempt = asyncio.ensure_future(self._attempt(life, call, again))
+        attempt = asyncio.ensure_future(self._attempt(life, call, again, nonce))
         broken = asyncio.ensure_future(self._broken(life))
         try:
             await asyncio.wait((attempt, broken), return_when=asyncio.FIRST_COMPLETED)
@@ -92,8 +105,8 @@ class Client:
                 task.cancel()
             await asyncio.gather(attempt, broken, return_exceptions=True)
 
-    async def _attempt(self, life: Life, call: Call, again: bool) -> Done:
-        entering = life.enter(self._headers, call, retry=again)
+    async def _attempt(self, life: Life, call: Call, again: bool, nonce: str) -> Done:
+        entering = life.enter(self._headers, call, retry=again, nonce=nonce)
         try:
             await asyncio.wait((entering,))
         except asyncio.CancelledError:

@@ -235,6 +235,7 @@ class Day:
         await lifecycle.signal(life.kernel, process, "cont", "calm has returned")
 
     def _needs_help(self, row: Row) -> bool:
+        assert not row.divergence, f"{row.name} left its record:\n{row.divergence}"
         if row.is_client or row.schedule is not None or self._is_condemned(row):
             return False
         failed = row.state is State.EXITED and row.status not in (0, POOR)

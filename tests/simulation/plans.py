@@ -5,6 +5,7 @@ for, so that engines and tools tell which step they served.
 """
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +18,10 @@ KINDS: tuple[Kind, ...] = (
     "infer", "infer", "stream", "stream", "embed", "tool", "tool", "tool", "twice", "sleep",
     "spawn", "outcome", "nothing",
 )  # fmt: skip
+
+
+OFFICIAL_KINDS: tuple[Kind, ...] = ("infer", "stream", "embed", "nothing")
+"""What a program can ask through a dialect's own client, which gives its calls no names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,8 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Plan:
     groups: tuple[tuple[Step, ...], ...]
+    is_official: bool
+    """It uses a dialect's own client."""
     model: str
     think_s: float
     seed: int
@@ -42,17 +49,23 @@ def plan(command: tuple[str, ...], conditions: Conditions) -> Plan:
     """`command`: `agent NAME SEED DEPTH`."""
     _, name, seed, depth = command
     chance = random.Random(f"plan {seed}")
+    is_official = chance.random() < 0.3
+    kinds = OFFICIAL_KINDS if is_official else KINDS
     groups = []
     for at in range(chance.randint(1, 2 * conditions.steps)):
         width = chance.randint(1, conditions.at_once)
         groups.append(
-            tuple(_step(f"{name}.{at}.{place}", chance, int(depth)) for place in range(width))
+            tuple(
+                _step(f"{name}.{at}.{place}", chance, kinds, int(depth)) for place in range(width)
+            )
         )
-    return Plan(tuple(groups), chance.choice(["tiny", "small"]), conditions.think_s, int(seed))
+    return Plan(
+        tuple(groups), is_official, chance.choice(["tiny", "small"]), conditions.think_s, int(seed)
+    )
 
 
-def _step(name: str, chance: random.Random, depth: int) -> Step:
-    kind = chance.choice(KINDS)
+def _step(name: str, chance: random.Random, kinds: Sequence[Kind], depth: int) -> Step:
+    kind = chance.choice(kinds)
     what = ""
     if kind in ("tool", "twice"):
         what = chance.choice(EFFECTS) if kind == "tool" else "idempotent"

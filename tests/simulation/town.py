@@ -70,9 +70,11 @@ class Life:
         """As a task of the kernel's own, which dies with it."""
         return asyncio.get_running_loop().create_task(work, context=self.context.copy())
 
-    def enter(self, headers: Headers, call: Call, *, retry: bool) -> asyncio.Task[Running]:
+    def enter(
+        self, headers: Headers, call: Call, *, retry: bool, nonce: str
+    ) -> asyncio.Task[Running]:
         """What the HTTP server does: who is asking, then the door."""
-        work = self._enter(headers, call, retry)
+        work = self._enter(headers, call, retry, nonce)
         return asyncio.get_running_loop().create_task(work, context=self.context.copy())
 
     def leave(self, running: Running) -> None:
@@ -80,9 +82,9 @@ class Life:
         if self.power.is_on and not running.ended.is_set():
             self.context.run(running.leave)
 
-    async def _enter(self, headers: Headers, call: Call, retry: bool) -> Running:
+    async def _enter(self, headers: Headers, call: Call, retry: bool, nonce: str) -> Running:
         process = await self.doorman.process(self.doorman.caller(headers), headers)
-        running = syscall.enter(self.kernel, process, call, retry=retry)
+        running = syscall.enter(self.kernel, process, call, retry=retry, nonce=nonce)
         self.entered.append(running)
         return running
 
@@ -278,6 +280,8 @@ class Town:
     def agent(
         self, command: tuple[str, ...], fields: dict[str, str], awake: asyncio.Event
     ) -> Agent:
-        client = Client(self, fields, self.trouble, drop=self.conditions.drop)
         way = plan(command, self.conditions)
+        client = Client(
+            self, fields, self.trouble, drop=self.conditions.drop, named=not way.is_official
+        )
         return Agent(command[1], way, client, self.witness, self.chance, awake)

@@ -39,9 +39,15 @@ async def load(kernel: Kernel, process: Process) -> Record:
     One that runs live needs no past but for its client's retries, and they look for themselves.
     """
     row = process.row
+    parked = [
+        running
+        for running in process.running.values()
+        if running.is_parked and running.incarnation < row.incarnation
+    ]
     if row.caught_up and row.mode != "replay":
-        return Record("first", False, row.incarnation, [], forgot=row.calls > 0)
-    parked = [running for running in process.running.values() if running.is_parked]
+        record = Record("first", False, row.incarnation, [], forgot=row.calls > 0)
+        record.expect(parked)
+        return record
     past = await read_past(kernel, process)
     known = {running.seq for running in parked}
     finished = [recorded for recorded in past.calls if recorded.intent not in known]

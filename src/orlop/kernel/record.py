@@ -89,6 +89,11 @@ class Record:
         self.unfinished[digest] -= 1
         return True
 
+    def expect(self, parked: Sequence[Running]) -> None:
+        """These calls will be made again, and joined then."""
+        for running in parked:
+            self.parked.setdefault(running.digest, deque()).append(running)
+
     def take_parked(self, digest: Digest) -> Running | None:
         """The parked call that is now made again, if there is one."""
         waiting = self.parked.get(digest)
@@ -123,8 +128,7 @@ def build(
 ) -> Record:
     """The record of an incarnation that is answered from it."""
     record = Record(mode, strict, incarnation, [])
-    for running in parked:
-        record.parked.setdefault(running.digest, deque()).append(running)
+    record.expect(parked)
     for recorded in answerable(past, mode, incarnation, dropped):
         is_answer = recorded.ok or (mode == "replay" and recorded.told)
         if recorded.outcome is None or not is_answer:

@@ -57,8 +57,11 @@ async def answer(
         if done is not None:
             return done
     parked = record.take_parked(running.digest)
-    if parked is not None and (done := await _joined(running, parked)) is not None:
-        return done
+    if parked is not None:
+        _note_answer(kernel, process, record, Answered(parked.seq, running.nonce))
+        if (done := await _joined(running, parked)) is not None:
+            record.remember(_as_recorded(record, running, parked.seq, done))
+            return done
     if record.mode == "first" or not (record.remaining or record.answers_only):
         return None
     if (found := record.take(running.digest)) is not None:
@@ -110,14 +113,29 @@ async def _deliver(
     """Answer from the record; from now on that is this incarnation's own call, for retries."""
     process.calls_replayed += 1
     record.remember(replace_recorded(found, incarnation=record.incarnation, nonce=running.nonce))
-    if record.remaining == 0 and not record.answers_only:
-        answered = tuple(Answered(each.intent, each.nonce) for each in record.past)
-        kernel.emit(
-            process.id,
-            process.row.tenant,
-            ProcessCaughtUp(incarnation=process.row.incarnation, answered=answered),
-        )
+    answered = [Answered(each.intent, each.nonce) for each in record.past]
+    _note_answer(kernel, process, record, *answered)
     return await _read(kernel, process, running, found)
+
+
+def _note_answer(kernel: Kernel, process: Process, record: Record, *answered: Answered) -> None:
+    """Once nothing is left to be answered, a crash no longer begins the process again: then the
+    journal has to tell which calls this incarnation has made already."""
+    if record.remaining == 0 and not record.answers_only:
+        caught_up = ProcessCaughtUp(incarnation=process.row.incarnation, answered=answered)
+        kernel.emit(process.id, process.row.tenant, caught_up)
+
+
+def _as_recorded(record: Record, running: Running, intent: Seq, done: Done) -> Recorded:
+    """A parked call of an earlier incarnation, as this one's own."""
+    return Recorded(
+        intent=intent,
+        digest=running.digest,
+        incarnation=record.incarnation,
+        outcome=done.facts.seq,
+        ok=True,
+        nonce=running.nonce,
+    )
 
 
 async def _read(kernel: Kernel, process: Process, running: Running, found: Recorded) -> Done:

@@ -40,6 +40,8 @@ class Running:
     """Of a tool call: its effect's name."""
     asked: bool = False
     """Of its device: from then on nobody can be sure that nothing was used or done."""
+    incarnation: int = 0
+    """Of the process, when it made the call."""
     nonce: str = ""
     """The client's own name for this one call; empty where it has none (official clients)."""
     shown: CallId | None = None

@@ -77,6 +77,7 @@ def enter(
         call=call,
         digest=described.digest,
         started_s=kernel.clock.now_s(),
+        incarnation=process.row.incarnation,
         nonce=nonce,
         keep=isinstance(call, PARKED),
     )
@@ -257,6 +258,8 @@ def rearm(kernel: Kernel, process: Process, open_call: OpenCall, call: Call) -> 
         call=call,
         digest=described.digest,
         started_s=kernel.clock.now_s(),
+        incarnation=open_call.incarnation,
+        nonce=open_call.nonce,
         keep=True,
         seq=open_call.seq,
     )

@@ -71,6 +71,8 @@ class OpenCall(Struct, frozen=True, kw_only=True):
     wall_ns: Nanoseconds
     parked: Call | None
     """The call itself if it is parked: it is re-armed at boot."""
+    incarnation: int = 0
+    nonce: str = ""
     digest: bytes = b""
     effect: str = ""
     """Of a tool call."""
@@ -181,6 +183,8 @@ class Tables:
                 held=event.held,
                 wall_ns=header.wall_ns,
                 parked=event.body if isinstance(event.body, PARKED) else None,
+                incarnation=event.incarnation,
+                nonce=event.nonce,
                 digest=header.args_digest or b"",
                 effect=event.effect,
                 was_cut_off=self._resolve(header, event.effect),
