@@ -17,7 +17,7 @@ from typing import Final
 import uvloop
 
 import orlop
-from orlop.abi.errors import JournalDamaged, KernelError, Misconfigured
+from orlop.abi.errors import JournalStopped, KernelError, Misconfigured
 from orlop.abi.events import Halted
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, ModelName
 from orlop.access.principal import Tokens
@@ -213,9 +213,9 @@ async def run(power: Power) -> None:
     app = App(place, power.settings.http, tokens)
     try:
         kernel = await build(power, tokens)
-    except JournalDamaged as damage:
-        log.error("the journal is damaged: %s", damage.message)
-        app.refuse(damage)
+    except JournalStopped as reason:  # Damaged, on a full disk, or held by another kernel.
+        log.error("no call can be answered: %s: %s", reason.code, reason.message)
+        app.refuse(reason)
         await serve(app, power.listeners, stop, power.settings.http)
         return
     await recovery.recover(kernel)
