@@ -17,12 +17,17 @@ class Registry:
         self.engines: dict[EngineName, Engine] = {engine.name: engine for engine in engines}
         self._aliases = dict(aliases)
         self._cards: dict[EngineName, tuple[ModelCard, ...]] = {}
+        self._by_name: dict[tuple[str, ModelKind], list[ModelCard]] = {}
         self._unheard = set(self.engines)
         self._heard = asyncio.Event()
 
     def learn(self, engine: EngineName, cards: Iterable[ModelCard]) -> None:
         """What `engine` runs from now on; replaces what was known of it."""
         self._cards[engine] = tuple(cards)
+        self._by_name = {}
+        for card in self.cards():
+            for name in {card.name, f"{card.engine}/{card.name}"}:
+                self._by_name.setdefault((name, card.kind), []).append(card)
         self.heard_of(engine)
 
     def heard_of(self, engine: EngineName) -> None:
@@ -73,9 +78,4 @@ class Registry:
         return card.reason or card.health
 
     def _serving(self, model: str, kind: ModelKind) -> list[ModelCard]:
-        wanted = self._aliases.get(model, ModelName(model))
-        return [
-            card
-            for card in self.cards()
-            if card.kind == kind and wanted in (card.name, f"{card.engine}/{card.name}")
-        ]
+        return self._by_name.get((self._aliases.get(model, model), kind), [])
