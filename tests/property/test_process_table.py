@@ -1,0 +1,154 @@
+"""The tables are a fold of the journal, whatever happens, and from whichever snapshot."""
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orlop.abi.calls import Budget, Infer, Sleep
+from orlop.abi.errors import Conflict, Interrupted
+from orlop.abi.events import (
+    CallEntered,
+    CallFailed,
+    Event,
+    Header,
+    ProcessChanged,
+    ProcessEnded,
+    ProcessLaunched,
+    ProcessSpawned,
+    ProcessStarted,
+)
+from orlop.abi.ids import CallId, Nanoseconds, Pid, ProcessId, Seq
+from orlop.kernel.process import TRANSITIONS, State, check
+from orlop.kernel.tables import Tables, restored
+
+STEPS = st.lists(
+    st.tuples(
+        st.integers(0, 3),
+        st.sampled_from(["start", "launch", "stop", "cont", "interrupt", "end", "call", "sleep"]),
+    ),
+    max_size=60,
+)
+
+
+def event_of(what: str, tables: Tables, process: ProcessId) -> Event:
+    row = tables.rows[process]
+    match what:
+        case "start":
+            return ProcessStarted(incarnation=row.incarnation + 1, mode="first")
+        case "launch":
+            return ProcessLaunched(incarnation=row.incarnation, os_pid=7, os_started=1.0)
+        case "end":
+            return ProcessEnded(incarnation=row.incarnation, status=row.pid % 2)
+        case "call":
+            return CallEntered(incarnation=row.incarnation, body=Infer(model="m"), held=5)
+        case "sleep":
+            return CallEntered(incarnation=row.incarnation, body=Sleep(seconds=1.0))
+        case _:
+            return ProcessChanged(event=what)
+
+
+def spawned(number: int) -> ProcessSpawned:
+    return ProcessSpawned(
+        pid=Pid(number + 2),
+        name=f"p{number}",
+        parent=None,
+        command=("run",),
+        cwd="",
+        env={},
+        latency_class="standard",
+        budget=Budget(),
+        restart="never",
+        on_divergence="stop",
+        program="t",
+        version="",
+    )
+
+
+class Story:
+    """Events as a kernel records them: none that can't be folded."""
+
+    def __init__(self) -> None:
+        self.tables = Tables()
+        self.events: list[tuple[Header, Event]] = []
+        for number in range(4):
+            self.record(ProcessId(f"prc_{number}"), spawned(number))
+
+    def record(self, process: ProcessId, event: Event, call: CallId | None = None) -> None:
+        header = Header(
+            seq=Seq(len(self.events) + 1),
+            process=process,
+            process_seq=1,
+            kind="",
+            call=call,
+            wall_ns=Nanoseconds(0),
+            mono_ns=Nanoseconds(0),
+            epoch=1,
+            body_digest=b"",
+        )
+        self.events.append((header, event))
+        self.tables.apply(header, event)
+
+    def step(self, number: int, what: str) -> None:
+        process = ProcessId(f"prc_{number}")
+        event = event_of(what, self.tables, process)
+        try:
+            check(self.tables.rows[process].state, event)
+        except Conflict:
+            return
+        call = CallId(f"cal_{len(self.events)}") if isinstance(event, CallEntered) else None
+        self.record(process, event, call)
+        if call is not None and number % 2:
+            self.record(process, CallFailed(code=Interrupted.code, message="", booked=5), call)
+
+
+def told(tables: Tables) -> bytes:
+    """All of a table, in its order."""
+    return msgspec.json.encode(
+        [
+            tables.next_pid,
+            list(tables.rows.values()),
+            list(tables.open_calls.values()),
+            list(tables.exited),
+        ]
+    )
+
+
+@given(STEPS)
+def test_the_tables_are_a_fold_of_the_journal(steps: list[tuple[int, str]]) -> None:
+    story = Story()
+    for number, what in steps:
+        story.step(number, what)
+    again = Tables()
+    for header, event in story.events:
+        again.apply(header, event)
+    assert told(again) == told(story.tables)
+
+
+@given(STEPS, st.integers(0, 100))
+def test_a_snapshot_anywhere_changes_nothing(steps: list[tuple[int, str]], at: int) -> None:
+    story = Story()
+    for number, what in steps:
+        story.step(number, what)
+    at = min(at, len(story.events))
+    early = Tables()
+    for header, event in story.events[:at]:
+        early.apply(header, event)
+    later = restored(early.snapshot())
+    assert later is not None
+    for header, event in story.events[at:]:
+        later.apply(header, event)
+    assert told(later) == told(story.tables)
+
+
+@given(STEPS)
+def test_a_process_is_never_in_a_state_that_the_machine_does_not_know(
+    steps: list[tuple[int, str]],
+) -> None:
+    story = Story()
+    for number, what in steps:
+        before = story.tables.rows[ProcessId(f"prc_{number}")].state
+        story.step(number, what)
+        after = story.tables.rows[ProcessId(f"prc_{number}")].state
+        assert after is before or (before, what) in TRANSITIONS
+        if what == "start":
+            assert after is State.RUNNING or before is State.STOPPED
