@@ -123,8 +123,10 @@ class Client:
     async def _broken(self, life: Life) -> None:
         """Return when the connection does: with the kernel, or by itself."""
         drops = self._chance.uniform() < self._drop
+        # Some break at once, before the call has taken its first step.
+        after_s = self._chance.uniform() * (1.0 if self._chance.uniform() < 0.5 else 0.001)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._chance.uniform() if drops else None):
+            async with asyncio.timeout(after_s if drops else None):
                 await life.power.lost.wait()
 
     async def _pause(self, life: Life) -> None:

@@ -14,6 +14,10 @@ from orlop.machine.chance import Chance
 EFFECTS: tuple[Effect, ...] = ("pure", "idempotent", "queryable", "compensable", "irreversible")
 
 
+ENDING_S = 0.5
+"""How long a tool takes to end when it is told to, at most."""
+
+
 @dataclass(eq=False, slots=True)
 class World:
     """What tools have done, by the order that they were given and by key."""
@@ -59,8 +63,12 @@ class TownTool:
         await self._stumble(ToolFailed(f"{self._card.name} did nothing"))
         self._require_power()
         self._act(order, key)
-        await asyncio.sleep(self._chance.uniform() * self._tool_s)
-        await self._stumble(DeviceFailed(f"{self._card.name} did not answer"))
+        try:
+            await asyncio.sleep(self._chance.uniform() * self._tool_s)
+            await self._stumble(DeviceFailed(f"{self._card.name} did not answer"))
+        except asyncio.CancelledError:
+            await asyncio.sleep(self._chance.uniform() * ENDING_S)
+            raise
         return {"order": order, "key": key}
 
     async def happened(self, key: str) -> bool | None:

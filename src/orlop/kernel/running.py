@@ -79,9 +79,10 @@ class Running:
             if self.task is not None:
                 self.task.cancel()
 
-    @property
-    def is_cancelled(self) -> bool:
-        return self._verdict is not None
+    def require_wanted(self) -> None:
+        """Raises the verdict on a call that was cancelled before its first step."""
+        if self._verdict is not None:
+            raise self._verdict
 
     def verdict(self) -> KernelError:
         """Why it was cancelled."""

@@ -171,9 +171,6 @@ async def attempt(
     process: Process, running: Running, work: Coroutine[object, object, Done]
 ) -> tuple[Done | None, KernelError | None]:
     """What `work` came to: a result or one error, whatever happens inside."""
-    if running.is_cancelled:
-        work.close()
-        return None, running.verdict()
     try:
         return await work, None
     except KernelError as error:
@@ -189,6 +186,7 @@ async def served(
     kernel: Kernel, process: Process, running: Running, described: Described, retry: bool
 ) -> Done:
     """The call's answer: from the record if that holds one, else by running it."""
+    running.require_wanted()
     await process.awake.wait()
     record = await replay.recorded(kernel, process)
     done = await replay.answer(kernel, process, record, running, retry=retry)
@@ -240,6 +238,7 @@ async def dispatched(
     kernel: Kernel, process: Process, running: Running, admitted: Admitted
 ) -> Done:
     """The handler's work, under the call's deadline, once the intent is as safe as it must be."""
+    running.require_wanted()
     point("door.entered")
     if admitted.durable_intent or kernel.config.await_intents == "always":
         await kernel.journal.durable(running.seq)
