@@ -86,6 +86,7 @@ class Computer:
     async def crash(self, kernel: Kernel) -> None:
         """SIGKILL: what is not on the disk is lost, and waiting shims start nothing."""
         self.power.cut()
+        self.tape.stop()
         self.machine.lose_waiting()
         await kernel.tasks.close()
         self.tape.crash(self.chance)

@@ -100,7 +100,15 @@ class Lives:
     async def end(self, life: int) -> None:
         """Whatever that kernel had running is gone when this returns."""
         while self._running[life]:
-            await asyncio.sleep(0)  # What was just created begins, so that it can end.
+            await self._all_begun(life)
             for cancel in tuple(self._running[life].values()):
                 cancel()
             await asyncio.sleep(0)
+
+    async def _all_begun(self, life: int) -> None:
+        """A task that is cancelled before its first step never awaits its coroutine."""
+        newest, looks = -1, 0
+        while looks < 2:
+            await asyncio.sleep(0)
+            last = max(self._running[life], default=-1)
+            newest, looks = last, looks + 1 if last == newest else 0

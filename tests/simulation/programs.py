@@ -25,6 +25,8 @@ class Program:
     os_pid: int
     command: tuple[str, ...]
     begun: bool = False
+    is_ending: bool = False
+    """It was sent a signal that ends it."""
     over: asyncio.Event = field(default_factory=asyncio.Event)
     awake: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
@@ -56,7 +58,10 @@ class Machine:
         return program
 
     def go(self, program: Program) -> None:
+        """Invariant: a process has one program, and none beside it that may go on."""
         if not program.begun and not program.over.is_set():
+            twins = [each for each in self.alive() if each.id == program.id and each.begun]
+            assert all(twin.is_ending for twin in twins), f"a second copy of {program.command}"
             program.begun = True
             program.task = self._tasks.start(self._run(program))
 
@@ -79,6 +84,7 @@ class Machine:
 
     def signal(self, program: Program, number: int) -> None:
         """It takes a moment; until then the program may call."""
+        program.is_ending = True
         self._tasks.start(self._kill_slowly(program, (-number, f"killed by signal {number}")))
 
     async def close(self) -> None:
