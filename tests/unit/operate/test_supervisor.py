@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from orlop.abi.admin import HomeInfo
+from orlop.abi.errors import Conflict
 from orlop.operate import running, up
 
 STUBBORN = """
@@ -82,5 +83,5 @@ def test_a_home_is_held_as_long_as_its_lock(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("host", ["203.0.113.7", "no such host"])
 def test_an_address_that_is_not_ours_is_said(tmp_path: Path, host: str) -> None:
-    with pytest.raises(up.Conflict, match="can't be listened on"):
+    with pytest.raises(Conflict, match="can't be listened on"):
         up.listen(tmp_path, host, None)
