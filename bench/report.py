@@ -65,7 +65,7 @@ def begin(question: str, expected: str) -> Report:
     )
     print(f"commit: {commit()}, {time.strftime('%Y-%m-%d')}, load {os.getloadavg()[0]:.1f}\n")
     report = Report(question, expected)
-    report.add("the machine: 5 million additions in a Python loop", pace_s(), "s", "0.25: unshared")
+    report.add("the machine: 5 million additions in a Python loop", pace_s(), "s")
     return report
 
 
