@@ -228,8 +228,16 @@ class Day:
             for process in tuple(life.kernel.processes.values()):
                 if self._needs_help(process.row) and self._random.random() < 0.3:
                     await self._order(life, lifecycle.start(life.kernel, process, "resume"))
-                elif process.row.state is State.STOPPED and town.trouble.is_calm:
-                    await self._order(life, self._go_on(life, process))
+                elif town.trouble.is_calm:
+                    await self._finish(life, process)
+
+    async def _finish(self, life: Life, process: Process) -> None:
+        """Orders that were lost with a kernel are given again."""
+        row = process.row
+        if self._is_condemned(row) and row.state is not State.EXITED:
+            await self._order(life, self._kill(life, process, "kill"))
+        elif row.state is State.STOPPED:
+            await self._order(life, self._go_on(life, process))
 
     async def _go_on(self, life: Life, process: Process) -> None:
         await lifecycle.signal(life.kernel, process, "cont", "calm has returned")
