@@ -20,7 +20,7 @@ import orlop
 from orlop.abi.errors import JournalStopped, KernelError, Misconfigured
 from orlop.abi.events import Halted
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, ModelName
-from orlop.access.principal import Tokens
+from orlop.access.principal import OPERATOR_PREFIX, Tokens
 from orlop.context.conversation import Namer
 from orlop.devices import engines as drivers
 from orlop.devices.device import Engine
@@ -201,7 +201,7 @@ async def run(power: Power) -> None:
     stop = told_to_stop(power.lifeline)
     tokens = Tokens(
         secret_file(power.home / "keys" / "tokens.secret").encode(),
-        secret_file(power.home / "keys" / "operator.token", "orlo_"),
+        secret_file(power.home / "keys" / "operator.token", OPERATOR_PREFIX),
     )
     place = Place(
         home=power.home,

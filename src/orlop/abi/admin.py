@@ -196,20 +196,6 @@ class Inventory(Struct, frozen=True, kw_only=True):
     hardware: tuple[HardwareCard, ...]
 
 
-class Launched(Struct, frozen=True, kw_only=True):
-    """A shim says that its command runs."""
-
-    os_pid: int
-    os_started: float
-
-
-class Ended(Struct, frozen=True, kw_only=True):
-    """A shim says how its command ended."""
-
-    status: int
-    reason: str = ""
-
-
 class OutputLine(Struct, frozen=True, kw_only=True):
     """A piece of what a process printed: `orlop logs`.
 

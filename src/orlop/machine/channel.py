@@ -23,10 +23,6 @@ class Channel(Generic[T]):
         self._closed = False
         self._error: Exception | None = None
 
-    @property
-    def is_closed(self) -> bool:
-        return self._closed
-
     def put_nowait(self, item: T) -> None:
         if self._closed:
             return  # The reader has left; what is not read is not owed.
