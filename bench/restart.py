@@ -68,8 +68,11 @@ def up(models: Path | None = None) -> Iterator[Path]:
 
 
 def orlop(home: Path, *words: str) -> str:
-    command = [*ORLOP, *words[:1], "--home", str(home), *words[1:]]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    around = {**os.environ, "ORLOP_HOME": str(home)}
+    ran = subprocess.run([*ORLOP, *words], env=around, capture_output=True, text=True)
+    if ran.returncode:
+        raise SystemExit(f"orlop {' '.join(words)}: {ran.stderr}")
+    return ran.stdout
 
 
 def info(home: Path) -> dict[str, str]:
@@ -251,7 +254,12 @@ async def hop(report: Report, chunks: int, rounds: int) -> None:
     end = json.dumps({"id": "x", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+        asked = await reader.readuntil(b"\r\n\r\n")
+        if asked.startswith(b"GET"):
+            listed = b'{"data": [{"id": "m"}]}'
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n")
+            writer.write(b"content-length: %d\r\n\r\n%b" % (len(listed), listed))
+            return writer.close()
         writer.write(
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
         )
@@ -267,6 +275,7 @@ async def hop(report: Report, chunks: int, rounds: int) -> None:
     engine = OpenAI(
         EngineName("hop"), f"http://127.0.0.1:{port}", clock=SystemClock(), chance=SystemChance()
     )
+    await engine.start()
     call = Infer(model="m", messages=(Message("user", "go"),), stream=True)
     costs = []
     for _ in range(rounds):

@@ -4,19 +4,98 @@ A driver turns every foreign exception into `DeviceFailed` (or `DeviceBusy`, `De
 `from` the original.  Cancelling the task that runs `infer` must stop the engine's work on it.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 from orlop.abi.calls import Embed, Infer
 from orlop.abi.cards import EngineCard, ModelCard, ToolCard
+from orlop.abi.hints import LatencyClass
 from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.replies import Delta, Embedded, Generated
+from orlop.devices.speed import GUESS, Speed
 
-__all__ = ["Embedded", "Engine", "Generated", "Sink", "Tool"]
+__all__ = ["Capacity", "Contexts", "Embedded", "Engine", "Generated", "Sink", "Tool", "Turn"]
 
 
 Sink = Callable[[Delta], None]
 """Takes each delta as it comes, in order; never blocks, never raises."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """What an engine can hold and how fast it is: all that the scheduler plans with."""
+
+    slots: int
+    """Calls served at once, > 0."""
+    kv_tokens: int | None = None
+    """Tokens of context that fit the device, over all calls; None: not known, so no limit."""
+    host_tokens: int = 0
+    """Tokens of context that fit the engine's (or our) store in host RAM, beside the device."""
+    kv_bytes_per_token: int = 0
+    restore_bytes_s: float = 0.0
+    """From host to device; 0: a context can't be brought back, only computed again."""
+    speed: Speed = GUESS
+    continues: bool = False
+    """Given prompt and answer so far, it goes on as if never stopped: a call may be preempted."""
+    moves_contexts: bool = False
+    """Has `Contexts`: the kernel says what is kept, saved and dropped."""
+    prefix_cache: bool = True
+    """Keeps contexts of finished calls by itself until it needs the room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """What a preempted call has so far; `tokens` are the engine's own ids, where it tells them."""
+
+    text: str = ""
+    tokens: tuple[int, ...] = ()
+    deltas: int = 0
+    """Deltas already given to the sink: they are not repeated."""
+
+
+class Preempted(Exception):
+    """`infer` gave its slot back because `Turn.yield_now` was set; only where it `continues`."""
+
+    def __init__(self, partial: Partial) -> None:
+        super().__init__("preempted")
+        self.partial = partial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What the scheduler says of a call that it lets on.  A driver uses what its engine has."""
+
+    program: str = ""
+    """Whose context this is: engines with slots, sessions or a router keep it where it lies."""
+    latency_class: LatencyClass = "standard"
+    urgency: int = 0
+    """Order within the engine's own short queue: lower is sooner."""
+    yield_now: asyncio.Event | None = None
+    """Once set, an engine that `continues` stops and raises `Preempted`."""
+    so_far: Partial | None = None
+    """Go on from here: what `Preempted` brought."""
+
+
+ALONE: Final = Turn()
+"""The turn of a call that nobody schedules."""
+
+
+class Contexts(Protocol):
+    """An engine whose programs' contexts the kernel moves between device, RAM and disk.
+
+    `infer` brings a saved context back by itself when its turn names the program.  None of these
+    raises for a program that is not there.
+    """
+
+    async def save(self, program: str) -> int:
+        """Copy the context off the device and free its place; returns the tokens saved."""
+        ...
+
+    async def drop(self, program: str) -> None:
+        """Forget it, wherever it lies."""
+        ...
 
 
 class Engine(Protocol):
@@ -42,8 +121,22 @@ class Engine(Protocol):
         """What it can run now."""
         ...
 
+    def capacity(self) -> Capacity:
+        """What it can hold and how fast it is, as last seen; never waits."""
+        ...
+
+    @property
+    def contexts(self) -> Contexts | None:
+        """How to move its contexts, where `capacity().moves_contexts`."""
+        ...
+
     async def infer(
-        self, call: Infer, model: ModelName, sink: Sink | None, deadline_s: float
+        self,
+        call: Infer,
+        model: ModelName,
+        sink: Sink | None,
+        deadline_s: float,
+        turn: Turn = ALONE,
     ) -> Generated:
         """Run `model`.  With a `sink` the answer also comes in pieces.
 

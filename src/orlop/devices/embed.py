@@ -18,7 +18,7 @@ from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.limits import EMBED_BATCH
 from orlop.abi.replies import Embedded, Generated
 from orlop.devices.artefact import digest_of
-from orlop.devices.device import Sink
+from orlop.devices.device import ALONE, Capacity, Sink, Turn
 from orlop.machine.clock import deadline
 from orlop.machine.offload import Offload, ThreadOffload
 
@@ -109,6 +109,13 @@ class MiniLM:
         """One: its thread computes one batch after another, with several cores a batch."""
         return 1
 
+    def capacity(self) -> Capacity:
+        return Capacity(slots=self.slots)
+
+    @property
+    def contexts(self) -> None:
+        return None
+
     def card(self) -> EngineCard:
         return EngineCard(
             name=self._name,
@@ -143,7 +150,12 @@ class MiniLM:
         ]
 
     async def infer(
-        self, call: Infer, model: ModelName, sink: Sink | None, deadline_s: float
+        self,
+        call: Infer,
+        model: ModelName,
+        sink: Sink | None,
+        deadline_s: float,
+        turn: Turn = ALONE,
     ) -> Generated:
         raise DeviceRefused(f"{model} makes vectors, not text: ask it with `embed`")
 

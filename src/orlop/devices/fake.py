@@ -13,7 +13,7 @@ from orlop.abi.errors import DeviceBusy, DeviceFailed, DeviceRefused
 from orlop.abi.hints import Usage
 from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.replies import Choice, Embedded, Generated
-from orlop.devices.device import Sink
+from orlop.devices.device import ALONE, Capacity, Sink, Turn
 from orlop.devices.fake_answers import (
     answer,
     content_of,
@@ -105,6 +105,13 @@ class FakeEngine:
     def slots(self) -> int:
         return self.config.slots
 
+    def capacity(self) -> Capacity:
+        return Capacity(slots=self.slots)
+
+    @property
+    def contexts(self) -> None:
+        return None
+
     def card(self) -> EngineCard:
         is_dead = self._is_dead()
         return EngineCard(
@@ -137,7 +144,12 @@ class FakeEngine:
         )
 
     async def infer(
-        self, call: Infer, model: ModelName, sink: Sink | None, deadline_s: float
+        self,
+        call: Infer,
+        model: ModelName,
+        sink: Sink | None,
+        deadline_s: float,
+        turn: Turn = ALONE,
     ) -> Generated:
         self._check_alive()
         if model not in self.config.models:

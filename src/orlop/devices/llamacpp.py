@@ -23,7 +23,7 @@ from orlop.abi.errors import DeadlineMissed, DeviceFailed, KernelError
 from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.limits import ENGINE_RETRY_S_MAX, ENGINE_START_S_MAX
 from orlop.abi.replies import Embedded, Generated
-from orlop.devices.device import Sink
+from orlop.devices.device import ALONE, Capacity, Sink, Turn
 from orlop.devices.engine_host import HostKeeper, HostSettings, HostState
 from orlop.devices.llamacpp_calls import Props, asked, one_choice, passing, together
 from orlop.devices.openai import OpenAI
@@ -92,6 +92,13 @@ class LlamaCpp:
     def slots(self) -> int:
         return self._config.slots
 
+    def capacity(self) -> Capacity:
+        return Capacity(slots=self.slots)
+
+    @property
+    def contexts(self) -> None:
+        return None
+
     def card(self) -> EngineCard:
         seat = self._seat
         card = EngineCard(
@@ -125,7 +132,12 @@ class LlamaCpp:
         ]
 
     async def infer(
-        self, call: Infer, model: ModelName, sink: Sink | None, deadline_s: float
+        self,
+        call: Infer,
+        model: ModelName,
+        sink: Sink | None,
+        deadline_s: float,
+        turn: Turn = ALONE,
     ) -> Generated:
         ends_s = self._clock.now_s() + deadline_s
         async with deadline(deadline_s, f"{self.name}'s answer"):

@@ -22,7 +22,7 @@ from orlop.abi.limits import (
     ERROR_BYTES_MAX,
 )
 from orlop.abi.replies import Embedded, Generated
-from orlop.devices.device import Sink
+from orlop.devices.device import ALONE, Capacity, Sink, Turn
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock, deadline
 from orlop.wire import problem
@@ -90,6 +90,13 @@ class OpenAI:
     def slots(self) -> int:
         return self._slots
 
+    def capacity(self) -> Capacity:
+        return Capacity(slots=self.slots)
+
+    @property
+    def contexts(self) -> None:
+        return None
+
     def card(self) -> EngineCard:
         return EngineCard(
             name=self._name,
@@ -125,7 +132,12 @@ class OpenAI:
         return self._models
 
     async def infer(
-        self, call: Infer, model: ModelName, sink: Sink | None, deadline_s: float
+        self,
+        call: Infer,
+        model: ModelName,
+        sink: Sink | None,
+        deadline_s: float,
+        turn: Turn = ALONE,
     ) -> Generated:
         write = write_chat_request if call.prompt is None else write_text_request
         path = "chat/completions" if call.prompt is None else "completions"
