@@ -7,7 +7,7 @@ A driver turns every foreign exception into `DeviceFailed` (or `DeviceBusy`, `De
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from orlop.abi.calls import Embed, Infer
 from orlop.abi.cards import EngineCard, ModelCard, ToolCard
@@ -16,7 +16,20 @@ from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.replies import Delta, Embedded, Generated
 from orlop.devices.speed import GUESS, Speed
 
-__all__ = ["Capacity", "Contexts", "Embedded", "Engine", "Generated", "Sink", "Tool", "Turn"]
+__all__ = [
+    "Capacity",
+    "Contexts",
+    "Embedded",
+    "Engine",
+    "EngineLoad",
+    "Generated",
+    "ModelState",
+    "Residence",
+    "Resident",
+    "Sink",
+    "Tool",
+    "Turn",
+]
 
 
 Sink = Callable[[Delta], None]
@@ -43,6 +56,26 @@ class Capacity:
     """Has `Contexts`: the kernel says what is kept, saved and dropped."""
     prefix_cache: bool = True
     """Keeps contexts of finished calls by itself until it needs the room."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineLoad:
+    """What an engine last said of itself: it corrects our own counts, it does not replace them.
+
+    Already bounded: a number that can't be true is not passed on.
+    """
+
+    running: int
+    """Calls in its batch, ours and others'."""
+    waiting: int
+    """Calls in its own queue."""
+    kv_usage: float | None = None
+    """Of its KV memory, 0 to 1."""
+    preemptions: int = 0
+    """Calls that it stopped for want of memory, since it was first looked at."""
+    seen_s: float
+    """On the kernel's clock.  What is old says that the engine is slow to answer, not that it is
+    free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +131,51 @@ class Contexts(Protocol):
         ...
 
 
+ModelState = Literal["hot", "asleep", "disk"]
+"""On the device; woken within seconds, mostly from host RAM; to be read from the start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resident:
+    """Where one model of an engine lies."""
+
+    state: ModelState
+    device_bytes: int = 0
+    """What it takes of the device; 0: not known."""
+
+
+class Residence(Protocol):
+    """An engine whose models the kernel brings in and sends out.
+
+    Each change returns when it is done and raises `DeviceFailed` where it is not, `DeviceRefused`
+    where this engine never can.  None waits for calls of another model.
+    """
+
+    @property
+    def loads(self) -> bool:
+        """Has `load` and `unload`."""
+        ...
+
+    @property
+    def sleeps(self) -> bool:
+        """Has `sleep` and `wake`, of the whole engine."""
+        ...
+
+    def resident(self) -> Mapping[ModelName, Resident]:
+        """As last seen; never waits."""
+        ...
+
+    async def load(self, model: ModelName) -> None: ...
+
+    async def unload(self, model: ModelName) -> None: ...
+
+    async def sleep(self) -> None:
+        """Free the device; calls that run are ended first by whoever asks for it."""
+        ...
+
+    async def wake(self) -> None: ...
+
+
 class Engine(Protocol):
     """A device that runs models."""
 
@@ -125,9 +203,18 @@ class Engine(Protocol):
         """What it can hold and how fast it is, as last seen; never waits."""
         ...
 
+    def load(self) -> EngineLoad | None:
+        """What it last said of itself; None: it says nothing.  Never waits."""
+        ...
+
     @property
     def contexts(self) -> Contexts | None:
         """How to move its contexts, where `capacity().moves_contexts`."""
+        ...
+
+    @property
+    def residence(self) -> Residence | None:
+        """How to move its models; None: it has what it has."""
         ...
 
     async def infer(

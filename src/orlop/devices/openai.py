@@ -93,8 +93,15 @@ class OpenAI:
     def capacity(self) -> Capacity:
         return Capacity(slots=self.slots)
 
+    def load(self) -> None:
+        return None
+
     @property
     def contexts(self) -> None:
+        return None
+
+    @property
+    def residence(self) -> None:
         return None
 
     def card(self) -> EngineCard:
