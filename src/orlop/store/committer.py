@@ -9,7 +9,7 @@ Invariants:
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from orlop.abi.errors import Broken, Exhausted, JournalStopped
@@ -96,10 +96,18 @@ class Writer:
 class Committer:
     """The queue between `append` and the disk."""
 
-    def __init__(self, writer: Writer, tape: Tape, offload: Offload, durable: Seq) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        tape: Tape,
+        offload: Offload,
+        durable: Seq,
+        told: Callable[[Seq], None],
+    ) -> None:
         self._writer = writer
         self._tape = tape
         self._offload = offload
+        self._told = told  # After each commit, with the newest durable event.
         self._queue: list[Entry] = []
         self._waiters: list[tuple[Seq, asyncio.Future[None]]] = []
         self._wake = asyncio.Event()
@@ -180,6 +188,7 @@ class Committer:
             else:
                 self.durable_seq = batch[-1].row.seq
                 self._settle()
+                self._told(self.durable_seq)
 
     async def _fail(self, error: JournalStopped) -> None:
         self.stop(error)

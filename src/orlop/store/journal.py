@@ -197,7 +197,6 @@ class Journal:
         """Everything appended so far is durable."""
         life = self._alive()
         await life.committer.durable(life.stamper.head_seq)
-        life.stamper.forget_until(life.committer.durable_seq)
 
     def flush_soon(self) -> None:
         """Start a commit of what is queued, without waiting for it."""

@@ -119,7 +119,9 @@ class Opener:
     ) -> Life:
         """On the event loop: what stamps and what commits."""
         stamper = Stamper(self._tape, sealer, self._clock, opening.boot, opening.epoch, found.head)
-        committer = Committer(writer, self._tape, offload, opening.head_seq)
+        committer = Committer(
+            writer, self._tape, offload, opening.head_seq, told=stamper.forget_until
+        )
         return Life(opening, stamper, committer, writer)
 
 

@@ -6,6 +6,7 @@ Invariants:
 3. A name is in `_parts` from its stamping until it is durable, so no part is stored twice.
 """
 
+from collections import OrderedDict
 from hashlib import sha256
 from typing import Final
 
@@ -46,8 +47,9 @@ class Stamper:
         self._clock = clock
         self._boot = boot
         self._epoch = epoch
-        self._processes: dict[ProcessId, tuple[int, int]] = {}
-        self._parts: dict[bytes, int] = {}
+        # Ordered, since the oldest go first: a plain dict walks over what was deleted before it.
+        self._processes: OrderedDict[ProcessId, tuple[int, int]] = OrderedDict()
+        self._parts: OrderedDict[bytes, int] = OrderedDict()
         self.head_seq = Seq(0) if head is None else head.seq
         self.head_hash = GENESIS if head is None else head.hash
 
@@ -82,12 +84,16 @@ class Stamper:
 
     def forget_until(self, durable: Seq) -> None:
         """Drop what RAM need not hold, oldest first: what is durable can be looked up."""
-        _shrink(self._parts, JOURNAL_PARTS_KNOWN, durable)
-        while len(self._processes) > JOURNAL_PROCESSES_KNOWN:
-            oldest = next(iter(self._processes))
-            if self._processes[oldest][1] > durable:
+        while len(self._parts) > JOURNAL_PARTS_KNOWN:
+            oldest = next(iter(self._parts))
+            if self._parts[oldest] > durable:
                 break
-            del self._processes[oldest]
+            del self._parts[oldest]
+        while len(self._processes) > JOURNAL_PROCESSES_KNOWN:
+            first = next(iter(self._processes))
+            if self._processes[first][1] > durable:
+                break
+            del self._processes[first]
 
     def forget_parts(self) -> None:
         """After pruning: names may be gone from the tape.  All must be durable."""
@@ -149,11 +155,3 @@ class Stamper:
             args_digest=draft.args_digest,
             body_digest=digest,
         )
-
-
-def _shrink(known: dict[bytes, int], size_max: int, durable: Seq) -> None:
-    while len(known) > size_max:
-        oldest = next(iter(known))
-        if known[oldest] > durable:
-            break
-        del known[oldest]
