@@ -143,6 +143,9 @@ ENGINE_START_S_MAX: Final = 300.0
 ENGINE_RETRY_S_MAX: Final = 60.0
 """The longest pause between two starts of an engine that fails; it doubles from one second."""
 
+COLD_STARTS_KEPT: Final = 15
+"""Loads of a model from one place whose median is its cold start: few, since disks change."""
+
 EMBED_BATCH: Final = 32
 """Texts that the embedded embedding model computes at once: more is no faster and blocks longer."""
 
@@ -169,3 +172,21 @@ ENGINE_HEARD_S: Final = 30.0
 
 STEADY_S: Final = 60.0
 """A program that has run this long is no crash loop: its restarts are counted from none again."""
+
+PREDICATE_CHARS_MAX: Final = 2_048
+"""Characters of a claim on devices; one that a person can still read has far fewer."""
+
+PREDICATE_DEPTH_MAX: Final = 32
+"""Parentheses and negations inside one another in such a claim."""
+
+CLAIMS_MAX: Final = 4_096
+"""Claims on devices that may be held at once."""
+
+DEVICES_MAX: Final = 1_024
+"""Devices in one kernel's table: a host has dozens, and the rest are configured by hand."""
+
+DEVICE_LOOK_S_MAX: Final = 10.0
+"""How long one look at the hardware may take; a library that hangs longer tells of nothing."""
+
+LABELLED_MAX: Final = 10_000
+"""Labelled cases in one measurement of a model's artefacts."""
