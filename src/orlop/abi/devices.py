@@ -51,6 +51,7 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
     "firmware": "version of its firmware",
     "uuid": "its maker's name for this very device",
     "parent": "of a part of a device (a MIG slice): the whole",
+    "slices": "of such a part: slices of the whole that it is made of",
     "divided": "it is cut into slices, which are claimed in its stead",
     "members": "of a group: its devices (a list)",
     "count": "of a group: how many",
@@ -141,6 +142,8 @@ class DeviceCard(Struct, frozen=True, kw_only=True, omit_defaults=True):
     erasing: bool = False
     """It was somebody's alone, and is not yet erased."""
     reading: Reading = Reading()
+    cpus: tuple[tuple[int, ...], ...] = ()
+    """Of a CPU: the logical processors that the kernel may use, by node of the memory."""
     engines: tuple[EngineName, ...] = ()
     claims: tuple[ClaimView, ...] = ()
     source: str = ""

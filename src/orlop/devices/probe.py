@@ -12,6 +12,7 @@ from typing import Final, Literal
 import psutil
 
 from orlop.abi.cards import HardwareCard
+from orlop.devices import nvidia
 
 _FEATURES: Final = frozenset(
     (
@@ -34,6 +35,17 @@ def hardware(root: Path = Path("/")) -> tuple[HardwareCard, ...]:
     root: where `proc` and `sys` lie.
     """
     return tuple(card for part in (_cpu, _nvidia, _drm, _npus) for card in _safely(part, root))
+
+
+def processor(root: Path = Path("/")) -> HardwareCard:
+    """The CPU."""
+    return next(_cpu(root))
+
+
+def accelerators(root: Path = Path("/")) -> list[HardwareCard]:
+    """What the operating system's own drivers tell of: AMD's and Intel's GPUs, Apple's, NPUs."""
+    apple = [card for card in _safely(_cpu, root) if card.kind == "gpu"]
+    return [*apple, *_safely(_drm, root), *_safely(_npus, root)]
 
 
 def _safely(part: Callable[[Path], Iterator[HardwareCard]], root: Path) -> list[HardwareCard]:
@@ -85,33 +97,22 @@ def _cpuinfo(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _nvidia(root: Path) -> Iterator[HardwareCard]:
-    try:
-        import pynvml
-    except ImportError:
+    boards = nvidia.look()
+    if not boards:
         yield from _nvidia_without_library(root)
-        return
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return
-    try:
-        driver = _text(pynvml.nvmlSystemGetDriverVersion())
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            device = pynvml.nvmlDeviceGetHandleByIndex(index)
-            memory = pynvml.nvmlDeviceGetMemoryInfo(device)
-            major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(device)
-            yield HardwareCard(
-                id=f"nvidia{index}",
-                kind="gpu",
-                name=_text(pynvml.nvmlDeviceGetName(device)),
-                memory_bytes=int(memory.total),
-                memory_free_bytes=int(memory.free),
-                features=(f"sm_{major}{minor}",),
-                driver=driver,
-                source="nvml",
-            )
-    finally:
-        pynvml.nvmlShutdown()
+    for board in boards:
+        features = board.attributes.get("features")
+        total = board.reading.memory_total_bytes or 0
+        yield HardwareCard(
+            id=board.name,
+            kind="gpu",
+            name=str(board.attributes.get("model", board.reason or "NVIDIA GPU")),
+            memory_bytes=total,
+            memory_free_bytes=total - (board.reading.memory_used_bytes or 0),
+            features=features if isinstance(features, tuple) else (),
+            driver=str(board.attributes.get("driver", "nvidia")),
+            source=board.source,
+        )
 
 
 def _nvidia_without_library(root: Path) -> Iterator[HardwareCard]:
@@ -123,7 +124,7 @@ def _nvidia_without_library(root: Path) -> Iterator[HardwareCard]:
             kind="gpu",
             name=model.group(1) if model else "NVIDIA GPU",
             driver="nvidia",
-            source="/proc/driver/nvidia (install nvidia-ml-py to see its memory)",
+            source="/proc/driver/nvidia (libnvidia-ml does not answer)",
         )
 
 
@@ -199,8 +200,3 @@ def _read(path: Path) -> str:
 def _number(path: Path) -> int:
     text = _read(path).strip()
     return int(text) if text.isdigit() else 0
-
-
-def _text(said: str | bytes) -> str:
-    """Older NVML bindings say bytes."""
-    return said.decode() if isinstance(said, bytes) else said
