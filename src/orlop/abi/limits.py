@@ -35,6 +35,27 @@ MISSED_RUNS_MAX: Final = 1_000
 WAITING_PER_ENGINE_MAX: Final = 4_096
 """Calls that wait for a slot of one engine; one more is refused with the time to come back."""
 
+PROGRAMS_KNOWN_MAX: Final = 50_000
+"""Programs that the scheduler remembers; the longest idle are forgotten, and start as new ones."""
+
+PROGRAMS_SHOWN_MAX: Final = 200
+"""Programs in one view of the scheduler: the most recently active."""
+
+CONTEXTS_PER_PROGRAM_MAX: Final = 256
+"""Conversations of one program whose place is remembered; the longest idle are forgotten."""
+
+TENANTS_KNOWN_MAX: Final = 10_000
+"""Tenants whose share is remembered; the longest idle are forgotten."""
+
+TOOLS_KNOWN_MAX: Final = 512
+"""Tools whose gaps are remembered."""
+
+AGENTS_KNOWN_MAX: Final = 2_048
+"""Kinds of programs whose work is remembered."""
+
+LOOK_AHEAD: Final = 6
+"""Calls that the scheduler tries, one after another, where the first do not fit an engine."""
+
 CALL_DEADLINE_S: Final = 600.0
 """A call's deadline where it states none: what OpenAI's and Anthropic's clients wait."""
 
@@ -190,3 +211,15 @@ DEVICE_LOOK_S_MAX: Final = 10.0
 
 LABELLED_MAX: Final = 10_000
 """Labelled cases in one measurement of a model's artefacts."""
+
+ENGINE_LOOK_S: Final = 5.0
+"""To answer with metrics, a load or a list; slower says nothing, and the last answer stands."""
+
+ENGINE_METRICS_LINES_MAX: Final = 50_000
+"""Lines read of an engine's page of metrics."""
+
+ENGINE_CALLS_MAX: Final = 1_000_000
+"""What an engine may say that runs or waits on it; more is not true."""
+
+ENGINE_KV_TOKENS_MAX: Final = 10**11
+"""What an engine may say that its memory holds, in tokens; more is not true."""

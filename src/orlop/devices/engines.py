@@ -15,7 +15,7 @@ from orlop.devices.device import Engine
 from orlop.devices.embed import MiniLM
 from orlop.devices.fake import FakeConfig, FakeEngine
 from orlop.devices.llamacpp import LlamaCpp, LlamaCppConfig
-from orlop.devices.openai import OpenAI
+from orlop.devices.openai import Manner, OpenAI
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
 from orlop.machine.ranges import Count, Many
@@ -89,7 +89,7 @@ def build(name: str, config: EngineConfig, shop: Workshop) -> Engine:
                 chance=shop.chance,
                 key=read_key(name, config),
                 slots=config.slots or 16,
-                limit_field=config.limit_field,
+                manner=Manner(limit_field=config.limit_field),
             )
         case "fake":
             return FakeEngine(engine, config.fake, clock=shop.clock, chance=shop.chance)
@@ -122,6 +122,7 @@ def _embedded(
         kind=model.kind,
         slots=config.slots or 4,
         context_tokens=config.context_tokens,
+        is_lazy=True,
         lifeline=shop.lifeline,
     )
     return LlamaCpp(settings, clock=shop.clock, chance=shop.chance)
