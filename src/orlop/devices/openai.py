@@ -17,7 +17,15 @@ from orlop.abi.cards import EngineCard, ModelCard
 from orlop.abi.errors import DeadlineMissed, DeviceFailed, DeviceRefused
 from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.replies import Embedded, Generated
-from orlop.devices.device import ALONE, Capacity, Sink, Turn
+from orlop.devices.device import (
+    ALONE,
+    Capacity,
+    Contexts,
+    EngineLoad,
+    Residence,
+    Sink,
+    Turn,
+)
 from orlop.devices.server import Heard, Server
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock, deadline
@@ -110,15 +118,15 @@ class OpenAI:
     def capacity(self) -> Capacity:
         return Capacity(slots=self.slots)
 
-    def load(self) -> None:
+    def load(self) -> EngineLoad | None:
         return None
 
     @property
-    def contexts(self) -> None:
+    def contexts(self) -> Contexts | None:
         return None
 
     @property
-    def residence(self) -> None:
+    def residence(self) -> Residence | None:
         return None
 
     def card(self) -> EngineCard:
@@ -191,9 +199,7 @@ class OpenAI:
             kept = {k: held for k, held in call.extra.items() if k not in manner.own_fields}
             call = replace(call, extra=kept)
         write = write_chat_request if call.prompt is None else write_text_request
-        body = write(
-            call, model, stream=stream, limit_field=manner.limit_field, tiers=manner.tiers
-        )
+        body = write(call, model, stream=stream, limit_field=manner.limit_field, tiers=manner.tiers)
         words = manner.words(call, turn)
         # A conversation may be megabytes long: it is not taken apart again for a few words.
         return body[:-1] + b"," + msgspec.json.encode(words)[1:] if words else body

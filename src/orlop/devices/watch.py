@@ -1,175 +1,139 @@
-"""One look at all devices of this machine: what they are, and what their sensors say now."""
+"""Looking at an engine from time to time: what it says of its own load.
 
-import os
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Final
+Invariants: 1. a look never costs a call anything: it has a limit and a connection of its own;
+2. an engine that lies (negative, not a number, beyond any engine) or garbles has no load, one that
+does not answer keeps its last one, whose age tells; 3. one that has no such page is seldom asked.
+"""
 
-import psutil
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
 
-from orlop.abi.cards import HardwareCard
-from orlop.abi.devices import DeviceCard, DeviceName, Reading, Value
-from orlop.devices import accelerators, nvidia, nvml, probe
+from orlop.abi.errors import DeviceRefused, KernelError
+from orlop.abi.ids import EngineName
+from orlop.abi.limits import ENGINE_CALLS_MAX
+from orlop.devices.device import EngineLoad
+from orlop.devices.metrics_text import Samples
+from orlop.machine.clock import Clock
+from orlop.machine.tasks import TaskOwner
 
-GB: Final = 1e9
-CPU: Final = DeviceName("cpu0")
-"""What embedded engines stand on."""
+log = logging.getLogger(__name__)
 
+WATCH_S: Final = 1.0
+"""Between two looks while calls run."""
 
-class Watch:
-    """Looks again and again.  Blocking: some milliseconds, more where a driver is slow.
+_IDLE_LOOKS: Final = 15
+"""An engine with none of our calls is looked at each so many turns."""
 
-    models_dir: the disk that is meant by `host_disk_gb`.  root: where `proc` and `sys` lie.
-    """
+_ABSENT_LOOKS: Final = 120
+"""And one that has nothing to look at: it may have been started anew, with other options."""
 
-    def __init__(
-        self,
-        models_dir: Path,
-        root: Path = Path("/"),
-        libraries: Sequence[str] = nvml.LIBRARIES,
-    ) -> None:
-        self._root = root
-        self._libraries = libraries
-        self._disk_gb = _disk_gb(models_dir)
-        self._times: tuple[float, float] | None = None
+_PREEMPTIONS_MAX: Final = 2.0**53
 
-    def look(self) -> list[DeviceCard]:
-        """Everything that is here now.  Never raises: what can't be read is left out."""
-        cpus = _safely(self._cpus)
-        ram_gb = cpus[0].attributes.get("memory_gb") if cpus else None
-        others = [
-            *_safely(self._nvidia),
-            *_safely(self._by_system),
-            *accelerators.look(),
-        ]
-        for card in others:
-            if ram_gb is not None:
-                card.attributes["host_ram_gb"] = ram_gb
-            if self._disk_gb is not None:
-                card.attributes["host_disk_gb"] = self._disk_gb
-        return [*cpus, *others]
-
-    def computing(self, card: DeviceCard) -> tuple[int, ...] | None:
-        """Numbers of the processes that compute on a GPU; None: nobody tells."""
-        uuid = card.attributes.get("uuid")
-        if card.source != "nvml" or not isinstance(uuid, str):
-            return None
-        return nvidia.computing(uuid, self._libraries)
-
-    def _cpus(self) -> Iterator[DeviceCard]:
-        hardware = probe.processor(self._root)
-        nodes = _nodes(self._root)
-        memory = psutil.virtual_memory()
-        attributes: dict[str, Value] = {
-            "model": hardware.name,
-            "memory_gb": round(memory.total / GB, 1),
-            "host_ram_gb": round(memory.total / GB, 1),
-            "cores": sum(len(node) for node in nodes),
-            "numa_nodes": len(nodes),
-            "features": hardware.features,
-            "driver": hardware.driver,
-        }
-        if self._disk_gb is not None:
-            attributes["host_disk_gb"] = self._disk_gb
-        yield DeviceCard(
-            name=CPU,
-            kind="cpu",
-            attributes=attributes,
-            reading=Reading(
-                utilisation=self._utilisation(),
-                memory_used_bytes=memory.total - memory.available,
-                memory_total_bytes=memory.total,
-                temperature_c=_temperature_c(),
-            ),
-            cpus=nodes,
-            source=hardware.source,
-        )
-
-    def _utilisation(self) -> float | None:
-        """Since the last look; the first one knows nothing."""
-        times = psutil.cpu_times()
-        idle = float(times.idle) + float(getattr(times, "iowait", 0.0))
-        now, was = (float(sum(times)), idle), self._times
-        self._times = now
-        if was is None or now[0] <= was[0]:
-            return None
-        return round(min(1.0, max(0.0, 1 - (now[1] - was[1]) / (now[0] - was[0]))), 3)
-
-    def _nvidia(self) -> Iterator[DeviceCard]:
-        yield from nvidia.look(self._libraries)
-
-    def _by_system(self) -> Iterator[DeviceCard]:
-        """AMD's and Intel's GPUs, and NPUs, by the operating system's own drivers."""
-        for hardware in probe.accelerators(self._root):
-            yield _card(hardware)
+Look: TypeAlias = Callable[[], Awaitable[EngineLoad | None]]
 
 
-def _card(hardware: HardwareCard) -> DeviceCard:
-    total, free = hardware.memory_bytes, hardware.memory_free_bytes
-    attributes: dict[str, Value] = {"model": hardware.name, "driver": hardware.driver}
-    if hardware.features:
-        attributes["features"] = hardware.features
-    if total:
-        attributes["memory_gb"] = attributes["hbm_gb"] = round(total / GB, 1)
-    return DeviceCard(
-        name=DeviceName(hardware.id),
-        kind=hardware.kind,
-        attributes={key: value for key, value in attributes.items() if value != ""},
-        reading=Reading(
-            memory_used_bytes=total - free if total else None, memory_total_bytes=total or None
-        ),
-        source=hardware.source,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadNames:
+    """What an engine's metrics are called."""
+
+    running: str
+    waiting: str
+    kv_usage: str = ""
+    preemptions: str = ""
+
+    def all(self) -> tuple[str, ...]:
+        names = (self.running, self.waiting, self.kv_usage, self.preemptions)
+        return tuple(filter(None, names))
+
+
+def read_load(samples: Samples, names: LoadNames, seen_s: float) -> EngineLoad | None:
+    """None where the counts of calls are missing or can't be true."""
+    running = samples.total(names.running, ENGINE_CALLS_MAX)
+    waiting = samples.total(names.waiting, ENGINE_CALLS_MAX)
+    if running is None or waiting is None:
+        return None
+    preemptions = samples.total(names.preemptions, _PREEMPTIONS_MAX)
+    return EngineLoad(
+        running=int(running),
+        waiting=int(waiting),
+        kv_usage=samples.mean(names.kv_usage, 1.0),
+        preemptions=int(preemptions or 0),
+        seen_s=seen_s,
     )
 
 
-def _safely(part: Callable[[], Iterator[DeviceCard]]) -> list[DeviceCard]:
-    cards = list[DeviceCard]()
-    try:
-        for card in part():
-            cards.append(card)
-    except Exception:
-        # Drivers and sensors fail in ways of their own; what was read before counts.
-        return cards
-    return cards
+class Watch:
+    """A task that looks.  `load` is what it saw last; `is_busy` tells whether calls run."""
 
+    def __init__(
+        self,
+        name: EngineName,
+        look: Look,
+        *,
+        clock: Clock,
+        is_busy: Callable[[], bool],
+        every_s: float = WATCH_S,
+    ) -> None:
+        self.load: EngineLoad | None = None
+        self._name = name
+        self._look = look
+        self._clock = clock
+        self._is_busy = is_busy
+        self._every_s = every_s
+        self._tasks = TaskOwner(f"watch {name}")
+        self._is_told = False
+        self._preemptions_before: int | None = None
 
-def _nodes(root: Path) -> tuple[tuple[int, ...], ...]:
-    """The logical processors that we may use, by node of the memory."""
-    allowed = _allowed()
-    lists = sorted((root / "sys/devices/system/node").glob("node[0-9]*/cpulist"))
-    nodes = [tuple(cpu for cpu in _numbers(path.read_text()) if cpu in allowed) for path in lists]
-    return tuple(node for node in nodes if node) or (tuple(sorted(allowed)),)
+    def start(self) -> None:
+        """Begin to look, unless that is done already or the setting says never."""
+        if self._every_s > 0 and not len(self._tasks):
+            self._tasks.start(self._run())
 
+    async def close(self) -> None:
+        await self._tasks.close()
 
-def _allowed() -> set[int]:
-    if hasattr(os, "sched_getaffinity"):
-        return set(os.sched_getaffinity(0))
-    return set(range(psutil.cpu_count(logical=True) or 1))
+    async def look(self) -> bool:
+        """Once; false: the engine has nothing to look at."""
+        try:
+            load = await self._look()
+        except DeviceRefused as error:
+            self._tell(error.message)
+            self.load = None
+            return False
+        except KernelError as error:
+            self._tell(error.message)
+            return True
+        if load is None:
+            self._tell("what it says of its load can't be true")
+        self.load = None if load is None else self._since_first(load)
+        return True
 
+    async def _run(self) -> None:
+        turns = 0
+        while True:
+            has_load = await self.look()
+            turns = 0
+            while turns < (_IDLE_LOOKS if has_load else _ABSENT_LOOKS):
+                await self._clock.sleep(self._every_s)
+                turns += 1
+                if has_load and self._is_busy():
+                    break
 
-def _numbers(text: str) -> list[int]:
-    """`0-3,8` as the system writes lists."""
-    numbers = list[int]()
-    for item in filter(None, text.strip().split(",")):
-        first, _, last = item.partition("-")
-        numbers += range(int(first), int(last or first) + 1)
-    return numbers
+    def _since_first(self, load: EngineLoad) -> EngineLoad:
+        """Engines count preemptions since they started: here, since we first looked."""
+        if self._preemptions_before is None or load.preemptions < self._preemptions_before:
+            self._preemptions_before = load.preemptions
+        return EngineLoad(
+            running=load.running,
+            waiting=load.waiting,
+            kv_usage=load.kv_usage,
+            preemptions=load.preemptions - self._preemptions_before,
+            seen_s=load.seen_s,
+        )
 
-
-def _temperature_c() -> float | None:
-    """The hottest of the processor's own sensors, where the system has any."""
-    if not hasattr(psutil, "sensors_temperatures"):
-        return None
-    sensors = psutil.sensors_temperatures()
-    known = [sensors[name] for name in ("coretemp", "k10temp", "cpu_thermal") if name in sensors]
-    return max((float(entry.current) for entries in known for entry in entries), default=None)
-
-
-def _disk_gb(folder: Path) -> float | None:
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    try:
-        return round(shutil.disk_usage(folder).free / GB, 1)
-    except OSError:
-        return None
+    def _tell(self, reason: str) -> None:
+        if not self._is_told:
+            self._is_told = True
+            log.info("engine %s: no load from it, own counts stand: %s", self._name, reason)

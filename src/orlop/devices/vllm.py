@@ -1,0 +1,218 @@
+"""A vLLM server: OpenAI's dialect, and what vLLM knows beside it.
+
+What it is told: `session_id` (whose context this is; it comes back in KV events) and `priority`
+(lower is sooner), which servers without `--scheduling-policy priority` refuse: then the call goes
+again without, and so do all later ones.  What it tells: cached tokens
+(`--enable-prompt-tokens-details`), its load and its KV memory (`/metrics`).  A caller that leaves
+ends its call there.  In development mode (`VLLM_SERVER_DEV_MODE=1`, `--enable-sleep-mode`) it
+sleeps and wakes.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from orlop.abi.calls import Infer
+from orlop.abi.errors import DeviceFailed, DeviceRefused, KernelError
+from orlop.abi.ids import EngineName, ModelName
+from orlop.abi.limits import ENGINE_KV_TOKENS_MAX, ENGINE_LOOK_S, ENGINE_START_S_MAX
+from orlop.abi.replies import Delta, Generated
+from orlop.devices.device import ALONE, Capacity, EngineLoad, Resident, Sink, Turn
+from orlop.devices.metrics_text import Samples, bounded, read
+from orlop.devices.openai import Manner, OpenAI
+from orlop.devices.watch import WATCH_S, LoadNames, Watch, read_load
+from orlop.machine.chance import Chance
+from orlop.machine.clock import Clock, deadline
+
+SLOTS: Final = 64
+
+_NAMES: Final = LoadNames(
+    running="vllm:num_requests_running",
+    waiting="vllm:num_requests_waiting",
+    kv_usage="vllm:kv_cache_usage_perc",
+    preemptions="vllm:num_preemptions",
+)
+_CACHE: Final = "vllm:cache_config_info"
+
+
+class _Sleeping(Struct, frozen=True):
+    is_sleeping: bool
+
+
+class VLLM(OpenAI):
+    """An `Engine`."""
+
+    def __init__(
+        self,
+        name: EngineName,
+        url: str,
+        *,
+        clock: Clock,
+        chance: Chance,
+        key: str = "",
+        slots: int = SLOTS,
+        watch_s: float = WATCH_S,
+    ) -> None:
+        manner = Manner(driver="vllm", words=self._words, own_fields=("priority", "session_id"))
+        super().__init__(name, url, clock=clock, chance=chance, key=key, slots=slots, manner=manner)
+        self._has_priority = True
+        self._kv_tokens: int | None = None
+        self._naps = Naps(self)
+        self._watch = Watch(
+            name, self._look, clock=clock, is_busy=lambda: self.running > 0, every_s=watch_s
+        )
+
+    def capacity(self) -> Capacity:
+        return Capacity(slots=self.slots, kv_tokens=self._kv_tokens)
+
+    def load(self) -> EngineLoad | None:
+        return self._watch.load
+
+    @property
+    def residence(self) -> "Naps":
+        return self._naps
+
+    async def start(self) -> None:
+        await super().start()
+        await self._naps.learn()
+        if self.load() is None:
+            await self._watch.look()
+        self._watch.start()
+
+    async def infer(
+        self,
+        call: Infer,
+        model: ModelName,
+        sink: Sink | None,
+        deadline_s: float,
+        turn: Turn = ALONE,
+    ) -> Generated:
+        ends_s = self._clock.now_s() + deadline_s
+        await self._naps.wake_for_call(deadline_s)
+        passed: list[Delta] = []
+
+        def pass_on(delta: Delta) -> None:
+            if not passed:
+                passed.append(delta)
+            if sink is not None:
+                sink(delta)
+
+        taken = None if sink is None else pass_on
+        try:
+            return await super().infer(call, model, taken, deadline_s, turn)
+        except DeviceRefused as error:
+            is_ours = self._has_priority and turn.urgency and "priority" in error.message.lower()
+            if not is_ours or passed:
+                raise
+            self._has_priority = False
+        left_s = max(0.001, ends_s - self._clock.now_s())
+        return await super().infer(call, model, sink, left_s, turn)
+
+    async def close(self) -> None:
+        await self._watch.close()
+        await super().close()
+
+    def _words(self, call: Infer, turn: Turn) -> Mapping[str, object]:
+        words: dict[str, object] = {}
+        if turn.program:
+            words["session_id"] = turn.program
+        if turn.urgency and self._has_priority:
+            words["priority"] = turn.urgency
+        return words
+
+    async def _look(self) -> EngineLoad | None:
+        page = await self.server.look("metrics", ENGINE_LOOK_S)
+        samples = read(page, (*_NAMES.all(), _CACHE))
+        self._kv_tokens = _kv_tokens(samples)
+        return read_load(samples, _NAMES, self._clock.now_s())
+
+
+def _kv_tokens(samples: Samples) -> int | None:
+    """Blocks times their size, over all ranks; None where that is missing or can't be true."""
+    total = 0
+    for sample in samples.of(_CACHE):
+        try:
+            blocks, size = (int(sample.labels[name]) for name in ("num_gpu_blocks", "block_size"))
+        except (KeyError, ValueError):
+            return None
+        if min(blocks, size) <= 0:
+            return None
+        total += blocks * size
+    return int(bounded(total, ENGINE_KV_TOKENS_MAX) or 0) or None
+
+
+class Naps:
+    """A `Residence`: one model, on the device or asleep in host RAM.
+
+    Invariant: sleeping and waking take turns, and a call wakes an engine that we put to sleep.
+    """
+
+    def __init__(self, engine: OpenAI) -> None:
+        self._engine = engine
+        self._turns = asyncio.Lock()
+        self._can_sleep = False
+        self._is_asleep = False
+
+    @property
+    def loads(self) -> bool:
+        return False
+
+    @property
+    def sleeps(self) -> bool:
+        return self._can_sleep
+
+    def resident(self) -> Mapping[ModelName, Resident]:
+        state = Resident(state="asleep" if self._is_asleep else "hot")
+        return dict.fromkeys(self._engine.card().models, state)
+
+    async def learn(self) -> None:
+        """Whether it sleeps now, and whether it ever can; without development mode it can't."""
+        try:
+            said = await self._engine.server.look("is_sleeping", ENGINE_LOOK_S)
+            self._is_asleep = msgspec.json.decode(said, type=_Sleeping).is_sleeping
+            self._can_sleep = True
+        except (KernelError, msgspec.MsgspecError):
+            self._can_sleep = self._is_asleep = False
+
+    async def load(self, model: ModelName) -> None:
+        raise self._never("loads one model for its whole life")
+
+    async def unload(self, model: ModelName) -> None:
+        raise self._never("keeps its model for its whole life; let it sleep instead")
+
+    async def sleep(self) -> None:
+        self._check_sleeps()
+        async with self._turns:
+            await self._ask("sleep?level=1")
+            self._is_asleep = True
+
+    async def wake(self) -> None:
+        self._check_sleeps()
+        async with self._turns:
+            if self._is_asleep:
+                await self._ask("wake_up")
+                self._is_asleep = False
+
+    async def wake_for_call(self, deadline_s: float) -> None:
+        """It would take the call and never answer."""
+        if self._is_asleep:
+            async with deadline(deadline_s, f"{self._engine.name}'s waking"):
+                await self.wake()
+
+    async def _ask(self, path: str) -> None:
+        try:
+            await self._engine.server.look(path, ENGINE_START_S_MAX, method="POST")
+        except DeviceRefused as error:
+            raise DeviceFailed(error.message) from error
+
+    def _check_sleeps(self) -> None:
+        if not self._can_sleep:
+            raise self._never(
+                "can't sleep: start it with VLLM_SERVER_DEV_MODE=1 and --enable-sleep-mode"
+            )
+
+    def _never(self, why: str) -> DeviceRefused:
+        return DeviceRefused(f"{self._engine.name} {why}")
