@@ -8,7 +8,6 @@ ends its call there.  In development mode (`VLLM_SERVER_DEV_MODE=1`, `--enable-s
 sleeps and wakes.
 """
 
-import asyncio
 from collections.abc import Mapping
 from typing import Final
 
@@ -16,16 +15,17 @@ import msgspec
 from msgspec import Struct
 
 from orlop.abi.calls import Infer
-from orlop.abi.errors import DeviceFailed, DeviceRefused, KernelError
+from orlop.abi.errors import DeviceRefused, KernelError
 from orlop.abi.ids import EngineName, ModelName
-from orlop.abi.limits import ENGINE_KV_TOKENS_MAX, ENGINE_LOOK_S, ENGINE_START_S_MAX
+from orlop.abi.limits import ENGINE_KV_TOKENS_MAX, ENGINE_LOOK_S
 from orlop.abi.replies import Delta, Generated
-from orlop.devices.device import ALONE, Capacity, EngineLoad, Resident, Sink, Turn
+from orlop.devices.device import ALONE, Capacity, EngineLoad, Sink, Turn
 from orlop.devices.metrics_text import Samples, bounded, read
+from orlop.devices.naps import Naps
 from orlop.devices.openai import Manner, OpenAI
 from orlop.devices.watch import WATCH_S, LoadNames, Watch, read_load
 from orlop.machine.chance import Chance
-from orlop.machine.clock import Clock, deadline
+from orlop.machine.clock import Clock
 
 SLOTS: Final = 64
 
@@ -60,7 +60,12 @@ class VLLM(OpenAI):
         super().__init__(name, url, clock=clock, chance=chance, key=key, slots=slots, manner=manner)
         self._has_priority = True
         self._kv_tokens: int | None = None
-        self._naps = Naps(self)
+        self._naps = Naps(
+            self,
+            down="sleep?level=1",
+            up="wake_up",
+            needs="VLLM_SERVER_DEV_MODE=1 and --enable-sleep-mode",
+        )
         self._watch = Watch(
             name, self._look, clock=clock, is_busy=lambda: self.running > 0, every_s=watch_s
         )
@@ -72,12 +77,12 @@ class VLLM(OpenAI):
         return self._watch.load
 
     @property
-    def residence(self) -> "Naps":
+    def residence(self) -> Naps:
         return self._naps
 
     async def start(self) -> None:
         await super().start()
-        await self._naps.learn()
+        await self._learn_sleep()
         if self.load() is None:
             await self._watch.look()
         self._watch.start()
@@ -123,6 +128,16 @@ class VLLM(OpenAI):
             words["priority"] = turn.urgency
         return words
 
+    async def _learn_sleep(self) -> None:
+        """Without development mode there is no such page."""
+        try:
+            said = await self.server.look("is_sleeping", ENGINE_LOOK_S)
+            is_asleep = msgspec.json.decode(said, type=_Sleeping).is_sleeping
+        except (KernelError, msgspec.MsgspecError):
+            self._naps.learn(can_sleep=False, is_asleep=False)
+        else:
+            self._naps.learn(can_sleep=True, is_asleep=is_asleep)
+
     async def _look(self) -> EngineLoad | None:
         page = await self.server.look("metrics", ENGINE_LOOK_S)
         samples = read(page, (*_NAMES.all(), _CACHE))
@@ -142,77 +157,3 @@ def _kv_tokens(samples: Samples) -> int | None:
             return None
         total += blocks * size
     return int(bounded(total, ENGINE_KV_TOKENS_MAX) or 0) or None
-
-
-class Naps:
-    """A `Residence`: one model, on the device or asleep in host RAM.
-
-    Invariant: sleeping and waking take turns, and a call wakes an engine that we put to sleep.
-    """
-
-    def __init__(self, engine: OpenAI) -> None:
-        self._engine = engine
-        self._turns = asyncio.Lock()
-        self._can_sleep = False
-        self._is_asleep = False
-
-    @property
-    def loads(self) -> bool:
-        return False
-
-    @property
-    def sleeps(self) -> bool:
-        return self._can_sleep
-
-    def resident(self) -> Mapping[ModelName, Resident]:
-        state = Resident(state="asleep" if self._is_asleep else "hot")
-        return dict.fromkeys(self._engine.card().models, state)
-
-    async def learn(self) -> None:
-        """Whether it sleeps now, and whether it ever can; without development mode it can't."""
-        try:
-            said = await self._engine.server.look("is_sleeping", ENGINE_LOOK_S)
-            self._is_asleep = msgspec.json.decode(said, type=_Sleeping).is_sleeping
-            self._can_sleep = True
-        except (KernelError, msgspec.MsgspecError):
-            self._can_sleep = self._is_asleep = False
-
-    async def load(self, model: ModelName) -> None:
-        raise self._never("loads one model for its whole life")
-
-    async def unload(self, model: ModelName) -> None:
-        raise self._never("keeps its model for its whole life; let it sleep instead")
-
-    async def sleep(self) -> None:
-        self._check_sleeps()
-        async with self._turns:
-            await self._ask("sleep?level=1")
-            self._is_asleep = True
-
-    async def wake(self) -> None:
-        self._check_sleeps()
-        async with self._turns:
-            if self._is_asleep:
-                await self._ask("wake_up")
-                self._is_asleep = False
-
-    async def wake_for_call(self, deadline_s: float) -> None:
-        """It would take the call and never answer."""
-        if self._is_asleep:
-            async with deadline(deadline_s, f"{self._engine.name}'s waking"):
-                await self.wake()
-
-    async def _ask(self, path: str) -> None:
-        try:
-            await self._engine.server.look(path, ENGINE_START_S_MAX, method="POST")
-        except DeviceRefused as error:
-            raise DeviceFailed(error.message) from error
-
-    def _check_sleeps(self) -> None:
-        if not self._can_sleep:
-            raise self._never(
-                "can't sleep: start it with VLLM_SERVER_DEV_MODE=1 and --enable-sleep-mode"
-            )
-
-    def _never(self, why: str) -> DeviceRefused:
-        return DeviceRefused(f"{self._engine.name} {why}")

@@ -1,0 +1,181 @@
+"""An SGLang server: OpenAI's dialect, and what SGLang knows beside it.
+
+What it is told: `session_id`, `priority` (where it schedules by that; which way its numbers go is
+asked for), and a `rid`, by which a call whose caller left is aborted: for a whole answer it would
+notice that only seconds later.  What it tells: its load and its KV memory (`/v1/loads`).  It frees
+the device and takes it back where it was started with `--enable-memory-saver`.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from orlop.abi.calls import Infer
+from orlop.abi.errors import DeviceFailed, KernelError
+from orlop.abi.ids import EngineName, ModelName
+from orlop.abi.limits import ENGINE_CALLS_MAX, ENGINE_KV_TOKENS_MAX, ENGINE_LOOK_S
+from orlop.abi.replies import Generated
+from orlop.devices.device import ALONE, Capacity, EngineLoad, Sink, Turn
+from orlop.devices.metrics_text import bounded
+from orlop.devices.naps import Naps
+from orlop.devices.openai import Manner, OpenAI
+from orlop.devices.watch import WATCH_S, Watch
+from orlop.machine.chance import Chance
+from orlop.machine.clock import Clock
+from orlop.machine.tasks import TaskOwner
+
+SLOTS: Final = 64
+
+_RANKS_MAX: Final = 4_096
+_OWN: Final = ("priority", "session_id", "rid")
+
+
+class _Info(Struct, frozen=True):
+    """Of `/server_info`, what matters here."""
+
+    enable_priority_scheduling: bool = False
+    schedule_low_priority_values_first: bool = False
+    enable_memory_saver: bool = False
+
+
+class _Rank(Struct, frozen=True):
+    """Of one data-parallel rank."""
+
+    num_running_reqs: float
+    num_waiting_reqs: float
+    token_usage: float = 0.0
+    max_total_num_tokens: float = 0
+
+
+class _Loads(Struct, frozen=True):
+    loads: list[_Rank]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Named(Turn):
+    """A turn, and the name by which its call can be aborted."""
+
+    rid: str
+
+
+class SGLang(OpenAI):
+    """An `Engine`."""
+
+    def __init__(
+        self,
+        name: EngineName,
+        url: str,
+        *,
+        clock: Clock,
+        chance: Chance,
+        key: str = "",
+        slots: int = SLOTS,
+        watch_s: float = WATCH_S,
+    ) -> None:
+        manner = Manner(driver="sglang", words=self._words, own_fields=_OWN)
+        super().__init__(name, url, clock=clock, chance=chance, key=key, slots=slots, manner=manner)
+        self._chance = chance
+        self._info = _Info()
+        self._kv_tokens: int | None = None
+        self._aborts = TaskOwner(f"aborts on {name}")
+        self._naps = Naps(
+            self,
+            down="release_memory_occupation",
+            up="resume_memory_occupation",
+            needs="--enable-memory-saver",
+        )
+        self._watch = Watch(
+            name, self._look, clock=clock, is_busy=lambda: self.running > 0, every_s=watch_s
+        )
+
+    def capacity(self) -> Capacity:
+        return Capacity(slots=self.slots, kv_tokens=self._kv_tokens)
+
+    def load(self) -> EngineLoad | None:
+        return self._watch.load
+
+    @property
+    def residence(self) -> Naps:
+        return self._naps
+
+    async def start(self) -> None:
+        await super().start()
+        await self._learn()
+        if self.load() is None:
+            await self._watch.look()
+        self._watch.start()
+
+    async def infer(
+        self,
+        call: Infer,
+        model: ModelName,
+        sink: Sink | None,
+        deadline_s: float,
+        turn: Turn = ALONE,
+    ) -> Generated:
+        await self._naps.wake_for_call(deadline_s)
+        rid = self._chance.token(16).hex()
+        named = _Named(
+            program=turn.program, latency_class=turn.latency_class, urgency=turn.urgency, rid=rid
+        )
+        try:
+            return await super().infer(call, model, sink, deadline_s, named)
+        except (asyncio.CancelledError, KernelError):
+            # A deadline or a caller that left; of a call that it refused it knows nothing more.
+            self._aborts.start(self._abort(rid))
+            raise
+
+    async def close(self) -> None:
+        await self._watch.close()
+        await self._aborts.close()
+        await super().close()
+
+    def _words(self, call: Infer, turn: Turn) -> Mapping[str, object]:
+        words: dict[str, object] = {}
+        if isinstance(turn, _Named):
+            words["rid"] = turn.rid
+        if turn.program:
+            words["session_id"] = turn.program
+        if turn.urgency and self._info.enable_priority_scheduling:
+            low_first = self._info.schedule_low_priority_values_first
+            words["priority"] = turn.urgency if low_first else -turn.urgency
+        return words
+
+    async def _abort(self, rid: str) -> None:
+        with suppress(KernelError):  # Then it has found out, or will, that its caller left.
+            body = msgspec.json.encode({"rid": rid})
+            await self.server.look("abort_request", ENGINE_LOOK_S, method="POST", body=body)
+
+    async def _learn(self) -> None:
+        """What it was started with; one that does not say is asked for nothing special."""
+        try:
+            said = await self.server.look("server_info", ENGINE_LOOK_S)
+            self._info = msgspec.json.decode(said, type=_Info)
+        except (KernelError, msgspec.MsgspecError):
+            self._info = _Info()
+        self._naps.learn(can_sleep=self._info.enable_memory_saver)
+
+    async def _look(self) -> EngineLoad | None:
+        """Raises `DeviceFailed` where what it says can't be read."""
+        try:
+            page = await self.server.look("v1/loads?include=core", ENGINE_LOOK_S)
+            ranks = msgspec.json.decode(page, type=_Loads).loads[:_RANKS_MAX]
+        except msgspec.MsgspecError as error:
+            raise DeviceFailed(f"{self.name}'s loads can't be read: {error}") from error
+        tokens = bounded(sum(rank.max_total_num_tokens for rank in ranks), ENGINE_KV_TOKENS_MAX)
+        self._kv_tokens = int(tokens or 0) or None
+        running = bounded(sum(rank.num_running_reqs for rank in ranks), ENGINE_CALLS_MAX)
+        waiting = bounded(sum(rank.num_waiting_reqs for rank in ranks), ENGINE_CALLS_MAX)
+        if not ranks or running is None or waiting is None:
+            return None
+        return EngineLoad(
+            running=int(running),
+            waiting=int(waiting),
+            kv_usage=bounded(sum(rank.token_usage for rank in ranks) / len(ranks), 1.0),
+            seen_s=self._clock.now_s(),
+        )
