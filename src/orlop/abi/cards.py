@@ -11,6 +11,47 @@ Effect = Literal["pure", "idempotent", "queryable", "compensable", "irreversible
 Health = Literal["starting", "ready", "failing", "gone"]
 
 
+class Measured(Struct, frozen=True, kw_only=True):
+    """What one artefact scored on one labelled set.  The record of a measurement, kept as data."""
+
+    card: ModelName
+    artefact: str
+    """Its name on the card, as in `int4`."""
+    digest: str
+    """Of its weights, as its engine told it when it was measured; empty: it did not tell."""
+    labels_sha256: str
+    """Of the labelled set."""
+    cases: int
+    right: int
+
+
+class Artefact(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One of the forms that a model comes in."""
+
+    name: str
+    """On its card: `fp16`, `int4`."""
+    engine: EngineName
+    """Which serves it."""
+    model: ModelName
+    """What that engine calls it."""
+    format: str = ""
+    """gguf, onnx, tensorrt, safetensors."""
+    precision: str = ""
+    """fp16, int8, int4."""
+    bytes: int = 0
+    digest: str = ""
+    """SHA-256 that its weights must have; empty: whatever the engine has."""
+    tensor_parallel: int = 1
+    """Devices that it is spread over."""
+    needs: str = ""
+    """A predicate over the device table."""
+    loss: float | None = None
+    """Of what the reference answers rightly on the labelled set, the share that this one misses, 0
+    to 1; None: not measured."""
+    cases: int = 0
+    """That the loss was measured on."""
+
+
 class ModelCard(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One model on one engine."""
 
@@ -28,6 +69,12 @@ class ModelCard(Struct, frozen=True, kw_only=True, omit_defaults=True):
     input_price: NanoDollars = NanoDollars(0)
     """Of one input token; output likewise."""
     output_price: NanoDollars = NanoDollars(0)
+    form: str = ""
+    """Of a model with several artefacts: which of them this is."""
+    loss: float | None = None
+    """Of that artefact, measured; see `Artefact.loss`."""
+    bytes: int = 0
+    """Of its weights, where known."""
 
 
 class EngineCard(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -119,6 +119,7 @@ class ClaimView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     memory_bytes: int = 0
     exclusive: bool = False
     latency_class: LatencyClass = "batch"
+    notice_s: float = 0.0
     purpose: str = ""
 
 

@@ -45,6 +45,9 @@ class EngineConfig:
     """A call costs money, so its intent is durable first; by default, servers beyond loopback."""
     limit_field: str = "max_tokens"
     """What this server calls the output maximum (`max_completion_tokens` for newer OpenAI)."""
+    device: str = ""
+    """Where it stands: a device's name in `orlop devices`, or a `[devices.NAME]` of its own.  By
+    default `cpu0` for embedded engines, and a device of the engine's own name for others."""
     fake: FakeConfig = field(default_factory=FakeConfig)
     """How a `fake` engine behaves."""
 

@@ -9,7 +9,7 @@
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -62,9 +62,16 @@ def read(text: str) -> Predicate:
         )
     if not text.strip():
         return Predicate(text, ())
-    whole = _Reader(text).whole()
-    clauses = whole.node.clauses if isinstance(whole.node, All) else (whole,)
-    return Predicate(text, clauses)
+    return Predicate(text, tuple(_conditions(_Reader(text).whole())))
+
+
+def _conditions(clause: Clause) -> Iterator[Clause]:
+    """What must all be met, each by itself."""
+    if isinstance(clause.node, All):
+        for inner in clause.node.clauses:
+            yield from _conditions(inner)
+    else:
+        yield clause
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,186 @@
+"""Devices as the kernel lives with them: looked at again and again, and what changes is journaled.
+
+A device that is good for less takes less work from the next call on: `as_usable` is what routing
+sees of an engine, and `eligible` is which engines a call's own claim allows.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+from msgspec.structs import replace
+
+from orlop.abi.cards import EngineCard, ModelCard
+from orlop.abi.devices import DeviceCard, DeviceName, DrainOrder
+from orlop.abi.errors import DeviceFailed, NoSuchDevice
+from orlop.abi.events import DeviceChanged
+from orlop.abi.hints import Hints
+from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, TenantId
+from orlop.abi.limits import DEVICE_LOOK_S_MAX
+from orlop.devices.claim import mismatch, together
+from orlop.devices.device import Engine
+from orlop.devices.predicate import Predicate, is_met
+from orlop.devices.sight import Sight
+from orlop.devices.table import Change
+from orlop.kernel import bounds, claims
+from orlop.kernel.core import Kernel
+from orlop.machine.offload import Offload
+
+log = logging.getLogger(__name__)
+
+OUT_OF_MEMORY: Final = re.compile(
+    r"out of (device |gpu |cuda )?memory|CUDA_ERROR_OUT_OF_MEMORY|cudaMalloc failed|"
+    r"failed to allocate|hipErrorOutOfMemory|cannot allocate memory",
+    re.IGNORECASE,
+)
+"""How engines say that their device is full; none has a code for it."""
+
+REASON_CHARS: Final = 200
+
+
+async def watch(kernel: Kernel, looker: Sight, offload: Offload) -> None:
+    """For ever: look, journal what has changed, wait for the next look or for a reason to look."""
+    while True:
+        kernel.device_look.clear()
+        await look(kernel, looker, offload)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(kernel.config.device_look_s):
+                await kernel.device_look.wait()
+
+
+async def look(kernel: Kernel, looker: Sight, offload: Offload) -> None:
+    """One look.  A library that hangs tells of nothing: what was known stays known."""
+    try:
+        async with asyncio.timeout(DEVICE_LOOK_S_MAX):
+            found = await offload(looker.look)
+    except TimeoutError:
+        log.warning("looking at the devices took more than %g s", DEVICE_LOOK_S_MAX)
+        return
+    told(kernel, kernel.devices.see(found))
+    await claims.erase_all(kernel, looker, offload)
+
+
+def recall(kernel: Kernel) -> None:
+    """What the journal says of devices, before the first look of this life."""
+    for row in kernel.tables.devices.values():
+        kernel.devices.told(row.device, row.health, row.share, row.reason)
+
+
+def told(kernel: Kernel, changes: Sequence[Change], within_s: float | None = None) -> None:
+    """Journal changes, log them, and tell those who have claims on what is gone.
+
+    within_s: see `claims.lose`.
+    """
+    for change in changes:
+        event = DeviceChanged(
+            device=change.device,
+            health=change.health,
+            was=change.was,
+            share=round(change.share, 3),
+            reason=change.reason[:REASON_CHARS],
+        )
+        if kernel.journal.stopped is None:
+            kernel.emit(KERNEL_PROCESS, DEFAULT_TENANT, event)
+        level = logging.INFO if change.health == "ready" else logging.WARNING
+        what = f"{change.was or 'new'} → {change.health}"
+        log.log(
+            level,
+            "device %s: %s, %.0f %%: %s",
+            change.device,
+            what,
+            100 * change.share,
+            change.reason or "no reason to complain",
+        )
+        if change.health in ("drained", "lost"):
+            claims.lose(kernel, change, within_s)
+
+
+async def drain(kernel: Kernel, name: str, order: DrainOrder) -> None:
+    """No more work on a device, until `restore`.  Raises `NotFound`."""
+    bounds.name("reason", order.reason)
+    told(kernel, kernel.devices.drain(DeviceName(name), order.reason), order.within_s)
+    await kernel.journal.flush()
+
+
+async def restore(kernel: Kernel, name: str) -> None:
+    """An operator says that a device is sound.  Raises `NotFound`."""
+    told(kernel, kernel.devices.restore(DeviceName(name)))
+    await kernel.journal.flush()
+
+
+# Calls.
+
+
+def as_usable(kernel: Kernel, card: EngineCard, tenant: TenantId | None = None) -> EngineCard:
+    """The engine as routing should see it: a device that is good for less lowers its slots, one
+    that is good for nothing makes it fail, with the device's reason."""
+    usable = kernel.devices.usable(card.name, tenant)
+    if usable.share >= 1:
+        return card
+    if usable.share <= 0:
+        return replace(card, health="failing", reason=usable.reason)
+    return replace(card, slots=slots(card.slots, usable.share))
+
+
+def slots(all_of_them: int, share: float) -> int:
+    """Those that a degraded device is given; one at least, so that it can show its recovery."""
+    return max(1, int(all_of_them * share))
+
+
+def eligible(
+    kernel: Kernel, cards: Sequence[ModelCard], hints: Hints, tenant: TenantId
+) -> Sequence[ModelCard]:
+    """The cards whose engines stand on a device that meets the call's claim and region.
+
+    Raises `BadCall` for a claim that can't be read; `NoSuchDevice` where no device of these
+    engines meets it, with what is missing; `DeviceFailed` where those that do are all unusable.
+    """
+    if not (hints.device or hints.region):
+        return cards
+    region = [f'region == "{_quoted(hints.region)}"'] if hints.region else []
+    predicate = together([hints.device, *region])
+    devices = {card.engine: kernel.devices.device_of(card.engine) for card in cards}
+    met = [card for card in cards if _meets(devices[card.engine], predicate)]
+    if not met:
+        facts = {
+            f"{engine} on {device.name}" if device else f"{engine} (device not known)": (
+                device.facts() if device else {}
+            )
+            for engine, device in devices.items()
+        }
+        raise NoSuchDevice(mismatch(predicate, facts))
+    reasons = [kernel.devices.usable(card.engine, tenant) for card in met]
+    if all(usable.share <= 0 for usable in reasons):
+        told = "; ".join(dict.fromkeys(usable.reason for usable in reasons))
+        raise DeviceFailed(f"no device that meets {predicate.text!r} is usable: {told}")
+    return met
+
+
+def _meets(device: DeviceCard | None, predicate: Predicate) -> bool:
+    return is_met(predicate, device.facts() if device is not None else {})
+
+
+def _quoted(text: str) -> str:
+    return text.replace('"', "")
+
+
+def failed(kernel: Kernel, engine: Engine, error: DeviceFailed) -> None:
+    """A call failed on an engine: its device may be full, or gone."""
+    if OUT_OF_MEMORY.search(error.message):
+        told(kernel, kernel.devices.failed(engine.name, error.message[:REASON_CHARS]))
+    kernel.device_look.set()
+
+
+def timed(kernel: Kernel, engine: Engine, expected_s: float, took_s: float) -> None:
+    """A call took `took_s` where the engine's calibration says `expected_s`."""
+    if expected_s > 0 and took_s > 0:
+        told(kernel, kernel.devices.timed(engine.name, expected_s / took_s))
+
+
+def name_of(kernel: Kernel, engine: Engine) -> DeviceName:
+    """For the facts of a call."""
+    device = kernel.devices.device_of(engine.name)
+    return device.name if device is not None else DeviceName(engine.card().device)
