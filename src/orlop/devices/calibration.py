@@ -48,13 +48,13 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
     decode_ms: tuple[Row, ...]
     prefill_ms: tuple[Row, ...]
-    fit_decode_ms: DecodeFit
-    fit_prefill_ms: PrefillFit
+    fit_decode_ms: DecodeFit | None = None
+    fit_prefill_ms: PrefillFit | None = None
 
     def speed(self) -> Speed:
         """The fit where it is good, else the table."""
         decode, prefill = self.fit_decode_ms, self.fit_prefill_ms
-        if max(decode.mape, prefill.mape) > MAPE_MAX:
+        if decode is None or prefill is None or max(decode.mape, prefill.mape) > MAPE_MAX:
             return Table(grid(self.decode_ms), grid(self.prefill_ms))
         return Linear(
             decode_a_s=decode.a / 1e3,

@@ -224,6 +224,7 @@ class EngineModel:
                 restored=run.first_hit.host,
                 computed=run.prefilled,
                 preemptions=run.preemptions,
+                generated=max(1, run.job.output),
             )
         )
 

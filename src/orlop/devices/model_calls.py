@@ -39,6 +39,8 @@ class Ended:
     computed: int
     """Prompt tokens computed, again and again where it was thrown out."""
     preemptions: int
+    generated: int
+    """Tokens of the answer."""
 
 
 @dataclass(eq=False, slots=True)

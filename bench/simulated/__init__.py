@@ -1,0 +1,1 @@
+"""Bench A's parts: fleets, workloads, baselines, bounds."""

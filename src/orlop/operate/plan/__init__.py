@@ -1,0 +1,1 @@
+"""`orlop plan`: a workload on a fleet that need not exist, under the kernel's own scheduler."""
