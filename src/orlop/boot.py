@@ -25,12 +25,13 @@ from orlop.context.conversation import Namer
 from orlop.devices import engines as drivers
 from orlop.devices.device import Engine
 from orlop.devices.engines import EngineConfig, Workshop
+from orlop.devices.memory import ram_bytes
 from orlop.devices.process import SubprocessTool, ToolConfig
 from orlop.devices.shim import Program, Shims
 from orlop.http.app import App
 from orlop.http.place import HttpConfig, Place
 from orlop.http.server import serve
-from orlop.kernel import engines, recovery
+from orlop.kernel import engines, recovery, residence
 from orlop.kernel.core import Kernel, KernelConfig
 from orlop.kernel.schedule import Schedules
 from orlop.kernel.shutdown import shut_down
@@ -39,9 +40,12 @@ from orlop.machine.chance import Chance, SystemChance
 from orlop.machine.clock import Clock, SystemClock
 from orlop.machine.environment import program_environment
 from orlop.machine.offload import ThreadOffload
+from orlop.machine.ranges import Chances, Count, Seconds
 from orlop.machine.settings import default_models_dir, load
 from orlop.machine.tasks import TaskOwner
 from orlop.models.registry import Registry
+from orlop.models.residency import Terms
+from orlop.models.residents import CPU, Residents
 from orlop.programs import shim
 from orlop.sched.scheduler import Scheduler, SchedulerConfig
 from orlop.store.home import Home
@@ -71,6 +75,17 @@ class ModelsConfig:
     """Where pulled models lie; by default `~/.local/share/orlop/models`, shared by all homes."""
     aliases: dict[str, str] = field(default_factory=dict)
     """Other names for models, as in `gpt-4o-mini = "smollm2"`."""
+    pinned: tuple[str, ...] = ()
+    """Models that stay loaded, whoever else wants their memory."""
+    ram_bytes: Count = 0
+    """RAM that embedded models may take together; 0: `ram_share` of what there is."""
+    ram_share: Chances = 0.75
+    """The part of the machine's (or its container's) RAM that embedded models may take."""
+    patience_s: Seconds = 2.0
+    """Each second of a cold start beyond this counts twice when models compete for memory."""
+    memory_price: Seconds = 0.0005
+    """Seconds of waiting that a GiB held for a second is worth: how long idle models stay; 0: for
+    ever.  (A model of 1 GiB that loads in 4 s leaves after 3 h.)"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,12 +183,21 @@ async def build(power: Power, tokens: Tokens) -> Kernel:
         registry=Registry([*configured, *drivers.found(shop, settings.engines)], aliases),
         scheduler=Scheduler(settings.scheduler),  # who runs next
         tools=Catalog([SubprocessTool(entry.card(name)) for name, entry in settings.tools.items()]),
+        residents=residents(settings.models),  # which models lie where
         launcher=Shims(power.home / "run", Path(shim.__file__), power.lifeline, clock, environment),
         config=settings.kernel,
         tables=tables,  # who exists
         namer=Namer(journal.name_of),
         tasks=TaskOwner("kernel"),
         snapshot_seq=snapshot_seq,
+    )
+
+
+def residents(config: ModelsConfig) -> Residents:
+    return Residents(
+        terms=Terms(patience_s=config.patience_s, memory_price=config.memory_price),
+        budgets={CPU: config.ram_bytes or int(ram_bytes() * config.ram_share)},
+        pinned=frozenset(config.pinned),
     )
 
 
@@ -223,13 +247,17 @@ async def run(power: Power) -> None:
     kernel.tasks.start(schedules.run(), "schedules")
     for engine in kernel.registry.engines.values():
         keep(kernel, engine, power.settings)
+    residence.begin(kernel, kernel.registry.engines.values())
+    kernel.tasks.start(residence.run(kernel), "residence")
 
     def look_again() -> None:
         shop = workshop(power, kernel.clock, kernel.chance)
-        for engine in drivers.found(shop, power.settings.engines):
-            if engine.name not in kernel.registry.engines:
-                kernel.registry.add(engine)
-                keep(kernel, engine, power.settings)
+        found = drivers.found(shop, power.settings.engines)
+        new = [engine for engine in found if engine.name not in kernel.registry.engines]
+        for engine in new:
+            kernel.registry.add(engine)
+            keep(kernel, engine, power.settings)
+        residence.begin(kernel, new)
 
     app.open(kernel, schedules, look_again)
     log.info("the kernel is up at %s, epoch %d", power.url, kernel.journal.epoch)
@@ -242,6 +270,7 @@ async def run(power: Power) -> None:
 
 def keep(kernel: Kernel, engine: Engine, settings: Settings) -> None:
     """Start the task that keeps `engine` usable."""
+    residence.attend(kernel, engine)
     config = settings.engines.get(engine.name)
     paid = config is not None and config.is_paid
     kernel.tasks.start(engines.keep(kernel, engine, paid=paid), f"engine {engine.name}")

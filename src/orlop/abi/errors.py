@@ -171,6 +171,14 @@ class DeviceRefused(KernelError):
     fix = "The message is the engine's own: change what it names."
 
 
+class DoesNotFit(DeviceRefused):
+    """A model needs more memory than any device that could run it has for models."""
+
+    code = "E2004"
+    fault: ClassVar[Fault] = "operator"
+    fix = "Pull a smaller model or one of fewer bits, or allow more RAM with `[models] ram_bytes`."
+
+
 class ToolFailed(DeviceFailed):
     """A tool ran and ended in an error."""
 

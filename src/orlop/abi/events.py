@@ -14,8 +14,10 @@ from orlop.abi.ids import (
     DEFAULT_TENANT,
     BootId,
     CallId,
+    EngineName,
     JournalId,
     KeyId,
+    ModelName,
     Nanoseconds,
     Pid,
     ProcessId,
@@ -301,6 +303,47 @@ class ScheduleFired(Struct, frozen=True, kw_only=True, tag_field="kind", tag="sc
     runs: int = 1
 
 
+# Models.
+
+
+class ModelLoaded(
+    Struct, frozen=True, kw_only=True, tag_field="kind", tag="model.loaded", omit_defaults=True
+):
+    """A model has come to its device.  The medians of `seconds` are its cold starts."""
+
+    engine: EngineName
+    model: ModelName
+    origin: str
+    """Where it lay: asleep, host or disk."""
+    seconds: float
+    bytes: int = 0
+    """What it takes of the device; 0: the engine doesn't say."""
+    why: str = ""
+
+
+class ModelLeft(
+    Struct, frozen=True, kw_only=True, tag_field="kind", tag="model.left", omit_defaults=True
+):
+    """A model has given its device's memory back."""
+
+    engine: EngineName
+    model: ModelName
+    to: str
+    """Where it lies now: asleep or disk."""
+    seconds: float
+    why: str = ""
+
+
+class ModelPinned(
+    Struct, frozen=True, kw_only=True, tag_field="kind", tag="model.pinned", omit_defaults=True
+):
+    """An operator keeps a model on its device, or no longer."""
+
+    engine: EngineName
+    model: ModelName
+    pinned: bool
+
+
 Event = (
     Booted
     | Halted
@@ -323,4 +366,7 @@ Event = (
     | ScheduleSet
     | ScheduleRemoved
     | ScheduleFired
+    | ModelLoaded
+    | ModelLeft
+    | ModelPinned
 )

@@ -32,15 +32,19 @@ def sha256_of(path: Path) -> str:
 
 def digest_of(path: Path) -> str:
     """As `sha256_of`, but an unchanged file is read once: `NAME.sha256` beside it remembers."""
-    stat = path.stat()
+    return remembered_digest(path) or remember(path, sha256_of(path))
+
+
+def remembered_digest(path: Path) -> str:
+    """Empty where it was never computed, or the file has changed since; reads one small file."""
     note = path.with_name(f"{path.name}.sha256")
     try:
-        remembered = msgspec.json.decode(note.read_bytes(), type=_Remembered)
+        stat = path.stat()
+        known = msgspec.json.decode(note.read_bytes(), type=_Remembered)
     except (OSError, msgspec.DecodeError):
-        remembered = None
-    if remembered and (remembered.size, remembered.changed_ns) == (stat.st_size, stat.st_mtime_ns):
-        return remembered.sha256
-    return remember(path, sha256_of(path))
+        return ""
+    unchanged = (known.size, known.changed_ns) == (stat.st_size, stat.st_mtime_ns)
+    return known.sha256 if unchanged else ""
 
 
 def remember(path: Path, sha256: str) -> str:

@@ -120,6 +120,13 @@ class HostKeeper:
                 return state
             await self._clock.sleep(_GLANCE_S)
 
+    def seen(self) -> HostState | None:
+        """The host that answers now, if there is one with the wanted settings; starts nothing."""
+        state = read(self._state)
+        if state is None or not state.url or state.settings != self._settings:
+            return None
+        return state if is_alive(state) else None
+
     async def end(self) -> None:
         """End the host, if there is one, and wait until it has."""
         state = read(self._state)

@@ -23,14 +23,17 @@ from orlop.abi.errors import DeadlineMissed, DeviceFailed, KernelError
 from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.limits import ENGINE_RETRY_S_MAX, ENGINE_START_S_MAX
 from orlop.abi.replies import Embedded, Generated
+from orlop.devices.artefact import remembered_digest
 from orlop.devices.device import ALONE, Capacity, Sink, Turn
 from orlop.devices.engine_host import HostKeeper, HostSettings, HostState
 from orlop.devices.llamacpp_calls import Props, asked, one_choice, passing, together
+from orlop.devices.llamacpp_residence import HostResidence
 from orlop.devices.openai import OpenAI
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock, deadline
 
 _PROPS_S: Final = 10.0
+_UNLOADED: Final = "not loaded: the next call loads it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,8 @@ class LlamaCppConfig:
     """Calls served at once; each has its own part of the KV cache."""
     context_tokens: int = 4096
     """What one slot can hold: prompt and answer."""
+    is_lazy: bool = False
+    """To start is to look whether the weights are there; `residence` or a call loads them."""
     lifeline: int | None = None
     """The read end of the supervisor's pipe: the host ends with the supervisor, not with us."""
 
@@ -76,6 +81,9 @@ class LlamaCpp:
             embedding=config.kind == "embed",
         )
         self._keeper = HostKeeper(config.name, settings, config.folder, config.lifeline, clock)
+        self._residence = HostResidence(
+            config.model, config.path, self._keeper, self._attached, self._unloaded
+        )
         self._starting = asyncio.Lock()
         self._seat: _Seat | None = None
         self._health: Health = "starting"
@@ -103,8 +111,8 @@ class LlamaCpp:
         return None
 
     @property
-    def residence(self) -> None:
-        return None
+    def residence(self) -> HostResidence:
+        return self._residence
 
     def card(self) -> EngineCard:
         seat = self._seat
@@ -122,19 +130,31 @@ class LlamaCpp:
         return replace(card, url=seat.host.url, running=seat.inner.card().running)
 
     async def start(self) -> None:
-        await self._attached()
+        if not self._config.is_lazy or self._keeper.seen() is not None:
+            await self._attached()
+        elif self._seat is None and not self._starting.locked():
+            self._require_weights()
+            self._health, self._reason = "ready", _UNLOADED
 
     async def models(self) -> Sequence[ModelCard]:
+        """Its one model; of one that is not loaded, what its file and our settings say."""
+        card = ModelCard(
+            name=self._config.model,
+            engine=self.name,
+            kind=self._config.kind,
+            context_tokens=self._config.context_tokens,
+            artefact=remembered_digest(self._config.path),
+            path=str(self._config.path),
+        )
+        if self._config.is_lazy and self._seat is None:
+            return [card]
         seat = await self._attached()
         context_tokens = seat.props.default_generation_settings.n_ctx
         return [
-            ModelCard(
-                name=self._config.model,
-                engine=self.name,
-                kind=self._config.kind,
+            replace(
+                card,
                 context_tokens=context_tokens or self._config.context_tokens,
                 artefact=seat.host.sha256,
-                path=str(self._config.path),
             )
         ]
 
@@ -201,11 +221,21 @@ class LlamaCpp:
             self._health, self._reason = "ready", ""
             return self._seat
 
-    async def _take_seat(self) -> _Seat:
+    async def _unloaded(self) -> None:
+        """End the host on purpose; the next call starts it again."""
+        async with self._starting:
+            await self._leave()
+            await self._keeper.end()
+            self._health, self._reason = "ready", _UNLOADED
+
+    def _require_weights(self) -> None:
         if not self._config.path.exists():
             raise DeviceFailed(
                 f"{self._config.path} is missing: bring it with `orlop pull {self._config.model}`"
             )
+
+    async def _take_seat(self) -> _Seat:
+        self._require_weights()
         self._health, self._reason = "starting", "loading"
         host = await self._keeper.ready()
         try:

@@ -31,6 +31,7 @@ from orlop.machine.ranges import Count, Many, Seconds
 from orlop.machine.tasks import TaskOwner
 from orlop.meter.budget import Account
 from orlop.models.registry import Registry
+from orlop.models.residents import Residents
 from orlop.sched.scheduler import Scheduler
 from orlop.store.journal import Draft, Journal, Part
 from orlop.tools.catalog import Catalog
@@ -100,6 +101,7 @@ class Kernel:
     tasks: TaskOwner
     processes: dict[ProcessId, Process] = field(default_factory=dict)
     clients: Clients = field(default_factory=Clients)
+    residents: Residents = field(default_factory=Residents)
     calls_in_flight: int = 0
     calls_parked: int = 0
     snapshot_seq: Seq = Seq(0)

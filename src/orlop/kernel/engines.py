@@ -1,4 +1,7 @@
-"""Keeps engines started and the registry true, one task an engine."""
+"""Keeps engines started and the registry true, one task an engine.
+
+An engine whose models the kernel moves is connected to here; what is loaded `residence` decides.
+"""
 
 import asyncio
 import logging
@@ -10,6 +13,7 @@ from orlop.abi.calls import Call, Embed, Infer
 from orlop.abi.errors import KernelError
 from orlop.abi.limits import ENGINE_HEARD_S
 from orlop.devices.device import Engine
+from orlop.kernel import residence
 from orlop.kernel.core import Kernel
 
 log = logging.getLogger(__name__)
@@ -29,11 +33,13 @@ async def keep(kernel: Kernel, engine: Engine, *, paid: bool) -> None:
             await engine.start()
             cards = await engine.models()
             kernel.registry.learn(engine.name, [replace(card, paid=paid) for card in cards])
+            residence.attend(kernel, engine)
             delay_s = LOOK_S
         except KernelError as error:
             level = logging.WARNING if delay_s == RETRY_S else logging.DEBUG
             log.log(level, "engine %s can't be used: %s", engine.name, error.message)
             kernel.registry.heard_of(engine.name)
+            kernel.device_look.set()
             delay_s = min(2 * delay_s, LOOK_S) if delay_s < LOOK_S else RETRY_S
         await kernel.clock.sleep(delay_s)
 

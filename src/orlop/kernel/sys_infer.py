@@ -14,6 +14,7 @@ from orlop.abi.limits import CALL_DEADLINE_S, EMBED_INPUTS_MAX
 from orlop.abi.replies import Completion, Vectors
 from orlop.devices.device import Engine
 from orlop.kernel.core import Kernel
+from orlop.kernel.held import Held
 from orlop.kernel.process import Process
 from orlop.kernel.running import Running
 from orlop.machine.clock import NS_PER_S
@@ -37,7 +38,10 @@ async def infer(
 ) -> Completion:
     if not call.messages and call.prompt is None:
         raise BadCall("messages: at least one is needed")
-    async with seat(kernel, process, running, call, cards) as seated:
+    async with (
+        Held(kernel, cards) as hot,
+        seat(kernel, process, running, call, hot) as seated,
+    ):
         sink = running.put if call.stream else None
         generated = await seated.engine.infer(call, seated.card.name, sink, seated.deadline_s)
     facts = facts_of(running, seated)
@@ -63,7 +67,10 @@ async def embed(
 ) -> Vectors:
     if not 1 <= len(call.inputs) <= EMBED_INPUTS_MAX:
         raise BadCall(f"input: from 1 to {EMBED_INPUTS_MAX} texts, not {len(call.inputs)}")
-    async with seat(kernel, process, running, call, cards) as seated:
+    async with (
+        Held(kernel, cards) as hot,
+        seat(kernel, process, running, call, hot) as seated,
+    ):
         embedded = await seated.engine.embed(call, seated.card.name, seated.deadline_s)
     facts = facts_of(running, seated)
     return Vectors(

@@ -18,13 +18,27 @@ from orlop.abi.events import (
     Header,
     KeyCreated,
     KeyRevoked,
+    ModelLoaded,
+    ModelPinned,
     ProcessSpawned,
     ScheduleFired,
     ScheduleRemoved,
     ScheduleSet,
     Snapshot,
 )
-from orlop.abi.ids import CallId, KeyId, Nanoseconds, Pid, ProcessId, ScheduleId, Seq, TenantId
+from orlop.abi.ids import (
+    CallId,
+    EngineName,
+    KeyId,
+    ModelName,
+    Nanoseconds,
+    Pid,
+    ProcessId,
+    ScheduleId,
+    Seq,
+    TenantId,
+)
+from orlop.abi.limits import COLD_STARTS_KEPT
 from orlop.kernel.process import Row, State, reduce, spawn_row
 from orlop.kernel.record import is_unknown
 
@@ -88,6 +102,18 @@ class UnknownEffect(Struct, frozen=True):
     effect: str
 
 
+class ModelRow(Struct, frozen=True, kw_only=True):
+    """What is remembered of a model on an engine: what its cold starts took, newest last."""
+
+    engine: EngineName
+    model: ModelName
+    bytes: int = 0
+    starts: dict[str, tuple[float, ...]] = {}
+    """Seconds, by where it lay."""
+    pinned: bool | None = None
+    """What an operator has said; None: nothing."""
+
+
 class State1(Struct, kw_only=True):
     """A snapshot's body, format 1."""
 
@@ -98,6 +124,7 @@ class State1(Struct, kw_only=True):
     open_calls: list[OpenCall]
     unknown: list[UnknownEffect]
     exited: list[ProcessId]
+    models: list[ModelRow] = []
 
 
 @dataclass(eq=False, slots=True)
@@ -116,6 +143,7 @@ class Tables:
     pids: dict[Pid, ProcessId] = field(default_factory=dict)
     key_ids: dict[str, KeyId] = field(default_factory=dict)
     """Of each key that is not revoked, by its secret's digest."""
+    models: dict[tuple[EngineName, ModelName], ModelRow] = field(default_factory=dict)
     gone: set[ProcessId] = field(default_factory=set)
     """Processes that have left the table, and that nobody has taken leave of yet."""
 
@@ -141,14 +169,10 @@ class Tables:
             case KeyRevoked():
                 if (key := self.keys.pop(event.key_id, None)) is not None:
                     del self.key_ids[key.secret_digest]
-            case ScheduleSet():
-                self.schedules[event.schedule] = ScheduleRow(
-                    set=event, tenant=header.tenant, decided_ns=event.start_ns
-                )
-            case ScheduleRemoved():
-                self.schedules.pop(event.schedule, None)
-            case ScheduleFired():
-                self._fired(event.schedule, event.due_ns, event.process, event.runs)
+            case ScheduleSet() | ScheduleRemoved() | ScheduleFired():
+                self._schedule(header, event)
+            case ModelLoaded() | ModelPinned():
+                self._model(event)
             case _:
                 self._process(header, event)
 
@@ -207,6 +231,19 @@ class Tables:
             del self.unknown[place]
         return True
 
+    def _schedule(
+        self, header: Header, event: ScheduleSet | ScheduleRemoved | ScheduleFired
+    ) -> None:
+        match event:
+            case ScheduleSet():
+                self.schedules[event.schedule] = ScheduleRow(
+                    set=event, tenant=header.tenant, decided_ns=event.start_ns
+                )
+            case ScheduleRemoved():
+                self.schedules.pop(event.schedule, None)
+            case ScheduleFired():
+                self._fired(event.schedule, event.due_ns, event.process, event.runs)
+
     def _fired(
         self, id: ScheduleId, due_ns: Nanoseconds, process: ProcessId | None, runs: int
     ) -> None:
@@ -222,6 +259,16 @@ class Tables:
             runs=row.runs + (runs if started else 0),
             skipped=row.skipped + (0 if started else runs),
         )
+
+    def _model(self, event: ModelLoaded | ModelPinned) -> None:
+        place = (event.engine, event.model)
+        row = self.models.get(place) or ModelRow(engine=event.engine, model=event.model)
+        if isinstance(event, ModelPinned):
+            self.models[place] = replace(row, pinned=event.pinned)
+            return
+        newest = (*row.starts.get(event.origin, ()), event.seconds)[-COLD_STARTS_KEPT:]
+        starts = {**row.starts, event.origin: newest}
+        self.models[place] = replace(row, bytes=event.bytes or row.bytes, starts=starts)
 
     def find(self, reference: str) -> Row:
         """A row by pid, id, or name if only one live process has it.  Raises `NotFound`."""
@@ -254,6 +301,7 @@ class Tables:
                 for effect in effects
             ],
             exited=list(self.exited),
+            models=list(self.models.values()),
         )
         return Snapshot(format=STATE_FORMAT, state=msgspec.Raw(msgspec.json.encode(state)))
 
@@ -283,6 +331,7 @@ def restored(snapshot: Snapshot) -> Tables | None:
         exited=dict.fromkeys(state.exited),
         pids={row.pid: row.id for row in state.rows},
         key_ids={row.secret_digest: row.id for row in state.keys},
+        models={(row.engine, row.model): row for row in state.models},
     )
     for left in state.unknown:
         tables.unknown.setdefault((left.process, left.digest), []).append(left.effect)
