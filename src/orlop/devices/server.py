@@ -108,13 +108,15 @@ class Server:
     async def look(
         self, path: str, limit_s: float, *, method: str = "GET", body: bytes | None = None
     ) -> bytes:
-        """Ask once, for what is no call: metrics, lists, loads.  The engine's health stays as is.
+        """For what is no call and may be done twice: metrics, lists, loads.  Health stays as it is.
 
         Raises `DeviceRefused` where the server has no such thing, `DeviceFailed` or
         `DeadlineMissed` where it does not say.
         """
         async with deadline(limit_s, f"{self.name}'s {path}"):
             answer = await self._ask(method, self.at(path), body)
+            if isinstance(answer, DeviceFailed) and _was_kept(answer.__cause__):
+                answer = await self._ask(method, self.at(path), body)
             if not isinstance(answer, aiohttp.ClientResponse):
                 raise answer
             return await self.read(answer)
@@ -174,9 +176,7 @@ class Server:
                 return response
             async with response:
                 told = problem.read_told(await response.content.read(ERROR_BYTES_MAX))
-                failure = problem.engine_problem(
-                    self.name, response.status, response.headers, told
-                )
+                failure = problem.engine_problem(self.name, response.status, response.headers, told)
         except (aiohttp.ClientError, OSError) as error:
             failure = DeviceFailed(f"{self.name} did not answer at {self.url}: {_say(error)}")
             failure.__cause__ = error
@@ -192,6 +192,11 @@ class Server:
         failure = DeviceFailed(f"{self.name} cut its answer off: {_say(error)}")
         self.ailing(failure.message)
         return failure
+
+
+def _was_kept(cause: BaseException | None) -> bool:
+    """The server had closed a connection that we had kept."""
+    return isinstance(cause, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError)
 
 
 def _say(error: Exception) -> str:

@@ -106,7 +106,7 @@ class Watch:
             self._tell(error.message)
             return True
         if load is None:
-            self._tell("what it says of its load can't be true")
+            self._tell("it tells none, or one that can't be true")
         self.load = None if load is None else self._since_first(load)
         return True
 
