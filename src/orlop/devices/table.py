@@ -86,11 +86,14 @@ class DeviceTable:
 
     # Engines.
 
-    def stand(self, engine: EngineName, device: str) -> None:
-        """`engine` stands on `device` from now on; one that nobody has told of is remote."""
+    def stand(self, engine: EngineName, device: str, *, is_own: bool = False) -> None:
+        """`engine` stands on `device` from now on.
+
+        is_own: a device of which we know only that this engine is there.
+        """
         name = DeviceName(device)
         self._stands[engine] = name
-        if name not in self._cards and name not in self.config:
+        if is_own and name not in self._cards and name not in self.config:
             card = DeviceCard(name=name, kind="remote", source=BY_ENGINE)
             self._seen[name] = self._cards[name] = card
 
@@ -217,6 +220,9 @@ class DeviceTable:
         for name in known.keys() - self._seen.keys():  # Elsewhere, or a group.
             if self._conditions.get(name, HEALTHY).health != "ready":
                 known[name] = self._with_health(known[name])
+        for engine, name in self._stands.items():
+            if name not in known:
+                known[name] = _unheard_of(name, engine)
         self._cards = known
         changes = [self._change(card) for card in known.values()]
         changes += [
@@ -238,6 +244,11 @@ class DeviceTable:
         return replace(
             card, health=condition.health, share=condition.share, reason=condition.reason
         )
+
+
+def _unheard_of(name: DeviceName, engine: EngineName) -> DeviceCard:
+    reason = f"engine {engine} stands on it, and it is neither in this machine nor in orlop.toml"
+    return DeviceCard(name=name, kind="remote", health="lost", share=0.0, reason=reason)
 
 
 def _is_news(told: Change | None, now: Change) -> bool:

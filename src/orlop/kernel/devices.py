@@ -23,7 +23,7 @@ from orlop.abi.limits import DEVICE_LOOK_S_MAX
 from orlop.devices.claim import mismatch, together
 from orlop.devices.device import Engine
 from orlop.devices.predicate import Predicate, is_met
-from orlop.devices.sight import Sight
+from orlop.devices.sight import CPU, Sight
 from orlop.devices.table import Change
 from orlop.kernel import bounds, claims
 from orlop.kernel.core import Kernel
@@ -40,12 +40,16 @@ OUT_OF_MEMORY: Final = re.compile(
 
 REASON_CHARS: Final = 200
 
+LOOK_PAUSE_S: Final = 0.5
+"""Between two looks at least, however many reasons there are to look."""
+
 
 async def watch(kernel: Kernel, looker: Sight, offload: Offload) -> None:
     """For ever: look, journal what has changed, wait for the next look or for a reason to look."""
     while True:
         kernel.device_look.clear()
         await look(kernel, looker, offload)
+        await kernel.clock.sleep(LOOK_PAUSE_S)
         with suppress(TimeoutError):
             async with asyncio.timeout(kernel.config.device_look_s):
                 await kernel.device_look.wait()
@@ -61,6 +65,18 @@ async def look(kernel: Kernel, looker: Sight, offload: Offload) -> None:
         return
     told(kernel, kernel.devices.see(found))
     await claims.erase_all(kernel, looker, offload)
+
+
+def stand(kernel: Kernel, engine: Engine, device: str) -> None:
+    """Where an engine stands: as configured, else as its driver says, else on a device of its own,
+    of which we know nothing."""
+    said = engine.card().device
+    if device:
+        kernel.devices.stand(engine.name, device)
+    elif said == "cpu":
+        kernel.devices.stand(engine.name, CPU)
+    else:
+        kernel.devices.stand(engine.name, said or engine.name, is_own=True)
 
 
 def recall(kernel: Kernel) -> None:
