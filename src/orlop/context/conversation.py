@@ -66,13 +66,13 @@ class Contexts:
     """The conversations that one process has left behind, the newest last."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[Digest, tuple[Seq, bool]] = OrderedDict()
+        self._known: dict[Digest, tuple[Seq, bool]] = {}
 
     def remember(self, digest: Digest, seq: Seq, *, reply: bool) -> None:
         """`digest` is what the call at `seq` was shown, or (with `reply`) that and its answer."""
         self._known[digest] = (seq, reply)
         if len(self._known) > CONTEXTS_KNOWN_MAX:
-            self._known.popitem(last=False)
+            del self._known[next(iter(self._known))]
 
     def refer(self, parts: Sequence[Part]) -> tuple[Digest, ContextRef]:
         """The conversation's digest, and the shortest way to name it."""

@@ -206,16 +206,15 @@ class Admin:
         output = Output(folder, dict.fromkeys(names, offset))
         follow = exchange.query("follow", "0") != "0"
         await exchange.start_stream([("content-type", NDJSON)])
-        with exchange.attended() as is_there:
-            while is_there():
-                over = self._kernel.is_over(process.id) or process.row.incarnation != incarnation
-                printed = output.more()
-                for line in printed:
-                    await exchange.send_chunk(line)
-                if not printed and (over or not follow):
-                    break
-                if not printed:
-                    await self._kernel.clock.sleep(LOG_LOOK_S)
+        while exchange.is_attended:
+            over = self._kernel.is_over(process.id) or process.row.incarnation != incarnation
+            printed = output.more()
+            for line in printed:
+                await exchange.send_chunk(line)
+            if not printed and (over or not follow):
+                break
+            if not printed:
+                await self._kernel.clock.sleep(LOG_LOOK_S)
         await exchange.end()
 
     async def export(self, exchange: Exchange) -> None:
@@ -226,14 +225,13 @@ class Admin:
         first, last = max(1, int(exchange.number("first", 1))), int(exchange.number("last", 0))
         last = min(last or journal.head_seq, journal.head_seq)
         await exchange.start_stream([("content-type", NDJSON)])
-        with exchange.attended() as is_there:
-            while first <= last and is_there():
-                batch = await journal.read(Seq(first), Seq(last), limit=EXPORT_EVENTS)
-                for stored in batch:
-                    if process is None or stored.header.process == process:
-                        line = {"header": stored.header, "event": codec.decode(stored)}
-                        await exchange.send_chunk(msgspec.json.encode(line) + b"\n")
-                first = batch[-1].header.seq + 1 if batch else last + 1
+        while first <= last and exchange.is_attended:
+            batch = await journal.read(Seq(first), Seq(last), limit=EXPORT_EVENTS)
+            for stored in batch:
+                if process is None or stored.header.process == process:
+                    line = {"header": stored.header, "event": codec.decode(stored)}
+                    await exchange.send_chunk(msgspec.json.encode(line) + b"\n")
+            first = batch[-1].header.seq + 1 if batch else last + 1
         await exchange.end()
 
 

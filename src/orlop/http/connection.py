@@ -12,11 +12,14 @@ import resource
 from typing import Final
 
 from uvicorn import Config
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from orlop.abi.limits import CONNECTIONS_MAX, FILES_KEPT
+from orlop.http.exchange import LINE, Line
 from orlop.http.place import HttpConfig
+from orlop.machine.latch import Latch
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +40,23 @@ def connections_max() -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
             soft = raised
     return max(1, min(CONNECTIONS_MAX, soft - FILES_KEPT))
+
+
+class Pipeline(list[object]):
+    """Calls that came before an earlier one of the same connection was answered."""
+
+    def appendleft(self, call: object) -> None:
+        self.insert(0, call)
+
+
+class Flow(FlowControl):
+    """Uvicorn's, with a latch in the place of its event."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self.read_paused = False
+        self.write_paused = False
+        self._is_writable_event = Latch(is_set=True)  # type: ignore[assignment]
 
 
 class ServerConfig(Config):
@@ -61,6 +81,9 @@ class Connection(HttpToolsProtocol):
             raise TypeError("a Connection needs a ServerConfig")
         self._limits = config.limits
         self._connections_max = config.connections_max
+        # Uvicorn's deque weighs 700 bytes, and hardly anybody pipelines.
+        self.pipeline = Pipeline()  # type: ignore[assignment]
+        self._line = Line()
         self._expecting = True
         """A call has begun to arrive, or the first one is awaited."""
         self._late: asyncio.TimerHandle | None = None
@@ -68,6 +91,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.flow = Flow(transport)
         if len(self.connections) > self._connections_max:
             self._refuse(*FULL)
         else:
@@ -78,6 +102,7 @@ class Connection(HttpToolsProtocol):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
+        self._line.lose()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -87,7 +112,14 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope["state"][LINE] = self._line
         self._expecting = True
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        # The exchange's task has been made, and has not begun.
+        if not self.cycle.message_event.is_set():
+            self.cycle.message_event = Latch()  # type: ignore[assignment]
 
     def on_message_complete(self) -> None:
         super().on_message_complete()

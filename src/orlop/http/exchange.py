@@ -3,18 +3,16 @@
 Also what a route may ask of the kernel: `Door`.
 """
 
-import asyncio
 from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
-    Generator,
     Iterable,
+    Mapping,
     MutableMapping,
     Sequence,
 )
-from contextlib import contextmanager
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 from urllib.parse import parse_qs
 
 from orlop.abi.calls import Call, Infer
@@ -66,6 +64,57 @@ class Door(Protocol):
         ...
 
 
+class Line:
+    """A connection as its exchanges see it: whether the client is there, and who is told if not."""
+
+    __slots__ = ("_watchers", "is_lost")
+
+    def __init__(self) -> None:
+        self.is_lost = False
+        self._watchers: list[Callable[[], None]] = []
+
+    def watch(self, left: Callable[[], None]) -> None:
+        """Call `left` when the client leaves; now, if it has left."""
+        if self.is_lost:
+            left()
+        else:
+            self._watchers.append(left)
+
+    def unwatch(self, left: Callable[[], None]) -> None:
+        if left in self._watchers:
+            self._watchers.remove(left)
+
+    def lose(self) -> None:
+        self.is_lost = True
+        watchers, self._watchers = self._watchers, []
+        for left in watchers:
+            left()
+
+
+class Watched:
+    """A class and no generator, since every call holds one while it waits."""
+
+    __slots__ = ("_calls", "_line")
+
+    def __init__(self, line: Line, calls: Sequence[InFlight]) -> None:
+        self._line = line
+        self._calls = calls
+
+    def __enter__(self) -> None:
+        self._line.watch(self._leave)
+
+    def __exit__(self, *failure: object) -> None:
+        self._line.unwatch(self._leave)
+
+    def _leave(self) -> None:
+        for call in self._calls:
+            call.leave()
+
+
+LINE: Final = "line"
+"""Where an exchange finds its line: in the scope's `state`, which is ASGI's place for ours."""
+
+
 class Exchange:
     """`door` is set once it is known who is asking; `params` by the route that matched."""
 
@@ -74,8 +123,12 @@ class Exchange:
         self._receive = receive
         self._send = send
         headers = scope["headers"]
-        assert isinstance(headers, Iterable)
+        assert isinstance(headers, list)
         self._headers: dict[bytes, bytes] = dict(headers)
+        headers.clear()  # Nobody else reads them, and a call may wait for hours.
+        state = scope["state"]
+        assert isinstance(state, Mapping)
+        self._line: Line = state[LINE]
         self._query: dict[str, list[str]] | None = None
         self.door: Door | None = None
         self.params: dict[str, str] = {}
@@ -141,11 +194,6 @@ class Exchange:
             if not event.get("more_body"):
                 return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    async def disconnected(self) -> None:
-        """Return when the client has gone.  Only after `body`."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-
     # Answering.
 
     async def send(
@@ -174,30 +222,14 @@ class Exchange:
         """The stream's last piece, if there is one, and its end."""
         await self._send({"type": "http.response.body", "body": chunk})
 
-    @contextmanager
-    def attended(self) -> Generator[Callable[[], bool]]:
-        """While inside, tells whether the client is still there: for answers without an end."""
-        watch = asyncio.ensure_future(self.disconnected())
-        try:
-            yield lambda: not watch.done()
-        finally:
-            watch.cancel()
+    @property
+    def is_attended(self) -> bool:
+        """The client is still there: for answers without an end."""
+        return not self._line.is_lost
 
-    @contextmanager
-    def watched(self, *calls: InFlight) -> Generator[None]:
+    def watched(self, *calls: InFlight) -> "Watched":
         """While inside, a client that leaves leaves its calls too."""
-        watch = asyncio.ensure_future(self.disconnected())
-
-        def leave(ended: asyncio.Future[None]) -> None:
-            if not ended.cancelled():
-                for call in calls:
-                    call.leave()
-
-        watch.add_done_callback(leave)
-        try:
-            yield
-        finally:
-            watch.cancel()
+        return Watched(self._line, calls)
 
     async def _start(self, status: int, headers: Iterable[Field]) -> None:
         self.started = True

@@ -55,12 +55,9 @@ async def call(kernel: Kernel, process: Process, exchange: Exchange) -> None:
         wait_s = _preferred_s(exchange.header("prefer"))
         await answer_parked(kernel, running, exchange, wait_s)
     else:
-        leaving = asyncio.ensure_future(exchange.disconnected())
-        leaving.add_done_callback(lambda _: running.leave())
-        try:
-            await exchange.send_json(200, msgspec.json.encode(await last(running)))
-        finally:
-            leaving.cancel()
+        with exchange.watched(running):
+            done = await last(running)
+        await exchange.send_json(200, msgspec.json.encode(done))
 
 
 async def last(running: Running) -> Done:
@@ -75,21 +72,18 @@ async def last(running: Running) -> Done:
 
 async def stream(running: Running, exchange: Exchange) -> None:
     """Lines of `Reply`; an error after the first line is a line too."""
-    leaving = asyncio.ensure_future(exchange.disconnected())
-    leaving.add_done_callback(lambda _: running.leave())
     started = False
-    try:
-        async for reply in running.replies:
+    with exchange.watched(running):
+        try:
+            async for reply in running.replies:
+                if not started:
+                    await exchange.start_stream([("content-type", NDJSON)])
+                    started = True
+                await exchange.send_chunk(_line(reply))
+        except KernelError as error:
             if not started:
-                await exchange.start_stream([("content-type", NDJSON)])
-                started = True
-            await exchange.send_chunk(_line(reply))
-    except KernelError as error:
-        if not started:
-            raise
-        await exchange.send_chunk(_error_line(error))
-    finally:
-        leaving.cancel()
+                raise
+            await exchange.send_chunk(_error_line(error))
     await exchange.end()
 
 

@@ -1,5 +1,6 @@
 """The system call table.  A call without a row here does not type-check."""
 
+from collections.abc import Awaitable
 from typing import assert_never
 
 from orlop.abi.calls import CallTool, Embed, Exit, Infer, Outcome, Signal, Sleep, Spawn, Wait
@@ -11,27 +12,29 @@ from orlop.kernel.process import Process
 from orlop.kernel.running import Running
 
 
-async def dispatch(kernel: Kernel, process: Process, running: Running, admitted: Admitted) -> Done:
+def dispatch(
+    kernel: Kernel, process: Process, running: Running, admitted: Admitted
+) -> Awaitable[Done]:
     """Between entry and exit the call is its handler's."""
     call = admitted.call
     match call:
         case Infer():
-            return await sys_infer.infer(kernel, process, running, call, admitted.cards)
+            return sys_infer.infer(kernel, process, running, call, admitted.cards)
         case Embed():
-            return await sys_infer.embed(kernel, process, running, call, admitted.cards)
+            return sys_infer.embed(kernel, process, running, call, admitted.cards)
         case CallTool():
-            return await sys_tool.call_tool(kernel, process, running, call, admitted)
+            return sys_tool.call_tool(kernel, process, running, call, admitted)
         case Spawn():
-            return await sys_process.spawn(kernel, process, running, call)
+            return sys_process.spawn(kernel, process, running, call)
         case Wait():
-            return await sys_process.wait(kernel, process, running, call)
+            return sys_process.wait(kernel, process, running, call)
         case Sleep():
-            return await sys_process.sleep(kernel, running, call)
+            return sys_process.sleep(kernel, running, call)
         case Exit():
-            return await sys_process.exit(kernel, process, running, call)
+            return sys_process.exit(kernel, process, running, call)
         case Signal():
-            return await sys_process.signal(kernel, process, running, call)
+            return sys_process.signal(kernel, process, running, call)
         case Outcome():
-            return await sys_process.outcome(kernel, process, running, call)
+            return sys_process.outcome(kernel, process, running, call)
         case _:
             assert_never(call)

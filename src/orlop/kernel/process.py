@@ -5,7 +5,6 @@ Invariants:
 2. At most one incarnation of a process may call; tokens of earlier ones are fenced.
 """
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -47,6 +46,7 @@ from orlop.context.conversation import Contexts
 from orlop.kernel.record import Record
 from orlop.kernel.running import Running
 from orlop.machine.clock import NS_PER_S
+from orlop.machine.latch import Latch
 from orlop.meter.budget import METERED, Account
 
 
@@ -278,9 +278,9 @@ class Process:
     """It has ended, but its restart rule has not had its say: nobody is told that it is over."""
     unwanted: bool = False
     """Somebody has asked it to end, so its restart rule does not apply."""
-    awake: asyncio.Event = field(default_factory=asyncio.Event)
+    awake: Latch = field(default_factory=Latch)
     """Set while it is not stopped: calls wait for it at the door."""
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    changed: Latch = field(default_factory=Latch)
     """Set and replaced at each step of its state, for those who wait for it."""
 
     @property
@@ -294,4 +294,4 @@ class Process:
         else:
             self.awake.set()
         self.changed.set()
-        self.changed = asyncio.Event()
+        self.changed = Latch()

@@ -4,7 +4,6 @@ Recorded answers are matched by (digest of the call, occurrence), so concurrent 
 in another order.  Only headers are held in RAM; an answer is read from the journal when asked for.
 """
 
-import asyncio
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from orlop.abi.errors import (
 )
 from orlop.abi.ids import Digest, Seq
 from orlop.kernel.running import Running
+from orlop.machine.latch import Latch
 
 NEVER_TOLD: Final = (Interrupted, Killed)
 """Errors that end a call whose program, client or kernel is gone."""
@@ -60,7 +60,7 @@ class Record:
     forgot: bool = False
     """There were more calls in the past than `past` holds."""
     diverged: str = ""
-    progress: asyncio.Event = field(default_factory=asyncio.Event)
+    progress: Latch = field(default_factory=Latch)
     """Set and replaced whenever an answer is taken."""
 
     @property
@@ -79,7 +79,7 @@ class Record:
         self.order.remove(recorded)
         self.remaining -= 1
         self.progress.set()
-        self.progress = asyncio.Event()
+        self.progress = Latch()
         return recorded
 
     def take_unfinished(self, digest: Digest) -> bool:

@@ -14,6 +14,7 @@ from orlop.abi.ids import CallId, Digest, ProcessId, Seq
 from orlop.abi.limits import REPLIES_UNREAD_MAX
 from orlop.abi.replies import Delta, Done, Reply
 from orlop.machine.channel import Channel
+from orlop.machine.latch import Latch
 
 
 class Phase(Enum):
@@ -54,7 +55,7 @@ class Running:
     task: asyncio.Task[None] | None = None
     """Its own, once that runs: a task that is cancelled before its first step never takes one,
     and its caller would wait for ever."""
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: Latch = field(default_factory=Latch)
     _verdict: KernelError | None = None
 
     @property

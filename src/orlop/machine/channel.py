@@ -17,7 +17,7 @@ class Channel(Generic[T]):
     """`put_nowait` never waits: whoever puts items bounds their number, and `limit` checks it."""
 
     def __init__(self, limit: int) -> None:
-        self._items: deque[T] = deque()
+        self._items: deque[T] | None = None  # Made by the first item: most of a call is waiting.
         self._limit = limit
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
@@ -26,7 +26,9 @@ class Channel(Generic[T]):
     def put_nowait(self, item: T) -> None:
         if self._closed:
             return  # The reader has left; what is not read is not owed.
-        if len(self._items) >= self._limit:
+        if self._items is None:
+            self._items = deque()
+        elif len(self._items) >= self._limit:
             raise Broken(f"more than {self._limit} unread replies on one call")
         self._items.append(item)
         self._wake()
