@@ -22,16 +22,20 @@ from orlop.abi.events import Halted
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, ModelName
 from orlop.access.principal import OPERATOR_PREFIX, Tokens
 from orlop.context.conversation import Namer
+from orlop.devices import configured as configured_devices
 from orlop.devices import engines as drivers
+from orlop.devices.configured import DeviceConfig
 from orlop.devices.device import Engine
 from orlop.devices.engines import EngineConfig, Workshop
 from orlop.devices.memory import ram_bytes
 from orlop.devices.process import SubprocessTool, ToolConfig
 from orlop.devices.shim import Program, Shims
+from orlop.devices.sight import Sight
+from orlop.devices.table import DeviceTable
 from orlop.http.app import App
 from orlop.http.place import HttpConfig, Place
 from orlop.http.server import serve
-from orlop.kernel import engines, recovery, residence
+from orlop.kernel import claims, devices, engines, recovery, residence
 from orlop.kernel.core import Kernel, KernelConfig
 from orlop.kernel.schedule import Schedules
 from orlop.kernel.shutdown import shut_down
@@ -107,6 +111,8 @@ class Settings:
     models: ModelsConfig = field(default_factory=ModelsConfig)
     engines: dict[str, EngineConfig] = field(default_factory=dict)
     """Engines by name, each in a table of its own."""
+    devices: dict[str, DeviceConfig] = field(default_factory=dict)
+    """Devices by name, each in a table of its own."""
     tools: dict[str, ToolConfig] = field(default_factory=dict)
     """Tools by name, each in a table of its own."""
 
@@ -138,6 +144,7 @@ def read_settings(config: Path | None, home: Path, engine_flags: Sequence[str]) 
         settings.engines[name] = EngineConfig(url=url)
     for name, entry in settings.engines.items():
         drivers.check(name, entry, models_dir(settings))
+    configured_devices.check(settings.devices)
     return settings
 
 
@@ -186,6 +193,7 @@ async def build(power: Power, tokens: Tokens) -> Kernel:
         residents=residents(settings.models),  # which models lie where
         launcher=Shims(power.home / "run", Path(shim.__file__), power.lifeline, clock, environment),
         config=settings.kernel,
+        devices=DeviceTable(config=settings.devices),  # what computes, and who has it
         tables=tables,  # who exists
         namer=Namer(journal.name_of),
         tasks=TaskOwner("kernel"),
@@ -243,6 +251,10 @@ async def run(power: Power) -> None:
         await serve(app, power.listeners, stop, power.settings.http)
         return
     await recovery.recover(kernel)
+    devices.recall(kernel)
+    claims.recover(kernel)
+    sight = Sight(models_dir(power.settings))
+    kernel.tasks.start(devices.watch(kernel, sight, ThreadOffload("devices")), "devices")
     schedules = Schedules(kernel)
     kernel.tasks.start(schedules.run(), "schedules")
     for engine in kernel.registry.engines.values():
@@ -272,6 +284,7 @@ def keep(kernel: Kernel, engine: Engine, settings: Settings) -> None:
     """Start the task that keeps `engine` usable."""
     residence.attend(kernel, engine)
     config = settings.engines.get(engine.name)
+    devices.stand(kernel, engine, config.device if config is not None else "")
     paid = config is not None and config.is_paid
     kernel.tasks.start(engines.keep(kernel, engine, paid=paid), f"engine {engine.name}")
 

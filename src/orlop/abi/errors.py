@@ -77,6 +77,13 @@ class WrongMethod(NotFound):
     fix = "Use a method that the message names; `GET /openapi.json` lists every route."
 
 
+class NoSuchDevice(NotFound):
+    """No device meets the claim, whatever its load: the message names the nearest."""
+
+    code = "E1207"
+    fix = "Ask for less, or describe your devices in `[devices.NAME]`; `orlop devices` lists them."
+
+
 class Conflict(KernelError):
     """What is asked for does not fit the present state."""
 

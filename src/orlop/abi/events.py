@@ -9,6 +9,8 @@ from typing import Literal
 from msgspec import Raw, Struct
 
 from orlop.abi.calls import Budget, Call, DivergenceRule, RestartRule
+from orlop.abi.cards import Measured
+from orlop.abi.devices import ClaimId, ClaimView, DeviceHealth, DeviceName
 from orlop.abi.hints import LatencyClass
 from orlop.abi.ids import (
     DEFAULT_TENANT,
@@ -344,6 +346,52 @@ class ModelPinned(
     pinned: bool
 
 
+# Devices.
+
+
+class DeviceChanged(
+    Struct, frozen=True, kw_only=True, tag_field="kind", tag="device.changed", omit_defaults=True
+):
+    """A device is good for more or for less than before."""
+
+    device: DeviceName
+    health: DeviceHealth
+    was: DeviceHealth | None = None
+    """None: it has come."""
+    share: float = 1.0
+    """Of what it could do, what it is given from now on."""
+    reason: str = ""
+
+
+class DeviceClaimed(
+    Struct, frozen=True, kw_only=True, tag_field="kind", tag="device.claimed", omit_defaults=True
+):
+    claim: ClaimView
+    where: str = ""
+
+
+class DeviceReleased(
+    Struct, frozen=True, kw_only=True, tag_field="kind", tag="device.released", omit_defaults=True
+):
+    claim: ClaimId
+    device: DeviceName
+    reason: str = ""
+
+
+class DeviceErased(Struct, frozen=True, kw_only=True, tag_field="kind", tag="device.erased"):
+    """What a tenant that had it alone left on it is gone; `how`: in each driver's words."""
+
+    device: DeviceName
+    tenant: TenantId
+    how: str
+
+
+class ModelMeasured(Struct, frozen=True, kw_only=True, tag_field="kind", tag="model.measured"):
+    """What an artefact of a model answered rightly, on a labelled set."""
+
+    measured: Measured
+
+
 Event = (
     Booted
     | Halted
@@ -369,4 +417,9 @@ Event = (
     | ModelLoaded
     | ModelLeft
     | ModelPinned
+    | DeviceChanged
+    | DeviceClaimed
+    | DeviceReleased
+    | DeviceErased
+    | ModelMeasured
 )

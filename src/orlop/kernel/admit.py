@@ -16,6 +16,7 @@ from orlop.abi.errors import BadCall, BudgetSpent, EffectUnknown
 from orlop.abi.limits import CHOICES_MAX, OUTPUT_TOKENS_MAX
 from orlop.abi.replies import Completion, Done, Vectors
 from orlop.devices.device import Tool
+from orlop.kernel import devices
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
 from orlop.kernel.running import Running
@@ -59,7 +60,7 @@ def admit(kernel: Kernel, process: Process, running: Running) -> Admitted:
         case Infer():
             return _infer(kernel, process, call)
         case Embed():
-            cards = kernel.registry.find(call.model, "embed")
+            cards = _cards(kernel, process, call)
             tokens = 0
             if budget.tokens_left(process.accounts) is not None:
                 tokens = sum(len(text.encode()) + TEMPLATE_TOKENS for text in call.inputs)
@@ -73,7 +74,7 @@ def admit(kernel: Kernel, process: Process, running: Running) -> Admitted:
 
 
 def _infer(kernel: Kernel, process: Process, call: Infer) -> Admitted:
-    cards = kernel.registry.find(call.model, "chat")
+    cards = _cards(kernel, process, call)
     if not 1 <= call.sampling.n <= CHOICES_MAX:
         raise BadCall(f"n: from 1 to {CHOICES_MAX}, not {call.sampling.n}")
     tokens = 0
@@ -83,6 +84,12 @@ def _infer(kernel: Kernel, process: Process, call: Infer) -> Admitted:
     hold = budget.hold(process.accounts, tokens)
     paid = any(card.paid for card in cards)
     return Admitted(call=call, cards=cards, hold=hold, tokens=tokens, durable_intent=paid)
+
+
+def _cards(kernel: Kernel, process: Process, call: Infer | Embed) -> Sequence[ModelCard]:
+    """What may serve the call: by its model's name, and by what it asks of a device."""
+    found = kernel.registry.find(call.model, "embed" if isinstance(call, Embed) else "chat")
+    return devices.eligible(kernel, found, call.hints, process.row.tenant)
 
 
 def _within(call: Infer, cards: Sequence[ModelCard], left: int) -> tuple[Infer, int]:

@@ -1,10 +1,12 @@
 """The kernel: its tables, its devices, and the one way to record what happens."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from orlop.abi.devices import ClaimId
 from orlop.abi.errors import Exhausted, KernelError, NotFound, NotReady
 from orlop.abi.events import Event, Header, ProcessSpawned
 from orlop.abi.ids import (
@@ -21,13 +23,15 @@ from orlop.abi.ids import (
 )
 from orlop.abi.limits import FREE_BYTES_MIN, PROCESSES_MAX
 from orlop.context.conversation import Namer
+from orlop.devices.claim import Checkpoint
+from orlop.devices.table import DeviceTable
 from orlop.kernel.clients import Clients
 from orlop.kernel.codec import KIND, encode
 from orlop.kernel.process import Process, Row, State, check
 from orlop.kernel.tables import Tables
 from orlop.machine.chance import Chance, mint
 from orlop.machine.clock import Clock
-from orlop.machine.ranges import Count, Many, Seconds
+from orlop.machine.ranges import Count, Limit, Many, Seconds
 from orlop.machine.tasks import TaskOwner
 from orlop.meter.budget import Account
 from orlop.models.registry import Registry
@@ -51,6 +55,8 @@ class KernelConfig:
     """Restarts in a row of a process that keeps failing; then it stays down."""
     restart_delay_s: Seconds = 0.2
     """Before the second restart in a row; doubles with each.  The first is at once."""
+    device_look_s: Limit = 15.0
+    """Between two looks at the devices: what they are, their sensors, their health."""
 
 
 class Launcher(Protocol):
@@ -106,6 +112,11 @@ class Kernel:
     calls_parked: int = 0
     snapshot_seq: Seq = Seq(0)
     closing: bool = False
+    devices: DeviceTable = field(default_factory=DeviceTable)
+    device_look: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set: look at the devices now, not at the next interval."""
+    checkpoints: dict[ClaimId, Checkpoint] = field(default_factory=dict)
+    """How each holder of a device saves its state."""
 
     # Recording.
 

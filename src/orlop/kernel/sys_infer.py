@@ -13,6 +13,7 @@ from orlop.abi.hints import Facts
 from orlop.abi.limits import CALL_DEADLINE_S, EMBED_INPUTS_MAX
 from orlop.abi.replies import Completion, Vectors
 from orlop.devices.device import Engine
+from orlop.kernel import devices
 from orlop.kernel.core import Kernel
 from orlop.kernel.held import Held
 from orlop.kernel.process import Process
@@ -31,6 +32,7 @@ class Seat:
     card: ModelCard
     why: str
     deadline_s: float
+    device: str = ""
 
 
 async def infer(
@@ -93,18 +95,20 @@ async def seat(
     states = {}
     for name in {card.engine for card in cards}:
         busy, waiting = kernel.scheduler.load(name)
-        states[name] = replace(kernel.registry.engines[name].card(), running=busy, waiting=waiting)
+        state = replace(kernel.registry.engines[name].card(), running=busy, waiting=waiting)
+        states[name] = devices.as_usable(kernel, state, process.row.tenant)
     card = route(cards, states)
     why = "the only engine" if len(states) == 1 else f"least loaded of {len(states)}"
     engine = kernel.registry.engines[card.engine]
     arrived_s = kernel.clock.now_s()
     latency_class = call.hints.latency_class or process.row.latency_class
     work = Work(process.id, engine.name, latency_class, arrived_s)
-    async with kernel.scheduler.slot(work, engine.slots):
+    async with kernel.scheduler.slot(work, states[card.engine].slots):
         granted_s = kernel.clock.now_s()
         running.queue_s = granted_s - arrived_s
         running.asked = True
-        yield Seat(engine, card, why, left_s(kernel, running, call))
+        left = left_s(kernel, running, call)
+        yield Seat(engine, card, why, left, devices.name_of(kernel, engine))
         kernel.scheduler.observe(engine.name, kernel.clock.now_s() - granted_s)
 
 
@@ -118,7 +122,7 @@ def facts_of(running: Running, seated: Seat) -> Facts:
     return Facts(
         call=running.id,
         engine=seated.engine.name,
-        device=seated.engine.card().device,
+        device=seated.device,
         model=seated.card.name,
         artefact=seated.card.artefact,
         route=seated.why,

@@ -9,16 +9,23 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from orlop.abi.calls import PARKED, Call
+from orlop.abi.cards import Measured
+from orlop.abi.devices import ClaimId, DeviceName
 from orlop.abi.errors import JournalDamaged, NotFound
 from orlop.abi.events import (
     CallEntered,
     CallFailed,
     CallReturned,
+    DeviceChanged,
+    DeviceClaimed,
+    DeviceErased,
+    DeviceReleased,
     Event,
     Header,
     KeyCreated,
     KeyRevoked,
     ModelLoaded,
+    ModelMeasured,
     ModelPinned,
     ProcessSpawned,
     ScheduleFired,
@@ -125,6 +132,10 @@ class State1(Struct, kw_only=True):
     unknown: list[UnknownEffect]
     exited: list[ProcessId]
     models: list[ModelRow] = []
+    devices: list[DeviceChanged] = []
+    claims: list[DeviceClaimed] = []
+    unerased: dict[DeviceName, TenantId] = {}
+    measured: list[Measured] = []
 
 
 @dataclass(eq=False, slots=True)
@@ -138,6 +149,14 @@ class Tables:
     open_calls: dict[CallId, OpenCall] = field(default_factory=dict)
     unknown: dict[tuple[ProcessId, bytes], list[str]] = field(default_factory=dict)
     """Effects of cut-off tool calls that were not made again, by process and digest."""
+    devices: dict[DeviceName, DeviceChanged] = field(default_factory=dict)
+    """What was last said of each."""
+    claims: dict[ClaimId, DeviceClaimed] = field(default_factory=dict)
+    """Those that are held."""
+    unerased: dict[DeviceName, TenantId] = field(default_factory=dict)
+    """Devices that a tenant had alone, and that are not erased since."""
+    measured: dict[tuple[ModelName, str], Measured] = field(default_factory=dict)
+    """The newest measurement of each artefact of each card."""
     exited: dict[ProcessId, None] = field(default_factory=dict)
     """Exited processes, the longest ago first."""
     pids: dict[Pid, ProcessId] = field(default_factory=dict)
@@ -158,21 +177,16 @@ class Tables:
                     self._fired(event.schedule, event.due_ns, header.process, 1)
             case CallEntered() | CallReturned() | CallFailed():
                 self._call(header, event)
-            case KeyCreated():
-                self.keys[event.key_id] = KeyRow(
-                    id=event.key_id,
-                    name=event.name,
-                    secret_digest=event.secret_digest,
-                    created_ns=header.wall_ns,
-                )
-                self.key_ids[event.secret_digest] = event.key_id
-            case KeyRevoked():
-                if (key := self.keys.pop(event.key_id, None)) is not None:
-                    del self.key_ids[key.secret_digest]
+            case KeyCreated() | KeyRevoked():
+                self._key(header, event)
             case ScheduleSet() | ScheduleRemoved() | ScheduleFired():
                 self._schedule(header, event)
             case ModelLoaded() | ModelPinned():
                 self._model(event)
+            case ModelMeasured():
+                self.measured[event.measured.card, event.measured.artefact] = event.measured
+            case DeviceChanged() | DeviceClaimed() | DeviceReleased() | DeviceErased():
+                self._device(event)
             case _:
                 self._process(header, event)
 
@@ -230,6 +244,35 @@ class Tables:
         if not effects:
             del self.unknown[place]
         return True
+
+    def _key(self, header: Header, event: KeyCreated | KeyRevoked) -> None:
+        if isinstance(event, KeyCreated):
+            self.keys[event.key_id] = KeyRow(
+                id=event.key_id,
+                name=event.name,
+                secret_digest=event.secret_digest,
+                created_ns=header.wall_ns,
+            )
+            self.key_ids[event.secret_digest] = event.key_id
+        elif (key := self.keys.pop(event.key_id, None)) is not None:
+            del self.key_ids[key.secret_digest]
+
+    def _device(
+        self, event: DeviceChanged | DeviceClaimed | DeviceReleased | DeviceErased
+    ) -> None:
+        match event:
+            case DeviceChanged():
+                self.devices[event.device] = event
+            case DeviceClaimed():
+                self.claims[event.claim.id] = event
+            case DeviceReleased():
+                row = self.claims.pop(event.claim, None)
+                alone = [left.claim for left in self.claims.values() if left.claim.exclusive]
+                others = {claim.device for claim in alone}
+                if row is not None and row.claim.exclusive and event.device not in others:
+                    self.unerased[event.device] = row.claim.tenant
+            case DeviceErased():
+                self.unerased.pop(event.device, None)
 
     def _schedule(
         self, header: Header, event: ScheduleSet | ScheduleRemoved | ScheduleFired
@@ -302,6 +345,10 @@ class Tables:
             ],
             exited=list(self.exited),
             models=list(self.models.values()),
+            devices=list(self.devices.values()),
+            claims=list(self.claims.values()),
+            unerased=self.unerased,
+            measured=list(self.measured.values()),
         )
         return Snapshot(format=STATE_FORMAT, state=msgspec.Raw(msgspec.json.encode(state)))
 
@@ -332,6 +379,10 @@ def restored(snapshot: Snapshot) -> Tables | None:
         pids={row.pid: row.id for row in state.rows},
         key_ids={row.secret_digest: row.id for row in state.keys},
         models={(row.engine, row.model): row for row in state.models},
+        devices={row.device: row for row in state.devices},
+        claims={row.claim.id: row for row in state.claims},
+        unerased=state.unerased,
+        measured={(row.card, row.artefact): row for row in state.measured},
     )
     for left in state.unknown:
         tables.unknown.setdefault((left.process, left.digest), []).append(left.effect)

@@ -80,9 +80,7 @@ def test_a_claim_is_not_met(claim: str) -> None:
         ("&& hbm_gb > 1", 1, "a name or a value"),
     ],
 )
-def test_what_can_not_be_read_is_shown_with_its_place(
-    claim: str, place: int, reason: str
-) -> None:
+def test_what_can_not_be_read_is_shown_with_its_place(claim: str, place: int, reason: str) -> None:
     with pytest.raises(BadCall) as raised:
         read(claim)
     assert f"character {place}" in raised.value.message
@@ -97,7 +95,7 @@ def test_a_claim_has_a_length_and_a_depth() -> None:
             read(nested)
 
 
-@given(st.text(max_size=80) | st.text('ab."\'0123=<>!&|()[], in', max_size=60))
+@given(st.text(max_size=80) | st.text("ab.\"'0123=<>!&|()[], in", max_size=60))
 def test_every_text_is_either_read_or_refused(text: str) -> None:
     try:
         predicate = read(text)
