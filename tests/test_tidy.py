@@ -20,7 +20,7 @@ FOREIGN = {
     "cronsim": {"kernel/when.py"},
     "onnxruntime": {"devices/embed.py"},
     "prometheus_client": {"http/metrics.py"},
-    "ray": {"devices/accelerators.py"},
+    "ray": {"hardware/accelerators.py"},
     "numpy": {"devices/embed.py"},
     "sqlite3": {"store", "operate/doctor.py"},
     "tokenizers": {"devices/embed.py"},

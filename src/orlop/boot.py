@@ -22,16 +22,16 @@ from orlop.abi.events import Halted
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, ModelName
 from orlop.access.principal import OPERATOR_PREFIX, Tokens
 from orlop.context.conversation import Namer
-from orlop.devices import configured as configured_devices
 from orlop.devices import engines as drivers
-from orlop.devices.configured import DeviceConfig
 from orlop.devices.device import Engine
 from orlop.devices.engines import EngineConfig, Workshop
 from orlop.devices.memory import ram_bytes
 from orlop.devices.process import SubprocessTool, ToolConfig
 from orlop.devices.shim import Program, Shims
-from orlop.devices.sight import Sight
-from orlop.devices.table import DeviceTable
+from orlop.hardware import configured as configured_devices
+from orlop.hardware.configured import DeviceConfig
+from orlop.hardware.sight import Sight
+from orlop.hardware.table import DeviceTable
 from orlop.http.app import App
 from orlop.http.place import HttpConfig, Place
 from orlop.http.server import serve

@@ -21,7 +21,7 @@ from orlop.abi.admin import (
 from orlop.abi.calls import Spawn
 from orlop.abi.errors import BadCall
 from orlop.abi.ids import DEFAULT_TENANT, Nanoseconds, Seq
-from orlop.devices import probe
+from orlop.hardware import probe
 from orlop.http.exchange import Exchange
 from orlop.http.native import NDJSON, WAIT_S_MAX
 from orlop.http.place import Place

@@ -16,10 +16,10 @@ from orlop.abi.errors import Conflict, Exhausted, KernelError, NoSuchDevice, Not
 from orlop.abi.events import DeviceClaimed, DeviceErased, DeviceReleased
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS
 from orlop.abi.limits import KILL_GRACE_S
-from orlop.devices.claim import Checkpoint
 from orlop.devices.erasure import erase, unerasable
-from orlop.devices.sight import Sight
-from orlop.devices.table import Change
+from orlop.hardware.claim import Checkpoint
+from orlop.hardware.sight import Sight
+from orlop.hardware.table import Change
 from orlop.kernel import lifecycle
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process

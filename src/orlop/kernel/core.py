@@ -23,8 +23,8 @@ from orlop.abi.ids import (
 )
 from orlop.abi.limits import FREE_BYTES_MIN, PROCESSES_MAX
 from orlop.context.conversation import Namer
-from orlop.devices.claim import Checkpoint
-from orlop.devices.table import DeviceTable
+from orlop.hardware.claim import Checkpoint
+from orlop.hardware.table import DeviceTable
 from orlop.kernel.clients import Clients
 from orlop.kernel.codec import KIND, encode
 from orlop.kernel.process import Process, Row, State, check
@@ -36,7 +36,9 @@ from orlop.machine.tasks import TaskOwner
 from orlop.meter.budget import Account
 from orlop.models.registry import Registry
 from orlop.models.residents import Residents
+from orlop.sched.estimates import Estimates
 from orlop.sched.scheduler import Scheduler
+from orlop.sched.turns import Turns
 from orlop.store.journal import Draft, Journal, Part
 from orlop.tools.catalog import Catalog
 
@@ -117,6 +119,12 @@ class Kernel:
     """Set: look at the devices now, not at the next interval."""
     checkpoints: dict[ClaimId, Checkpoint] = field(default_factory=dict)
     """How each holder of a device saves its state."""
+    estimates: Estimates = field(default_factory=Estimates)
+    turns: Turns = field(init=False)
+    """The scheduler, for tasks."""
+
+    def __post_init__(self) -> None:
+        self.turns = Turns(self.scheduler, self.clock)
 
     # Recording.
 

@@ -20,11 +20,11 @@ from orlop.abi.events import DeviceChanged
 from orlop.abi.hints import Hints
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, TenantId
 from orlop.abi.limits import DEVICE_LOOK_S_MAX
-from orlop.devices.claim import mismatch, together
 from orlop.devices.device import Engine
-from orlop.devices.predicate import Predicate, is_met
-from orlop.devices.sight import CPU, Sight
-from orlop.devices.table import Change
+from orlop.hardware.claim import mismatch, together
+from orlop.hardware.predicate import Predicate, is_met
+from orlop.hardware.sight import CPU, Sight
+from orlop.hardware.table import Change
 from orlop.kernel import bounds, claims
 from orlop.kernel.core import Kernel
 from orlop.machine.offload import Offload

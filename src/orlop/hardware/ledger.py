@@ -18,7 +18,7 @@ from orlop.abi.devices import ClaimId, ClaimOrder, ClaimView, DeviceCard, Device
 from orlop.abi.errors import BadCall, Exhausted
 from orlop.abi.ids import ProcessId, TenantId
 from orlop.abi.limits import CLAIMS_MAX
-from orlop.devices.claim import meeting
+from orlop.hardware.claim import meeting
 
 ROUNDING: Final = 1e-9
 RETRY_S: Final = 5.0

@@ -16,7 +16,7 @@ from orlop.abi.devices import (
 )
 from orlop.abi.errors import BadCall, Exhausted, NoSuchDevice
 from orlop.abi.ids import ProcessId, TenantId
-from orlop.devices.ledger import Ledger
+from orlop.hardware.ledger import Ledger
 
 ME, YOU = TenantId("me"), TenantId("you")
 GB = 1_000_000_000

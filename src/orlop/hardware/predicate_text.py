@@ -17,7 +17,7 @@ from typing import Final
 from orlop.abi.devices import Value
 from orlop.abi.errors import BadCall
 from orlop.abi.limits import PREDICATE_CHARS_MAX, PREDICATE_DEPTH_MAX
-from orlop.devices.predicate import (
+from orlop.hardware.predicate import (
     All,
     Clause,
     Condition,

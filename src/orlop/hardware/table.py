@@ -17,10 +17,10 @@ from orlop.abi.devices import DeviceCard, DeviceHealth, DeviceName
 from orlop.abi.errors import NotFound
 from orlop.abi.ids import EngineName, TenantId
 from orlop.abi.limits import DEVICES_MAX, NAME_CHARS_MAX
-from orlop.devices import health
-from orlop.devices.configured import DeviceConfig, described
-from orlop.devices.health import HEALTHY, Condition
-from orlop.devices.ledger import Ledger
+from orlop.hardware import health
+from orlop.hardware.configured import DeviceConfig, described
+from orlop.hardware.health import HEALTHY, Condition
+from orlop.hardware.ledger import Ledger
 
 log = logging.getLogger(__name__)
 

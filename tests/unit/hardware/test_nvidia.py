@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from orlop.abi.devices import DeviceCard
-from orlop.devices import nvidia
-from orlop.devices.sight import Sight
+from orlop.hardware import nvidia
+from orlop.hardware.sight import Sight
 
 SOURCE = Path(__file__).parents[2] / "nvml_library.c"
 COMPILER = shutil.which("cc")
@@ -117,7 +117,7 @@ def test_without_library_or_driver_there_are_no_boards(
 
 def test_a_look_at_everything_has_the_host_beside_each_board(library: str, tmp_path: Path) -> None:
     sight = Sight(tmp_path, libraries=[library])
-    cards = {card.name: card for card in sight.look()}
+    cards = {str(card.name): card for card in sight.look()}
     assert cards["nvidia0"].attributes["host_ram_gb"] == cards["cpu0"].attributes["memory_gb"]
     assert cards["nvidia0"].attributes["host_disk_gb"]
     assert sight.computing(cards["nvidia0"]) == (4242,)

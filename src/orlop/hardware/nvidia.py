@@ -6,7 +6,7 @@ from ctypes import c_int, c_uint
 from typing import Final
 
 from orlop.abi.devices import DeviceCard, DeviceName, Reading, Value
-from orlop.devices.nvml import CLOCK_MEMORY, CLOCK_SM, LIBRARIES, Board, Nvml, NvmlError
+from orlop.hardware.nvml import CLOCK_MEMORY, CLOCK_SM, LIBRARIES, Board, Nvml, NvmlError
 
 GB: Final = 1e9
 MIB: Final = 1 << 20

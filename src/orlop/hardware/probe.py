@@ -12,7 +12,7 @@ from typing import Final, Literal
 import psutil
 
 from orlop.abi.cards import HardwareCard
-from orlop.devices import nvidia
+from orlop.hardware import nvidia
 
 _FEATURES: Final = frozenset(
     (

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from orlop.devices.probe import hardware
+from orlop.hardware.probe import hardware
 
 
 def put(root: Path, path: str, text: str) -> None:

@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 
-from orlop.devices import accelerators
+from orlop.hardware import accelerators
 
 
 def manager(name: str, resource: str, count: int, model: str | None) -> type:

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from orlop.abi.devices import DeviceCard, DeviceName, Value
 from orlop.abi.errors import BadCall, NoSuchDevice
-from orlop.devices.claim import meeting
-from orlop.devices.predicate import is_met
-from orlop.devices.predicate_text import read
+from orlop.hardware.claim import meeting
+from orlop.hardware.predicate import is_met
+from orlop.hardware.predicate_text import read
 
 L40S: dict[str, Value] = {
     "class": "gpu",

@@ -1,8 +1,8 @@
 """What takes a device's work away, and what gives it back."""
 
 from orlop.abi.devices import Reading
-from orlop.devices import health
-from orlop.devices.health import HEALTHY, Condition
+from orlop.hardware import health
+from orlop.hardware.health import HEALTHY, Condition
 
 COOL = Reading(clock_share=1.0, memory_errors=0, memory_errors_corrected=0)
 

@@ -4,8 +4,8 @@ from msgspec.structs import replace
 
 from orlop.abi.devices import DeviceCard, DeviceName, Reading, Value
 from orlop.abi.ids import EngineName, TenantId
-from orlop.devices.configured import DeviceConfig, described
-from orlop.devices.table import DeviceTable
+from orlop.hardware.configured import DeviceConfig, described
+from orlop.hardware.table import DeviceTable
 
 CPU = DeviceCard(name=DeviceName("cpu0"), kind="cpu", attributes={"memory_gb": 25.3})
 COOL = Reading(clock_share=1.0)

@@ -5,8 +5,8 @@ from typing import Final, TypeAlias
 
 from orlop.abi.devices import ATTRIBUTES, DeviceCard, Value
 from orlop.abi.errors import NoSuchDevice
-from orlop.devices.predicate import Clause, Facts, Predicate, is_met, names, shortfall, truth
-from orlop.devices.predicate_text import read
+from orlop.hardware.predicate import Clause, Facts, Predicate, is_met, names, shortfall, truth
+from orlop.hardware.predicate_text import read
 
 Checkpoint: TypeAlias = Callable[[str, float], Awaitable[None]]
 """Saves what the holder of a claim has: given the reason, and the seconds that there are."""

@@ -10,7 +10,7 @@ import psutil
 
 from orlop.abi.cards import HardwareCard
 from orlop.abi.devices import DeviceCard, DeviceName, Reading, Value
-from orlop.devices import accelerators, nvidia, nvml, probe
+from orlop.hardware import accelerators, nvidia, nvml, probe
 
 GB: Final = 1e9
 CPU: Final = DeviceName("cpu0")
