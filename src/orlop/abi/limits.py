@@ -53,6 +53,9 @@ TOOLS_KNOWN_MAX: Final = 512
 AGENTS_KNOWN_MAX: Final = 2_048
 """Kinds of programs whose work is remembered."""
 
+MODELS_ESTIMATED_MAX: Final = 1_024
+"""Models whose tokens per byte and per answer are remembered."""
+
 LOOK_AHEAD: Final = 6
 """Calls that the scheduler tries, one after another, where the first do not fit an engine."""
 
@@ -223,3 +226,9 @@ ENGINE_CALLS_MAX: Final = 1_000_000
 
 ENGINE_KV_TOKENS_MAX: Final = 10**11
 """What an engine may say that its memory holds, in tokens; more is not true."""
+
+PROMPT_HELD_S_MAX: Final = 30.0
+"""How long a call's prompt is not read because interactive calls run, over the whole call."""
+
+ENGINE_PROGRAMS_KNOWN: Final = 10_000
+"""Programs whose prompt a driver knows to be in a provider's cache."""

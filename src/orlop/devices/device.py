@@ -56,6 +56,8 @@ class Capacity:
     """Has `Contexts`: the kernel says what is kept, saved and dropped."""
     prefix_cache: bool = True
     """Keeps contexts of finished calls by itself until it needs the room."""
+    prefix_cache_s: float | None = None
+    """It forgets a context this long after its last use; None: only when it needs the room."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,6 +108,11 @@ class MessageStreamReader:
         self._inputs: dict[int, list[str]] = {}
         self._is_done = False
 
+    @property
+    def is_done(self) -> bool:
+        """`message_stop` has come: nothing follows."""
+        return self._is_done
+
     def feed(self, data: bytes) -> list[Delta]:
         """Raises `DeviceFailed` for what can't be read, or the error that the stream reports."""
         deltas: list[Delta] = []
