@@ -196,6 +196,88 @@ class Inventory(Struct, frozen=True, kw_only=True):
     hardware: tuple[HardwareCard, ...]
 
 
+class EngineLoadView(Struct, frozen=True, kw_only=True):
+    """One engine, or one tool, as the scheduler plans with it: a row of `orlop top`."""
+
+    name: str
+    attached: bool
+    """False while it is lost: then only calls that nobody else can serve go there."""
+    seats: int
+    """Calls that it may run now: learned, at most `slots`."""
+    slots: int
+    running: int
+    waiting: int
+    """Calls in our queues that could go there; one that has a choice is counted at each."""
+    kv_used: int
+    """Tokens of the calls that run, with what they are expected to write."""
+    kv_tokens: int | None
+    retained: int
+    """Tokens kept for programs that are away using a tool; they fade with time."""
+    budget: int | None
+    """What may be in use and retained together, device and host."""
+    resident: int
+    """Tokens believed to lie on the device, and next on the host."""
+    host: int
+    call_s: float
+    """Seconds that a call holds its seat, lately."""
+    input_tokens: int
+    cached_tokens: int
+    """Of the input tokens, those that were not computed again: the hit rate is their share."""
+    output_tokens: int
+    wasted_tokens: int
+    """Input tokens that were computed again although the program had sent them before."""
+    preempted: int
+    calls: int
+
+
+class ProgramView(Struct, frozen=True, kw_only=True):
+    """One program in `orlop top`."""
+
+    program: str
+    tenant: str
+    agent: str
+    state: str
+    """reasoning, acting, paused or hibernated."""
+    running: int
+    waiting: int
+    attained_s: float
+    """Engine seconds that it has had, along its critical path."""
+    remaining_s: float | None
+    """Engine seconds that it is expected to need yet; None: nothing is known of its kind."""
+    waited_s: float
+    """Seconds that its calls have waited, all told."""
+    context_tokens: int
+    engine: str
+    """Where its largest context lies, or lay last."""
+    since_s: float
+    """Seconds in this state."""
+    gap_s: float
+    """How long it is expected to be away, while it acts."""
+
+
+class SchedulerView(Struct, frozen=True, kw_only=True):
+    """What the scheduler knows, at one moment: `orlop top`."""
+
+    policy: str
+    engines: tuple[EngineLoadView, ...]
+    programs: tuple[ProgramView, ...]
+    """The most recently active, at most `PROGRAMS_SHOWN_MAX`."""
+    waiting: dict[str, int]
+    """Calls that wait, by latency class."""
+    states: dict[str, int]
+    """Programs by state."""
+    programs_known: int
+    grants: int
+    refused: int
+    preempted: int
+    promoted: int
+    """Calls let on before their turn, because they had waited too long."""
+    paused: int
+    """Contexts that lost their place to make room, so far."""
+    rank_quality: float
+    """Kendall's tau of predicted and true work of recent programs: how far prediction rules."""
+
+
 class OutputLine(Struct, frozen=True, kw_only=True):
     """A piece of what a process printed: `orlop logs`.
 

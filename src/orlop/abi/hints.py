@@ -63,6 +63,8 @@ class Facts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     queue_s: float = 0.0
     prefill_s: float = 0.0
     decode_s: float = 0.0
+    switched: int = 0
+    """Times that it gave its seat to a more urgent call, and went on later."""
     usage: Usage = Usage()
     cost: NanoDollars = NanoDollars(0)
     replayed: bool = False

@@ -216,6 +216,8 @@ def end(kernel: Kernel, process: Process, status: int, reason: str) -> None:
         process.row.tenant,
         ProcessEnded(incarnation=process.row.incarnation, status=status, reason=reason),
     )
+    if not process.row.parent:
+        kernel.scheduler.end(process.row.program or process.id, kernel.clock.now_s())
     kernel.forget()
 
 

@@ -48,6 +48,10 @@ class Running:
     shown: CallId | None = None
     """The first occurrence, where that is what answers it."""
     queue_s: float = 0.0
+    size: int = 0
+    """Bytes of what a model is shown."""
+    root: str = ""
+    """How its conversation began: equal for all calls of one, where the client names none."""
     keep: bool = False
     """The client's leaving does not end it: the result will be asked for again."""
     deltas: list[Delta] = field(default_factory=list[Delta])

@@ -20,6 +20,7 @@ async def shut_down(kernel: Kernel) -> None:
         for running in tuple(process.running.values()):
             await running.ended.wait()
     await end_programs(kernel)
+    kernel.turns.close()
     await kernel.tasks.close()
     for engine in kernel.registry.engines.values():
         await engine.close()

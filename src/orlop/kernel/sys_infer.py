@@ -1,38 +1,36 @@
 """The `infer` and `embed` system calls."""
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from orlop.abi.calls import CallTool, Embed, Infer
+from orlop.abi.calls import Embed, Infer
 from orlop.abi.cards import ModelCard
-from orlop.abi.errors import BadCall
+from orlop.abi.errors import BadCall, DeviceFailed
 from orlop.abi.hints import Facts
-from orlop.abi.limits import CALL_DEADLINE_S, EMBED_INPUTS_MAX
-from orlop.abi.replies import Completion, Vectors
-from orlop.devices.device import Engine
-from orlop.kernel import devices
+from orlop.abi.ids import EngineName
+from orlop.abi.limits import EMBED_INPUTS_MAX
+from orlop.abi.replies import Completion, Generated, Vectors
+from orlop.devices.device import Engine, Partial, Preempted
+from orlop.kernel import devices, seating
 from orlop.kernel.core import Kernel
 from orlop.kernel.held import Held
 from orlop.kernel.process import Process
 from orlop.kernel.running import Running
 from orlop.machine.clock import NS_PER_S
 from orlop.meter.usage import cost
-from orlop.models.route import route
-from orlop.sched.work import Work
+from orlop.sched.work import Grant, Used, Work
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
-    """A slot that the call holds."""
+class Placed:
+    """Where the scheduler has put a call."""
 
     engine: Engine
     card: ModelCard
-    why: str
-    deadline_s: float
-    device: str = ""
+    grant: Grant
+    device: str
 
 
 async def infer(
@@ -40,28 +38,59 @@ async def infer(
 ) -> Completion:
     if not call.messages and call.prompt is None:
         raise BadCall("messages: at least one is needed")
-    async with (
-        Held(kernel, cards) as hot,
-        seat(kernel, process, running, call, hot) as seated,
-    ):
-        sink = running.put if call.stream else None
-        generated = await seated.engine.infer(call, seated.card.name, sink, seated.deadline_s)
-    facts = facts_of(running, seated)
+    async with Held(kernel, cards) as hot:
+        seats = seating.seats(kernel, process, hot)
+        size, limit = seating.size(running, call), call.output_tokens_max
+        tokens = kernel.estimates.tokens(call.model, size, limit)
+        work = seating.work(kernel, process, running, call, tuple(seats), tokens)
+        placed, generated = await generate(kernel, running, call, work, seats)
+    kernel.estimates.learn(call.model, size, seating.used(generated))
     return Completion(
         choices=generated.choices,
         usage=generated.usage,
-        model=generated.model or seated.card.name,
+        model=generated.model or placed.card.name,
         created_s=kernel.clock.wall_ns() // NS_PER_S,
         fingerprint=generated.fingerprint,
         extra=generated.extra,
         facts=replace(
-            facts,
+            facts_of(running, placed),
             prefill_s=generated.prefill_s,
             decode_s=generated.decode_s,
+            switched=work.preemptions,
             usage=generated.usage,
-            cost=cost(generated.usage, seated.card),
+            cost=cost(generated.usage, placed.card),
         ),
     )
+
+
+async def generate(
+    kernel: Kernel,
+    running: Running,
+    call: Infer,
+    work: Work,
+    seats: Mapping[EngineName, ModelCard],
+) -> tuple[Placed, Generated]:
+    """Wait for the call's turn and run it; again where it had to give its seat back."""
+    sink = running.put if call.stream else None
+    so_far: Partial | None = None
+    while True:
+        arrived_s = work.arrived_s = kernel.clock.now_s()
+        seat = kernel.turns.seat(work)
+        async with seat as grant:
+            placed = placed_at(kernel, running, grant, seats, arrived_s)
+            left = seating.left_s(kernel, running, call)
+            turn = seating.turn(kernel, work, grant, so_far)
+            try:
+                generated = await placed.engine.infer(call, placed.card.name, sink, left, turn)
+            except Preempted as stopped:
+                so_far = stopped.partial
+                seat.used = Used(input_tokens=work.input_tokens, preempted=True)
+                continue
+            except DeviceFailed:
+                seat.used = seating.lost(kernel, placed.engine)
+                raise
+            seat.used = seating.used(generated)
+            return placed, generated
 
 
 async def embed(
@@ -69,62 +98,47 @@ async def embed(
 ) -> Vectors:
     if not 1 <= len(call.inputs) <= EMBED_INPUTS_MAX:
         raise BadCall(f"input: from 1 to {EMBED_INPUTS_MAX} texts, not {len(call.inputs)}")
-    async with (
-        Held(kernel, cards) as hot,
-        seat(kernel, process, running, call, hot) as seated,
-    ):
-        embedded = await seated.engine.embed(call, seated.card.name, seated.deadline_s)
-    facts = facts_of(running, seated)
+    async with Held(kernel, cards) as hot:
+        seats = seating.seats(kernel, process, hot)
+        work = seating.work(kernel, process, running, call, tuple(seats))
+        async with kernel.turns.seat(work) as grant:
+            placed = placed_at(kernel, running, grant, seats, work.arrived_s)
+            left = seating.left_s(kernel, running, call)
+            embedded = await placed.engine.embed(call, placed.card.name, left)
     return Vectors(
         vectors=embedded.vectors,
         usage=embedded.usage,
-        model=embedded.model or seated.card.name,
-        facts=replace(facts, usage=embedded.usage, cost=cost(embedded.usage, seated.card)),
+        model=embedded.model or placed.card.name,
+        facts=replace(
+            facts_of(running, placed),
+            usage=embedded.usage,
+            cost=cost(embedded.usage, placed.card),
+        ),
     )
 
 
-@asynccontextmanager
-async def seat(
+def placed_at(
     kernel: Kernel,
-    process: Process,
     running: Running,
-    call: Infer | Embed,
-    cards: Sequence[ModelCard],
-) -> AsyncGenerator[Seat]:
-    """Route the call, wait for its turn, and hold a slot while it runs."""
-    states = {}
-    for name in {card.engine for card in cards}:
-        busy, waiting = kernel.scheduler.load(name)
-        state = replace(kernel.registry.engines[name].card(), running=busy, waiting=waiting)
-        states[name] = devices.as_usable(kernel, state, process.row.tenant)
-    card = route(cards, states)
-    why = "the only engine" if len(states) == 1 else f"least loaded of {len(states)}"
-    engine = kernel.registry.engines[card.engine]
-    arrived_s = kernel.clock.now_s()
-    latency_class = call.hints.latency_class or process.row.latency_class
-    work = Work(process.id, engine.name, latency_class, arrived_s)
-    async with kernel.scheduler.slot(work, states[card.engine].slots):
-        granted_s = kernel.clock.now_s()
-        running.queue_s = granted_s - arrived_s
-        running.asked = True
-        left = left_s(kernel, running, call)
-        yield Seat(engine, card, why, left, devices.name_of(kernel, engine))
-        kernel.scheduler.observe(engine.name, kernel.clock.now_s() - granted_s)
+    grant: Grant,
+    seats: Mapping[EngineName, ModelCard],
+    arrived_s: float,
+) -> Placed:
+    """The call begins: from here on nobody can be sure that its engine has done nothing."""
+    running.queue_s += kernel.clock.now_s() - arrived_s
+    running.asked = True
+    name = EngineName(grant.engine)
+    engine = kernel.registry.engines[name]
+    return Placed(engine, seats[name], grant, devices.name_of(kernel, engine))
 
 
-def left_s(kernel: Kernel, running: Running, call: Infer | Embed | CallTool) -> float:
-    """Seconds until the call's deadline; small but positive when it is over."""
-    allowed = call.hints.deadline_s or CALL_DEADLINE_S
-    return max(0.001, allowed - (kernel.clock.now_s() - running.started_s))
-
-
-def facts_of(running: Running, seated: Seat) -> Facts:
+def facts_of(running: Running, placed: Placed) -> Facts:
     return Facts(
         call=running.id,
-        engine=seated.engine.name,
-        device=seated.device,
-        model=seated.card.name,
-        artefact=seated.card.artefact,
-        route=seated.why,
+        engine=placed.engine.name,
+        device=placed.device,
+        model=placed.card.name,
+        artefact=placed.card.artefact,
+        route=placed.grant.why,
         queue_s=running.queue_s,
     )

@@ -4,13 +4,12 @@ from orlop.abi.calls import CallTool
 from orlop.abi.errors import EffectUnknown
 from orlop.abi.hints import Facts
 from orlop.abi.replies import ToolResult
+from orlop.kernel import seating
 from orlop.kernel.admit import Admitted
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
 from orlop.kernel.running import Running
-from orlop.kernel.sys_infer import left_s
 from orlop.machine.faults import point
-from orlop.sched.work import Work
 
 
 async def call_tool(
@@ -19,11 +18,11 @@ async def call_tool(
     """Act once.  A queryable tool whose earlier call was cut off is asked first."""
     tool, key = admitted.tool, running.effect
     assert tool is not None
-    latency_class = call.hints.latency_class or process.row.latency_class
-    arrived_s = kernel.clock.now_s()
-    work = Work(process.id, f"tool:{call.tool}", latency_class, arrived_s)
-    async with kernel.scheduler.slot(work, tool.card.concurrency):
-        running.queue_s = kernel.clock.now_s() - arrived_s
+    name = f"tool:{call.tool}"
+    seating.attach_tool(kernel, name, tool.card.concurrency)
+    work = seating.work(kernel, process, running, call, (name,))
+    async with kernel.turns.seat(work):
+        running.queue_s = kernel.clock.now_s() - work.arrived_s
         if tool.card.effect == "queryable" and admitted.was_cut_off:
             happened = await tool.happened(key)
             if happened is None:
@@ -33,7 +32,7 @@ async def call_tool(
                 return ToolResult(value=value, facts=_facts(running))
         running.asked = True
         point("tool.before")
-        limit_s = min(tool.card.timeout_s, left_s(kernel, running, call))
+        limit_s = min(tool.card.timeout_s, seating.left_s(kernel, running, call))
         value = await tool.call(call.arguments, key, limit_s)
         point("tool.after")
     return ToolResult(value=value, facts=_facts(running))

@@ -80,6 +80,8 @@ def enter(
         incarnation=process.row.incarnation,
         nonce=nonce,
         keep=isinstance(call, PARKED),
+        size=described.size,
+        root=root(process, call, described),
     )
     process.running[running.id] = running
     _count(kernel, call, 1)
@@ -133,7 +135,7 @@ def check(kernel: Kernel, process: Process, call: Call) -> None:
 class Described:
     """A call as the journal names it."""
 
-    __slots__ = ("context", "context_digest", "digest", "parts")
+    __slots__ = ("context", "context_digest", "digest", "parts", "size")
 
     def __init__(
         self, digest: Digest, context: ContextRef | None, context_digest: Digest, parts: list[Part]
@@ -142,6 +144,7 @@ class Described:
         self.context = context
         self.context_digest = context_digest
         self.parts = parts
+        self.size = sum([len(part.data) for part in parts])
 
 
 def describe(kernel: Kernel, process: Process, call: Call) -> Described:
@@ -154,6 +157,16 @@ def describe(kernel: Kernel, process: Process, call: Call) -> Described:
         context_digest, context = process.contexts.refer(parts)
     digest = kernel.journal.args_digest(tenant, codec.digest_input(call, context_digest))
     return Described(Digest(digest), context, context_digest, parts)
+
+
+def root(process: Process, call: Call, described: Described) -> str:
+    """How a nameless client's conversation began: its first message that is nobody's rule."""
+    if not process.row.is_nameless or not isinstance(call, Infer):
+        return ""
+    for message, part in zip(call.messages, described.parts, strict=False):
+        if message.role not in ("system", "developer"):
+            return part.name.hex()
+    return ""
 
 
 async def run(

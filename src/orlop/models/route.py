@@ -1,4 +1,4 @@
-"""Choosing an engine.  A pure function: same inputs, same choice, so that a replay agrees."""
+"""Which engines can serve a call now.  A pure function; which of them does, the scheduler says."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,22 +7,24 @@ from orlop.abi.errors import DeviceFailed
 from orlop.abi.ids import EngineName
 
 
-def route(candidates: Sequence[ModelCard], engines: Mapping[EngineName, EngineCard]) -> ModelCard:
-    """The candidate whose engine is the least loaded, counted in calls per slot; ties by name.
+def servable(
+    candidates: Sequence[ModelCard], engines: Mapping[EngineName, EngineCard]
+) -> dict[EngineName, ModelCard]:
+    """The card of each engine that is ready, by name, the first of each.
 
-    An engine that is starting is chosen only if no other is ready: its calls wait for it.
+    Engines that are starting are asked only if no other is ready: their calls wait for them.
     Raises `DeviceFailed` with every engine's own reason if none can be asked.
     """
-    alive = [card for card in candidates if engines[card.engine].health in ("ready", "starting")]
-    if not alive:
-        reasons = "; ".join(
-            f"{card.engine}: {engines[card.engine].reason or engines[card.engine].health}"
-            for card in candidates
-        )
-        raise DeviceFailed(f"no engine can serve {candidates[0].name} ({reasons})")
-
-    def load(card: ModelCard) -> tuple[bool, float, str]:
-        engine = engines[card.engine]
-        return engine.health != "ready", (engine.running + engine.waiting) / engine.slots, card.name
-
-    return min(alive, key=load)
+    for health in ("ready", "starting"):
+        found = {
+            card.engine: card
+            for card in sorted(candidates, key=lambda card: card.engine, reverse=True)
+            if engines[card.engine].health == health
+        }
+        if found:
+            return dict(sorted(found.items()))
+    reasons = "; ".join(
+        f"{card.engine}: {engines[card.engine].reason or engines[card.engine].health}"
+        for card in candidates
+    )
+    raise DeviceFailed(f"no engine can serve {candidates[0].name} ({reasons})")

@@ -1,34 +1,114 @@
-"""Who goes next.  Pure functions of plain data; which one rules is a setting."""
+"""Who goes next.  Pure functions of plain data; which one rules is a setting.
 
-from collections.abc import Callable, Mapping, Sequence
+A policy orders programs by a key, the smallest first; ties go to the program with the fewest calls
+running, then to the oldest call.  Around that it may have strict bands by latency class, turns of
+tenants by the engine time that they had, and patience: whoever has waited too long goes first.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from orlop.abi.hints import LatencyClass
-from orlop.abi.ids import ProcessId
+from orlop.sched.history import History
+from orlop.sched.program import Program
 from orlop.sched.work import Work
 
-PolicyName = Literal["fifo", "fair"]
-Policy: TypeAlias = Callable[[Sequence[Work], Mapping[ProcessId, int]], Work]
+PolicyName = Literal["programs", "fifo", "rr", "priority", "las", "predicted", "fair", "deadline"]
 
 BAND: Final[Mapping[LatencyClass, int]] = {"interactive": 0, "standard": 1, "batch": 2}
 
-
-def fifo(waiting: Sequence[Work], running: Mapping[ProcessId, int]) -> Work:
-    """First come, first served: the baseline, and what engines do by themselves."""
-    return waiting[0]
+Key: TypeAlias = Callable[[Work, Program, History, float], float]
+"""Of a program whose oldest waiting call is `Work`; the last argument is `quantum_s` > 0."""
 
 
-def fair(waiting: Sequence[Work], running: Mapping[ProcessId, int]) -> Work:
-    """Strict bands by latency class; inside a band the process with the fewest calls running on
-    this device; ties to the oldest call."""
-    return min(
-        waiting,
-        key=lambda work: (
-            BAND[work.latency_class],
-            running.get(work.process, 0),
-            work.arrived_s,
-        ),
-    )
+def arrival(work: Work, program: Program, history: History, quantum_s: float) -> float:
+    return work.order
 
 
-POLICIES: Final[Mapping[PolicyName, Policy]] = {"fifo": fifo, "fair": fair}
+def priority(work: Work, program: Program, history: History, quantum_s: float) -> float:
+    return work.priority
+
+
+def deadline(work: Work, program: Program, history: History, quantum_s: float) -> float:
+    """Earliest deadline first."""
+    return work.deadline_s
+
+
+def level(engine_s: float, quantum_s: float) -> int:
+    """The queue of a multi-level feedback queue whose quanta double: 0, 1, 2, ..."""
+    return int(engine_s / quantum_s).bit_length()
+
+
+def attained_s(work: Work, program: Program) -> float:
+    """Engine seconds along the program's critical path, with what it is being served now."""
+    return max(work.path_s, program.attained_s) + program.running_s
+
+
+def least_attained(work: Work, program: Program, history: History, quantum_s: float) -> float:
+    """Autellix (2502.13965): sizes are heavy-tailed, so who has had little will need little."""
+    return level(attained_s(work, program), quantum_s)
+
+
+def remaining_s(work: Work, program: Program, history: History) -> float:
+    """As predicted from programs of its kind; what it has had where nothing is known."""
+    had_s = program.work_s + program.running_s
+    found = history.remaining_s(program.agent, had_s)
+    return had_s if found is None else found
+
+
+def predicted(work: Work, program: Program, history: History, quantum_s: float) -> float:
+    """Shortest predicted remaining work first."""
+    return level(remaining_s(work, program, history), quantum_s)
+
+
+def blended(work: Work, program: Program, history: History, quantum_s: float) -> float:
+    """Least attained service, and predicted remaining work as far as its forecasts rank well."""
+    had_s = attained_s(work, program)
+    trust = history.quality
+    if trust > 0:
+        had_s = (1 - trust) * had_s + trust * remaining_s(work, program, history)
+    return level(had_s, quantum_s)
+
+
+def fewest(work: Work, program: Program, history: History, quantum_s: float) -> float:
+    """All alike: only how many calls of the program run already decides."""
+    return 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    key: Key
+    bands: bool = False
+    """Strict bands by latency class."""
+    shares: bool = False
+    """Tenants take turns by virtual time: token-seconds of engine memory over their weight."""
+    patient: bool = False
+    """Calls are promoted when they have waited too long."""
+    slices: bool = False
+    """A call that has had its slice gives its seat to who waits, where its engine can."""
+
+
+POLICIES: Final[Mapping[PolicyName, Policy]] = {
+    "programs": Policy(key=blended, bands=True, shares=True, patient=True),
+    "fifo": Policy(key=arrival),
+    "rr": Policy(key=arrival, slices=True),
+    "priority": Policy(key=priority, bands=True),
+    "las": Policy(key=least_attained),
+    "predicted": Policy(key=predicted),
+    "fair": Policy(key=fewest, bands=True, shares=True, patient=True),
+    "deadline": Policy(key=deadline, bands=True),
+}
+
+
+def patience_s(isolated_s: float, waited_s: float, factor: float, least_s: float) -> float:
+    """How long a call may wait before it is promoted.
+
+    isolated_s: what its program has had and this call will take, alone on the engine; waited_s: for
+    its earlier calls.  So a program's slowdown is bounded by about 1 + factor while the promoted
+    can be served at all.
+    """
+    if factor <= 0:
+        return math.inf
+    return max(least_s, factor * isolated_s - waited_s)

@@ -1,121 +1,465 @@
-"""Slots on devices, handed out one policy decision at a time.
+"""Who runs next, and where.  A synchronous core: it knows no clock, no tasks and no tokens.
 
-The scheduler decides when a call may run; it never touches the tokens.  Invariants:
-1. a device never runs more calls than it has slots;
-2. no slot is free while work for it waits;
-3. whatever leaves `slot`, however it leaves, gives its place back.
+Whoever drives it, the kernel or a benchmark in virtual time, does this:
+
+    scheduler = Scheduler(SchedulerConfig())
+    scheduler.on_grant = lambda work, grant: ...      # start it on grant.engine
+    scheduler.on_order = lambda order: ...            # an engine that `moves_contexts`: do it
+    scheduler.on_yield = lambda work: ...             # an engine that `continues`: ask it to stop
+    scheduler.attach("gpu0", capacity)
+    scheduler.enter(work, now_s)                      # `on_grant` comes now or later, once
+    scheduler.leave(work, now_s, Used(...))           # done, failed, cancelled while it waited, ...
+    scheduler.end(program, now_s)                     # nothing more will come of it
+    scheduler.wake(now_s)                             # no later than at `next_s()`: one timer
+
+Callbacks come from inside `enter`, `leave`, `detach` and `wake`; they must not call back in, but
+for starting something that does so later.  `now_s` never goes back.  A call that was preempted
+leaves with `preempted=True` and enters again as it is (the same `Work`, more `input_tokens`).
+
+Invariants:
+1. an engine never runs more calls than it has seats;
+2. no seat is free while a call waits that could take it, but for seats kept for interactive calls
+   and for memory that is kept for programs that will be back;
+3. whatever enters leaves, and gives back what it held;
+4. a call that waits is let on after a bounded number of others (policies that are `patient`).
 """
 
-from collections import Counter
-from dataclasses import dataclass, field
-from types import TracebackType
+import math
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from orlop.abi.errors import Exhausted
-from orlop.abi.ids import ProcessId
-from orlop.abi.limits import WAITING_PER_ENGINE_MAX
-from orlop.machine.ranges import Many
-from orlop.sched.policy import POLICIES, Policy, PolicyName
-from orlop.sched.work import Work
+from orlop.abi.limits import LOOK_AHEAD, PROGRAMS_KNOWN_MAX
+from orlop.devices.device import Capacity, EngineLoad
+from orlop.sched import placement
+from orlop.sched.config import SchedulerConfig
+from orlop.sched.gaps import Gaps
+from orlop.sched.gate import Gate
+from orlop.sched.history import History
+from orlop.sched.line import Pool, Rank
+from orlop.sched.placement import Choice
+from orlop.sched.places import Places
+from orlop.sched.policy import POLICIES
+from orlop.sched.program import HELD, Context, Program, ProgramTable
+from orlop.sched.residency import Shelf
+from orlop.sched.station import Station
+from orlop.sched.waiting import WaitingRoom, first_impatient
+from orlop.sched.work import UNKNOWN, Grant, Order, Phase, Used, Work
+
+__all__ = ["Scheduler", "SchedulerConfig"]
+
+PROMOTE_EVERY: Final = 4
+"""Of the grants while somebody has waited too long, one in so many is his."""
+
+EVIDENCE: Final = 8
+"""Calls that an engine has served before its pace is held against a deadline."""
+
+RESERVED_FOR_S: Final = 60.0
+"""After the last interactive call an engine's reserved seats are for all."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SchedulerConfig:
-    """The `[scheduler]` table of orlop.toml."""
-
-    policy: PolicyName = "fair"
-    """Who goes next: `fair` (bands, then fewest running) or `fifo`."""
-    waiting_max: Many = WAITING_PER_ENGINE_MAX
-    """Calls that may wait for one device; one more is refused with `Exhausted`."""
+def _ignore_grant(work: Work, grant: Grant) -> None: ...
 
 
-@dataclass(eq=False, slots=True)
-class Queue:
-    """One device's waiting room."""
-
-    waiting: list[Work] = field(default_factory=list)
-    running: Counter[ProcessId] = field(default_factory=Counter)
-    running_total: int = 0
-    served_s: float = 1.0
-    """Smoothed seconds that a call holds its slot; only for the time to come back."""
+def _ignore_yield(work: Work) -> None: ...
 
 
 class Scheduler:
     def __init__(self, config: SchedulerConfig) -> None:
-        self._policy: Policy = POLICIES[config.policy]
-        self._waiting_max = config.waiting_max
-        self._queues: dict[str, Queue] = {}
+        self.config = config
+        self.policy = POLICIES[config.policy]
+        self.on_grant: Callable[[Work, Grant], None] = _ignore_grant
+        self.on_yield: Callable[[Work], None] = _ignore_yield
+        self.programs = ProgramTable(PROGRAMS_KNOWN_MAX)
+        self.gaps = Gaps()
+        self.history = History()
+        self.stations: dict[str, Station] = {}
+        self.waiting = WaitingRoom(config, self.history, self.stations)
+        self.places = Places(config, self.gaps, self.programs, self.stations)
+        self.grants = self.refused = self.promoted = 0
+        self._room_s = math.inf
+        """When places that fade may make room for a call that waits for it."""
 
-    def load(self, device: str) -> tuple[int, int]:
-        """Calls running and calls waiting."""
-        queue = self._queues.get(device)
-        return (queue.running_total, len(queue.waiting)) if queue else (0, 0)
+    @property
+    def on_order(self) -> Callable[[Order], None]:
+        return self.places.on_order
 
-    def slot(self, work: Work, slots: int) -> "Slot":
-        """Hold one of the device's `slots` > 0 in an `async with`; waits for it if need be."""
-        return Slot(self, work, slots)
+    @on_order.setter
+    def on_order(self, act: Callable[[Order], None]) -> None:
+        self.places.on_order = act
 
-    def enter(self, work: Work, slots: int) -> Queue:
-        """Stand in the queue, or take a slot at once.  Raises `Exhausted`."""
-        queue = self._queues.setdefault(work.device, Queue())
-        if len(queue.waiting) >= self._waiting_max:
-            raise Exhausted(
-                f"{len(queue.waiting)} calls wait for {work.device} already (waiting_max)",
-                retry_after_s=max(1.0, len(queue.waiting) * queue.served_s / slots),
-            )
-        if queue.running_total < slots and not queue.waiting:
-            self._take(queue, work)
-        else:
-            queue.waiting.append(work)
-        return queue
+    # Engines.
 
-    def _take(self, queue: Queue, work: Work) -> None:
-        queue.running[work.process] += 1
-        queue.running_total += 1
-        work.granted.set()
-
-    def leave(self, queue: Queue, work: Work, slots: int) -> None:
-        """Give the place back, in the queue or on the device, and let the next ones on."""
-        if not work.granted.is_set():
-            queue.waiting.remove(work)
+    def attach(self, name: str, capacity: Capacity) -> None:
+        """An engine (or a tool) is there, or is there again, or has changed."""
+        station = self.stations.get(name)
+        if station is None:
+            shelf = Shelf(capacity, self.config.fade_s)
+            self.stations[name] = Station(name, capacity, Gate(capacity), shelf)
             return
-        queue.running_total -= 1
-        queue.running[work.process] -= 1
-        if not queue.running[work.process]:
-            del queue.running[work.process]
-        while queue.waiting and queue.running_total < slots:
-            chosen = self._policy(queue.waiting, queue.running)
-            queue.waiting.remove(chosen)
-            self._take(queue, chosen)
+        station.attached = True
+        if station.capacity != capacity:
+            station.capacity = capacity
+            station.gate.change(capacity)
+            station.shelf.change(capacity)
 
-    def observe(self, device: str, seconds: float) -> None:
-        """A call held its slot for `seconds`."""
-        if queue := self._queues.get(device):
-            queue.served_s += (seconds - queue.served_s) / 16
+    update = attach
 
+    def detach(self, name: str, now_s: float) -> None:
+        """It is lost, with every context on it.  What only it can serve goes there still, and is
+        told so by its driver; the rest goes elsewhere."""
+        station = self.stations.get(name)
+        if station is None or not station.attached:
+            return
+        station.attached = False
+        station.shelf.lose(now_s)
+        for other in sorted({other for pool in station.pools for other in pool.engines}):
+            self._let_on(self.stations[other], now_s)
 
-class Slot:
-    """One seat on a device while an `async with` runs; a class, since every call takes one."""
+    def heard(self, name: str, load: EngineLoad, now_s: float) -> None:
+        """What an engine says of itself."""
+        if (station := self.stations.get(name)) is not None:
+            station.gate.heard(load, now_s)
 
-    __slots__ = ("_queue", "_scheduler", "_slots", "_work")
+    def load(self, name: str) -> tuple[int, int]:
+        """Calls running and calls waiting."""
+        station = self.stations.get(name)
+        return (station.gate.running, station.waiting) if station is not None else (0, 0)
 
-    def __init__(self, scheduler: Scheduler, work: Work, slots: int) -> None:
-        self._scheduler = scheduler
-        self._work = work
-        self._slots = slots
+    # Calls.
 
-    async def __aenter__(self) -> None:
-        self._queue = self._scheduler.enter(self._work, self._slots)
-        if not self._work.granted.is_set():
-            try:
-                await self._work.granted.wait()
-            except BaseException:
-                self._scheduler.leave(self._queue, self._work, self._slots)
-                raise
+    def enter(self, work: Work, now_s: float) -> None:
+        """Let it on, or let it wait.  Raises `Exhausted`; then nothing has changed."""
+        pool = self.waiting.pool(work.candidates)
+        self._require_place(work, pool, now_s)
+        # From here on nothing can fail.
+        context = self.programs.take(work, now_s)
+        self._describe(work, context)
+        self.places.back(work, context, now_s)
+        self._forget(context.program, now_s)
+        stations = self.waiting.stations(pool)
+        if work.latency_class == "interactive":
+            for station in stations:
+                station.interactive_s = now_s
+        if not any(station.is_wanted for station in stations):
+            choice = self._choice(work, context, stations, now_s)
+            if choice is not None:
+                self._grant(work, context, choice, now_s)
+                return
+        if self.waiting.add(work, context):
+            for station in stations:
+                self._let_on(station, now_s)
+        if work.phase is Phase.WAITING:
+            self._ask_for_seat(work, stations, now_s)
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+    def leave(self, work: Work, now_s: float, used: Used = UNKNOWN) -> None:
+        """Give back what it held: its place in the queue, or its seat."""
+        if work.phase is Phase.WAITING:
+            context = self._context(work)
+            self.waiting.remove(work, context)
+            stations: Sequence[Station] = self.waiting.stations(self.waiting.pool(work.candidates))
+        elif work.phase is Phase.RUNNING and work.grant is not None:
+            context = self._context(work)
+            station = self.stations[work.grant.engine]
+            self._account(work, context, station, now_s, used)
+            stations = (station,)
+        else:
+            return
+        work.phase = Phase.OVER
+        if work.is_model_call:
+            self.places.rest(work, context, now_s, used, self._pressure(stations[0], now_s))
+        for station in stations:
+            self.places.squeeze(station, now_s)
+            self._let_on(station, now_s)
+        if context.program.is_ended and context.program.is_idle:
+            self._bury(context.program, now_s)
+
+    def end(self, name: str, now_s: float) -> None:
+        """A program has ended well: its places are free, and its work is remembered."""
+        program = self.programs.get(name)
+        if program is not None and not program.is_ended:
+            program.is_ended = True
+            if program.is_idle:
+                self._bury(program, now_s)
+
+    def wake(self, now_s: float) -> None:
+        """Time has passed: places have faded, calls have run out of patience or of their slice."""
+        self._room_s = math.inf
+        self.places.hibernate(now_s)
+        for pool in self.waiting.crowded():
+            for station in self.waiting.stations(pool):
+                self._let_on(station, now_s)
+                if self.policy.slices:
+                    self._slice(station, now_s)
+
+    def next_s(self) -> float:
+        """When time alone could change a decision; infinite if never."""
+        next_s = self.places.next_s()
+        if not self.waiting:
+            return next_s
+        next_s = min(next_s, self._room_s)
+        for pool in self.waiting.crowded():
+            stations = self.waiting.stations(pool)
+            if any(station.gate.has_seat() for station in stations):
+                next_s = min(next_s, pool.impatient_s())
+            if self.policy.slices:
+                ends = (self._slice_s(work, s) for s in stations for work in s.running)
+                next_s = min(next_s, min(ends, default=math.inf))
+        return next_s
+
+    # Entering.
+
+    def _require_place(self, work: Work, pool: Pool, now_s: float) -> None:
+        """Raises `Exhausted` where it can't wait, or would wait for longer than it may."""
+        if not pool.waiting:
+            return
+        names, stations = ", ".join(pool.engines), self.waiting.stations(pool)
+        ahead = self.waiting.ahead(work, pool)
+        wait_s = min(placement.wait_s(station, ahead) for station in stations) / len(stations)
+        if pool.waiting >= self.config.waiting_max:
+            self.refused += 1
+            raise Exhausted(
+                f"{pool.waiting} calls wait for {names} already (waiting_max)",
+                retry_after_s=max(1.0, wait_s),
+            )
+        first_s = wait_s + min(one.isolated_s(work.input_tokens, 0, 0) for one in stations)
+        left_s = work.deadline_s - now_s
+        known = all(station.counts.calls >= EVIDENCE for station in stations)
+        if work.is_hard and known and first_s > left_s:
+            self.refused += 1
+            raise Exhausted(
+                f"its first token would come in {first_s:.1f} s, after its deadline of "
+                f"{left_s:.1f} s: {ahead} calls wait before it for {names}",
+                retry_after_s=max(1.0, first_s - left_s),
+            )
+
+    def _describe(self, work: Work, context: Context) -> None:
+        """What it will take, from what is known of its context."""
+        program = context.program
+        work.order = self.programs.next_order()
+        work.grant, work.is_promoted = None, False
+        home = self.stations.get(context.engine) or self.stations[work.candidates[0]]
+        cached = min(context.tokens, work.input_tokens)
+        work.isolated_s = home.isolated_s(work.input_tokens, cached, work.output_tokens)
+        siblings = program.running - context.running
+        work.path_s = context.path_s if siblings else program.attained_s
+        if program.calls == 0:
+            program.predicted_s = self.history.remaining_s(program.agent, 0.0)
+        program.calls += 1
+
+    # Choosing.
+
+    def _choice(
+        self, work: Work, context: Context, stations: Sequence[Station], now_s: float
+    ) -> Choice | None:
+        """Where it should run now; None if nowhere, or if waiting for another engine is better."""
+        free = [one for one in stations if self._fits(work, context, one, now_s)]
+        if not free:
+            return None
+        if len(stations) == 1:
+            return placement.only(work, context, stations[0])
+        choice = placement.best(work, context, stations)
+        return choice if choice.station in free else None
+
+    def _fits(self, work: Work, context: Context, station: Station, now_s: float) -> bool:
+        gate = station.gate
+        if not gate.has_seat() or not gate.has_room(work.tokens):
+            return False
+        if work.is_promoted:
+            return True  # It has waited for its place for too long.
+        if work.latency_class != "interactive" and not gate.has_seat(self._spare(station, now_s)):
+            return False
+        if not work.is_model_call or (context.state in HELD and context.engine == station.name):
+            return True
+        limit = self.config.admit_to
+        if station.shelf.has_room(work.tokens, limit, now_s):
+            return True
+        self._room_s = min(self._room_s, station.shelf.room_at_s(work.tokens, limit, now_s))
+        return False
+
+    def _spare(self, station: Station, now_s: float) -> int:
+        """Seats to keep for interactive calls; never the only one."""
+        if now_s - station.interactive_s > RESERVED_FOR_S:
+            return 0
+        return min(station.gate.seats - 1, math.ceil(station.gate.seats * self.config.reserved))
+
+    def _let_on(self, station: Station, now_s: float) -> None:
+        """Fill its seats."""
+        while station.gate.has_seat() and station.is_wanted:
+            if not self._let_one_on(station, now_s):
+                return
+
+    def _let_one_on(self, station: Station, now_s: float) -> bool:
+        overdue = first_impatient(station.pools, now_s)
+        if overdue is None:
+            return self._try_in_order(station, now_s)
+        self.promoted += not overdue.is_promoted
+        overdue.is_promoted = True
+        if station.grants % PROMOTE_EVERY == 0:
+            if self._try(overdue, station, now_s):
+                return True
+            if self._is_here(overdue, station):
+                return False  # It does not fit yet: the engine makes room, nobody is let on.
+        return self._try_in_order(station, now_s) or self._try(overdue, station, now_s)
+
+    def _is_here(self, work: Work, station: Station) -> bool:
+        """Whether this is the engine on which it should run."""
+        stations = self.waiting.stations_of(work)
+        return placement.best(work, self._context(work), stations).station is station
+
+    def _try_in_order(self, station: Station, now_s: float) -> bool:
+        """Let the first on that fits; in a better band than his nobody waits for memory."""
+        ranks = [
+            rank
+            for pool in station.pools
+            if pool.waiting
+            for line in pool.lines.values()
+            for rank in (line.held, line.new)
+            if rank.count
+        ]
+        aside: list[tuple[Rank, Work]] = []
+        tries: dict[Rank, int] = dict.fromkeys(ranks, LOOK_AHEAD)
+        band: float | None = None
+        found = False
+        while ranks and not found:
+            rank = ranks[0] if len(ranks) == 1 else min(ranks, key=Rank.head_key)
+            if band is not None and rank.band > band:
+                break
+            work = rank.first()
+            found = self._try(work, station, now_s)
+            if found:
+                break
+            tries[rank] -= 1
+            rank.remove(work, self._context(work).program)
+            aside.append((rank, work))
+            band = rank.band
+            ranks = [one for one in ranks if one.count and tries[one]]
+        for rank, work in reversed(aside):
+            self.waiting.put_back(work, rank, self._context(work).program)
+        return found
+
+    def _try(self, work: Work, station: Station, now_s: float) -> bool:
+        context = self._context(work)
+        if not self._fits(work, context, station, now_s):
+            return False
+        choice = self._choice(work, context, self.waiting.stations_of(work), now_s)
+        if choice is None:
+            return False
+        self.waiting.remove(work, context)
+        self._grant(work, context, choice, now_s)
+        return True
+
+    def _grant(self, work: Work, context: Context, choice: Choice, now_s: float) -> None:
+        station, program = choice.station, context.program
+        if work.is_model_call:
+            self.places.take(work, context, station, now_s)
+            context.running += 1
+        station.gate.take(work.tokens)
+        station.running[work] = None
+        work.phase, work.granted_s = Phase.RUNNING, now_s
+        program.running += 1
+        program.running_s += work.isolated_s
+        program.waited_s += now_s - work.arrived_s
+        self.waiting.charge(work, work.tokens * work.isolated_s, 1)
+        program.refresh()
+        self.grants += 1
+        station.grants += 1
+        urgency = self.waiting.band(work.latency_class)
+        work.grant = Grant(
+            engine=station.name,
+            why=choice.why,
+            cached_tokens=choice.cached_tokens,
+            urgency=urgency,
+        )
+        self.on_grant(work, work.grant)
+
+    # Ending.
+
+    def _account(
+        self, work: Work, context: Context, station: Station, now_s: float, used: Used
     ) -> None:
-        self._scheduler.leave(self._queue, self._work, self._slots)
+        """Seat and memory are free again, and what the call took is known."""
+        program, held_s = context.program, now_s - work.granted_s
+        took_s = station.service_s(used) if used.input_tokens or used.output_tokens else 0.0
+        station.observe(used, held_s)
+        station.gate.give(work.tokens)
+        del station.running[work]
+        station.yielding.discard(work)
+        program.running -= 1
+        program.running_s = max(0.0, program.running_s - work.isolated_s) if program.running else 0
+        program.work_s += took_s
+        program.isolated_s += work.isolated_s
+        context.path_s = max(context.path_s, work.path_s + took_s)
+        program.attained_s = max(program.attained_s, context.path_s)
+        if work.is_model_call:
+            context.running -= 1
+        tokens = used.input_tokens + used.output_tokens
+        charged = tokens * held_s if tokens else 0.0
+        self.waiting.charge(work, charged - work.tokens * work.isolated_s, -1)
+        program.refresh()
+
+    def _bury(self, program: Program, now_s: float) -> None:
+        if program.work_s > 0:
+            self.history.ended(program.agent, program.work_s, program.predicted_s)
+        self.places.bury(program, now_s)
+
+    def _forget(self, program: Program, now_s: float) -> None:
+        """Neither programs nor their conversations without end."""
+        self.places.thin(program, now_s)
+        while (overdue := self.programs.overdue()) is not None:
+            self.places.bury(overdue, now_s)
+
+    def _pressure(self, station: Station, now_s: float) -> float:
+        """How much others want the room on an engine, 0 to 1."""
+        if station.is_wanted:
+            return 1.0
+        kv_tokens = station.capacity.kv_tokens
+        return min(1.0, station.shelf.device_tokens / kv_tokens) if kv_tokens else 0.0
+
+    def _context(self, work: Work) -> Context:
+        return self.programs.context(work)
+
+    # Preemption.
+
+    def _ask_for_seat(self, work: Work, stations: Sequence[Station], now_s: float) -> None:
+        """An interactive call takes the seat of a lesser one, where that pays: see `preempt_s`."""
+        if work.latency_class != "interactive" or self.config.preempt_s <= 0:
+            return
+        for station in stations:
+            if not station.capacity.continues or station.yielding:
+                continue
+            left = {one: self._left_s(one, now_s) for one in station.running}
+            if not left or min(left.values()) <= self.config.preempt_s:
+                continue  # A seat will be free before anything could be gained.
+            band = self.waiting.band(work.latency_class)
+            lesser = [
+                one
+                for one in left
+                if self.waiting.band(one.latency_class) > band and one.preemptions == 0
+            ]
+            if lesser:
+                worst = max(
+                    lesser, key=lambda one: (self.waiting.band(one.latency_class), left[one])
+                )
+                self._yield(worst, station)
+                return
+
+    def _left_s(self, work: Work, now_s: float) -> float:
+        return work.isolated_s - (now_s - work.granted_s)
+
+    def _yield(self, work: Work, station: Station) -> None:
+        work.preemptions += 1
+        station.yielding.add(work)
+        self.on_yield(work)
+
+    def _slice_s(self, work: Work, station: Station) -> float:
+        """When its time slice ends; never where the engine can't stop and go on."""
+        if not station.capacity.continues or work in station.yielding:
+            return math.inf
+        return work.granted_s + self.config.slice_tokens * station.decode_s(0)
+
+    def _slice(self, station: Station, now_s: float) -> None:
+        if station.is_wanted:
+            for work in tuple(station.running):
+                if self._slice_s(work, station) <= now_s:
+                    self._yield(work, station)

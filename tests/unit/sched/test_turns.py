@@ -4,13 +4,16 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 
 import pytest
+from simulation.power import LoopClock
 from simulation_loop import simulate
 
 from orlop.abi.errors import Exhausted
 from orlop.abi.hints import LatencyClass
 from orlop.abi.ids import ProcessId
+from orlop.devices.device import Capacity
 from orlop.sched.policy import PolicyName
 from orlop.sched.scheduler import Scheduler, SchedulerConfig
+from orlop.sched.turns import Turns
 from orlop.sched.work import Work
 
 ENGINE = "engine"
@@ -21,17 +24,23 @@ class Counter:
 
     def __init__(self, slots: int, policy: PolicyName = "fair", waiting_max: int = 100) -> None:
         self.scheduler = Scheduler(SchedulerConfig(policy=policy, waiting_max=waiting_max))
-        self.slots = slots
+        self.scheduler.attach(ENGINE, Capacity(slots=slots))
+        self.turns = Turns(self.scheduler, LoopClock())
         self.peak = 0
         self.served: list[str] = []
         self._inside = 0
 
     def work(self, process: str, latency_class: LatencyClass = "standard") -> Work:
         now_s = asyncio.get_running_loop().time()
-        return Work(ProcessId(process), ENGINE, latency_class, now_s)
+        return Work(
+            process=ProcessId(process),
+            candidates=(ENGINE,),
+            latency_class=latency_class,
+            arrived_s=now_s,
+        )
 
     async def serve(self, work: Work, seconds: float = 1.0) -> None:
-        async with self.scheduler.slot(work, self.slots):
+        async with self.turns.seat(work):
             self._inside += 1
             self.peak = max(self.peak, self._inside)
             self.served.append(work.process)

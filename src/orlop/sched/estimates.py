@@ -1,0 +1,56 @@
+"""How many tokens a call will take, learned for each model from what calls have taken."""
+
+from collections import OrderedDict
+from typing import Final
+
+from orlop.abi.limits import MODELS_ESTIMATED_MAX
+from orlop.sched.work import Used
+
+BYTES_PER_TOKEN: Final = 4.0
+"""Of English text under most tokenizers, until a model has shown its own."""
+
+OUTPUT_TOKENS: Final = 256.0
+"""Of an answer, until a model has shown its own; coding agents' median is 216."""
+
+LEARN: Final = 1 / 16
+
+
+class Estimate:
+    """Of one model."""
+
+    __slots__ = ("bytes_per_token", "output_tokens")
+
+    def __init__(self) -> None:
+        self.bytes_per_token = BYTES_PER_TOKEN
+        self.output_tokens = OUTPUT_TOKENS
+
+
+class Estimates:
+    """By model; the least recently used are lost."""
+
+    def __init__(self) -> None:
+        self._models: OrderedDict[str, Estimate] = OrderedDict()
+
+    def of(self, model: str) -> Estimate:
+        found = self._models.get(model)
+        if found is None:
+            found = self._models[model] = Estimate()
+            if len(self._models) > MODELS_ESTIMATED_MAX:
+                self._models.popitem(last=False)
+        return found
+
+    def tokens(self, model: str, size: int, output_max: int | None) -> tuple[int, int]:
+        """Expected of the input and of the output.  size: bytes of the input."""
+        estimate = self.of(model)
+        output = int(estimate.output_tokens)
+        if output_max is not None:
+            output = min(output, output_max)
+        return max(1, int(size / estimate.bytes_per_token)), max(1, output)
+
+    def learn(self, model: str, size: int, used: Used) -> None:
+        if used.input_tokens <= 0:
+            return
+        estimate = self.of(model)
+        seen = min(64.0, max(0.25, size / used.input_tokens))
+        estimate.bytes_per_token += (seen - estimate.bytes_per_token) * LEARN
+        estimate.output_tokens += (used.output_tokens - estimate.output_tokens) * LEARN

@@ -1,0 +1,157 @@
+"""Calls that wait, in order: tenants take turns, then programs by the policy's key, then arrival.
+
+A `Pool` holds the calls that the same engines can serve.  It has one `Line` a latency class, or a
+single one where the policy has no bands.  A line keeps apart the calls whose context has its place
+already: those need a seat only, and must be found however many wait for admission before them.
+"""
+
+import math
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+
+from orlop.sched.heap import Heap, Key
+from orlop.sched.history import History
+from orlop.sched.policy import Policy
+from orlop.sched.program import Program
+from orlop.sched.work import Phase, Work
+
+
+@dataclass(eq=False, slots=True)
+class Tenant:
+    """`virtual`: token-seconds of engine memory it has had, over its weight > 0."""
+
+    name: str
+    weight: float = 1.0
+    virtual: float = 0.0
+    waiting: int = 0
+    running: int = 0
+    ranks: set["Rank"] = field(default_factory=set)
+    """Where calls of it wait."""
+
+
+class Rank:
+    """One order of calls; all that wait here are let on by the same test."""
+
+    def __init__(self, band: int, policy: Policy, history: History, quantum_s: float) -> None:
+        self.band = band
+        self._policy = policy
+        self._history = history
+        self._quantum_s = quantum_s
+        self._everyone = Tenant("")
+        self._tenants: Heap[Tenant] = Heap()
+        self._programs: dict[Tenant, Heap[Program]] = {}
+        self._works: dict[Program, OrderedDict[Work, None]] = {}
+        self._owner: dict[Program, Tenant] = {}
+        self.count = 0
+
+    def push(self, work: Work, program: Program, tenant: Tenant, *, first: bool = False) -> None:
+        """first: it was taken from the head and goes back there."""
+        works = self._works.get(program)
+        if works is None:
+            works = self._works[program] = OrderedDict()
+            self._owner[program] = tenant if self._policy.shares else self._everyone
+            program.ranks.add(self)
+        works[work] = None
+        if first:
+            works.move_to_end(work, last=False)
+        self.count += 1
+        self.refresh(program)
+
+    def remove(self, work: Work, program: Program) -> None:
+        works = self._works.get(program)
+        if works is None or work not in works:
+            return
+        del works[work]
+        self.count -= 1
+        tenant = self._owner[program]
+        if works:
+            self.refresh(program)
+            return
+        del self._works[program], self._owner[program]
+        program.ranks.discard(self)
+        programs = self._programs[tenant]
+        programs.discard(program)
+        if not programs:
+            del self._programs[tenant]
+            self._tenants.discard(tenant)
+            tenant.ranks.discard(self)
+
+    def refresh(self, program: Program) -> None:
+        """Its key may have changed: it has been served, or its oldest call is another."""
+        tenant, works = self._owner[program], self._works[program]
+        head = next(iter(works))
+        programs = self._programs.get(tenant)
+        if programs is None:
+            programs = self._programs[tenant] = Heap()
+            tenant.ranks.add(self)
+            self.retell(tenant)
+        key = self._policy.key(head, program, self._history, self._quantum_s)
+        programs.put(program, (key, program.running, head.order))
+
+    def retell(self, tenant: Tenant) -> None:
+        """Its virtual time has changed."""
+        self._tenants.put(tenant, (tenant.virtual,))
+
+    def head_key(self) -> Key:
+        """Of the first call; somebody waits."""
+        head = self.head()
+        assert head is not None
+        return head[0]
+
+    def first(self) -> Work:
+        """Somebody waits."""
+        head = self.head()
+        assert head is not None
+        return head[1]
+
+    def head(self) -> tuple[Key, Work] | None:
+        """The first call and the key of its place, band first."""
+        top = self._tenants.peek()
+        if top is None:
+            return None
+        turn, tenant = top
+        found = self._programs[tenant].peek()
+        assert found is not None
+        key, program = found
+        return (self.band, *turn, *key), next(iter(self._works[program]))
+
+
+class Line:
+    """Calls of one band: `held` have their place on an engine, `new` must be admitted."""
+
+    def __init__(self, band: int, policy: Policy, history: History, quantum_s: float) -> None:
+        self.band = band
+        self.policy = policy
+        self.held = Rank(band, policy, history, quantum_s)
+        self.new = Rank(band, policy, history, quantum_s)
+
+    @property
+    def count(self) -> int:
+        return self.held.count + self.new.count
+
+
+class Pool:
+    """Calls that the same engines can serve."""
+
+    def __init__(self, engines: tuple[str, ...]) -> None:
+        self.engines = engines
+        self.lines: dict[int, Line] = {}
+        self.waiting = 0
+        self._impatient: list[tuple[float, int, Work]] = []
+
+    def promote_at(self, work: Work, at_s: float) -> None:
+        heappush(self._impatient, (at_s, work.order, work))
+
+    def impatient_s(self) -> float:
+        found = self.impatient()
+        return found[0] if found is not None else math.inf
+
+    def impatient(self) -> tuple[float, Work] | None:
+        """The call that waits and will be, or was, the first to be promoted; and when."""
+        while self._impatient:
+            at_s, _, work = self._impatient[0]
+            if work.phase is Phase.WAITING:
+                return at_s, work
+            heappop(self._impatient)
+        return None

@@ -1,0 +1,221 @@
+"""What an engine holds for programs that will come back, and what becomes of it.
+
+A program that is away using a tool has its tokens on the engine for nothing; without them it comes
+back to a prefill that costs as much as all its earlier ones together.  So each engine has a budget
+of tokens that may be in use and retained together: its device, and its host tier as far as bringing
+back is cheaper than computing again.  What is retained fades by half each `fade_s`, since who is
+away for long is likely away for longer (ThunderAgent, 2602.13692).
+
+Invariants:
+1. `in_use` is the sum of `held` over this engine's REASONING contexts;
+2. `retained` never exceeds the sum of `held` over its ACTING ones;
+3. what is believed to lie on device and host never exceeds what fits there.
+"""
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterator
+from heapq import heappop, heappush
+from typing import Final, Literal
+
+from orlop.devices.device import Capacity
+from orlop.sched.gaps import Gap
+from orlop.sched.program import Context, State
+
+Fate = Literal["keep", "save", "drop"]
+
+TYPICAL: Final = 8_192
+"""Tokens of a context, to weigh bringing back against computing again."""
+
+
+def restore_s(capacity: Capacity, tokens: int) -> float:
+    """From host to device; infinite where there is no way back."""
+    if capacity.host_tokens <= 0 or capacity.restore_bytes_s <= 0:
+        return math.inf
+    return tokens * capacity.kv_bytes_per_token / capacity.restore_bytes_s
+
+
+def host_worth(capacity: Capacity) -> float:
+    """How much a token of the host tier is worth one on the device, 0 to 1."""
+    again_s = capacity.speed.prefill_s(TYPICAL, 0)
+    return max(0.0, 1.0 - restore_s(capacity, TYPICAL) / again_s) if again_s > 0 else 0.0
+
+
+def waste_s(capacity: Capacity, tokens: int, away_s: float, back: float) -> dict[Fate, float]:
+    """Engine seconds that each fate of an idle context is expected to waste.
+
+    away_s: E[min(gap, limit)].  back: the chance that it comes back within the limit.  To keep it
+    holds its share of the device all the while; to save it costs a copy out and one in; to drop it
+    costs its prefill.  Source: InferCept's waste (2402.01869) with Continuum's gaps (2511.02230).
+    """
+    kv_tokens = capacity.kv_tokens or 0
+    share = tokens / kv_tokens if kv_tokens else 0.0
+    copy_s = restore_s(capacity, tokens)
+    return {
+        "keep": share * away_s,
+        "save": copy_s * (1.0 + back),
+        "drop": capacity.speed.prefill_s(tokens, 0) * back,
+    }
+
+
+def fate(capacity: Capacity, tokens: int, gap: Gap, limit_s: float, pressure: float) -> Fate:
+    """The least expected waste.  pressure: 0 to 1, how much others want the room."""
+    waste = waste_s(capacity, tokens, gap.expected_s(0.0, limit_s), gap.returns(limit_s))
+    waste["keep"] *= pressure
+    return min(waste, key=lambda one: waste[one])
+
+
+class Shelf:
+    """One engine's contexts: those that have their place, and where tokens are believed to lie."""
+
+    def __init__(self, capacity: Capacity, fade_s: float) -> None:
+        self.in_use = 0
+        self._fade_s = fade_s
+        self._retained = 0.0
+        self._at_s = 0.0
+        self._acting: list[tuple[int, int, float, Context]] = []
+        self._acting_count = 0
+        self._pushes = 0
+        self._device: OrderedDict[Context, int] = OrderedDict()
+        self._host: OrderedDict[Context, int] = OrderedDict()
+        self.device_tokens = 0
+        self.host_tokens = 0
+        self.change(capacity)
+
+    def change(self, capacity: Capacity) -> None:
+        self.capacity = capacity
+        self.keeps_host = capacity.host_tokens > 0
+        self.budget: int | None = None
+        if capacity.kv_tokens is not None:
+            self.budget = capacity.kv_tokens + int(capacity.host_tokens * host_worth(capacity))
+
+    # Places.
+
+    def retained(self, now_s: float) -> float:
+        """Tokens of ACTING contexts, faded."""
+        if self._acting_count == 0:
+            self._retained = 0.0
+        if self._retained and now_s > self._at_s:
+            self._retained *= 0.5 ** ((now_s - self._at_s) / self._fade_s)
+        self._at_s = max(now_s, self._at_s)
+        return self._retained
+
+    def has_room(self, tokens: int, share: float, now_s: float) -> bool:
+        """For a context that has no place yet, up to `share` of the budget."""
+        if self.budget is None or self.in_use == 0:
+            return True
+        return self.in_use + self.retained(now_s) + tokens <= share * self.budget
+
+    def room_at_s(self, tokens: int, share: float, now_s: float) -> float:
+        """When what is retained will have faded enough, if nothing else happens; may be never."""
+        if self.has_room(tokens, share, now_s) or self.budget is None:
+            return now_s
+        left = share * self.budget - self.in_use - tokens
+        if left <= 0:
+            return math.inf
+        # A little later than exact, so that rounding does not make it wake for nothing.
+        return now_s + self._fade_s * math.log2(self.retained(now_s) / left) + 0.001
+
+    def excess(self, share: float, now_s: float) -> float:
+        """Tokens above `share` of the budget; negative below."""
+        if self.budget is None:
+            return -math.inf
+        return self.in_use + self.retained(now_s) - share * self.budget
+
+    def use(self, context: Context, tokens: int, now_s: float) -> None:
+        """The context has, or gets, its place and a call in it."""
+        if context.state is State.ACTING:
+            self._unretain(context, now_s)
+        elif context.state is State.REASONING:
+            self.in_use -= context.held
+        if context.state is not State.REASONING:
+            context.step("admit", now_s)
+        context.held = tokens
+        self.in_use += tokens
+
+    def rest(self, context: Context, now_s: float) -> None:
+        """Its last call is over: its place fades from here on."""
+        self.in_use -= context.held
+        context.step("rest", now_s)
+        context.held = context.tokens
+        self.retained(now_s)
+        self._retained += context.held
+        self._acting_count += 1
+        self._pushes += 1
+        heappush(self._acting, (context.held, self._pushes, now_s, context))
+        if len(self._acting) > 2 * self._acting_count + 64:
+            self._acting = [entry for entry in self._acting if self._is_acting(entry)]
+            self._acting.sort()
+
+    def pause(self, context: Context, now_s: float) -> None:
+        """Take its place away."""
+        self._unretain(context, now_s)
+        context.held = 0
+        context.step("pause", now_s)
+
+    def smallest(self) -> Context | None:
+        """The ACTING context with the fewest tokens: what it loses is soonest made good."""
+        while self._acting:
+            if self._is_acting(self._acting[0]):
+                return self._acting[0][3]
+            heappop(self._acting)
+        return None
+
+    def _is_acting(self, entry: tuple[int, int, float, Context]) -> bool:
+        _, _, since_s, context = entry
+        return context.state is State.ACTING and context.since_s == since_s
+
+    def _unretain(self, context: Context, now_s: float) -> None:
+        faded = 0.5 ** ((now_s - context.since_s) / self._fade_s)
+        self._retained = max(0.0, self.retained(now_s) - context.held * faded)
+        self._acting_count -= 1
+
+    # Beliefs.
+
+    def lies(self, context: Context) -> tuple[int, int]:
+        """Tokens of it on the device, and on the host."""
+        return self._device.get(context, 0), self._host.get(context, 0)
+
+    def touch(self, context: Context, tokens: int) -> list[Context]:
+        """It has `tokens` on the device now; returns those that had to make room, oldest first."""
+        self.device_tokens += tokens - self._device.pop(context, 0)
+        self._device[context] = tokens
+        self.host_tokens -= self._host.pop(context, 0)
+        limit = self.capacity.kv_tokens
+        if limit is None or self.device_tokens <= limit:
+            return []
+        return list(self._make_room(context, limit))
+
+    def _make_room(self, guest: Context, limit: int) -> Iterator[Context]:
+        for context in tuple(self._device):
+            if self.device_tokens <= limit:
+                return
+            if context is not guest and context.running == 0:
+                self.move(context, "save")
+                yield context
+
+    def move(self, context: Context, action: Fate) -> None:
+        """Off the device: to the host where there is one, or nowhere."""
+        if action == "keep":
+            return
+        tokens = self._device.pop(context, 0)
+        self.device_tokens -= tokens
+        if action == "drop" or not self.keeps_host:
+            self.host_tokens -= self._host.pop(context, 0)
+        elif tokens:
+            self.host_tokens += tokens - self._host.pop(context, 0)
+            self._host[context] = tokens
+            while self.host_tokens > self.capacity.host_tokens:
+                self.host_tokens -= self._host.popitem(last=False)[1]
+
+    def lose(self, now_s: float) -> None:
+        """The engine is gone, with all that lay there."""
+        for context in {*self._device, *(entry[3] for entry in self._acting)}:
+            if context.state is State.ACTING and context.engine and self._is_ours(context):
+                self.pause(context, now_s)
+        self._device.clear()
+        self._host.clear()
+        self.device_tokens = self.host_tokens = 0
+
+    def _is_ours(self, context: Context) -> bool:
+        return any(entry[3] is context and self._is_acting(entry) for entry in self._acting)

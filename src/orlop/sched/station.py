@@ -1,0 +1,85 @@
+"""One engine, or one tool, as the scheduler plans with it."""
+
+from dataclasses import dataclass, field
+
+from orlop.devices.device import Capacity
+from orlop.sched.gate import Gate
+from orlop.sched.line import Pool
+from orlop.sched.residency import Shelf
+from orlop.sched.work import Used, Work
+
+LEARN = 1 / 16
+"""Of each observation, in a smoothed number."""
+
+
+@dataclass(eq=False, slots=True)
+class Counts:
+    """For people; nothing is decided by them."""
+
+    calls: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    wasted_tokens: int = 0
+    preempted: int = 0
+
+
+@dataclass(eq=False, slots=True)
+class Station:
+    """`running`: calls by arrival."""
+
+    name: str
+    capacity: Capacity
+    gate: Gate
+    shelf: Shelf
+    attached: bool = True
+    running: dict[Work, None] = field(default_factory=dict)
+    pools: list[Pool] = field(default_factory=list)
+    yielding: set[Work] = field(default_factory=set)
+    """Running calls that were asked to give their seat back."""
+    grants: int = 0
+    call_s: float = 1.0
+    """Smoothed seconds that a call holds its seat."""
+    interactive_s: float = float("-inf")
+    """When an interactive call was last seen."""
+    counts: Counts = field(default_factory=Counts)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Some call waits that it could serve."""
+        return any(pool.waiting for pool in self.pools)
+
+    @property
+    def waiting(self) -> int:
+        return sum(pool.waiting for pool in self.pools)
+
+    def isolated_s(self, input_tokens: int, cached_tokens: int, output_tokens: int) -> float:
+        """What a call takes that is alone on the engine."""
+        if not input_tokens and not output_tokens:
+            return 0.0
+        speed = self.capacity.speed
+        context = input_tokens + output_tokens // 2
+        prefill_s = speed.prefill_s(input_tokens - cached_tokens, cached_tokens)
+        return prefill_s + output_tokens * speed.decode_s(1, context)
+
+    def decode_s(self, tokens: int) -> float:
+        """A token of a call of `tokens` that joins those that run."""
+        gate = self.gate
+        return self.capacity.speed.decode_s(gate.running + 1, gate.kv_used + tokens)
+
+    def service_s(self, used: Used) -> float:
+        """Engine seconds that a call took: its prefill, and its share of the decode steps."""
+        batch = max(1, self.gate.running)
+        step_s = self.capacity.speed.decode_s(batch, max(self.gate.kv_used, used.input_tokens))
+        new = max(0, used.input_tokens - used.cached_tokens)
+        prefill_s = self.capacity.speed.prefill_s(new, used.cached_tokens)
+        return prefill_s + used.output_tokens * step_s / batch
+
+    def observe(self, used: Used, held_s: float) -> None:
+        self.call_s += (held_s - self.call_s) * LEARN
+        counts = self.counts
+        counts.calls += 1
+        counts.input_tokens += used.input_tokens
+        counts.cached_tokens += used.cached_tokens
+        counts.output_tokens += used.output_tokens
+        counts.preempted += used.preempted
