@@ -17,6 +17,7 @@ from orlop.http import anthropic, metrics, native, openai, openapi, responses
 from orlop.http.admin import Admin, missing
 from orlop.http.auth import Doorman
 from orlop.http.exchange import Event, Exchange, InFlight, Receive, Route, Send
+from orlop.http.models import Models
 from orlop.http.place import HttpConfig, Place
 from orlop.kernel import history, syscall
 from orlop.kernel.core import Kernel
@@ -83,7 +84,8 @@ class App:
         """From here on calls are answered.  look_again: models have been pulled."""
         self._kernel = kernel
         self._doorman = Doorman(kernel, self._tokens)
-        self._admin = admin_routes(Admin(kernel, schedules, self._place, look_again))
+        admin = Admin(kernel, schedules, self._place, look_again)
+        self._admin = {**admin_routes(admin), **Models(kernel).routes()}
         self._metrics = metrics.registry(kernel)
 
     def refuse(self, error: KernelError) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from orlop.abi import admin
+from orlop.abi import admin, residency
 from orlop.abi.calls import Call, Spawn
 from orlop.abi.replies import Done
 from orlop.http.openapi_dialects import Schema
@@ -183,6 +183,19 @@ OPERATORS: Final = (
         path=f"{OURS}/pulled",
         summary="Models have been pulled: look again",
         reply=admin.Inventory,
+    ),
+    Operation(
+        method="GET",
+        path=f"{OURS}/models",
+        summary="Where each model lies, and what its cold start costs",
+        reply=residency.ResidencyView,
+    ),
+    Operation(
+        method="POST",
+        path=f"{OURS}/models",
+        summary="Load, unload, pin or unpin a model",
+        body=residency.ModelOrder,
+        reply=residency.ResidencyView,
     ),
     Operation(
         method="GET",

@@ -25,6 +25,7 @@ from orlop.abi.admin import (
 from orlop.abi.calls import SignalName, Spawn
 from orlop.abi.errors import Broken
 from orlop.abi.limits import CLIENT_PATIENCE_S, PARKED_POLL_S
+from orlop.abi.residency import ModelOrder, ResidencyView
 from orlop.sdk.exchange import JSON, NDJSON, ROOT, Order
 from orlop.sdk.link import Link
 from orlop.sdk.place import find
@@ -54,6 +55,13 @@ class Operator:
 
     def inventory(self) -> Inventory:
         return self._get("/inventory", Inventory)
+
+    def residency(self) -> ResidencyView:
+        return self._get("/models", ResidencyView)
+
+    def order_model(self, order: ModelOrder) -> ResidencyView:
+        """Returns when it is done; a load takes as long as its engine's start."""
+        return self._post("/models", order, ResidencyView)
 
     def pulled(self) -> None:
         """Look at the models directory again."""

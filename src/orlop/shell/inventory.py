@@ -1,30 +1,10 @@
-"""`orlop models`, `orlop devices` and `orlop tools`."""
-
-from typing import Final
+"""`orlop devices` and `orlop tools`."""
 
 import click
 
-from orlop.abi.cards import EngineCard, HardwareCard, ModelCard, ToolCard
+from orlop.abi.cards import EngineCard, HardwareCard, ToolCard
 from orlop.shell.frame import Frame, framed
 from orlop.shell.screen import show_json, size, table
-
-DIGEST_CHARS: Final = 12
-TOKENS_PRICED: Final = 1_000_000
-
-
-@click.command()
-@framed
-def models(frame: Frame) -> None:
-    """List models."""
-    found = frame.operator().inventory().models
-    if frame.as_json:
-        show_json(found)
-    elif not found:
-        click.echo("no models; `orlop pull smollm2 minilm` fetches the embedded ones")
-    else:
-        titles = ("MODEL", "ENGINE", "KIND", "CONTEXT", "$ IN/1M", "$ OUT/1M", "ARTEFACT", "PATH")
-        click.echo(table(titles, [_model(card) for card in found], frozenset({3, 4, 5})))
-
 
 @click.command()
 @framed
@@ -57,19 +37,6 @@ def tools(frame: Frame) -> None:
     else:
         titles = ("TOOL", "EFFECT", "AT ONCE", "LIMIT", "DESCRIPTION")
         click.echo(table(titles, [_tool(card) for card in found], frozenset({2, 3})))
-
-
-def _model(card: ModelCard) -> tuple[str, ...]:
-    return (
-        card.name,
-        card.engine,
-        card.kind,
-        "-" if card.context_tokens is None else f"{card.context_tokens:,}",
-        f"{card.input_price * TOKENS_PRICED / 1e9:g}",
-        f"{card.output_price * TOKENS_PRICED / 1e9:g}",
-        card.artefact[:DIGEST_CHARS] or "-",
-        card.path or "-",
-    )
 
 
 def _engine(card: EngineCard) -> tuple[str, ...]:

@@ -40,7 +40,9 @@ COMMANDS: Final = {
     "replay": Entry(
         PROCESSES, "Run a process again from its record alone.", "orlop.shell.replay:replay"
     ),
-    "models": Entry(DEVICES, "List models.", "orlop.shell.inventory:models"),
+    "models": Entry(
+        DEVICES, "List models; load, unload and pin them.", "orlop.shell.models:models"
+    ),
     "pull": Entry(DEVICES, "Fetch embedded models."),
     "devices": Entry(DEVICES, "List engines and hardware.", "orlop.shell.inventory:devices"),
     "tools": Entry(DEVICES, "List tools.", "orlop.shell.inventory:tools"),

@@ -10,12 +10,21 @@ from simulation_loop import simulate
 from small_kernel import Computer, ask, on, program, result
 
 from orlop.abi.calls import Infer
-from orlop.abi.errors import DeadlineMissed, DeviceFailed, DoesNotFit, Exhausted
+from orlop.abi.errors import (
+    BadCall,
+    Conflict,
+    DeadlineMissed,
+    DeviceFailed,
+    DoesNotFit,
+    Exhausted,
+    NotFound,
+)
 from orlop.abi.events import ModelLeft, ModelLoaded
 from orlop.abi.hints import Hints
 from orlop.abi.ids import Seq
 from orlop.abi.messages import Message
-from orlop.kernel import codec, residence, syscall
+from orlop.abi.residency import ModelOrder
+from orlop.kernel import codec, models, residence, syscall
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
 from orlop.machine.chance import SeededChance
@@ -283,3 +292,66 @@ def test_a_kernel_without_movable_models_holds_nothing_and_asks_nothing() -> Non
         await result(syscall.enter(kernel, await program(kernel), ask("hello")))
 
     on(Computer, scenario)
+
+
+def test_an_operator_loads_unloads_and_pins() -> None:
+    async def scenario(house: House) -> None:
+        await house.furnish(budget=10, a=6, b=6)
+        await house.here.clock.sleep(10.0)
+        await models.obey(house.kernel, ModelOrder(order="load", model="b"))
+        assert (house.state("a"), house.state("b")) == (State.DISK, State.HOT)
+        await models.obey(house.kernel, ModelOrder(order="pin", model="b"))
+        with pytest.raises(Conflict, match="pinned"):
+            await models.obey(house.kernel, ModelOrder(order="unload", model="b"))
+        with pytest.raises(Exhausted, match="pinned"):
+            await models.obey(house.kernel, ModelOrder(order="load", model="a"))
+        await models.obey(house.kernel, ModelOrder(order="unpin", model="b"))
+        await models.obey(house.kernel, ModelOrder(order="unload", model="b"))
+        assert house.state("b") is State.DISK
+
+    living(scenario)
+
+
+def test_a_model_that_calls_use_is_not_unloaded() -> None:
+    async def scenario(house: House) -> None:
+        await house.furnish(budget=10)
+        await house.add(Movable("a", house.here.clock, size=6, load_s=4.0), call_s=20.0)
+        house.begin()
+        calling = asyncio.ensure_future(house.call("a"))
+        await house.here.clock.sleep(10.0)
+        with pytest.raises(Conflict, match="1 calls use a"):
+            await models.obey(house.kernel, ModelOrder(order="unload", model="a"))
+        await calling
+
+    living(scenario)
+
+
+def test_an_order_for_an_engine_that_has_what_it_has_says_so() -> None:
+    async def scenario(house: House) -> None:
+        with pytest.raises(BadCall, match="can't move"):
+            await models.obey(house.kernel, ModelOrder(order="load", model="fake"))
+        with pytest.raises(NotFound, match="there is: fake"):
+            await models.obey(house.kernel, ModelOrder(order="load", model="nix"))
+
+    living(scenario)
+
+
+def test_the_view_tells_states_bytes_rates_and_measured_cold_starts() -> None:
+    async def scenario(house: House) -> None:
+        await house.furnish(budget=10, a=6, b=6)
+        await house.here.clock.sleep(10.0)
+        for _ in range(3):
+            await house.call("a")
+        seen = {str(view.name): view for view in models.view(house.kernel).models}
+        a, b, fake = seen["a"], seen["b"], seen["fake"]
+        assert (a.state, a.bytes, a.moved, a.loads) == ("hot", 6, True, 1)
+        assert a.rate > 0 == b.rate
+        assert [(start.origin, start.seconds, start.count) for start in a.cold_starts] == [
+            ("disk", 4.0, 1)
+        ]
+        assert (b.state, b.cold_starts) == ("disk", ())
+        assert (fake.state, fake.moved) == ("hot", False)
+        (pool,) = models.view(house.kernel).pools
+        assert (pool.held_bytes, pool.budget_bytes) == (6, 10)
+
+    living(scenario)

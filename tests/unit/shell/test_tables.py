@@ -24,7 +24,7 @@ SCHEDULE = {
 }
 INVENTORY = {
     "engines": [{"name": "local", "driver": "llamacpp", "slots": 4, "health": "ready"}],
-    "models": [{"name": "smollm2", "engine": "local", "context_tokens": 8192, "input_price": 150}],
+    "models": [],
     "tools": [{"name": "order", "effect": "idempotent", "description": "look an order up"}],
     "hardware": [{"id": "cpu0", "kind": "cpu", "name": "A CPU", "memory_bytes": 2**34}],
 }
@@ -33,7 +33,6 @@ INVENTORY = {
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
-        ("models", "smollm2  local   chat    8,192     0.15"),
         ("devices", "local   llamacpp  ready    0/4"),
         ("devices", "16.0 GiB"),
         ("tools", "order  idempotent        8   60 s  look an order up"),
