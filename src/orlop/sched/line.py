@@ -144,8 +144,9 @@ class Pool:
         heappush(self._impatient, (at_s, work.order, work))
 
     def impatient_s(self) -> float:
+        """When the next call is promoted; one that was, and finds no room, waits for no time."""
         found = self.impatient()
-        return found[0] if found is not None else math.inf
+        return math.inf if found is None or found[1].is_promoted else found[0]
 
     def impatient(self) -> tuple[float, Work] | None:
         """The call that waits and will be, or was, the first to be promoted; and when."""
