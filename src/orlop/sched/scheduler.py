@@ -76,7 +76,7 @@ class Scheduler:
         self.stations: dict[str, Station] = {}
         self.waiting = WaitingRoom(config, self.history, self.stations)
         self.places = Places(config, self.gaps, self.programs, self.stations)
-        self.grants = self.refused = self.promoted = 0
+        self.grants = self.refused = self.promoted = self.preempted = 0
         self._room_s = math.inf
         """When places that fade may make room for a call that waits for it."""
 
@@ -380,6 +380,9 @@ class Scheduler:
     ) -> None:
         """Seat and memory are free again, and what the call took is known."""
         program, held_s = context.program, now_s - work.granted_s
+        if station.counts.cached_tokens or used.cached_tokens:
+            known = min(context.tokens, used.input_tokens)
+            station.counts.wasted_tokens += max(0, known - used.cached_tokens)
         took_s = station.service_s(used) if used.input_tokens or used.output_tokens else 0.0
         station.observe(used, held_s)
         station.gate.give(work.tokens)
@@ -450,6 +453,7 @@ class Scheduler:
     def _yield(self, work: Work, station: Station) -> None:
         work.preemptions += 1
         station.yielding.add(work)
+        self.preempted += 1
         self.on_yield(work)
 
     def _slice_s(self, work: Work, station: Station) -> float:
