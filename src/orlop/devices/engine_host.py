@@ -22,6 +22,9 @@ from orlop.abi.limits import KILL_GRACE_S
 from orlop.devices.artefact import write_atomic
 from orlop.machine.clock import Clock
 
+MEMORY: Final = Path("/dev/shm")
+"""A file system in RAM, where there is one."""
+
 _GLANCE_S: Final = 0.02
 _WORDS_CHARS: Final = 300
 _START_TOLERANCE_S: Final = 1.0
@@ -39,6 +42,10 @@ class HostSettings(Struct, frozen=True, kw_only=True):
     context_tokens: int
     """Of each slot."""
     embedding: bool = False
+    slot_folder: str = ""
+    """Where it saves slots; beside its state if empty."""
+    cache: bool = True
+    """Prompts that left their slot stay in its RAM."""
 
 
 class HostState(Struct, frozen=True, kw_only=True):
@@ -168,6 +175,10 @@ class HostKeeper:
         command += ["--state", str(self._state)]
         if settings.embedding:
             command.append("--embedding")
+        if settings.slot_folder:
+            command += ["--slot-folder", settings.slot_folder]
+        if not settings.cache:
+            command.append("--no-cache")
         if self._lifeline is not None:
             command += ["--lifeline", str(self._lifeline)]
         return command

@@ -8,6 +8,7 @@ Invariants: 1. one caller at a time starts the host, and a failed start is not r
 """
 
 import asyncio
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +25,10 @@ from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.limits import ENGINE_RETRY_S_MAX, ENGINE_START_S_MAX
 from orlop.abi.replies import Embedded, Generated
 from orlop.devices.artefact import remembered_digest
-from orlop.devices.device import ALONE, Capacity, Sink, Turn
+from orlop.devices.device import ALONE, Capacity, Contexts, Sink, Turn
 from orlop.devices.engine_host import HostKeeper, HostSettings, HostState
 from orlop.devices.llamacpp_calls import Props, asked, one_choice, passing, together
+from orlop.devices.llamacpp_memory import EngineMemory, MemoryConfig
 from orlop.devices.llamacpp_residence import HostResidence
 from orlop.devices.openai import OpenAI
 from orlop.machine.chance import Chance
@@ -53,6 +55,13 @@ class LlamaCppConfig:
     """What one slot can hold: prompt and answer."""
     is_lazy: bool = False
     """To start is to look whether the weights are there; `residence` or a call loads them."""
+    moves_contexts: bool = True
+    """We say what lies in which slot, and save what leaves one; else the host does as it ships."""
+    host_cache: bool = True
+    """Where it does as it ships: prompts that left their slot stay in the host's RAM."""
+    ram_bytes: int | None = None
+    """Saved contexts in RAM take at most this; None: as much as is fair.  `disk_bytes` likewise."""
+    disk_bytes: int | None = None
     lifeline: int | None = None
     """The read end of the supervisor's pipe: the host ends with the supervisor, not with us."""
 
@@ -73,12 +82,16 @@ class LlamaCpp:
         self._config = config
         self._clock = clock
         self._chance = chance
+        is_moving = config.moves_contexts and config.kind == "chat"
+        self._memory = _memory_of(config, clock, chance) if is_moving else None
         settings = HostSettings(
             name=config.model,
             model=str(config.path),
             slots=config.slots,
             context_tokens=config.context_tokens,
             embedding=config.kind == "embed",
+            slot_folder="" if self._memory is None else str(self._memory.slot_folder),
+            cache=config.host_cache and self._memory is None,
         )
         self._keeper = HostKeeper(config.name, settings, config.folder, config.lifeline, clock)
         self._residence = HostResidence(
@@ -101,14 +114,14 @@ class LlamaCpp:
         return self._config.slots
 
     def capacity(self) -> Capacity:
-        return Capacity(slots=self.slots)
+        return Capacity(slots=self.slots) if self._memory is None else self._memory.capacity()
 
     def load(self) -> None:
         return None
 
     @property
-    def contexts(self) -> None:
-        return None
+    def contexts(self) -> Contexts | None:
+        return self._memory
 
     @property
     def residence(self) -> HostResidence:
@@ -171,12 +184,18 @@ class LlamaCpp:
             seat = await self._attached()
             wanted = asked(call, seat.props, self.name)
             answers = []
+            # Of several choices some would be whole and one not: such a call runs to its end.
+            own_turn = turn if call.sampling.n == 1 else dataclasses.replace(turn, yield_now=None)
             for index in range(call.sampling.n):
                 one = one_choice(wanted, index)
                 pass_on = passing(call, sink, index)
                 try:
-                    left_s = ends_s - self._clock.now_s()
-                    answers.append(await seat.inner.infer(one, model, pass_on, left_s))
+                    if self._memory is not None:
+                        made = await self._memory.run(one, model, pass_on, own_turn, ends_s)
+                    else:
+                        left_s = ends_s - self._clock.now_s()
+                        made = await seat.inner.infer(one, model, pass_on, left_s)
+                    answers.append(made)
                 except DeviceFailed:
                     await self._notice(seat)
                     raise
@@ -197,6 +216,8 @@ class LlamaCpp:
         """Let go of the host.  It runs on for the next kernel while a lifeline holds it."""
         async with self._starting:
             await self._leave()
+            if self._memory is not None:
+                await self._memory.close()
             if self._config.lifeline is None:
                 await self._keeper.end()
             self._health, self._reason = "gone", "closed"
@@ -226,6 +247,8 @@ class LlamaCpp:
         async with self._starting:
             await self._leave()
             await self._keeper.end()
+            if self._memory is not None:
+                await self._memory.erase()
             self._health, self._reason = "ready", _UNLOADED
 
     def _require_weights(self) -> None:
@@ -254,6 +277,8 @@ class LlamaCpp:
             slots=self.slots,
         )
         await inner.start()
+        if self._memory is not None:
+            await self._memory.attach(host, inner, props.chat_template)
         return _Seat(host, inner, props)
 
     def _failed(self, error: KernelError) -> DeviceFailed:
@@ -276,6 +301,20 @@ class LlamaCpp:
         seat, self._seat = self._seat, None
         if seat is not None:
             await seat.inner.close()
+            if self._memory is not None:
+                await self._memory.detach()
+
+
+def _memory_of(config: LlamaCppConfig, clock: Clock, chance: Chance) -> EngineMemory:
+    own = MemoryConfig(
+        name=config.name,
+        folder=config.folder,
+        slots=config.slots,
+        context_tokens=config.context_tokens,
+        ram_bytes=config.ram_bytes,
+        disk_bytes=config.disk_bytes,
+    )
+    return EngineMemory(own, clock=clock, chance=chance)
 
 
 async def _ask_props(host: HostState) -> Props:

@@ -31,6 +31,7 @@ class Props(Struct, frozen=True):
     """What a host says of its model, as far as it matters here."""
 
     default_generation_settings: _Defaults = _Defaults()
+    chat_template: str = ""
     modalities: dict[str, bool] = {}
     chat_template_caps: dict[str, bool] = {}
 
@@ -124,4 +125,28 @@ def together(call: Infer, answers: Sequence[Generated]) -> Generated:
         ),
         decode_s=sum(answer.decode_s for answer in answers),
         extra={name: held for name, held in first.extra.items() if name not in _OWN_FIELDS},
+    )
+
+
+_STATEFUL: Final = frozenset(("grammar", "json_schema", "mirostat", "samplers"))
+"""llama.cpp's own fields whose effect depends on the answer so far in a way that tokens don't tell.
+"""
+
+
+def goes_on(asked: Infer) -> bool:
+    """Whether its answer, cut at a token, goes on as if never cut, given as one long prompt.
+
+    Not where the host reads the answer (tools, a grammar), tells chances beside it, or draws by a
+    seed, whose place in its sequence is lost.
+    """
+    sampling = asked.sampling
+    kind = (asked.response_format or {}).get("type", "text")
+    is_drawn = sampling.seed is not None and sampling.temperature != 0
+    return (
+        sampling.n == 1
+        and not asked.tools
+        and kind == "text"
+        and not sampling.logprobs
+        and not is_drawn
+        and _STATEFUL.isdisjoint(asked.extra)
     )

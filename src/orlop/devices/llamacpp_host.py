@@ -8,6 +8,7 @@ Prompts go in pieces, so that other slots' tokens come between and a cancelled p
 import argparse
 import os
 import select
+import shutil
 import signal
 import sys
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ import psutil
 from orlop.abi.errors import DeviceFailed
 from orlop.devices import engine_host
 from orlop.devices.artefact import digest_of
-from orlop.devices.engine_host import HostSettings, HostState
+from orlop.devices.engine_host import MEMORY, HostSettings, HostState
 from orlop.machine.chance import SystemChance
 
 _PIECE_TOKENS: Final = 128
@@ -41,6 +42,8 @@ class _Options(argparse.Namespace):
     context: int
     state: Path
     embedding: bool
+    slot_folder: str
+    no_cache: bool
     lifeline: int | None
     detach: bool
 
@@ -51,6 +54,8 @@ class _Options(argparse.Namespace):
             slots=self.slots,
             context_tokens=self.context,
             embedding=self.embedding,
+            slot_folder=self.slot_folder,
+            cache=not self.no_cache,
         )
 
 
@@ -91,6 +96,8 @@ def _read(arguments: Sequence[str]) -> _Options:
     parser.add_argument("--context", type=int, default=4096, help="tokens a slot can hold")
     parser.add_argument("--state", type=Path, required=True, help="where to tell url and key")
     parser.add_argument("--embedding", action="store_true", help="the model makes vectors")
+    parser.add_argument("--slot-folder", default="", help="where slots are saved")
+    parser.add_argument("--no-cache", action="store_true", help="keep no prompts in RAM")
     parser.add_argument("--lifeline", type=int, help="end when this pipe ends")
     parser.add_argument("--detach", action="store_true", help="run on in the background")
     return parser.parse_args(arguments, namespace=_Options())
@@ -112,6 +119,7 @@ def _serve(options: _Options) -> NoReturn:
     with suppress(_Asked):
         engine_host.write(options.state, state)
         _wait(options.lifeline)
+    _free_memory(options)
     _withdraw(options.state)
     # Not a return: the server's threads would first finish answers that nobody waits for.
     os._exit(0)
@@ -155,7 +163,7 @@ def _settings(options: _Options, key: str) -> dict[str, object]:
         "n_ubatch": piece_tokens,
         "cont_batching": True,
         "use_jinja": True,
-        "cache_ram_mib": _cache_mib(),
+        "cache_ram_mib": 0 if options.no_cache else _cache_mib(),
         "slot_save_path": f"{_slot_folder(options)}/",
         "endpoint_metrics": True,
         "ui": False,
@@ -171,9 +179,16 @@ def _cache_mib() -> int:
 
 
 def _slot_folder(options: _Options) -> Path:
-    folder = options.state.with_suffix(".slots").resolve()
+    own = Path(options.slot_folder) if options.slot_folder else options.state.with_suffix(".slots")
+    folder = own.resolve()
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
+
+
+def _free_memory(options: _Options) -> None:
+    """Saved slots that lie in RAM go with a host that ends in order; those on disk stay."""
+    if options.slot_folder and Path(options.slot_folder).is_relative_to(MEMORY):
+        shutil.rmtree(options.slot_folder, ignore_errors=True)
 
 
 def _wait(lifeline: int | None) -> None:
