@@ -163,6 +163,13 @@ class DrainOrder(Struct, frozen=True, kw_only=True):
     within_s: float = 0.0
 
 
+class ClaimPlacement(Struct, frozen=True, kw_only=True):
+    """`orlop devices claim`: for which process.  `process`: a pid, an id or a name."""
+
+    process: str
+    order: ClaimOrder = ClaimOrder()
+
+
 class DeviceTable(Struct, frozen=True, kw_only=True):
     """`orlop devices --json`."""
 

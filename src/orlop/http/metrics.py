@@ -1,6 +1,7 @@
 """`/metrics` for Prometheus.  No label is a process, a task or a call: cardinality is bounded."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -8,6 +9,18 @@ from prometheus_client.registry import Collector
 
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import State
+
+DEVICE_GAUGES: Final = {
+    "share": "Of what it could do, what it is given; 0 where it is drained or lost.",
+    "claimed": "The share that claims hold.",
+    "claims": "Claims on it.",
+    "utilisation": "0 to 1.",
+    "memory_used_bytes": "Of its memory.",
+    "memory_bytes": "Its memory.",
+    "temperature_celsius": "Its hottest sensor.",
+    "power_watts": "What it draws.",
+    "memory_errors": "That could not be corrected, since its driver was loaded.",
+}
 
 
 class KernelMetrics(Collector):
@@ -40,6 +53,7 @@ class KernelMetrics(Collector):
             "orlop_ready", "1 while calls are admitted.", value=float(kernel.admitting() is None)
         )
         yield from self._engines()
+        yield from self._devices()
 
     def _engines(self) -> Iterable[Metric]:
         running = GaugeMetricFamily("orlop_engine_running", "Calls running.", labels=["engine"])
@@ -51,6 +65,30 @@ class KernelMetrics(Collector):
             waiting.add_metric([name], queued)
             ready.add_metric([name], float(engine.card().health == "ready"))
         return running, waiting, ready
+
+    def _devices(self) -> Iterable[Metric]:
+        """What is not known of a device is left out."""
+        gauges = {
+            name: GaugeMetricFamily(f"orlop_device_{name}", text, labels=["device"])
+            for name, text in DEVICE_GAUGES.items()
+        }
+        for card in self._kernel.devices.cards():
+            reading = card.reading
+            known = {
+                "share": card.share,
+                "claimed": card.share_claimed,
+                "claims": len(card.claims),
+                "utilisation": reading.utilisation,
+                "memory_used_bytes": reading.memory_used_bytes,
+                "memory_bytes": reading.memory_total_bytes,
+                "temperature_celsius": reading.temperature_c,
+                "power_watts": reading.power_w,
+                "memory_errors": reading.memory_errors,
+            }
+            for name, value in known.items():
+                if value is not None:
+                    gauges[name].add_metric([card.name], value)
+        return gauges.values()
 
 
 def registry(kernel: Kernel) -> CollectorRegistry:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from orlop.abi import admin, residency
+from orlop.abi import admin, devices, residency
 from orlop.abi.calls import Call, Spawn
 from orlop.abi.replies import Done
 from orlop.http.openapi_dialects import Schema
@@ -196,6 +196,45 @@ OPERATORS: Final = (
         summary="Load, unload, pin or unpin a model",
         body=residency.ModelOrder,
         reply=residency.ResidencyView,
+    ),
+    Operation(
+        method="GET",
+        path=f"{OURS}/devices",
+        summary="Devices, their health, their claims",
+        reply=devices.DeviceTable,
+    ),
+    Operation(
+        method="GET",
+        path=f"{OURS}/devices/{{device}}",
+        summary="One device",
+        reply=devices.DeviceCard,
+    ),
+    Operation(
+        method="POST",
+        path=f"{OURS}/devices/{{device}}/drain",
+        summary="Give it no more work",
+        body=devices.DrainOrder,
+        reply=devices.DeviceCard,
+    ),
+    Operation(
+        method="POST",
+        path=f"{OURS}/devices/{{device}}/restore",
+        summary="Say that it is sound again",
+        reply=devices.DeviceCard,
+    ),
+    Operation(
+        method="POST",
+        path=f"{OURS}/claims",
+        summary="Give a process a device, or a part of one",
+        body=devices.ClaimPlacement,
+        reply=devices.ClaimView,
+        status=201,
+    ),
+    Operation(
+        method="DELETE",
+        path=f"{OURS}/claims/{{claim}}",
+        summary="Take a claim back",
+        reply=EMPTY,
     ),
     Operation(
         method="GET",

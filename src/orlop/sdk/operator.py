@@ -23,6 +23,7 @@ from orlop.abi.admin import (
     Trace,
 )
 from orlop.abi.calls import SignalName, Spawn
+from orlop.abi.devices import ClaimPlacement, ClaimView, DeviceCard, DeviceTable, DrainOrder
 from orlop.abi.errors import Broken
 from orlop.abi.limits import CLIENT_PATIENCE_S, PARKED_POLL_S
 from orlop.abi.residency import ModelOrder, ResidencyView
@@ -62,6 +63,25 @@ class Operator:
     def order_model(self, order: ModelOrder) -> ResidencyView:
         """Returns when it is done; a load takes as long as its engine's start."""
         return self._post("/models", order, ResidencyView)
+
+    def devices(self) -> DeviceTable:
+        return self._get("/devices", DeviceTable)
+
+    def device(self, name: str) -> DeviceCard:
+        return self._get(f"/devices/{quote(name, safe='')}", DeviceCard)
+
+    def drain(self, name: str, order: DrainOrder) -> DeviceCard:
+        return self._post(f"/devices/{quote(name, safe='')}/drain", order, DeviceCard)
+
+    def restore(self, name: str) -> DeviceCard:
+        path = f"{ROOT}/devices/{quote(name, safe='')}/restore"
+        return _decode(self._link.ask(Order("POST", path)).body, DeviceCard)
+
+    def claim(self, placement: ClaimPlacement) -> ClaimView:
+        return self._post("/claims", placement, ClaimView)
+
+    def release(self, claim: str) -> None:
+        self._delete(f"/claims/{quote(claim, safe='')}")
 
     def pulled(self) -> None:
         """Look at the models directory again."""

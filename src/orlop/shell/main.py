@@ -44,7 +44,9 @@ COMMANDS: Final = {
         DEVICES, "List models; load, unload and pin them.", "orlop.shell.models:models"
     ),
     "pull": Entry(DEVICES, "Fetch embedded models."),
-    "devices": Entry(DEVICES, "List engines and hardware.", "orlop.shell.inventory:devices"),
+    "devices": Entry(
+        DEVICES, "List engines and devices; drain and claim.", "orlop.shell.devices:devices"
+    ),
     "tools": Entry(DEVICES, "List tools.", "orlop.shell.inventory:tools"),
     "key": Entry(ACCESS, "Make, list and revoke clients' keys.", "orlop.shell.keys:key"),
     "schedule": Entry(ACCESS, "Start a program at set times.", "orlop.shell.schedules:schedule"),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orlop.abi.devices import DeviceCard, DeviceName, Value
+from orlop.abi.devices import DeviceCard, DeviceClass, DeviceName, Value
 from orlop.abi.errors import BadCall, NoSuchDevice
 from orlop.hardware.claim import meeting
 from orlop.hardware.predicate import is_met
@@ -105,7 +105,7 @@ def test_every_text_is_either_read_or_refused(text: str) -> None:
 
 
 def device(name: str, **attributes: Value) -> DeviceCard:
-    kind = "cpu" if name.startswith("cpu") else "gpu"
+    kind: DeviceClass = "cpu" if name.startswith("cpu") else "gpu"
     return DeviceCard(name=DeviceName(name), kind=kind, attributes=attributes)
 
 

@@ -29,12 +29,29 @@ INVENTORY = {
     "hardware": [{"id": "cpu0", "kind": "cpu", "name": "A CPU", "memory_bytes": 2**34}],
 }
 
+DEVICES = {
+    "devices": [
+        {"name": "cpu0", "class": "cpu", "reading": {"memory_total_bytes": 2**34}},
+        {
+            "name": "nvidia0",
+            "class": "gpu",
+            "attributes": {"model": "H200", "hbm_gb": 150.8, "features": ["sm_90"]},
+            "health": "degraded",
+            "share": 0.4,
+            "reason": "device nvidia0 is throttled",
+            "claims": [{"id": "clm_1", "device": "nvidia0", "process": "prc_1", "share": 0.25}],
+        },
+    ]
+}
+
 
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
         ("devices", "local   llamacpp  ready    0/4"),
         ("devices", "16.0 GiB"),
+        ("devices", "nvidia0"),
+        ("devices", "device nvidia0 is throttled"),
         ("tools", "order  idempotent        8   60 s  look an order up"),
     ],
 )
@@ -43,8 +60,44 @@ def test_the_inventory_is_shown(
 ) -> None:
     with scripted_kernel(tmp_path) as kernel:
         kernel.says("GET /orlop/v1/inventory", Said(INVENTORY))
+        kernel.says("GET /orlop/v1/devices", Said(DEVICES))
         assert run([command, "--home", str(tmp_path)]) == 0
     assert expected in capsys.readouterr().out
+
+
+def test_all_that_is_known_of_a_device_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with scripted_kernel(tmp_path) as kernel:
+        kernel.says("GET /orlop/v1/devices/nvidia0", Said(DEVICES["devices"][1]))
+        assert run(["devices", "show", "nvidia0", "--home", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    for expected in ("hbm_gb    150.8", "features  sm_90", "clm_1: 0.25 by prc_1"):
+        assert expected in printed
+
+
+def test_a_device_is_drained_and_given_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drained = {"name": "nvidia0", "class": "gpu", "health": "drained", "reason": "a new fan"}
+    with scripted_kernel(tmp_path) as kernel:
+        kernel.says("POST /orlop/v1/devices/nvidia0/drain", Said(drained))
+        kernel.says("POST /orlop/v1/devices/nvidia0/restore", Said({**drained, "health": "ready"}))
+        home = ["--home", str(tmp_path)]
+        assert run(["devices", "drain", "nvidia0", "--reason", "a new fan", *home]) == 0
+        assert run(["devices", "restore", "nvidia0", *home]) == 0
+    assert capsys.readouterr().out == "nvidia0 is drained: a new fan\nnvidia0 is ready: a new fan\n"
+
+
+def test_a_claim_prints_its_name_and_what_it_got(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    granted = {"id": "clm_1", "device": "cpu0", "process": "prc_1", "cores": [2, 3]}
+    with scripted_kernel(tmp_path) as kernel:
+        kernel.says("POST /orlop/v1/claims", Said(granted, 201))
+        asked = ["devices", "claim", "agent", 'class == "cpu"', "--cores", "2"]
+        assert run([*asked, "--home", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == "clm_1 cpu0 cores 2,3\n"
 
 
 def test_a_new_key_is_printed_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
