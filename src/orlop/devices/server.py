@@ -122,8 +122,8 @@ class Server:
             return await self.read(answer)
 
     def at(self, path: str) -> URL:
-        """A path of the server itself: beside `/v1`, where its dialect's paths begin."""
-        root = self.url.parent if self.url.name == "v1" else self.url
+        """A path of the server itself: beside `/v1` or `/v2`, where its dialect's paths begin."""
+        root = self.url.parent if self.url.name in ("v1", "v2") else self.url
         bare, _, query = path.partition("?")
         return (root / bare).with_query(query or None)
 

@@ -158,7 +158,8 @@ class Triton:
     async def models(self) -> Sequence[ModelCard]:
         try:
             async with deadline(_LIST_S, f"listing {self._name}'s models"):
-                await self._open("GET", "health/ready", None, _LIST_S)
+                # Not `health/ready`: that is denied for as long as any model is unloaded.
+                await self._open("GET", "health/live", None, _LIST_S)
                 await self._learn()
         except (DeviceRefused, DeadlineMissed) as error:
             self.server.ailing(error.message)
