@@ -35,7 +35,9 @@ check: pulled
 simulate: $(READY)
 	ORLOP_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/simulation
 
+# The rivals that some benchmarks measure in the same run have a lock file of their own.
 bench: pulled
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/rivals.lock
 	mkdir -p bench/results
 	for question in door http agents journal restart soak; do \
 		$(BIN)/python -m bench.$$question --json bench/results/$$question.json || exit 1; \

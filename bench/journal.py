@@ -8,6 +8,7 @@ A step is an intent and an outcome; it is over when its outcome is durable.
 import asyncio
 import importlib
 import importlib.util
+import logging
 import platform
 import random
 import shutil
@@ -210,6 +211,7 @@ def langgraph_per_s(bench: Bench, steps: int) -> float:
 def dbos_per_s(bench: Bench, steps: int) -> float:
     """One DBOS step with 230 bytes, on its SQLite."""
     dbos = importlib.import_module("dbos")
+    logging.disable(logging.INFO)  # It tells of each of its migrations.
     with folder(bench.root) as path:
         dbos.DBOS(config={"name": "bench", "system_database_url": f"sqlite:///{path}/dbos.db"})
 
