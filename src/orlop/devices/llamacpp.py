@@ -212,6 +212,13 @@ class LlamaCpp:
                 await self._notice(seat)
                 raise
 
+    async def erase(self) -> str:
+        """Nothing of any call is left that could be read through this engine."""
+        if self._memory is not None:
+            await self._attached()  # What it has on disk is known only then.
+        await self._unloaded()
+        return "its host has ended, with its KV and its prompt cache; saved contexts are deleted"
+
     async def close(self) -> None:
         """Let go of the host.  It runs on for the next kernel while a lifeline holds it."""
         async with self._starting:

@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import psutil
 
@@ -15,6 +15,18 @@ from orlop.hardware import accelerators, nvidia, nvml, probe
 GB: Final = 1e9
 CPU: Final = DeviceName("cpu0")
 """What embedded engines stand on."""
+
+
+class Looker(Protocol):
+    """Looks at devices.  Blocking."""
+
+    def look(self) -> list[DeviceCard]:
+        """Everything that is here now.  Never raises: what can't be read is left out."""
+        ...
+
+    def computing(self, card: DeviceCard) -> tuple[int, ...] | None:
+        """Numbers of the processes that compute on a device; None: nobody tells."""
+        ...
 
 
 class Sight:

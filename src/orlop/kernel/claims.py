@@ -18,7 +18,7 @@ from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS
 from orlop.abi.limits import KILL_GRACE_S
 from orlop.devices.erasure import erase, unerasable
 from orlop.hardware.claim import Checkpoint
-from orlop.hardware.sight import Sight
+from orlop.hardware.sight import Looker
 from orlop.hardware.table import Change
 from orlop.kernel import lifecycle
 from orlop.kernel.core import Kernel
@@ -172,7 +172,7 @@ def recover(kernel: Kernel) -> None:
     kernel.devices.ledger.erasing |= kernel.tables.unerased
 
 
-async def erase_all(kernel: Kernel, looker: Sight, offload: Offload) -> None:
+async def erase_all(kernel: Kernel, looker: Looker, offload: Offload) -> None:
     """Erase what tenants that had a device alone have left there, as far as it goes by now."""
     for device, tenant in tuple(kernel.devices.ledger.erasing.items()):
         card = next((card for card in kernel.devices.cards() if card.name == device), None)

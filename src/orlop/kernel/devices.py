@@ -20,10 +20,12 @@ from orlop.abi.events import DeviceChanged
 from orlop.abi.hints import Hints
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, TenantId
 from orlop.abi.limits import DEVICE_LOOK_S_MAX
+from orlop.abi.replies import Generated
 from orlop.devices.device import Engine
+from orlop.devices.speed import GUESS
 from orlop.hardware.claim import mismatch, together
 from orlop.hardware.predicate import Predicate, is_met
-from orlop.hardware.sight import CPU, Sight
+from orlop.hardware.sight import CPU, Looker
 from orlop.hardware.table import Change
 from orlop.kernel import bounds, claims
 from orlop.kernel.core import Kernel
@@ -40,11 +42,14 @@ OUT_OF_MEMORY: Final = re.compile(
 
 REASON_CHARS: Final = 200
 
+TOKENS_TIMED_MIN: Final = 16
+"""Of an answer whose pace says something."""
+
 LOOK_PAUSE_S: Final = 0.5
 """Between two looks at least, however many reasons there are to look."""
 
 
-async def watch(kernel: Kernel, looker: Sight, offload: Offload) -> None:
+async def watch(kernel: Kernel, looker: Looker, offload: Offload) -> None:
     """For ever: look, journal what has changed, wait for the next look or for a reason to look."""
     while True:
         kernel.device_look.clear()
@@ -55,7 +60,7 @@ async def watch(kernel: Kernel, looker: Sight, offload: Offload) -> None:
                 await kernel.device_look.wait()
 
 
-async def look(kernel: Kernel, looker: Sight, offload: Offload) -> None:
+async def look(kernel: Kernel, looker: Looker, offload: Offload) -> None:
     """One look.  A library that hangs tells of nothing: what was known stays known."""
     try:
         async with asyncio.timeout(DEVICE_LOOK_S_MAX):
@@ -190,10 +195,20 @@ def failed(kernel: Kernel, engine: Engine, error: DeviceFailed) -> None:
     kernel.device_look.set()
 
 
-def timed(kernel: Kernel, engine: Engine, expected_s: float, took_s: float) -> None:
-    """A call took `took_s` where the engine's calibration says `expected_s`."""
-    if expected_s > 0 and took_s > 0:
-        told(kernel, kernel.devices.timed(engine.name, expected_s / took_s))
+def timed(kernel: Kernel, engine: Engine, generated: Generated) -> None:
+    """A call that began alone has ended: its pace against the engine's calibration.
+
+    Says nothing where nobody has calibrated, where the engine does not tell its times, and where
+    others have come meanwhile.
+    """
+    speed, usage = engine.capacity().speed, generated.usage
+    is_alone = kernel.scheduler.load(engine.name)[0] == 1
+    if speed is GUESS or not is_alone or usage.output_tokens < TOKENS_TIMED_MIN:
+        return
+    context = usage.input_tokens + usage.output_tokens // 2
+    expected_s = usage.output_tokens * speed.decode_s(1, context)
+    if expected_s > 0 and generated.decode_s > 0:
+        told(kernel, kernel.devices.timed(engine.name, expected_s / generated.decode_s))
 
 
 def name_of(kernel: Kernel, engine: Engine) -> DeviceName:

@@ -31,6 +31,8 @@ class Placed:
     card: ModelCard
     grant: Grant
     device: str
+    is_alone: bool
+    """No other call ran there when it began: its pace is the device's own."""
 
 
 async def infer(
@@ -86,10 +88,13 @@ async def generate(
                 so_far = stopped.partial
                 seat.used = Used(input_tokens=work.input_tokens, preempted=True)
                 continue
-            except DeviceFailed:
+            except DeviceFailed as error:
+                devices.failed(kernel, placed.engine, error)
                 seat.used = seating.lost(kernel, placed.engine)
                 raise
             seat.used = seating.used(generated)
+            if placed.is_alone:
+                devices.timed(kernel, placed.engine, generated)
             return placed, generated
 
 
@@ -129,7 +134,8 @@ def placed_at(
     running.asked = True
     name = EngineName(grant.engine)
     engine = kernel.registry.engines[name]
-    return Placed(engine, seats[name], grant, devices.name_of(kernel, engine))
+    is_alone = kernel.scheduler.load(name)[0] == 1
+    return Placed(engine, seats[name], grant, devices.name_of(kernel, engine), is_alone)
 
 
 def facts_of(running: Running, placed: Placed) -> Facts:
