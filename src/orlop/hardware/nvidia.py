@@ -34,7 +34,7 @@ def look(libraries: Sequence[str] = LIBRARIES) -> list[DeviceCard]:
 
 
 def computing(uuid: str, libraries: Sequence[str] = LIBRARIES) -> tuple[int, ...] | None:
-    """Numbers of the processes that compute on the board of that name; None: not known."""
+    """Numbers of the processes that compute on the board, or slice, of that name; None: not known."""
     try:
         nvml = Nvml(libraries)
     except (OSError, NvmlError):
@@ -43,8 +43,9 @@ def computing(uuid: str, libraries: Sequence[str] = LIBRARIES) -> tuple[int, ...
         for index in range(nvml.count()):
             with suppress(NvmlError):
                 board = nvml.board(index)
-                if board.text("nvmlDeviceGetUUID") == uuid:
-                    return board.processes()
+                for part in (board, *board.slices()):
+                    if part.text("nvmlDeviceGetUUID") == uuid:
+                        return part.processes()
         return None
     finally:
         nvml.close()

@@ -183,7 +183,7 @@ async def erase_all(kernel: Kernel, looker: Looker, offload: Offload) -> None:
             log.warning("%s is not erased yet: processes %s compute there", device, computing)
             continue
         try:
-            how = await _erase(kernel, card)
+            how = await _erase(kernel, card, computing)
         except KernelError as error:
             log.warning("%s is not erased yet: %s", device, error.message)
             continue
@@ -193,16 +193,18 @@ async def erase_all(kernel: Kernel, looker: Looker, offload: Offload) -> None:
         log.info("%s is erased: %s", device, how)
 
 
-async def _erase(kernel: Kernel, card: DeviceCard) -> str:
+async def _erase(kernel: Kernel, card: DeviceCard, computing: tuple[int, ...] | None) -> str:
     done = list[str]()
     for name in kernel.devices.engines_on(card.name):
         if (engine := kernel.registry.engines.get(name)) is not None:
             done.append(await erase(engine))
-    if card.source == "nvml":
-        done.append("no process computes on it (NVML); its driver clears memory that it gives out")
+    if computing is not None:
+        done.append("no process computes on it; that its memory is cleared is its driver's word")
     elif card.kind == "cpu":
-        done.append("its holder's processes have ended; the system clears memory that it gives out")
-    return "; ".join(done) or "nothing was left to erase"
+        done.append("its holder has ended; the system clears memory before it gives it out")
+    else:
+        done.append("its holder has ended; what else computes on it nobody tells")
+    return "; ".join(done)
 
 
 def shown(claim: ClaimView) -> str:

@@ -104,6 +104,7 @@ def test_broken_memory_is_told_of(library: str, monkeypatch: pytest.MonkeyPatch)
 
 def test_who_computes_on_a_board_is_known(library: str) -> None:
     assert nvidia.computing("GPU-00000000", [library]) == (4242,)
+    assert nvidia.computing("MIG-00000001-1", [library]) == (4242,)
     assert nvidia.computing("GPU-elsewhere", [library]) is None
 
 

@@ -309,7 +309,10 @@ def test_a_device_held_alone_serves_only_its_holder_and_is_erased_after() -> Non
         await look(kernel, machine)
         assert devices.as_usable(kernel, card, stranger).health == "ready"
         (erased,) = [one for one in await events(kernel) if isinstance(one, DeviceErased)]
-        assert erased.how == "other: its arithmetic is forgotten"
+        assert erased.how == (
+            "other: its arithmetic is forgotten; "
+            "its holder has ended; what else computes on it nobody tells"
+        )
 
     run(scenario)
 
