@@ -25,6 +25,7 @@ from orlop.context.conversation import Namer
 from orlop.devices import engines as drivers
 from orlop.devices.device import Engine
 from orlop.devices.engines import EngineConfig, Workshop
+from orlop.devices.lifeline import Lifeline
 from orlop.devices.memory import ram_bytes
 from orlop.devices.process import SubprocessTool, ToolConfig
 from orlop.devices.shim import Program, Shims
@@ -50,7 +51,7 @@ from orlop.machine.tasks import TaskOwner
 from orlop.models.registry import Registry
 from orlop.models.residency import Terms
 from orlop.models.residents import CPU, Residents
-from orlop.programs import shim
+from orlop.programs import shim, warden
 from orlop.sched.scheduler import Scheduler, SchedulerConfig
 from orlop.store.home import Home
 from orlop.store.journal import Journal
@@ -176,6 +177,7 @@ async def build(power: Power, tokens: Tokens) -> Kernel:
     shop = workshop(power, clock, chance)
     configured = [drivers.build(name, entry, shop) for name, entry in settings.engines.items()]
     aliases = {alias: ModelName(name) for alias, name in settings.models.aliases.items()}
+    lifeline = Lifeline(home.path / "tools", Path(warden.__file__), clock)
 
     def environment(program: Program) -> Mapping[str, str]:
         token = tokens.process(program.id, program.incarnation)
@@ -189,7 +191,9 @@ async def build(power: Power, tokens: Tokens) -> Kernel:
         journal=journal,
         registry=Registry([*configured, *drivers.found(shop, settings.engines)], aliases),
         scheduler=Scheduler(settings.scheduler),  # who runs next
-        tools=Catalog([SubprocessTool(entry.card(name)) for name, entry in settings.tools.items()]),
+        tools=Catalog(
+            [SubprocessTool(entry.card(name), lifeline) for name, entry in settings.tools.items()]
+        ),
         residents=residents(settings.models),  # which models lie where
         launcher=Shims(power.home / "run", Path(shim.__file__), power.lifeline, clock, environment),
         config=settings.kernel,

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -12,8 +11,9 @@ import msgspec
 
 from orlop.abi.cards import Effect, ToolCard
 from orlop.abi.errors import DeadlineMissed, DeviceFailed, ToolFailed
-from orlop.abi.limits import TOOL_OUTPUT_BYTES_MAX
-from orlop.devices.shim import pid_ended
+from orlop.abi.limits import KILL_GRACE_S, TOOL_OUTPUT_BYTES_MAX
+from orlop.devices.lifeline import Lifeline
+from orlop.machine.clock import deadline
 from orlop.machine.ranges import Limit, Many
 
 SAID_CHARS_MAX: Final = 2_000
@@ -65,8 +65,9 @@ class ToolConfig:
 class SubprocessTool:
     """One command a call.  The effect's key is in `ORLOP_KEY`, for tools that can use one."""
 
-    def __init__(self, card: ToolCard) -> None:
+    def __init__(self, card: ToolCard, lifeline: Lifeline) -> None:
         self._card = card
+        self._lifeline = lifeline
         self._env = {name: os.environ[name] for name in INHERITED if name in os.environ}
 
     @property
@@ -86,9 +87,15 @@ class SubprocessTool:
             raise ToolFailed(f"{self._card.name} printed no JSON: {shown!r} ({error})") from error
 
     async def happened(self, key: str) -> bool | None:
-        """What the tool's `query` command says: `true`, `false` or `null` as JSON."""
+        """What the tool's `query` command says: `true`, `false` or `null` as JSON.
+
+        It is not asked before whatever an earlier kernel left running has ended: until then it
+        could say `false`, and be wrong a moment later.
+        """
         if not self._card.query:
             return None
+        async with deadline(self._card.timeout_s, "the end of an earlier kernel's tools"):
+            await self._lifeline.alone()
         query = msgspec.json.encode({"key": key})
         output = await self._run(self._card.query, query, key, self._card.timeout_s)
         try:
@@ -101,12 +108,13 @@ class SubprocessTool:
     ) -> bytes:
         try:
             child = await asyncio.create_subprocess_exec(
-                *command,
+                *self._lifeline.under(command),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 cwd=self._card.cwd or None,
                 env=self._env | self._card.env | {"ORLOP_KEY": key},
+                pass_fds=self._lifeline.descriptors,
                 start_new_session=True,
                 limit=TOOL_OUTPUT_BYTES_MAX,
             )
@@ -120,7 +128,7 @@ class SubprocessTool:
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
         finally:
-            _end_group(child)
+            await _end(child)
         if child.returncode != 0:
             tail = said.decode(errors="replace")[-SAID_CHARS_MAX:].strip()
             raise ToolFailed(f"{self._card.name} ended with status {child.returncode}: {tail}")
@@ -140,9 +148,6 @@ class SubprocessTool:
                 child.stdin.close()
             except (BrokenPipeError, ConnectionResetError):
                 pass  # A tool need not read its arguments.
-            # What it has left running keeps its output open, and `wait` waits for that too.
-            if await pid_ended(child.pid):
-                _end_group(child)
             await child.wait()
         return output.result(), said.result()
 
@@ -158,7 +163,12 @@ class SubprocessTool:
         return bytes(read)
 
 
-def _end_group(child: asyncio.subprocess.Process) -> None:
-    """Whatever the tool started ends with it."""
+async def _end(child: asyncio.subprocess.Process) -> None:
+    """Whatever the tool started ends with it, before anybody may call it again."""
+    if child.returncode is not None:
+        return
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
+        child.terminate()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(KILL_GRACE_S):
+            await child.wait()
