@@ -22,14 +22,16 @@ from orlop.abi.limits import ENGINE_PROGRAMS_KNOWN
 from orlop.abi.replies import Embedded, Generated
 from orlop.devices.anthropic import Anthropic
 from orlop.devices.device import ALONE, Capacity, EngineLoad, Sink, Turn
-from orlop.devices.openai import Manner, OpenAI, no_words
+from orlop.devices.openai import SLOTS, Manner, OpenAI, no_words
 from orlop.devices.quota import MINUTE_S, Quota
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock, deadline
+from orlop.machine.ranges import Count
 
 Dialect = Literal["openai", "anthropic"]
+Keep = Literal["", "5m", "1h"]
 
-CACHE_S: Final[Mapping[str, float]] = {"": 0.0, "5m": 300.0, "1h": 3_600.0}
+CACHE_S: Final[Mapping[Keep, float]] = {"": 0.0, "5m": 300.0, "1h": 3_600.0}
 """How long a prompt stays in the cache after its last use."""
 
 _BYTES_PER_TOKEN: Final = 4.0
@@ -52,12 +54,14 @@ class CloudTerms:
     """What a provider counts and keeps."""
 
     dialect: Dialect = "openai"
-    cache: str = "5m"
-    requests_per_minute: int = 0
-    """0: learned."""
-    tokens_per_minute: int = 0
-    slots: int = 16
-    limit_field: str = "max_tokens"
+    """What it speaks."""
+    cache: Keep = "5m"
+    """How long its prompt cache keeps a prompt after its last use; empty: nothing is asked of it.
+    For the driver `anthropic` too."""
+    requests_per_minute: Count = 0
+    """What it allows; 0: learned from its headers and refusals.  Likewise the next one."""
+    tokens_per_minute: Count = 0
+    """Of the input in Anthropic's dialect, without what comes from its cache; else of both."""
 
 
 class Cloud:
@@ -72,13 +76,16 @@ class Cloud:
         clock: Clock,
         chance: Chance,
         key: str = "",
+        slots: int = SLOTS,
+        limit_field: str = "max_tokens",
     ) -> None:
         self.quota = Quota(
             name, clock, requests=terms.requests_per_minute, tokens=terms.tokens_per_minute
         )
         self._clock = clock
         self._terms = terms
-        self._inner = _inner(name, url, terms, self.quota, clock, chance, key)
+        self._slots = slots
+        self._inner = self._speaker(name, url, clock, chance, key, limit_field)
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._bytes_per_token = _BYTES_PER_TOKEN
         self._service_s = 1.0
@@ -98,9 +105,9 @@ class Cloud:
             if limit is not None:
                 rates.append(limit / MINUTE_S / each)
         if not rates:
-            return self._terms.slots
+            return self._slots
         useful = math.ceil(min(rates) * self._service_s * _SPARE)
-        return max(1, min(self._terms.slots, useful))
+        return max(1, min(self._slots, useful))
 
     def capacity(self) -> Capacity:
         cache_s = CACHE_S[self._terms.cache]
@@ -162,6 +169,39 @@ class Cloud:
         await self.quota.close()
         await self._inner.close()
 
+    def _speaker(
+        self,
+        name: EngineName,
+        url: str,
+        clock: Clock,
+        chance: Chance,
+        key: str,
+        limit_field: str,
+    ) -> OpenAI | Anthropic:
+        match self._terms.dialect:
+            case "anthropic":
+                return Anthropic(
+                    name,
+                    url,
+                    clock=clock,
+                    chance=chance,
+                    key=key,
+                    slots=self._slots,
+                    cache=self._terms.cache,
+                    heard=self.quota.heard,
+                    driver="cloud",
+                )
+            case "openai":
+                manner = Manner(
+                    driver="cloud",
+                    words=_words if self._terms.cache else no_words,
+                    limit_field=limit_field,
+                    heard=self.quota.heard,
+                )
+                return OpenAI(
+                    name, url, clock=clock, chance=chance, key=key, slots=self._slots, manner=manner
+                )
+
     def _guess(self, size: int, program: str) -> float:
         tokens = size / self._bytes_per_token
         return max(1.0, tokens - self._free(self.kept_tokens(program)))
@@ -199,40 +239,6 @@ def _words(call: Infer, turn: Turn) -> Mapping[str, object]:
     if not turn.program or "prompt_cache_key" in call.extra:
         return {}
     return {"prompt_cache_key": turn.program}
-
-
-def _inner(
-    name: EngineName,
-    url: str,
-    terms: CloudTerms,
-    quota: Quota,
-    clock: Clock,
-    chance: Chance,
-    key: str,
-) -> OpenAI | Anthropic:
-    match terms.dialect:
-        case "anthropic":
-            return Anthropic(
-                name,
-                url,
-                clock=clock,
-                chance=chance,
-                key=key,
-                slots=terms.slots,
-                cache=terms.cache,
-                heard=quota.heard,
-                driver="cloud",
-            )
-        case "openai":
-            manner = Manner(
-                driver="cloud",
-                words=_words if terms.cache else no_words,
-                limit_field=terms.limit_field,
-                heard=quota.heard,
-            )
-            return OpenAI(
-                name, url, clock=clock, chance=chance, key=key, slots=terms.slots, manner=manner
-            )
 
 
 def _bytes_of(call: Infer) -> int:

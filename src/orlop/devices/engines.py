@@ -5,20 +5,36 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict, get_args
 from urllib.parse import urlsplit
 
 from orlop.abi.errors import Misconfigured
 from orlop.abi.ids import EngineName, ModelName
-from orlop.devices import shelf
+from orlop.devices import ollama, sglang, shelf, triton, vllm
+from orlop.devices.anthropic import Anthropic
+from orlop.devices.cloud import Cloud, CloudTerms
 from orlop.devices.device import Engine
 from orlop.devices.embed import MiniLM
 from orlop.devices.fake import FakeConfig, FakeEngine
+from orlop.devices.llama_server import LlamaServer
 from orlop.devices.llamacpp import LlamaCpp, LlamaCppConfig
-from orlop.devices.openai import Manner, OpenAI
+from orlop.devices.ollama import Ollama
+from orlop.devices.onnx import Onnx, OnnxConfig
+from orlop.devices.openai import SLOTS, Manner, OpenAI
+from orlop.devices.sglang import SGLang
+from orlop.devices.triton import Triton
+from orlop.devices.vllm import VLLM
+from orlop.devices.watch import WATCH_S
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
-from orlop.machine.ranges import Count, Many
+from orlop.machine.ranges import Count, Many, Seconds
+
+ServerDriver = Literal[
+    "openai", "vllm", "sglang", "ollama", "llama-server", "triton", "anthropic", "cloud"
+]
+"""What speaks to a server that runs elsewhere."""
+
+Driver = ServerDriver | Literal["llamacpp", "minilm", "onnx", "fake"]
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -27,12 +43,14 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 class EngineConfig:
     """One `[engines.NAME]` table of orlop.toml."""
 
-    driver: Literal["openai", "llamacpp", "minilm", "fake"] = "openai"
-    """What speaks to it: `openai` is any OpenAI-compatible server."""
+    driver: Driver = "openai"
+    """What speaks to it: `openai` is any OpenAI-compatible server; those that are named by their
+    own name are told more and tell more."""
     url: str = ""
     """Of a server, with or without `/v1`."""
     model: str = ""
-    """Of an embedded engine: a name from `orlop models`, or a path to a GGUF file."""
+    """Of an embedded engine: a name from `orlop models`, or a path to a GGUF file; of `onnx`, to an
+    ONNX file with `tokenizer.json` beside it."""
     slots: Count = 0
     """Calls it serves at once; 0: the driver's own choice."""
     context_tokens: Many = 4096
@@ -48,6 +66,13 @@ class EngineConfig:
     device: str = ""
     """Where it stands: a device's name in `orlop devices`, or a `[devices.NAME]` of its own.  By
     default `cpu0` for embedded engines, and a device of the engine's own name for others."""
+    watch_s: Seconds = WATCH_S
+    """Between two looks at the load that vllm, sglang, ollama and llama-server tell of, while calls
+    run; 0: never."""
+    cloud: CloudTerms = field(default_factory=CloudTerms)
+    """What the provider behind a `cloud` engine counts and keeps."""
+    onnx: OnnxConfig = field(default_factory=OnnxConfig)
+    """How an `onnx` engine runs its model."""
     fake: FakeConfig = field(default_factory=FakeConfig)
     """How a `fake` engine behaves."""
 
@@ -56,6 +81,14 @@ class EngineConfig:
         if self.paid is not None:
             return self.paid
         return bool(self.url) and urlsplit(self.url).hostname not in LOOPBACK
+
+
+class _Common(TypedDict):
+    """What every driver of a server is built with."""
+
+    clock: Clock
+    chance: Chance
+    key: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +105,14 @@ class Workshop:
 
 def check(name: str, config: EngineConfig, models_dir: Path) -> None:
     """What would keep the engine from being built.  Raises `Misconfigured`."""
-    if config.driver == "openai" and not config.url.startswith(("http://", "https://")):
+    if config.driver in get_args(ServerDriver) and not config.url.startswith(
+        ("http://", "https://")
+    ):
         raise Misconfigured(f"engines.{name}: url should be http://…, not {config.url!r}")
-    if config.driver in ("llamacpp", "minilm"):
-        _model(name, config, models_dir)
+    if config.driver in ("llamacpp", "minilm", "onnx"):
+        model = _model(name, config, models_dir)
+        if config.driver == "onnx" and not model.path.endswith(".onnx"):
+            raise Misconfigured(f"engines.{name}: model: {model.path} is no ONNX file")
     read_key(name, config)
 
 
@@ -84,20 +121,51 @@ def build(name: str, config: EngineConfig, shop: Workshop) -> Engine:
     check(name, config, shop.models_dir)
     engine = EngineName(name)
     match config.driver:
-        case "openai":
-            return OpenAI(
-                engine,
-                config.url,
-                clock=shop.clock,
-                chance=shop.chance,
-                key=read_key(name, config),
-                slots=config.slots or 16,
-                manner=Manner(limit_field=config.limit_field),
-            )
         case "fake":
             return FakeEngine(engine, config.fake, clock=shop.clock, chance=shop.chance)
         case "llamacpp" | "minilm":
             return _embedded(engine, config, _model(name, config, shop.models_dir), shop)
+        case "onnx":
+            model = _model(name, config, shop.models_dir)
+            path = shop.models_dir / model.path
+            return Onnx(engine, model.name, path, config.onnx, slots=config.slots, clock=shop.clock)
+        case driver:
+            return _server(engine, driver, config, shop)
+
+
+def _server(
+    engine: EngineName, driver: ServerDriver, config: EngineConfig, shop: Workshop
+) -> Engine:
+    """A driver of a server that runs elsewhere."""
+    common = _Common(clock=shop.clock, chance=shop.chance, key=read_key(engine, config))
+    url, slots, watch_s = config.url, config.slots, config.watch_s
+    match driver:
+        case "openai":
+            manner = Manner(limit_field=config.limit_field)
+            return OpenAI(engine, url, slots=slots or SLOTS, manner=manner, **common)
+        case "vllm":
+            return VLLM(engine, url, slots=slots or vllm.SLOTS, watch_s=watch_s, **common)
+        case "sglang":
+            return SGLang(engine, url, slots=slots or sglang.SLOTS, watch_s=watch_s, **common)
+        case "ollama":
+            return Ollama(engine, url, slots=slots or ollama.SLOTS, watch_s=watch_s, **common)
+        case "llama-server":
+            return LlamaServer(engine, url, slots=slots, watch_s=watch_s, **common)
+        case "triton":
+            return Triton(engine, url, slots=slots or triton.SLOTS, **common)
+        case "anthropic":
+            cache = config.cloud.cache
+            return Anthropic(engine, url, slots=slots or SLOTS, cache=cache, **common)
+        case "cloud":
+            limit_field = config.limit_field
+            return Cloud(
+                engine,
+                url,
+                config.cloud,
+                slots=slots or SLOTS,
+                limit_field=limit_field,
+                **common,
+            )
 
 
 def found(shop: Workshop, configured: Mapping[str, EngineConfig]) -> Sequence[Engine]:

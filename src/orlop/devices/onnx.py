@@ -5,8 +5,8 @@ batches, as long as their class allows, or go alone and at once.  Any execution 
 Runtime will do; beside the weights lie `tokenizer.json`, and for a classifier `config.json`.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,7 @@ from orlop.devices.device import ALONE, Capacity, EngineLoad, Sink, Turn
 from orlop.devices.onnx_network import CPU, TOKENS_MAX, Network, Row, load, tokenizer_of
 from orlop.machine.clock import Clock, deadline
 from orlop.machine.offload import Offload, ThreadOffload
+from orlop.machine.ranges import Many, Seconds
 from orlop.wire.openai_stream import whole
 
 SLOTS: Final = 256
@@ -36,11 +37,14 @@ class OnnxConfig:
 
     providers: tuple[str, ...] = (CPU,)
     """ONNX Runtime's execution providers, the best first."""
-    batch: int = EMBED_BATCH
+    batch: Many = EMBED_BATCH
     """Texts computed at once."""
-    delay_s: Mapping[LatencyClass, float] = field(default_factory=dict)
-    """How long a text of each class waits for others."""
-    slots: int = SLOTS
+    interactive_s: Seconds = 0.0
+    """How long a text of an interactive call waits for others; 0: it goes alone if nothing runs."""
+    standard_s: Seconds = 0.002
+    """Likewise of a standard call."""
+    batch_s: Seconds = 0.02
+    """Likewise of a batch call."""
 
 
 class Onnx:
@@ -54,16 +58,24 @@ class Onnx:
         config: OnnxConfig,
         *,
         clock: Clock,
+        slots: int = 0,
         offload: Offload | None = None,
     ) -> None:
         self._name = name
         self._model = model
         self._weights = weights
         self._config = config
-        self._clock = clock
+        self._slots = slots or SLOTS
         self._offload = offload or ThreadOffload(f"onnx-{name}")
         self._batches: Batches[str, tuple[Row, int]] = Batches(
-            self._compute, clock=clock, most=config.batch, delay_s=config.delay_s
+            self._compute,
+            clock=clock,
+            most=config.batch,
+            delay_s={
+                "interactive": config.interactive_s,
+                "standard": config.standard_s,
+                "batch": config.batch_s,
+            },
         )
         self._network: Network | None = None
         self._artefact = ""
@@ -77,7 +89,7 @@ class Onnx:
 
     @property
     def slots(self) -> int:
-        return self._config.slots
+        return self._slots
 
     @property
     def batches(self) -> int:

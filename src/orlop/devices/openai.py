@@ -34,6 +34,9 @@ from orlop.wire.openai_embed import read_embed_response, read_models, write_embe
 from orlop.wire.openai_legacy import write_text_request
 from orlop.wire.openai_stream import ChatStreamReader, whole
 
+SLOTS: Final = 16
+"""Calls at once where nobody says how many."""
+
 _LIST_S: Final = 10.0
 """To answer which models there are."""
 
@@ -82,7 +85,7 @@ class OpenAI:
         chance: Chance,
         key: str = "",
         headers: Mapping[str, str] | None = None,
-        slots: int = 16,
+        slots: int = SLOTS,
         manner: Manner = PLAIN,
     ) -> None:
         base = URL(url)

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import TypeVar, get_args, get_origin, get_type_hints
+from typing import Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -78,6 +78,9 @@ class _Reader:
         try:
             converted: object = msgspec.convert(value, kind)
         except msgspec.ValidationError as error:
+            if isinstance(value, str) and (choices := _choices(kind)):
+                what = f"{value!r} is none of its values; {_nearest(value, choices)}"
+                raise self._wrong(where, what) from error
             raise self._wrong(where, f"{error} (it is {value!r})") from error
         if isinstance(converted, float) and not math.isfinite(converted):
             raise self._wrong(where, f"should be a finite number (it is {value!r})")
@@ -110,6 +113,13 @@ class _Reader:
 
 def _keys(dotted: str) -> tuple[str, ...]:
     return tuple(part.strip().strip("\"'") for part in dotted.split("."))
+
+
+def _choices(kind: object) -> list[str]:
+    """The values that a closed set of strings has, in any union."""
+    if get_origin(kind) is Literal:
+        return [choice for choice in get_args(kind) if isinstance(choice, str)]
+    return [choice for inner in get_args(kind) for choice in _choices(inner)]
 
 
 def _nearest(key: str, known: list[str]) -> str:
