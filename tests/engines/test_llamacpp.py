@@ -3,31 +3,17 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
 import msgspec
 import pytest
+from local_engine import MODEL, PATIENT_S, say, started, text, until, until_ended
 from msgspec.structs import replace
-from pulled import weights
 
 from orlop.abi.calls import Infer, Sampling
 from orlop.abi.errors import DeadlineMissed, DeviceFailed, DeviceRefused
-from orlop.abi.ids import EngineName, ModelName
-from orlop.abi.messages import Message
 from orlop.abi.replies import Delta, Generated
 from orlop.devices import engine_host
-from orlop.devices.engine_host import HostState
-from orlop.devices.llamacpp import LlamaCpp, LlamaCppConfig
-from orlop.machine.chance import SystemChance
-from orlop.machine.clock import SystemClock
-
-WEIGHTS = weights("smollm2")
-MODEL = ModelName("smollm2")
-PATIENT_S = 120.0
 
 PERSON = {
     "type": "object",
@@ -37,85 +23,8 @@ PERSON = {
 }
 
 
-def say(text: str, tokens: int = 8, sampling: Sampling | None = None) -> Infer:
-    return Infer(
-        model=MODEL,
-        messages=(Message("user", text),),
-        output_tokens_max=tokens,
-        sampling=sampling or Sampling(temperature=0.0),
-        dialect="openai",
-    )
-
-
 ENDLESS = replace(say("Tell a very long story.", 3000), extra={"ignore_eos": True})
 LONG_PROMPT = say("word " * 2500)
-
-
-@dataclass(frozen=True)
-class Home:
-    """Where one engine's host lives, and the pipe that keeps it alive."""
-
-    folder: Path
-    lifeline: int
-
-    def engine(self) -> LlamaCpp:
-        """As a kernel that starts would make it."""
-        config = LlamaCppConfig(
-            name=EngineName("local"),
-            model=MODEL,
-            path=WEIGHTS,
-            folder=self.folder,
-            lifeline=self.lifeline,
-        )
-        return LlamaCpp(config, clock=SystemClock(), chance=SystemChance())
-
-    def host(self) -> HostState:
-        state = engine_host.read(self.folder / "local.json")
-        assert state is not None
-        return state
-
-    async def calls_running(self) -> int:
-        """As llama.cpp itself counts them."""
-        state = self.host()
-        headers = {"authorization": f"Bearer {state.key}"}
-        async with (
-            aiohttp.ClientSession(headers=headers) as session,
-            session.get(f"{state.url}/slots") as response,
-        ):
-            slots = msgspec.json.decode(await response.read(), type=list[dict[str, object]])
-        return sum(slot["is_processing"] is True for slot in slots)
-
-
-@asynccontextmanager
-async def started(folder: Path) -> AsyncGenerator[tuple[Home, LlamaCpp]]:
-    """A home with a supervisor's pipe; when the test ends, nothing of it runs on."""
-    lifeline, end = os.pipe()
-    home = Home(folder, lifeline)
-    engine = home.engine()
-    try:
-        await engine.start()
-        yield home, engine
-    finally:
-        await engine.close()
-        state = engine_host.read(folder / "local.json")
-        os.close(end)
-        os.close(lifeline)
-        await until_ended(state)
-
-
-async def until_ended(state: HostState | None) -> None:
-    while state is not None and engine_host.is_alive(state):  # noqa: ASYNC110 - another process
-        await asyncio.sleep(0.02)
-
-
-async def until(true: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(PATIENT_S):
-        while not await true():  # noqa: ASYNC110 - another process
-            await asyncio.sleep(0.05)
-
-
-def text(made: Generated) -> str:
-    return made.choices[0].message.text()
 
 
 def test_a_stream_is_its_message_and_the_engine_counts_the_tokens(tmp_path: Path) -> None:

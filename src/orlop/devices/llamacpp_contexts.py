@@ -214,8 +214,8 @@ class HostContexts:
     async def write(self, held: Held) -> int:
         """Save a context that lies in a busy slot; it stays there too.  Returns its tokens.
 
-        The host waits until the slot's own work has stopped.  The checksum is made meanwhile, in
-        a thread: whoever reads the snapshot stands in the same queue behind it.
+        The host waits until the slot's own work has stopped.  The checksum is made afterwards in
+        a thread, and who reads the snapshot waits for that.
         """
         api, slot = self._attached(), held.slot
         if slot is None:
@@ -250,7 +250,14 @@ class HostContexts:
 
     async def tokens_saved(self, held: Held) -> tuple[int, ...]:
         """The ids of a context that was just written; empty where they can't be told."""
+        await self._settled(held)
         return await self._offload(self._snapshots.tokens, held.id)
+
+    async def _settled(self, held: Held) -> None:
+        """Its checksum is made, if it was saved just now."""
+        making = [task for task in self._keeping if task.get_name() == held.id]
+        if making:
+            await asyncio.wait(making)
 
     async def _keep(self, path: Path, note: Note, held: Held) -> None:
         try:
@@ -308,6 +315,7 @@ class HostContexts:
             self._table.give_back(slot)
 
     async def _restore(self, source: Held, slot: int, wanted: int) -> int:
+        await self._settled(source)
         size = source.saved_tokens * self.measured.kv_bytes_per_token
         rate = self.measured.restore_bytes_s or READ_BYTES_S
         bring_s = self._snapshots.bring_s(source.id) + size * (1 / rate + 1 / READ_BYTES_S)
