@@ -71,5 +71,7 @@ def said(done: Done) -> bytes:
             return msgspec.json.encode(replace(done, facts=bare))
         case Exited():
             return msgspec.json.encode(replace(done, facts=bare))
+        case Patched():
+            return msgspec.json.encode(replace(done, facts=bare))
         case Ok():
             return msgspec.json.encode(replace(done, facts=bare))

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from msgspec import Struct
 
 from orlop.abi.hints import Hints, LatencyClass
-from orlop.abi.ids import ProcessId
+from orlop.abi.ids import NanoDollars, ProcessId
 from orlop.abi.messages import Message, ToolSpec
 
 Dialect = Literal["", "openai", "anthropic", "responses"]
@@ -17,6 +17,7 @@ SignalName = Literal["kill", "term", "stop", "cont", "int"]
 RestartRule = Literal["never", "on-failure", "always"]
 DivergenceRule = Literal["stop", "continue"]
 OutcomeStatus = Literal["succeeded", "failed", "abandoned"]
+Normalizer = Literal["dates", "ids"]
 
 
 class Sampling(Struct, frozen=True, omit_defaults=True):
@@ -85,10 +86,15 @@ class CallTool(Struct, frozen=True, kw_only=True, tag="call_tool", omit_defaults
 
 
 class Budget(Struct, frozen=True, omit_defaults=True):
-    """What a process and its children may use.  None: no limit."""
+    """What an account may use, in four units.  None: no limit."""
 
     calls: int | None = None
+    """Of models and tools."""
     tokens: int | None = None
+    """Input and output together."""
+    nano_dollars: NanoDollars | None = None
+    seconds: float | None = None
+    """In which its calls ran on engines and in tools, waiting apart."""
 
 
 class Spawn(Struct, frozen=True, kw_only=True, tag="spawn", omit_defaults=True):
@@ -108,6 +114,10 @@ class Spawn(Struct, frozen=True, kw_only=True, tag="spawn", omit_defaults=True):
     """The task that this process serves, with others; its own if empty."""
     version: str = ""
     """The agent program's version, as its author names it."""
+    normalize: tuple[Normalizer, ...] = ()
+    """What does not count when a call is looked for in the record: dates and times, random ids."""
+    team: str = ""
+    """Whose budget it also uses; its parent's if empty.  Only operators may name another."""
     hints: Hints = Hints()
 
 
@@ -148,6 +158,18 @@ class Sleep(Struct, frozen=True, kw_only=True, tag="sleep", omit_defaults=True):
     hints: Hints = Hints()
 
 
+class Patch(Struct, frozen=True, kw_only=True, tag="patch", omit_defaults=True):
+    """Ask whether a change of the program, known by `name`, applies to this run.
+
+    A run that began before the change keeps to its old path until its record ends.
+    """
+
+    TRANSPORT: ClassVar = ("hints",)
+
+    name: str
+    hints: Hints = Hints()
+
+
 class Outcome(Struct, frozen=True, kw_only=True, tag="outcome", omit_defaults=True):
     """Say how the task ended, in business terms."""
 
@@ -158,7 +180,10 @@ class Outcome(Struct, frozen=True, kw_only=True, tag="outcome", omit_defaults=Tr
     hints: Hints = Hints()
 
 
-Call = Infer | Embed | CallTool | Spawn | Wait | Exit | Signal | Sleep | Outcome
+Call = Infer | Embed | CallTool | Spawn | Wait | Exit | Signal | Sleep | Patch | Outcome
+
+METERED = (Infer, Embed, CallTool)
+"""Calls that count against budgets."""
 
 PARKED = (Wait, Sleep)
 """Calls that hold no slot, may wait for days, and are re-armed at boot."""

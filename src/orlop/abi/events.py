@@ -8,7 +8,8 @@ from typing import Literal
 
 from msgspec import Raw, Struct
 
-from orlop.abi.calls import Budget, Call, DivergenceRule, RestartRule
+from orlop.abi.budgets import AccountName, Limit
+from orlop.abi.calls import Budget, Call, DivergenceRule, Normalizer, RestartRule
 from orlop.abi.cards import Measured
 from orlop.abi.devices import ClaimId, ClaimView, DeviceHealth, DeviceName
 from orlop.abi.hints import LatencyClass
@@ -20,6 +21,7 @@ from orlop.abi.ids import (
     JournalId,
     KeyId,
     ModelName,
+    NanoDollars,
     Nanoseconds,
     Pid,
     ProcessId,
@@ -114,6 +116,8 @@ class KeyCreated(Struct, frozen=True, kw_only=True, tag_field="kind", tag="key.c
     key_id: KeyId
     name: str
     secret_digest: str
+    team: str = ""
+    """Whose budget its clients use."""
 
 
 class KeyRevoked(Struct, frozen=True, kw_only=True, tag_field="kind", tag="key.revoked"):
@@ -142,6 +146,8 @@ class ProcessSpawned(Struct, frozen=True, kw_only=True, tag_field="kind", tag="p
     key_id: KeyId | None = None
     schedule: ScheduleId | None = None
     due_ns: Nanoseconds | None = None
+    normalize: tuple[Normalizer, ...] = ()
+    team: str = ""
 
 
 class ProcessStarted(Struct, frozen=True, kw_only=True, tag_field="kind", tag="process.started"):
@@ -239,7 +245,11 @@ class CallEntered(
     nonce: str = ""
     """The client's own name for this one call, so that its retry is told from an equal call."""
     held: int = 0
-    """Tokens reserved on the budget; booked in full if the outcome stays unknown."""
+    """Tokens reserved on the budgets; booked in full if the outcome stays unknown."""
+    held_cost: NanoDollars = NanoDollars(0)
+    """Likewise, at the prices of this moment."""
+    held_ns: Nanoseconds = Nanoseconds(0)
+    """Likewise: how long it may run."""
 
 
 NO_CHUNKS = Raw(b"null")
@@ -255,6 +265,11 @@ class CallReturned(
     done: Done
     messages: tuple[str, ...] = ()
     chunks: Raw = NO_CHUNKS
+    ran_ns: Nanoseconds = Nanoseconds(0)
+    """How long it ran, waiting apart; at most what was held."""
+    booked: int = 0
+    """Tokens booked beside its usage: the whole hold, where its engine told no usage."""
+    booked_cost: NanoDollars = NanoDollars(0)
 
 
 class CallFailed(
@@ -267,8 +282,42 @@ class CallFailed(
     retry_after_s: float | None = None
     booked: int = 0
     """Tokens booked although the outcome is unknown: the whole hold."""
+    booked_cost: NanoDollars = NanoDollars(0)
+    """Likewise."""
+    ran_ns: Nanoseconds = Nanoseconds(0)
+    """How long it ran; the whole hold, where the kernel was lost."""
     asked: bool = True
     """A device had been asked, so it may have acted; False: the call was still in a queue."""
+
+
+# Budgets.
+
+
+class BudgetSet(
+    Struct, frozen=True, kw_only=True, tag_field="kind", tag="budget.set", omit_defaults=True
+):
+    """An operator has said what an account may use; what it has used stays."""
+
+    account: AccountName
+    limit: Limit
+
+
+class BudgetRemoved(Struct, frozen=True, kw_only=True, tag_field="kind", tag="budget.removed"):
+    account: AccountName
+
+
+class HoldExceeded(Struct, frozen=True, kw_only=True, tag_field="kind", tag="budget.exceeded"):
+    """An incident: an engine billed more than could be proven that it would.
+
+    The ledger has what was billed, so a budget may be overdrawn by the difference.
+    """
+
+    engine: EngineName
+    model: ModelName
+    held: int
+    used: int
+    held_cost: NanoDollars
+    cost: NanoDollars
 
 
 # Schedules.
@@ -411,6 +460,9 @@ Event = (
     | CallEntered
     | CallReturned
     | CallFailed
+    | BudgetSet
+    | BudgetRemoved
+    | HoldExceeded
     | ScheduleSet
     | ScheduleRemoved
     | ScheduleFired

@@ -116,11 +116,18 @@ class Exited(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="exited"
     facts: Facts
 
 
+class Patched(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="patched"):
+    """The end of a `patch`: whether the program takes its new path."""
+
+    applies: bool
+    facts: Facts
+
+
 class Ok(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="ok"):
     """The end of a call that has nothing to say."""
 
     facts: Facts
 
 
-Done = Completion | Vectors | ToolResult | Spawned | Exited | Ok
+Done = Completion | Vectors | ToolResult | Spawned | Exited | Patched | Ok
 Reply = Delta | Done

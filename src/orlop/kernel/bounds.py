@@ -5,7 +5,7 @@ The dialects' readers say the same in their own words; programs of the native ro
 
 from typing import Final
 
-from orlop.abi.calls import Budget, Call, CallTool, Embed, Exit, Infer, Sampling, Spawn
+from orlop.abi.calls import Budget, Call, CallTool, Embed, Exit, Infer, Patch, Sampling, Spawn
 from orlop.abi.errors import BadCall
 from orlop.abi.limits import (
     EMBED_DIMENSIONS_MAX,
@@ -18,6 +18,9 @@ from orlop.abi.limits import (
 
 STATUS_MAX: Final = 2**31 - 1
 """Of an exit: more than any operating system has."""
+
+PERIOD_S_MAX: Final = 1e9
+"""Of a budget of seconds: thirty years."""
 
 _PLAIN: Final = Sampling()
 
@@ -39,6 +42,8 @@ def check(call: Call) -> None:
                 raise BadCall(f"key: at most {KEY_CHARS_MAX} characters, and no NUL")
         case Exit():
             _within("status", call.status, -STATUS_MAX, STATUS_MAX)
+        case Patch():
+            name("name", call.name)
         case Spawn():
             if not call.command:
                 raise BadCall("command: what should be run?")
@@ -52,6 +57,7 @@ def spawn(call: Spawn) -> None:
     name("name", call.name)
     name("program", call.program)
     name("version", call.version)
+    name("team", call.team)
     if any("\0" in word for word in (*call.command, *call.env, *call.env.values(), call.cwd)):
         raise BadCall("command, env, cwd: no NUL characters")
     if any(not variable or "=" in variable for variable in call.env):
@@ -69,6 +75,8 @@ def budget(asked: Budget) -> None:
     """Raises `BadCall`."""
     _within("budget.calls", asked.calls, 0, 2**53)
     _within("budget.tokens", asked.tokens, 0, 2**53)
+    _within("budget.nano_dollars", asked.nano_dollars, 0, 2**53)
+    _within("budget.seconds", asked.seconds, 0, PERIOD_S_MAX)
 
 
 def _sampling(sampling: Sampling) -> None:

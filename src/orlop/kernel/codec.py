@@ -52,15 +52,15 @@ ROUTING_FIELDS: Final = frozenset({"prompt_cache_key", "safety_identifier", "use
 """Of dialects: clients make them up anew each run, and no answer depends on them."""
 
 
-def digest_input(call: Call, context: bytes) -> bytes:
-    """What the arguments' digest is over: all that changes what the call means."""
+def meaning(call: Call) -> bytes:
+    """All that changes what the call means, but for its conversation: canonical JSON."""
     bare = replace(call, hints=Hints())
     if isinstance(bare, Infer):
         extra = bare.extra
         if not ROUTING_FIELDS.isdisjoint(extra):
             extra = {name: value for name, value in extra.items() if name not in ROUTING_FIELDS}
         bare = replace(bare, messages=(), stream=False, extra=extra)
-    return canonical(msgspec.to_builtins(bare)) + context
+    return canonical(msgspec.to_builtins(bare))
 
 
 def entered(event: CallEntered, conversation: Sequence[Message]) -> Call:

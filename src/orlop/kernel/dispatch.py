@@ -3,7 +3,7 @@
 from collections.abc import Awaitable
 from typing import assert_never
 
-from orlop.abi.calls import CallTool, Embed, Exit, Infer, Outcome, Signal, Sleep, Spawn, Wait
+from orlop.abi.calls import CallTool, Embed, Exit, Infer, Outcome, Patch, Signal, Sleep, Spawn, Wait
 from orlop.abi.replies import Done
 from orlop.kernel import sys_infer, sys_process, sys_tool
 from orlop.kernel.admit import Admitted
@@ -34,6 +34,8 @@ def dispatch(
             return sys_process.exit(kernel, process, running, call)
         case Signal():
             return sys_process.signal(kernel, process, running, call)
+        case Patch():
+            return sys_process.patch(running)
         case Outcome():
             return sys_process.outcome(kernel, process, running, call)
         case _:

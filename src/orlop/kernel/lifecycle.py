@@ -5,7 +5,15 @@ import signal as signals
 from typing import Final, Literal
 
 from orlop.abi.calls import Budget, DivergenceRule, SignalName, Spawn
-from orlop.abi.errors import Conflict, DeviceFailed, Exhausted, Interrupted, Killed, NotReady
+from orlop.abi.errors import (
+    Conflict,
+    Denied,
+    DeviceFailed,
+    Exhausted,
+    Interrupted,
+    Killed,
+    NotReady,
+)
 from orlop.abi.events import (
     ProcessChanged,
     ProcessEnded,
@@ -15,7 +23,7 @@ from orlop.abi.events import (
 )
 from orlop.abi.ids import KeyId, Nanoseconds, ScheduleId, TenantId
 from orlop.abi.limits import CHILDREN_DEPTH_MAX, KILL_GRACE_S
-from orlop.kernel import bounds
+from orlop.kernel import accounts, bounds
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import ALIVE, NAMELESS, Process, Row, State
 from orlop.kernel.record import Record
@@ -43,9 +51,12 @@ async def create(
     As everywhere, a child has its parent's folder and environment, but for what the call changes.
     """
     bounds.spawn(call)
-    if parent is not None and len(parent.accounts) >= CHILDREN_DEPTH_MAX:
+    if parent is not None and accounts.depth(parent.row.accounts) >= CHILDREN_DEPTH_MAX:
         raise Exhausted(f"processes are nested {CHILDREN_DEPTH_MAX} deep (CHILDREN_DEPTH_MAX)")
+    if parent is not None and call.team not in ("", parent.row.team):
+        raise Denied(f"team: a process of team {parent.row.team!r} can't spend what others have")
     id = kernel.new_process()
+    key = kernel.tables.keys.get(key_id) if key_id is not None else None
     program = call.program or (parent.row.program if parent is not None else kernel.new_task())
     event = ProcessSpawned(
         pid=kernel.next_pid(),
@@ -63,6 +74,8 @@ async def create(
         key_id=key_id,
         schedule=schedule,
         due_ns=due_ns,
+        team=call.team or (parent.row.team if parent else "") or (key.team if key else ""),
+        normalize=call.normalize,
     )
     return kernel.spawn(id, tenant, event)
 
@@ -105,7 +118,6 @@ async def start(
         process.record = None
     process.calls_replayed, process.unwanted = 0, False
     header = kernel.emit(process.id, row.tenant, event)
-    process.account.budget = process.row.budget
     await kernel.journal.durable(header.seq)
     if not row.is_client:
         await launch(kernel, process)

@@ -13,7 +13,8 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from orlop.abi.calls import Budget, DivergenceRule, RestartRule
+from orlop.abi.budgets import AccountName
+from orlop.abi.calls import METERED, Budget, DivergenceRule, Normalizer, RestartRule
 from orlop.abi.errors import Conflict
 from orlop.abi.events import (
     CallEntered,
@@ -47,7 +48,6 @@ from orlop.kernel.record import Record
 from orlop.kernel.running import Running
 from orlop.machine.clock import NS_PER_S
 from orlop.machine.latch import Latch
-from orlop.meter.budget import METERED, Account
 
 
 class State(StrEnum):
@@ -120,6 +120,10 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
     spawned_ns: Nanoseconds
     key_id: KeyId | None = None
     schedule: ScheduleId | None = None
+    team: str = ""
+    accounts: tuple[AccountName, ...] = ()
+    """What its calls use: its own first, then its parent's, its task's, its agent's and so on."""
+    normalize: tuple[Normalizer, ...] = ()
     state: State = State.NEW
     reason: str = ""
     incarnation: int = 0
@@ -138,7 +142,7 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cached_tokens: int = 0
     output_tokens: int = 0
     tokens_lost: int = 0
-    """Booked for calls whose outcome is unknown."""
+    """Booked for calls whose outcome, or whose usage, is unknown."""
     cost: NanoDollars = NanoDollars(0)
     caught_up: bool = True
     """False while an incarnation may still be answered from the record."""
@@ -158,7 +162,7 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.is_client and self.name == NAMELESS
 
 
-def spawn_row(header: Header, event: ProcessSpawned) -> Row:
+def spawn_row(header: Header, event: ProcessSpawned, accounts: tuple[AccountName, ...] = ()) -> Row:
     return Row(
         id=header.process,
         pid=event.pid,
@@ -176,6 +180,9 @@ def spawn_row(header: Header, event: ProcessSpawned) -> Row:
         version=event.version,
         key_id=event.key_id,
         schedule=event.schedule,
+        team=event.team,
+        accounts=accounts,
+        normalize=event.normalize,
         spawned_ns=header.wall_ns,
     )
 
@@ -250,14 +257,19 @@ def book(row: Row, event: CallEntered | CallFailed | CallReturned) -> Row:
             metered = row.calls_metered + isinstance(event.body, METERED)
             return replace(row, calls=row.calls + 1, calls_metered=metered)
         case CallFailed():
-            return replace(row, tokens_lost=row.tokens_lost + event.booked)
+            return replace(
+                row,
+                tokens_lost=row.tokens_lost + event.booked,
+                cost=NanoDollars(row.cost + event.booked_cost),
+            )
     usage, facts = event.done.facts.usage, event.done.facts
     return replace(
         row,
         input_tokens=row.input_tokens + usage.input_tokens,
         cached_tokens=row.cached_tokens + usage.cached_tokens,
         output_tokens=row.output_tokens + usage.output_tokens,
-        cost=NanoDollars(row.cost + facts.cost),
+        tokens_lost=row.tokens_lost + event.booked,
+        cost=NanoDollars(row.cost + facts.cost + event.booked_cost),
     )
 
 
@@ -266,9 +278,6 @@ class Process:
     """One process: its row, and what is gone when the kernel is."""
 
     row: Row
-    account: Account
-    accounts: tuple[Account, ...]
-    """Its own account and its ancestors', as budgets are hierarchical."""
     running: dict[CallId, Running] = field(default_factory=dict)
     contexts: Contexts = field(default_factory=Contexts)
     record: Record | None = None

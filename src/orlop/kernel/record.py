@@ -60,6 +60,8 @@ class Record:
     forgot: bool = False
     """There were more calls in the past than `past` holds."""
     diverged: str = ""
+    unpatched: set[str] = field(default_factory=set)
+    """Changes of the program that this incarnation was told do not apply to its run."""
     progress: Latch = field(default_factory=Latch)
     """Set and replaced whenever an answer is taken."""
 

@@ -5,7 +5,7 @@ from dataclasses import replace as replace_recorded
 
 from msgspec.structs import replace
 
-from orlop.abi.calls import Infer
+from orlop.abi.calls import Infer, Patch
 from orlop.abi.errors import (
     Diverged,
     JournalDamaged,
@@ -14,6 +14,7 @@ from orlop.abi.errors import (
 )
 from orlop.abi.events import Answered, CallFailed, CallReturned, Event, ProcessCaughtUp
 from orlop.abi.events import Diverged as DivergedEvent
+from orlop.abi.hints import Facts
 from orlop.abi.ids import Seq
 from orlop.abi.limits import DIVERGENCE_GRACE_S
 from orlop.abi.replies import (
@@ -22,6 +23,7 @@ from orlop.abi.replies import (
     Done,
     Exited,
     Ok,
+    Patched,
     Spawned,
     ToolResult,
     ToolUseDelta,
@@ -62,16 +64,27 @@ async def answer(
         if (done := await _joined(running, parked)) is not None:
             record.remember(_as_recorded(record, running, parked.seq, done))
             return done
+    if isinstance(running.call, Patch) and _is_unpatched(record, running, running.call):
+        return Patched(applies=False, facts=Facts(call=running.id))
     if record.mode == "first" or not (record.remaining or record.answers_only):
         return None
     if (found := record.take(running.digest)) is not None:
         return await _deliver(kernel, process, record, running, found)
     if not record.answers_only:
-        if record.take_unfinished(running.digest):
+        if record.take_unfinished(running.digest) or isinstance(running.call, Patch):
             return None
         # What is refused is in no record, so a program that is refused again keeps to its path.
-        admit(kernel, process, running).undo()
+        admit(kernel, process, running)
     return await _miss(kernel, process, record, running)
+
+
+def _is_unpatched(record: Record, running: Running, call: Patch) -> bool:
+    """A change that the record knows nothing of came after it: the run keeps to its old path, also
+    once it is live, since a later incarnation will be told the same."""
+    is_told = record.mode != "first" and (record.remaining or record.answers_only)
+    if is_told and running.digest not in record.answers:
+        record.unpatched.add(call.name)
+    return call.name in record.unpatched
 
 
 async def _retried(
@@ -260,6 +273,8 @@ def with_facts(done: Done, *, seq: Seq, replayed: bool = False) -> Done:
         case Spawned():
             return replace(done, facts=facts)
         case Exited():
+            return replace(done, facts=facts)
+        case Patched():
             return replace(done, facts=facts)
         case Ok():
             return replace(done, facts=facts)

@@ -5,8 +5,8 @@ from orlop.abi.errors import BadCall, Denied
 from orlop.abi.events import OutcomeStated
 from orlop.abi.hints import Facts
 from orlop.abi.limits import PARKED_S_MAX
-from orlop.abi.replies import Exited, Ok, Spawned
-from orlop.kernel import lifecycle
+from orlop.abi.replies import Exited, Ok, Patched, Spawned
+from orlop.kernel import accounts, lifecycle
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import ALIVE, Process
 from orlop.kernel.running import Running
@@ -61,6 +61,11 @@ async def signal(kernel: Kernel, process: Process, running: Running, call: Signa
     return Ok(facts=Facts(call=running.id))
 
 
+async def patch(running: Running) -> Patched:
+    """A run that gets here is not on its old path any more: from now on the record says so."""
+    return Patched(applies=True, facts=Facts(call=running.id))
+
+
 async def outcome(kernel: Kernel, process: Process, running: Running, call: Outcome) -> Ok:
     kernel.emit(
         process.id,
@@ -73,8 +78,8 @@ async def outcome(kernel: Kernel, process: Process, running: Running, call: Outc
 
 def require_kin(process: Process, target: Process) -> None:
     """A process may wait for and signal itself and its descendants.  Raises `Denied`."""
-    accounts = target.accounts
-    if target.row.tenant != process.row.tenant or process.account not in accounts:
+    own = accounts.of_process(process.id)
+    if target.row.tenant != process.row.tenant or own not in target.row.accounts:
         raise Denied(f"process {process.row.pid} is no ancestor of process {target.row.pid}")
 
 

@@ -10,6 +10,9 @@ import logging
 from collections.abc import Coroutine
 from typing import Final
 
+from msgspec.structs import replace
+
+from orlop.abi.budgets import NOTHING
 from orlop.abi.calls import PARKED, Call, CallTool, Infer
 from orlop.abi.errors import (
     BadCall,
@@ -21,8 +24,8 @@ from orlop.abi.errors import (
     Fenced,
     KernelError,
 )
-from orlop.abi.events import CallEntered, CallFailed, CallReturned, ContextRef, Event
-from orlop.abi.ids import Digest, Seq
+from orlop.abi.events import CallEntered, CallFailed, CallReturned, Event
+from orlop.abi.ids import Nanoseconds, Seq
 from orlop.abi.limits import (
     CALL_DEADLINE_S,
     CALL_DEADLINE_S_MAX,
@@ -33,15 +36,16 @@ from orlop.abi.limits import (
     PARKED_S_MAX,
 )
 from orlop.abi.replies import Completion, Done
-from orlop.context.conversation import EMPTY, extend
+from orlop.context.conversation import extend
 from orlop.kernel import bounds, codec, engines, replay
 from orlop.kernel.admit import Admitted, admit
 from orlop.kernel.core import Kernel
+from orlop.kernel.described import Described, describe, root
 from orlop.kernel.dispatch import dispatch
 from orlop.kernel.process import ALIVE, Process
 from orlop.kernel.running import Phase, Running
 from orlop.kernel.tables import OpenCall
-from orlop.machine.clock import deadline
+from orlop.machine.clock import NS_PER_S, deadline
 from orlop.machine.faults import point
 from orlop.store.journal import Part
 
@@ -132,43 +136,6 @@ def check(kernel: Kernel, process: Process, call: Call) -> None:
     bounds.check(call)
 
 
-class Described:
-    """A call as the journal names it."""
-
-    __slots__ = ("context", "context_digest", "digest", "parts", "size")
-
-    def __init__(
-        self, digest: Digest, context: ContextRef | None, context_digest: Digest, parts: list[Part]
-    ) -> None:
-        self.digest = digest
-        self.context = context
-        self.context_digest = context_digest
-        self.parts = parts
-        self.size = sum([len(part.data) for part in parts])
-
-
-def describe(kernel: Kernel, process: Process, call: Call) -> Described:
-    """Its digest, and its conversation by reference."""
-    tenant = process.row.tenant
-    context: ContextRef | None = None
-    context_digest, parts = EMPTY, list[Part]()
-    if isinstance(call, Infer) and call.messages:
-        parts = [kernel.namer.part(tenant, message) for message in call.messages]
-        context_digest, context = process.contexts.refer(parts)
-    digest = kernel.journal.args_digest(tenant, codec.digest_input(call, context_digest))
-    return Described(Digest(digest), context, context_digest, parts)
-
-
-def root(process: Process, call: Call, described: Described) -> str:
-    """How a nameless client's conversation began: its first message that is nobody's rule."""
-    if not process.row.is_nameless or not isinstance(call, Infer):
-        return ""
-    for message, part in zip(call.messages, described.parts, strict=False):
-        if message.role not in ("system", "developer"):
-            return part.name.hex()
-    return ""
-
-
 async def run(
     kernel: Kernel, process: Process, running: Running, work: Coroutine[object, object, Done]
 ) -> None:
@@ -207,11 +174,7 @@ async def served(
         return done
     await engines.heard(kernel, running.call)
     admitted = admit(kernel, process, running)
-    try:
-        record_intent(kernel, process, running, described, admitted)
-    except BaseException:
-        admitted.undo()
-        raise
+    record_intent(kernel, process, running, described, admitted)
     # From here on the call has begun: it must end in the journal, exactly once.
     running.keep = running.keep or outlives_its_client(process, running, admitted)
     return await live(kernel, process, running, described, admitted)
@@ -223,7 +186,7 @@ def outlives_its_client(process: Process, running: Running, admitted: Admitted) 
     A tool is not stopped in the middle of its effect; a model call that is paid for is finished
     for a process that can be resumed.
     """
-    if not admitted.durable_intent:
+    if not admitted.costs:
         return False
     return isinstance(running.call, CallTool) or not process.row.is_nameless
 
@@ -257,7 +220,7 @@ async def dispatched(
         await kernel.journal.durable(running.seq)
     point("door.durable")
     running.phase = Phase.RUNNING
-    async with deadline(deadline_s(running.call), type(running.call).__name__.lower()):
+    async with deadline(deadline_s(admitted.call), type(running.call).__name__.lower()):
         return await dispatch(kernel, process, running, admitted)
 
 
@@ -299,7 +262,9 @@ def record_intent(
             context=described.context,
             effect=running.effect,
             nonce=running.nonce,
-            held=admitted.tokens,
+            held=admitted.hold.tokens,
+            held_cost=admitted.hold.nano_dollars,
+            held_ns=admitted.hold.ns,
         ),
         call=running.id,
         args_digest=described.digest,
@@ -339,7 +304,6 @@ async def conclude(
             parts=parts,
         ).seq
     finally:
-        admitted.settle(done, event.booked if isinstance(event, CallFailed) else 0)
         replay.note(process, running, event, seq)
     if len(parts) == 1 and described.context is not None:
         whole = extend(described.context_digest, parts[0].name)
@@ -364,19 +328,42 @@ def outcome(
     if isinstance(done, Completion):
         tenant = process.row.tenant
         parts = tuple(kernel.namer.part(tenant, choice.message) for choice in done.choices)
-        return codec.returned(done, parts, running.deltas), parts
+        returned = codec.returned(done, parts, running.deltas)
+        return settled(returned, kernel, running, admitted), parts
     if done is not None:
-        return CallReturned(done=done), ()
+        return settled(CallReturned(done=done), kernel, running, admitted), ()
     error = error or Broken("a call ended in nothing")
     is_known = not running.asked or isinstance(error, UNUSED)
+    booked = NOTHING if is_known else admitted.hold
     failed = CallFailed(
         code=error.code,
         message=error.message,
         retry_after_s=error.retry_after_s,
-        booked=0 if is_known else admitted.tokens,
+        booked=booked.tokens,
+        booked_cost=booked.nano_dollars,
+        ran_ns=ran_ns(kernel, running, admitted),
         asked=running.asked,
     )
     return failed, ()
+
+
+def settled(
+    event: CallReturned, kernel: Kernel, running: Running, admitted: Admitted
+) -> CallReturned:
+    """What it used beside what its engine has told: the time, and all of a usage not told."""
+    untold = admitted.hold if admitted.is_untold(event.done) else NOTHING
+    return replace(
+        event,
+        ran_ns=ran_ns(kernel, running, admitted),
+        booked=untold.tokens,
+        booked_cost=untold.nano_dollars,
+    )
+
+
+def ran_ns(kernel: Kernel, running: Running, admitted: Admitted) -> Nanoseconds:
+    """How long it ran; what the kernel needs to end a call at its deadline is not the caller's."""
+    ns = round(running.ran_s(kernel.clock.now_s()) * NS_PER_S)
+    return Nanoseconds(min(ns, admitted.hold.ns) if admitted.hold.ns else ns)
 
 
 def _count(kernel: Kernel, call: Call, by: int) -> None:

@@ -9,13 +9,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Unpack
 
-from orlop.abi.calls import Call, Exit, Infer, Outcome, OutcomeStatus, SignalName, Sleep, Wait
+from orlop.abi.calls import (
+    Call,
+    Exit,
+    Infer,
+    Outcome,
+    OutcomeStatus,
+    Patch,
+    SignalName,
+    Sleep,
+    Wait,
+)
 from orlop.abi.errors import Interrupted, KernelError
 from orlop.abi.hints import Hints
 from orlop.abi.ids import Pid, ProcessId
 from orlop.abi.limits import CLIENT_PATIENCE_S
 from orlop.abi.messages import Message
-from orlop.abi.replies import Completion, Delta, Done, Exited, Spawned, ToolResult, Vectors
+from orlop.abi.replies import Completion, Delta, Done, Exited, Patched, Spawned, ToolResult, Vectors
 from orlop.sdk.aio import AsyncLink
 from orlop.sdk.calling import call_order, parked_order, read_done, read_piece, stream_order
 from orlop.sdk.exchange import LostAnswer
@@ -120,6 +130,14 @@ class Kernel:
 
     async def signal(self, process: ProcessId, signal: SignalName = "term") -> None:
         await self.call(signal_call(process, signal))
+
+    async def patched(self, name: str) -> bool:
+        """Whether the change of this program called `name` applies to this run.
+
+        A run that began before the change, and is resumed, keeps to its old path:
+        `if await kernel.patched("ask-twice"): … else: …`.
+        """
+        return expect(await self.call(Patch(name=name)), Patched).applies
 
     async def outcome(self, status: OutcomeStatus, note: str = "") -> None:
         await self.call(Outcome(status=status, note=note))

@@ -13,6 +13,7 @@ from orlop.abi.calls import (
     DivergenceRule,
     Embed,
     Infer,
+    Normalizer,
     RestartRule,
     Sampling,
     Signal,
@@ -64,6 +65,7 @@ class SpawnOptions(TypedDict, total=False):
     on_divergence: DivergenceRule
     program: str
     version: str
+    normalize: Sequence[Normalizer]
     hints: Hints
 
 
@@ -129,6 +131,7 @@ def spawn_call(
         on_divergence=options.get("on_divergence", "stop"),
         program=options.get("program", ""),
         version=options.get("version", ""),
+        normalize=tuple(options.get("normalize", ())),
         hints=options.get("hints", NO_HINTS),
     )
 

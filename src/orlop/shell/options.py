@@ -5,7 +5,7 @@ from typing import ParamSpec, TypeVar, get_args
 
 import click
 
-from orlop.abi.calls import Budget, DivergenceRule, RestartRule
+from orlop.abi.calls import Budget, DivergenceRule, Normalizer, RestartRule
 from orlop.abi.hints import LatencyClass
 
 P = ParamSpec("P")
@@ -14,6 +14,9 @@ R = TypeVar("R")
 CLASSES: dict[str, LatencyClass] = {name: name for name in get_args(LatencyClass)}
 RESTARTS: dict[str, RestartRule] = {name: name for name in get_args(RestartRule)}
 DIVERGENCES: dict[str, DivergenceRule] = {name: name for name in get_args(DivergenceRule)}
+
+
+NORMALIZERS: dict[str, Normalizer] = {name: name for name in get_args(Normalizer)}
 
 
 class BudgetType(click.ParamType[Budget]):
@@ -52,6 +55,13 @@ restart_option = click.option(
     default="never",
     show_default=True,
     help="Whether it starts again by itself, with what it had finished.",
+)
+normalize_option = click.option(
+    "--normalize",
+    multiple=True,
+    type=click.Choice(list(NORMALIZERS)),
+    help="What does not count when a resumed program's call is looked for in its record: dates and "
+    "times, random ids.  May be given twice.",
 )
 divergence_option = click.option(
     "--on-divergence",

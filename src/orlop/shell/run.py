@@ -15,6 +15,7 @@ from orlop.shell.frame import Frame, framed
 from orlop.shell.options import (
     CLASSES,
     DIVERGENCES,
+    NORMALIZERS,
     RESTARTS,
     budget_option,
     class_option,
@@ -22,6 +23,7 @@ from orlop.shell.options import (
     detach_option,
     divergence_option,
     env_option,
+    normalize_option,
     restart_option,
 )
 from orlop.shell.screen import show_json
@@ -38,6 +40,7 @@ PASS_THROUGH = {"ignore_unknown_options": True, "allow_interspersed_args": False
 @divergence_option
 @click.option("--program", default="", help="The task that it serves, together with others.")
 @click.option("--version", default="", help="The program's version, as its author names it.")
+@normalize_option
 @env_option
 @detach_option
 @framed
@@ -51,6 +54,7 @@ def run(
     on_divergence: str | None,
     program: str,
     version: str,
+    normalize: tuple[str, ...],
     named: tuple[str, ...],
     detach: bool,
 ) -> int:
@@ -70,6 +74,7 @@ def run(
         on_divergence=DIVERGENCES[on_divergence or "stop"],
         program=program,
         version=version,
+        normalize=tuple(NORMALIZERS[name] for name in normalize),
     )
     operator = frame.operator()
     return _follow(frame, operator, operator.spawn(order), detach)
