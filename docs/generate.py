@@ -1,8 +1,8 @@
 """Writes what the code already knows: `python docs/generate.py`; `--check` fails where it is stale.
 
 cli.md from the shell's commands, syscalls.md from `abi.calls`, errors.md from `abi.errors`,
-settings.md from the configuration classes, openapi.json from the routes, and in processes.md the
-drawing of the state machine.
+settings.md from the configuration classes, metrics.md from `http.metrics`, openapi.json from the
+routes, and in processes.md the drawing of the state machine.
 """
 
 import ast
@@ -21,6 +21,7 @@ from orlop.abi import calls, replies
 from orlop.abi.errors import KernelError, tree
 from orlop.boot import Settings
 from orlop.http import openapi
+from orlop.http.metrics import FAMILIES
 from orlop.kernel.process import TRANSITIONS, State
 from orlop.sdk.environment import PASSED_ON, PASSED_ON_PREFIXES
 from orlop.shell.exits import MEANINGS, status_of
@@ -268,6 +269,27 @@ def _notes(struct: type) -> dict[str, str]:
     return notes
 
 
+def metrics() -> Iterator[str]:
+    """Every name in `/metrics`."""
+    yield "# Metrics"
+    yield NOTE
+    yield (
+        "`GET /metrics` needs no token and speaks Prometheus' text format. No label names a "
+        "process, a program or a call, so the number of series is bounded by engines and models. "
+        "`orlop top` shows the same numbers, and programs and processes one by one."
+    )
+    rows = [
+        (
+            f"`{name}{'_total' if family.kind == 'counter' else ''}`",
+            family.kind,
+            ", ".join(f"`{label}`" for label in family.labels) or "-",
+            family.help,
+        )
+        for name, family in FAMILIES.items()
+    ]
+    yield _table(("name", "kind", "labels", "meaning"), rows)
+
+
 def _table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [titles, tuple("---" for _ in titles), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -278,6 +300,7 @@ PAGES: Final[Mapping[str, Callable[[], Iterator[str]]]] = {
     "syscalls.md": syscalls,
     "errors.md": errors,
     "settings.md": settings,
+    "metrics.md": metrics,
     "openapi.json": openapi_document,
     "processes.md": processes,
 }

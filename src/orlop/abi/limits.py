@@ -194,6 +194,9 @@ FILES_KEPT: Final = 256
 ENGINE_HEARD_S: Final = 30.0
 """How long a call waits, after a boot, for engines that have not said yet what they run."""
 
+PROCESSES_SHOWN_MAX: Final = 200
+"""Processes in one look of `orlop top`."""
+
 STEADY_S: Final = 60.0
 """A program that has run this long is no crash loop: its restarts are counted from none again."""
 

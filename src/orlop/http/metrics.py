@@ -1,26 +1,98 @@
-"""`/metrics` for Prometheus.  No label is a process, a task or a call: cardinality is bounded."""
+"""`/metrics` for Prometheus.  No label names a process, a program or a call: they are few."""
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from orlop.abi.residency import ModelView
+from orlop.kernel import models
 from orlop.kernel.core import Kernel
+from orlop.kernel.overview import engines
 from orlop.kernel.process import State
+from orlop.models.residency import State as Lies
+from orlop.sched import view as scheduling
 
-DEVICE_GAUGES: Final = {
-    "share": "Of what it could do, what it is given; 0 where it is drained or lost.",
-    "claimed": "The share that claims hold.",
-    "claims": "Claims on it.",
-    "utilisation": "0 to 1.",
-    "memory_used_bytes": "Of its memory.",
-    "memory_bytes": "Its memory.",
-    "temperature_celsius": "Its hottest sensor.",
-    "power_watts": "What it draws.",
-    "memory_errors": "That could not be corrected, since its driver was loaded.",
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One name in `/metrics`; a counter is shown with `_total` at its end."""
+
+    kind: Literal["gauge", "counter"]
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+FAMILIES: Final[Mapping[str, Family]] = {
+    "orlop_ready": Family("gauge", "1 while calls are admitted."),
+    "orlop_journal_head": Family("gauge", "Newest event."),
+    "orlop_processes": Family("gauge", "Processes by state.", ("state",)),
+    "orlop_calls_in_flight": Family("gauge", "System calls: running, parked.", ("kind",)),
+    "orlop_tokens": Family(
+        "counter", "Tokens of the processes in the table: input, cached, output.", ("kind",)
+    ),
+    "orlop_programs": Family(
+        "gauge", "Programs: reasoning, acting, paused, hibernated.", ("state",)
+    ),
+    "orlop_waiting": Family("gauge", "Calls that wait for their turn.", ("class",)),
+    "orlop_decisions": Family(
+        "counter", "Of the scheduler: granted, refused, preempted, promoted, paused.", ("kind",)
+    ),
+    "orlop_engine_ready": Family("gauge", "1 if it answers.", ("engine",)),
+    "orlop_engine_running": Family("gauge", "Calls running.", ("engine",)),
+    "orlop_engine_waiting": Family("gauge", "Calls that could go there and wait.", ("engine",)),
+    "orlop_engine_seats": Family("gauge", "Calls that it may run now, as learned.", ("engine",)),
+    "orlop_engine_kv_tokens": Family(
+        "gauge",
+        "Tokens of context: used by what runs, retained for programs that are away, resident on "
+        "the device, on the host.",
+        ("engine", "kind"),
+    ),
+    "orlop_engine_tokens": Family(
+        "counter",
+        "Tokens: input, of these cached and wasted (computed again), output.",
+        ("engine", "kind"),
+    ),
+    "orlop_engine_calls": Family("counter", "Calls that it has served.", ("engine",)),
+    "orlop_engine_preempted": Family("counter", "Calls that gave their seat back.", ("engine",)),
+    "orlop_model_state": Family(
+        "gauge",
+        "1 for where it lies: hot, asleep, host, disk, loading, leaving.",
+        ("model", "engine", "state"),
+    ),
+    "orlop_model_bytes": Family(
+        "gauge", "Of the device's memory, when it is hot.", ("model", "engine")
+    ),
+    "orlop_model_calls_per_second": Family("gauge", "Of late.", ("model", "engine")),
+    "orlop_model_calls_waiting": Family("gauge", "For it to be hot.", ("model", "engine")),
+    "orlop_model_cold_start_seconds": Family(
+        "gauge", "Median of the newest loads from there.", ("model", "engine", "origin")
+    ),
+    "orlop_model_loads": Family("counter", "Times that it was loaded.", ("model", "engine")),
+    "orlop_model_evictions": Family("counter", "Models that left a device."),
+    "orlop_model_memory_bytes": Family(
+        "gauge", "Memory that models share: held, budget.", ("device", "kind")
+    ),
+    "orlop_device_share": Family(
+        "gauge", "Of what it could do, what it is given; 0: drained or lost.", ("device",)
+    ),
+    "orlop_device_claimed": Family("gauge", "The share that claims hold.", ("device",)),
+    "orlop_device_claims": Family("gauge", "Claims on it.", ("device",)),
+    "orlop_device_utilisation": Family("gauge", "0 to 1.", ("device",)),
+    "orlop_device_memory_used_bytes": Family("gauge", "Of its memory.", ("device",)),
+    "orlop_device_memory_bytes": Family("gauge", "Its memory.", ("device",)),
+    "orlop_device_temperature_celsius": Family("gauge", "Its hottest sensor.", ("device",)),
+    "orlop_device_power_watts": Family("gauge", "What it draws.", ("device",)),
+    "orlop_device_memory_errors": Family(
+        "gauge", "That could not be corrected, since its driver was loaded.", ("device",)
+    ),
 }
+
+Sample = tuple[str, tuple[str, ...], float]
+"""A family's name, the values of its labels, the number."""
 
 
 class KernelMetrics(Collector):
@@ -30,65 +102,112 @@ class KernelMetrics(Collector):
         self._kernel = kernel
 
     def collect(self) -> Iterable[Metric]:
-        kernel, rows = self._kernel, list(self._kernel.tables.rows.values())
-        processes = GaugeMetricFamily("orlop_processes", "Processes by state.", labels=["state"])
-        for state in State:
-            processes.add_metric([state], sum(row.state is state for row in rows))
-        yield processes
-        calls = GaugeMetricFamily("orlop_calls_in_flight", "System calls by kind.", labels=["kind"])
-        calls.add_metric(["running"], kernel.calls_in_flight)
-        calls.add_metric(["parked"], kernel.calls_parked)
-        yield calls
-        tokens = CounterMetricFamily(
-            "orlop_tokens", "Tokens of the processes in the table.", labels=["kind"]
-        )
-        tokens.add_metric(["input"], sum(row.input_tokens for row in rows))
-        tokens.add_metric(["cached"], sum(row.cached_tokens for row in rows))
-        tokens.add_metric(["output"], sum(row.output_tokens for row in rows))
-        yield tokens
-        yield GaugeMetricFamily(
-            "orlop_journal_head", "Newest event.", value=kernel.journal.head_seq
-        )
-        yield GaugeMetricFamily(
-            "orlop_ready", "1 while calls are admitted.", value=float(kernel.admitting() is None)
-        )
-        yield from self._engines()
-        yield from self._devices()
+        found: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
+        for name, family in FAMILIES.items():
+            make = GaugeMetricFamily if family.kind == "gauge" else CounterMetricFamily
+            found[name] = make(name, family.help, labels=family.labels)
+        for name, labels, value in samples(self._kernel):
+            found[name].add_metric(labels, value)
+        return found.values()
 
-    def _engines(self) -> Iterable[Metric]:
-        running = GaugeMetricFamily("orlop_engine_running", "Calls running.", labels=["engine"])
-        waiting = GaugeMetricFamily("orlop_engine_waiting", "Calls waiting.", labels=["engine"])
-        ready = GaugeMetricFamily("orlop_engine_ready", "1 if it answers.", labels=["engine"])
-        for name, engine in self._kernel.registry.engines.items():
-            busy, queued = self._kernel.scheduler.load(name)
-            running.add_metric([name], busy)
-            waiting.add_metric([name], queued)
-            ready.add_metric([name], float(engine.card().health == "ready"))
-        return running, waiting, ready
 
-    def _devices(self) -> Iterable[Metric]:
-        """What is not known of a device is left out."""
-        gauges = {
-            name: GaugeMetricFamily(f"orlop_device_{name}", text, labels=["device"])
-            for name, text in DEVICE_GAUGES.items()
+def samples(kernel: Kernel) -> Iterator[Sample]:
+    yield from _whole(kernel)
+    yield from _scheduler(kernel)
+    yield from _engines(kernel)
+    yield from _models(kernel)
+    yield from _devices(kernel)
+
+
+def _whole(kernel: Kernel) -> Iterator[Sample]:
+    rows = list(kernel.tables.rows.values())
+    yield "orlop_ready", (), float(kernel.admitting() is None)
+    yield "orlop_journal_head", (), kernel.journal.head_seq
+    for state in State:
+        yield "orlop_processes", (state,), sum(row.state is state for row in rows)
+    yield "orlop_calls_in_flight", ("running",), kernel.calls_in_flight
+    yield "orlop_calls_in_flight", ("parked",), kernel.calls_parked
+    yield "orlop_tokens", ("input",), sum(row.input_tokens for row in rows)
+    yield "orlop_tokens", ("cached",), sum(row.cached_tokens for row in rows)
+    yield "orlop_tokens", ("output",), sum(row.output_tokens for row in rows)
+
+
+def _scheduler(kernel: Kernel) -> Iterator[Sample]:
+    seen = scheduling.view(kernel.scheduler, kernel.clock.now_s())
+    for state, count in seen.states.items():
+        yield "orlop_programs", (state,), count
+    for latency_class, count in seen.waiting.items():
+        yield "orlop_waiting", (latency_class,), count
+    yield "orlop_decisions", ("granted",), seen.grants
+    yield "orlop_decisions", ("refused",), seen.refused
+    yield "orlop_decisions", ("preempted",), seen.preempted
+    yield "orlop_decisions", ("promoted",), seen.promoted
+    yield "orlop_decisions", ("paused",), seen.paused
+    for engine in engines(kernel, seen.engines):
+        name = engine.name
+        yield "orlop_engine_running", (name,), engine.running
+        yield "orlop_engine_waiting", (name,), engine.waiting
+        yield "orlop_engine_seats", (name,), engine.seats
+        yield "orlop_engine_kv_tokens", (name, "used"), engine.kv_used
+        yield "orlop_engine_kv_tokens", (name, "retained"), engine.retained
+        yield "orlop_engine_kv_tokens", (name, "resident"), engine.resident
+        yield "orlop_engine_kv_tokens", (name, "host"), engine.host
+        yield "orlop_engine_tokens", (name, "input"), engine.input_tokens
+        yield "orlop_engine_tokens", (name, "cached"), engine.cached_tokens
+        yield "orlop_engine_tokens", (name, "wasted"), engine.wasted_tokens
+        yield "orlop_engine_tokens", (name, "output"), engine.output_tokens
+        yield "orlop_engine_calls", (name,), engine.calls
+        yield "orlop_engine_preempted", (name,), engine.preempted
+
+
+def _engines(kernel: Kernel) -> Iterator[Sample]:
+    for name, engine in kernel.registry.engines.items():
+        yield "orlop_engine_ready", (name,), float(engine.card().health == "ready")
+
+
+def _models(kernel: Kernel) -> Iterator[Sample]:
+    seen = models.view(kernel)
+    for view in seen.models:
+        yield from _model(view)
+    yield "orlop_model_evictions", (), seen.evictions
+    for pool in seen.pools:
+        yield "orlop_model_memory_bytes", (pool.device, "held"), pool.held_bytes
+        if pool.budget_bytes is not None:
+            yield "orlop_model_memory_bytes", (pool.device, "budget"), pool.budget_bytes
+
+
+def _model(view: ModelView) -> Iterator[Sample]:
+    names = (view.name, view.engine)
+    for state in Lies:
+        yield "orlop_model_state", (*names, state), float(view.state == state)
+    if not view.moved:
+        return
+    yield "orlop_model_bytes", names, view.bytes
+    yield "orlop_model_calls_per_second", names, view.rate
+    yield "orlop_model_calls_waiting", names, view.calls_waiting
+    yield "orlop_model_loads", names, view.loads
+    for start in view.cold_starts:
+        yield "orlop_model_cold_start_seconds", (*names, start.origin), start.seconds
+
+
+def _devices(kernel: Kernel) -> Iterator[Sample]:
+    """What is not known of a device is left out."""
+    for card in kernel.devices.cards():
+        reading = card.reading
+        known = {
+            "share": card.share,
+            "claimed": card.share_claimed,
+            "claims": len(card.claims),
+            "utilisation": reading.utilisation,
+            "memory_used_bytes": reading.memory_used_bytes,
+            "memory_bytes": reading.memory_total_bytes,
+            "temperature_celsius": reading.temperature_c,
+            "power_watts": reading.power_w,
+            "memory_errors": reading.memory_errors,
         }
-        for card in self._kernel.devices.cards():
-            reading = card.reading
-            known = {
-                "share": card.share,
-                "claimed": card.share_claimed,
-                "claims": len(card.claims),
-                "utilisation": reading.utilisation,
-                "memory_used_bytes": reading.memory_used_bytes,
-                "memory_bytes": reading.memory_total_bytes,
-                "temperature_celsius": reading.temperature_c,
-                "power_watts": reading.power_w,
-                "memory_errors": reading.memory_errors,
-            }
-            for name, value in known.items():
-                if value is not None:
-                    gauges[name].add_metric([card.name], value)
-        return gauges.values()
+        for name, value in known.items():
+            if value is not None:
+                yield f"orlop_device_{name}", (card.name,), value
 
 
 def registry(kernel: Kernel) -> CollectorRegistry:

@@ -5,6 +5,7 @@ from orlop.http.admin import read, send
 from orlop.http.exchange import Exchange, Route
 from orlop.kernel import models
 from orlop.kernel.core import Kernel
+from orlop.kernel.overview import overview
 
 
 class Models:
@@ -12,6 +13,7 @@ class Models:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
+        self._started_ns = kernel.clock.wall_ns()
 
     async def residency(self, exchange: Exchange) -> None:
         await send(exchange, models.view(self._kernel))
@@ -21,9 +23,13 @@ class Models:
         await models.obey(self._kernel, await read(exchange, ModelOrder))
         await self.residency(exchange)
 
+    async def overview(self, exchange: Exchange) -> None:
+        await send(exchange, overview(self._kernel, self._started_ns))
+
     def routes(self) -> dict[tuple[str, ...], Route]:
         """Below `/orlop/v1`; for operators only."""
         return {
             ("GET", "models"): self.residency,
             ("POST", "models"): self.order,
+            ("GET", "overview"): self.overview,
         }

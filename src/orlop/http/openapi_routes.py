@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from orlop.abi import admin, devices, residency
+from orlop.abi import admin, devices, overview, residency
 from orlop.abi.calls import Call, Spawn
 from orlop.abi.replies import Done
 from orlop.http.openapi_dialects import Schema
@@ -189,6 +189,12 @@ OPERATORS: Final = (
         path=f"{OURS}/models",
         summary="Where each model lies, and what its cold start costs",
         reply=residency.ResidencyView,
+    ),
+    Operation(
+        method="GET",
+        path=f"{OURS}/overview",
+        summary="Queues, engines, programs, models and processes at one look",
+        reply=overview.Overview,
     ),
     Operation(
         method="POST",

@@ -14,6 +14,9 @@ from orlop.abi.limits import COLD_STARTS_KEPT
 HALF_LIFE_S: Final = 600.0
 """An arrival this long ago counts half: long enough to see a working day's lulls, not yesterday."""
 
+KNOWN_S_MIN: Final = 60.0
+"""One call a second ago is no rate of one call a second."""
+
 GAPS_MIN: Final = 4
 """Gaps seen before anything is forecast."""
 
@@ -34,6 +37,7 @@ class Arrivals:
 
     weight: float = 0.0
     """Arrivals, each halved every `HALF_LIFE_S`."""
+    first_s: float = math.inf
     last_s: float = -math.inf
     pace_s: float = 0.0
     """Smoothed gap between calls of one burst; 0 where there was none."""
@@ -46,6 +50,7 @@ class Arrivals:
     def note(self, now_s: float, burst_s: float) -> None:
         """A call for it has come.  burst_s: what its cold start takes."""
         gap_s = now_s - self.last_s
+        self.first_s = min(self.first_s, now_s)
         self.weight = self._weight(now_s) + 1.0
         if math.isfinite(gap_s) and gap_s > burst_s:
             self._note_gap(gap_s)
@@ -63,8 +68,10 @@ class Arrivals:
         self.gaps += 1
 
     def rate(self, now_s: float) -> float:
-        """Calls a second, of late."""
-        return self._weight(now_s) * math.log(2) / HALF_LIFE_S
+        """Calls a second, of late; of a model that is new, over the time that it is known."""
+        known_s = max(now_s - self.first_s, KNOWN_S_MIN)
+        seen = -math.expm1(-math.log(2) * known_s / HALF_LIFE_S) if self.weight else 1.0
+        return self._weight(now_s) * math.log(2) / HALF_LIFE_S / seen
 
     def next_s(self) -> float | None:
         """When the next burst will come, where that can be told."""

@@ -26,6 +26,7 @@ from orlop.abi.calls import SignalName, Spawn
 from orlop.abi.devices import ClaimPlacement, ClaimView, DeviceCard, DeviceTable, DrainOrder
 from orlop.abi.errors import Broken
 from orlop.abi.limits import CLIENT_PATIENCE_S, PARKED_POLL_S
+from orlop.abi.overview import Overview
 from orlop.abi.residency import ModelOrder, ResidencyView
 from orlop.sdk.exchange import JSON, NDJSON, ROOT, Order
 from orlop.sdk.link import Link
@@ -56,6 +57,9 @@ class Operator:
 
     def inventory(self) -> Inventory:
         return self._get("/inventory", Inventory)
+
+    def overview(self) -> Overview:
+        return self._get("/overview", Overview)
 
     def residency(self) -> ResidencyView:
         return self._get("/models", ResidencyView)

@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "ps": Entry(PROCESSES, "List processes.", "orlop.shell.processes:ps"),
     "show": Entry(PROCESSES, "Show all about a process.", "orlop.shell.processes:show"),
     "logs": Entry(PROCESSES, "Show what a process printed.", "orlop.shell.logs:logs"),
+    "top": Entry(PROCESSES, "Show what runs and what waits, live.", "orlop.shell.top:top"),
     "trace": Entry(
         PROCESSES, "Show a process's calls and children as a tree.", "orlop.shell.trace:trace"
     ),
