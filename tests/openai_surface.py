@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, MutableMapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 
 from orlop.abi.calls import Call, Embed, Infer
@@ -13,7 +13,7 @@ from orlop.abi.ids import CallId, ModelName, Seq
 from orlop.abi.limits import REPLIES_UNREAD_MAX
 from orlop.abi.replies import Completion, Done, Reply, Vectors
 from orlop.devices.device import Engine
-from orlop.http.exchange import Exchange, Receive, Send
+from orlop.http.exchange import Exchange, Receive, Route, Send
 from orlop.http.openai import PREFIX_ROUTES, ROUTES
 from orlop.http.place import HttpConfig
 from orlop.http.server import serve
@@ -92,10 +92,11 @@ class EngineDoor:
 
 
 class App:
-    """The dispatch of `http.app`, without keys."""
+    """The dispatch of `http.app`, without keys; `routes` are looked at before OpenAI's."""
 
-    def __init__(self, door: EngineDoor) -> None:
+    def __init__(self, door: EngineDoor, routes: Mapping[tuple[str, str], Route]) -> None:
         self._door = door
+        self._routes = {**ROUTES, **routes}
 
     async def __call__(
         self, scope: MutableMapping[str, object], receive: Receive, send: Send
@@ -110,8 +111,8 @@ class App:
 
     async def _route(self, exchange: Exchange) -> None:
         key = (exchange.method, exchange.path)
-        if key in ROUTES:
-            return await ROUTES[key](exchange)
+        if key in self._routes:
+            return await self._routes[key](exchange)
         for (method, prefix), route in PREFIX_ROUTES.items():
             if exchange.method == method and exchange.path.startswith(prefix):
                 return await route(exchange)
@@ -119,14 +120,16 @@ class App:
 
 
 @asynccontextmanager
-async def surface(engine: Engine) -> AsyncGenerator[tuple[str, EngineDoor]]:
+async def surface(
+    engine: Engine, routes: Mapping[tuple[str, str], Route] | None = None
+) -> AsyncGenerator[tuple[str, EngineDoor]]:
     """The surface's base URL, and the door behind it."""
     await engine.start()
     door = EngineDoor(engine, await engine.models())
     listener = socket.create_server(("127.0.0.1", 0))
     stop = asyncio.Event()
     tasks = TaskOwner("surface")
-    served = tasks.start(serve(App(door), [listener], stop, HttpConfig()))
+    served = tasks.start(serve(App(door, routes or {}), [listener], stop, HttpConfig()))
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1", door
     finally:
