@@ -23,6 +23,7 @@ from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, ModelName
 from orlop.access.principal import OPERATOR_PREFIX, Tokens
 from orlop.context.conversation import Namer
 from orlop.devices import engines as drivers
+from orlop.devices import shelf
 from orlop.devices.device import Engine
 from orlop.devices.engines import EngineConfig, Workshop
 from orlop.devices.lifeline import Lifeline
@@ -48,6 +49,8 @@ from orlop.machine.offload import ThreadOffload
 from orlop.machine.ranges import Chances, Count, Seconds
 from orlop.machine.settings import default_models_dir, load
 from orlop.machine.tasks import TaskOwner
+from orlop.models import forms
+from orlop.models.forms import CardConfig
 from orlop.models.registry import Registry
 from orlop.models.residency import Terms
 from orlop.models.residents import CPU, Residents
@@ -91,6 +94,8 @@ class ModelsConfig:
     memory_price: Seconds = 0.0005
     """Seconds of waiting that a GiB held for a second is worth: how long idle models stay; 0: for
     ever.  (A model of 1 GiB that loads in 4 s leaves after 3 h.)"""
+    cards: dict[str, CardConfig] = field(default_factory=dict)
+    """Models that come in several forms, each in a table of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +151,8 @@ def read_settings(config: Path | None, home: Path, engine_flags: Sequence[str]) 
     for name, entry in settings.engines.items():
         drivers.check(name, entry, models_dir(settings))
     configured_devices.check(settings.devices)
+    shelved = [model.name for model in shelf.installed(models_dir(settings))]
+    forms.check(settings.models.cards, [*settings.engines, *shelved])
     return settings
 
 
@@ -197,6 +204,7 @@ async def build(power: Power, tokens: Tokens) -> Kernel:
         residents=residents(settings.models),  # which models lie where
         launcher=Shims(power.home / "run", Path(shim.__file__), power.lifeline, clock, environment),
         config=settings.kernel,
+        cards=settings.models.cards,  # one model, many artefacts
         devices=DeviceTable(config=settings.devices),  # what computes, and who has it
         tables=tables,  # who exists
         namer=Namer(journal.name_of),

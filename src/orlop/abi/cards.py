@@ -11,18 +11,31 @@ Effect = Literal["pure", "idempotent", "queryable", "compensable", "irreversible
 Health = Literal["starting", "ready", "failing", "gone"]
 
 
-class Measured(Struct, frozen=True, kw_only=True):
+class Measured(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one artefact scored on one labelled set.  The record of a measurement, kept as data."""
 
     card: ModelName
     artefact: str
     """Its name on the card, as in `int4`."""
-    digest: str
+    digest: str = ""
     """Of its weights, as its engine told it when it was measured; empty: it did not tell."""
     labels_sha256: str
     """Of the labelled set."""
     cases: int
     right: int
+    worse: int = 0
+    """Cases that the reference got right and this one wrong; `better`: the other way round."""
+    better: int = 0
+
+    @property
+    def quality(self) -> float:
+        """The share of cases that it got right."""
+        return self.right / self.cases
+
+    @property
+    def loss(self) -> float:
+        """The share of cases by which it is worse than the reference; below 0: it is better."""
+        return (self.worse - self.better) / self.cases
 
 
 class Artefact(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -39,17 +52,36 @@ class Artefact(Struct, frozen=True, kw_only=True, omit_defaults=True):
     precision: str = ""
     """fp16, int8, int4."""
     bytes: int = 0
+    """Of its weights: what makes one cheaper than another; 0: not known."""
     digest: str = ""
     """SHA-256 that its weights must have; empty: whatever the engine has."""
     tensor_parallel: int = 1
     """Devices that it is spread over."""
     needs: str = ""
     """A predicate over the device table."""
-    loss: float | None = None
-    """Of what the reference answers rightly on the labelled set, the share that this one misses, 0
-    to 1; None: not measured."""
-    cases: int = 0
-    """That the loss was measured on."""
+
+
+class ArtefactView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One artefact in `orlop models forms`."""
+
+    artefact: Artefact
+    device: str = ""
+    serves: bool = False
+    reason: str = ""
+    """Why it does not serve."""
+    measured: Measured | None = None
+
+
+class CardView(Struct, frozen=True, kw_only=True):
+    """A model that comes in several forms."""
+
+    name: ModelName
+    kind: ModelKind
+    reference: str
+    """The artefact that the others are measured against."""
+    loss_max: float
+    cases_min: int
+    artefacts: tuple[ArtefactView, ...]
 
 
 class ModelCard(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -72,7 +104,7 @@ class ModelCard(Struct, frozen=True, kw_only=True, omit_defaults=True):
     form: str = ""
     """Of a model with several artefacts: which of them this is."""
     loss: float | None = None
-    """Of that artefact, measured; see `Artefact.loss`."""
+    """Of that artefact, measured; see `Measured.loss`."""
     bytes: int = 0
     """Of its weights, where known."""
 

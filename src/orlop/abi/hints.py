@@ -57,6 +57,8 @@ class Facts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: str = ""
     artefact: str = ""
     """SHA-256 of the weights, where known."""
+    form: str = ""
+    """Of a model with several artefacts: which one, as its card calls it."""
     route: str = ""
     """Why this engine."""
     rung: str = ""

@@ -1,9 +1,10 @@
-"""The operators' routes for devices and claims on them."""
+"""The operators' routes for devices, claims on them, and the forms that models come in."""
 
+from orlop.abi.cards import Measured
 from orlop.abi.devices import ClaimPlacement, DeviceTable, DrainOrder
 from orlop.http.admin import read, send
 from orlop.http.exchange import Exchange, Route
-from orlop.kernel import claims, devices
+from orlop.kernel import claims, devices, forms
 from orlop.kernel.core import Kernel
 
 
@@ -40,6 +41,17 @@ class Devices:
         await self._kernel.journal.flush()
         await send(exchange, {})
 
+    async def cards(self, exchange: Exchange) -> None:
+        await send(exchange, forms.views(self._kernel))
+
+    async def card(self, exchange: Exchange) -> None:
+        await send(exchange, forms.view(self._kernel, exchange.params["ref"]))
+
+    async def measured(self, exchange: Exchange) -> None:
+        said = await read(exchange, Measured)
+        await forms.measure(self._kernel, said)
+        await send(exchange, forms.view(self._kernel, said.card))
+
     def routes(self) -> dict[tuple[str, ...], Route]:
         """Below `/orlop/v1`; for operators only."""
         return {
@@ -49,4 +61,7 @@ class Devices:
             ("POST", "devices", "{ref}", "restore"): self.restore,
             ("POST", "claims"): self.claim,
             ("DELETE", "claims", "{ref}"): self.release,
+            ("GET", "cards"): self.cards,
+            ("GET", "cards", "{ref}"): self.card,
+            ("POST", "cards"): self.measured,
         }

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from orlop.abi import admin, devices, overview, residency
+from orlop.abi import admin, cards, devices, overview, residency
 from orlop.abi.calls import Call, Spawn
 from orlop.abi.replies import Done
 from orlop.http.openapi_dialects import Schema
@@ -241,6 +241,25 @@ OPERATORS: Final = (
         path=f"{OURS}/claims/{{claim}}",
         summary="Take a claim back",
         reply=EMPTY,
+    ),
+    Operation(
+        method="GET",
+        path=f"{OURS}/cards",
+        summary="Models that come in several forms",
+        reply=tuple[cards.CardView, ...],
+    ),
+    Operation(
+        method="GET",
+        path=f"{OURS}/cards/{{card}}",
+        summary="One of them, and which form serves",
+        reply=cards.CardView,
+    ),
+    Operation(
+        method="POST",
+        path=f"{OURS}/cards",
+        summary="What a form scored on a labelled set",
+        body=cards.Measured,
+        reply=cards.CardView,
     ),
     Operation(
         method="GET",

@@ -11,12 +11,12 @@ import msgspec
 from msgspec.structs import replace
 
 from orlop.abi.calls import Call, CallTool, Embed, Infer
-from orlop.abi.cards import ModelCard
+from orlop.abi.cards import ModelCard, ModelKind
 from orlop.abi.errors import BadCall, BudgetSpent, EffectUnknown
 from orlop.abi.limits import CHOICES_MAX, OUTPUT_TOKENS_MAX
 from orlop.abi.replies import Completion, Done, Vectors
 from orlop.devices.device import Tool
-from orlop.kernel import devices
+from orlop.kernel import devices, forms
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
 from orlop.kernel.running import Running
@@ -88,7 +88,8 @@ def _infer(kernel: Kernel, process: Process, call: Infer) -> Admitted:
 
 def _cards(kernel: Kernel, process: Process, call: Infer | Embed) -> Sequence[ModelCard]:
     """What may serve the call: by its model's name, and by what it asks of a device."""
-    found = kernel.registry.find(call.model, "embed" if isinstance(call, Embed) else "chat")
+    kind: ModelKind = "embed" if isinstance(call, Embed) else "chat"
+    found = forms.find(kernel, call.model, kind, call.hints)
     return devices.eligible(kernel, found, call.hints, process.row.tenant)
 
 

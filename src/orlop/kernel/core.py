@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -34,6 +34,7 @@ from orlop.machine.clock import Clock
 from orlop.machine.ranges import Count, Limit, Many, Seconds
 from orlop.machine.tasks import TaskOwner
 from orlop.meter.budget import Account
+from orlop.models.forms import CardConfig
 from orlop.models.registry import Registry
 from orlop.models.residents import Residents
 from orlop.sched.estimates import Estimates
@@ -114,6 +115,8 @@ class Kernel:
     calls_parked: int = 0
     snapshot_seq: Seq = Seq(0)
     closing: bool = False
+    cards: Mapping[str, CardConfig] = field(default_factory=dict)
+    """Models that come in several forms."""
     devices: DeviceTable = field(default_factory=DeviceTable)
     device_look: asyncio.Event = field(default_factory=asyncio.Event)
     """Set: look at the devices now, not at the next interval."""

@@ -145,6 +145,7 @@ def facts_of(running: Running, placed: Placed) -> Facts:
         device=placed.device,
         model=placed.card.name,
         artefact=placed.card.artefact,
+        form=placed.card.form,
         route=placed.grant.why,
         queue_s=running.queue_s,
     )

@@ -73,6 +73,10 @@ class Registry:
             raise NotFound(f"no {kind} model {shown!r} here; there is: {names or 'none'}")
         return found
 
+    def meant(self, model: str) -> str:
+        """The name behind an alias."""
+        return self._aliases.get(model, model)
+
     def _reason(self, engine: EngineName) -> str:
         card = self.engines[engine].card()
         return card.reason or card.health

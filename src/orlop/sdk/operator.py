@@ -23,6 +23,7 @@ from orlop.abi.admin import (
     Trace,
 )
 from orlop.abi.calls import SignalName, Spawn
+from orlop.abi.cards import CardView, Measured
 from orlop.abi.devices import ClaimPlacement, ClaimView, DeviceCard, DeviceTable, DrainOrder
 from orlop.abi.errors import Broken
 from orlop.abi.limits import CLIENT_PATIENCE_S, PARKED_POLL_S
@@ -86,6 +87,15 @@ class Operator:
 
     def release(self, claim: str) -> None:
         self._delete(f"/claims/{quote(claim, safe='')}")
+
+    def cards(self) -> list[CardView]:
+        return self._get("/cards", list[CardView])
+
+    def card(self, name: str) -> CardView:
+        return self._get(f"/cards/{quote(name, safe='')}", CardView)
+
+    def measured(self, measured: Measured) -> CardView:
+        return self._post("/cards", measured, CardView)
 
     def pulled(self) -> None:
         """Look at the models directory again."""

@@ -5,6 +5,7 @@ from typing import Final
 import click
 
 from orlop.abi.residency import ModelOrder, ModelView, PoolView, ResidencyView
+from orlop.shell.forms import forms, measure
 from orlop.shell.frame import Frame, framed
 from orlop.shell.screen import seconds, show_json, size, table
 
@@ -40,6 +41,10 @@ def models(frame: Frame) -> None:
         for view in found.models:
             if view.reason:
                 click.echo(f"{view.name}: {view.reason}")
+
+
+models.add_command(forms)
+models.add_command(measure)
 
 
 @models.command()
