@@ -85,13 +85,18 @@ class VLLMSurface(EngineSurface):
     """`--scheduling-policy priority` where `has_priority`; development mode."""
 
     has_priority = True
+    is_developed = True
     is_asleep = False
 
     @property
     def routes(self) -> Routes:
-        return {
+        always = {
             ("POST", "/v1/chat/completions"): self.watched(self._chat),
             ("GET", "/metrics"): self.metrics,
+        }
+        if not self.is_developed:
+            return always
+        return always | {
             ("GET", "/is_sleeping"): self.says(lambda _: {"is_sleeping": self.is_asleep}),
             ("POST", "/sleep"): self.says(lambda _: self._sleep(True)),
             ("POST", "/wake_up"): self.says(lambda _: self._sleep(False)),
@@ -233,6 +238,8 @@ class TritonSurface(EngineSurface):
 
     def __init__(self, behind: FakeEngine) -> None:
         super().__init__(behind)
+        self.wrong_data: list[object] | None = None
+        """Instead of vectors."""
         self.ready = {"fake-embed": True, "sorter": True}
 
     @property
@@ -273,6 +280,8 @@ class TritonSurface(EngineSurface):
 
     async def _embed(self, body: dict[str, object]) -> Json:
         texts = _texts(body)
+        if self.wrong_data is not None:
+            return _outputs("VECTOR", "FP32", [len(texts), 1], self.wrong_data)
         call = Embed(model="fake-embed", inputs=tuple(texts))
         made = await self.behind.embed(call, ModelName("fake-embed"), 30.0)
         numbers = [number for vector in made.vectors for number in vector]
