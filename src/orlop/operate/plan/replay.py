@@ -15,7 +15,7 @@ from orlop.devices.model import EngineModel
 from orlop.devices.model_calls import Ended, Job
 from orlop.operate.plan.tasks import Arrival, Step, Task
 
-EVENTS_MAX: Final = 50_000_000
+EVENTS_MAX: Final = 20_000_000
 """A replay that has not ended by then never will."""
 
 
