@@ -18,6 +18,7 @@ from orlop.abi.errors import (
     BadCall,
     Broken,
     Conflict,
+    DeadlineMissed,
     DeviceBusy,
     DeviceRefused,
     Exhausted,
@@ -45,7 +46,7 @@ from orlop.kernel.dispatch import dispatch
 from orlop.kernel.process import ALIVE, Process
 from orlop.kernel.running import Phase, Running
 from orlop.kernel.tables import OpenCall
-from orlop.machine.clock import NS_PER_S, deadline
+from orlop.machine.clock import NS_PER_S
 from orlop.machine.faults import point
 from orlop.store.journal import Part
 
@@ -220,8 +221,18 @@ async def dispatched(
         await kernel.journal.durable(running.seq)
     point("door.durable")
     running.phase = Phase.RUNNING
-    async with deadline(deadline_s(admitted.call), type(running.call).__name__.lower()):
+    # A timer that cancels the call as anything else does, and no `deadline`: every call has one.
+    seconds = deadline_s(admitted.call)
+    alarm = asyncio.get_running_loop().call_later(seconds, overdue, running, seconds)
+    try:
         return await dispatch(kernel, process, running, admitted)
+    finally:
+        alarm.cancel()
+
+
+def overdue(running: Running, seconds: float) -> None:
+    what = type(running.call).__name__.lower()
+    running.cancel(DeadlineMissed(f"{what} took more than {seconds:g} s"))
 
 
 def rearm(kernel: Kernel, process: Process, open_call: OpenCall, call: Call) -> None:
