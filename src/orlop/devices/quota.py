@@ -48,24 +48,42 @@ _HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(slots=True, kw_only=True)
 class Bucket:
-    """So many a minute, refilled all the time.  `limit` None: not known, so no limit."""
+    """So many a minute, refilled all the time.  `limit` None: not known, so no limit.
+
+    most: what it holds when it is full, where the provider has said what is left: many let a
+    minute's allowance be spent over a minute only, and not at once.
+    """
 
     limit: float | None = None
     is_guess: bool = False
+    most: float | None = None
     level: float = 0.0
     seen_s: float = 0.0
 
     def fill(self, now_s: float) -> None:
         if self.limit is not None:
             gained = (now_s - self.seen_s) * self.limit / MINUTE_S
-            self.level = min(self.limit, self.level + gained)
+            self.level = min(self.full, self.level + gained)
         self.seen_s = now_s
+
+    @property
+    def full(self) -> float:
+        limit = self.limit or 0.0
+        return limit if self.most is None else max(1.0, min(limit, self.most))
+
+    def left(self, left: float, *, is_refused: bool) -> None:
+        """What the provider says is left, as of when it took the call; others may use its key."""
+        self.most = max(self.most or 0.0, left)
+        if is_refused:
+            self.level = min(self.level, left)
+        elif left < self.level:
+            self.level = (self.level + left) / 2
 
     def wait_s(self, amount: float) -> float:
         """Until `amount` fits.  More than a minute's worth fits when the bucket is full."""
         if self.limit is None:
             return 0.0
-        missing = min(amount, self.limit) - self.level
+        missing = min(amount, self.full) - self.level
         return max(0.0, missing / self.limit * MINUTE_S)
 
     def told(self, limit: float, now_s: float) -> None:
@@ -143,7 +161,7 @@ class Quota:
         """Of a call that cost this much less than was taken; negative: more."""
         bucket = self._buckets["tokens"]
         if bucket.limit is not None:
-            bucket.level = min(bucket.limit, bucket.level + tokens)
+            bucket.level = min(bucket.full, bucket.level + tokens)
 
     def heard(self, status: int, headers: Mapping[str, str]) -> None:
         """Of each answer, refusals too."""
@@ -153,9 +171,8 @@ class Quota:
             limit, left = (_number(headers, kind, what) for what in ("limit", "remaining"))
             if limit:
                 bucket.told(limit, now_s)
-            # Others may use the same key; but what it says is as of when it took the call.
-            if bucket.limit is not None and left is not None and left < bucket.level:
-                bucket.level = (bucket.level + left) / 2
+            if bucket.limit is not None and left is not None:
+                bucket.left(left, is_refused=status == 429)
         if status == 429:
             self._refused(headers, now_s)
         elif status < 400:

@@ -1,0 +1,177 @@
+"""A provider of models that enforces requests and tokens a minute and has a prompt cache.
+
+`python -m bench.mock_provider PORT REQUESTS TOKENS`: a process of its own that speaks Anthropic's
+Messages API.  As documented there: both limits are buckets that refill all the time; what is read
+from the cache does not count; a prompt is cached where it is marked (`cache_control`), from a
+smallest size on, up to the mark, for five minutes after its last use; 429 names `retry-after`.
+A bucket holds BURST_S seconds' worth: a minute's allowance can't be spent in one second.
+`GET /stats` tells what was served, `POST /forget` empties cache, buckets and counts.
+"""
+
+import asyncio
+import hashlib
+import json
+import math
+import sys
+import time
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+BURST_S = 6.0
+CACHE_S = 300.0
+CACHED_TOKENS_MIN = 256
+CHARS_PER_TOKEN = 4
+FIRST_TOKEN_S = 0.05
+PREFILL_S = 5e-6
+DECODE_S = 0.002
+
+
+@dataclass(slots=True)
+class Bucket:
+    limit: float
+    level: float = 0.0
+    seen_s: float = 0.0
+
+    def fill(self, now_s: float) -> None:
+        most = self.limit / 60 * BURST_S
+        self.level = min(most, self.level + (now_s - self.seen_s) * self.limit / 60)
+        self.seen_s = now_s
+
+    def wait_s(self, amount: float) -> float:
+        """More than the bucket holds fits when it is full."""
+        most = self.limit / 60 * BURST_S
+        return max(0.0, (min(amount, most) - self.level) / self.limit * 60)
+
+
+@dataclass(slots=True)
+class Provider:
+    requests: Bucket
+    tokens: Bucket
+    cache: dict[bytes, tuple[int, float]] = field(default_factory=dict)
+    """Digest of a prefix to its tokens, and until when."""
+    served: int = 0
+    refused: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+
+    def forget(self) -> None:
+        now_s = time.monotonic()
+        for bucket in (self.requests, self.tokens):
+            bucket.seen_s = now_s
+            bucket.level = bucket.limit / 60 * BURST_S
+        self.cache.clear()
+        self.served = self.refused = self.input_tokens = self.cached_tokens = 0
+
+    def prefixes(self, body: dict[str, object]) -> list[tuple[bytes, int]]:
+        """After the system prompt and after each message: the digest and the tokens so far."""
+        found = []
+        digest, size = hashlib.sha256(), 0
+        turns = body["messages"]
+        assert isinstance(turns, list)
+        for part in (body.get("system"), body.get("tools"), *turns):
+            text = json.dumps(_unmarked(part))
+            digest.update(text.encode())
+            size += len(text)
+            found.append((digest.digest(), size // CHARS_PER_TOKEN))
+        return found
+
+    def cached(self, prefixes: list[tuple[bytes, int]], now_s: float) -> int:
+        for digest, tokens in reversed(prefixes):
+            held = self.cache.get(digest)
+            if held is not None and held[1] > now_s:
+                self.cache[digest] = (tokens, now_s + CACHE_S)
+                return tokens
+        return 0
+
+    async def messages(self, request: web.Request) -> web.StreamResponse:
+        raw = await request.read()
+        body: dict[str, object] = json.loads(raw)
+        now_s = time.monotonic()
+        prefixes = self.prefixes(body)
+        total = prefixes[-1][1]
+        cached = self.cached(prefixes, now_s)
+        fresh = total - cached
+        for bucket in (self.requests, self.tokens):
+            bucket.fill(now_s)
+        wait_s = max(self.requests.wait_s(1), self.tokens.wait_s(fresh))
+        if wait_s > 0:
+            self.refused += 1
+            told = {"type": "error", "error": {"type": "rate_limit_error", "message": "slow down"}}
+            headers = {**self._headers(), "retry-after": str(math.ceil(wait_s))}
+            return web.json_response(told, status=429, headers=headers)
+        self.requests.level -= 1
+        self.tokens.level -= fresh
+        self.served += 1
+        self.input_tokens += total
+        self.cached_tokens += cached
+        limit = int(str(body["max_tokens"]))
+        await asyncio.sleep(FIRST_TOKEN_S + fresh * PREFILL_S + limit * DECODE_S)
+        if b'"cache_control":' in raw and total >= CACHED_TOKENS_MIN:
+            for digest, tokens in prefixes:
+                self.cache[digest] = (tokens, time.monotonic() + CACHE_S)
+        return web.json_response(_answer(limit, fresh, cached), headers=self._headers())
+
+    def _headers(self) -> dict[str, str]:
+        return {
+            "anthropic-ratelimit-requests-limit": str(int(self.requests.limit)),
+            "anthropic-ratelimit-requests-remaining": str(int(max(0, self.requests.level))),
+            "anthropic-ratelimit-input-tokens-limit": str(int(self.tokens.limit)),
+            "anthropic-ratelimit-input-tokens-remaining": str(int(max(0, self.tokens.level))),
+        }
+
+    async def models(self, request: web.Request) -> web.StreamResponse:
+        return web.json_response({"data": [{"type": "model", "id": "mock"}]})
+
+    async def stats(self, request: web.Request) -> web.StreamResponse:
+        names = ("served", "refused", "input_tokens", "cached_tokens")
+        return web.json_response({name: getattr(self, name) for name in names})
+
+    async def forgotten(self, request: web.Request) -> web.StreamResponse:
+        self.forget()
+        return web.json_response({})
+
+
+def _unmarked(part: object) -> object:
+    """Marks are no part of what is cached, and one text is a text however it is wrapped."""
+    if isinstance(part, dict):
+        part = {name: _unmarked(held) for name, held in part.items() if name != "cache_control"}
+        return part["text"] if part.get("type") == "text" and len(part) == 2 else part
+    if isinstance(part, list):
+        parts = [_unmarked(each) for each in part]
+        return parts[0] if len(parts) == 1 and isinstance(parts[0], str) else parts
+    return part
+
+
+def _answer(tokens: int, fresh: int, cached: int) -> dict[str, object]:
+    return {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "mock",
+        "content": [{"type": "text", "text": "done" * tokens}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {
+            "input_tokens": fresh,
+            "cache_read_input_tokens": cached,
+            "cache_creation_input_tokens": 0,
+            "output_tokens": tokens,
+        },
+    }
+
+
+def main() -> None:
+    port, requests, tokens = (int(given) for given in sys.argv[1:4])
+    provider = Provider(Bucket(requests), Bucket(tokens))
+    provider.forget()
+    app = web.Application(client_max_size=64 * 1024 * 1024)
+    app.router.add_post("/v1/messages", provider.messages)
+    app.router.add_get("/v1/models", provider.models)
+    app.router.add_get("/stats", provider.stats)
+    app.router.add_post("/forget", provider.forgotten)
+    web.run_app(app, host="127.0.0.1", port=port, print=None)
+
+
+if __name__ == "__main__":
+    main()
