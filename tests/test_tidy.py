@@ -19,6 +19,7 @@ FOREIGN = {
     "aiohttp": {"devices/openai.py", "devices/llamacpp.py", "sdk/aio.py"},
     "cronsim": {"kernel/when.py"},
     "onnxruntime": {"devices/embed.py"},
+    "jsonschema_rs": {"tools/schema.py"},
     "prometheus_client": {"http/metrics.py"},
     "ray": {"hardware/accelerators.py"},
     "numpy": {"devices/embed.py"},

@@ -17,7 +17,7 @@ from typing import Final
 import uvloop
 
 import orlop
-from orlop.abi.errors import JournalStopped, KernelError, Misconfigured
+from orlop.abi.errors import BadCall, JournalStopped, KernelError, Misconfigured
 from orlop.abi.events import Halted
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, ModelName
 from orlop.access.principal import OPERATOR_PREFIX, Tokens
@@ -26,10 +26,10 @@ from orlop.devices import engines as drivers
 from orlop.devices import shelf
 from orlop.devices.device import Engine
 from orlop.devices.engines import EngineConfig, Workshop
-from orlop.devices.lifeline import Lifeline
 from orlop.devices.memory import ram_bytes
-from orlop.devices.process import SubprocessTool, ToolConfig
 from orlop.devices.shim import Program, Shims
+from orlop.effects.command import SubprocessTool, ToolConfig
+from orlop.effects.lifeline import Lifeline
 from orlop.hardware import configured as configured_devices
 from orlop.hardware.configured import DeviceConfig
 from orlop.hardware.sight import Sight
@@ -198,9 +198,7 @@ async def build(power: Power, tokens: Tokens) -> Kernel:
         journal=journal,
         registry=Registry([*configured, *drivers.found(shop, settings.engines)], aliases),
         scheduler=Scheduler(settings.scheduler),  # who runs next
-        tools=Catalog(
-            [SubprocessTool(entry.card(name), lifeline) for name, entry in settings.tools.items()]
-        ),
+        tools=tools(settings, lifeline),
         residents=residents(settings.models),  # which models lie where
         launcher=Shims(power.home / "run", Path(shim.__file__), power.lifeline, clock, environment),
         config=settings.kernel,
@@ -211,6 +209,15 @@ async def build(power: Power, tokens: Tokens) -> Kernel:
         tasks=TaskOwner("kernel"),
         snapshot_seq=snapshot_seq,
     )
+
+
+def tools(settings: Settings, lifeline: Lifeline) -> Catalog:
+    """Raises `Misconfigured`."""
+    cards = [entry.card(name) for name, entry in settings.tools.items()]
+    try:
+        return Catalog([SubprocessTool(card, lifeline) for card in cards])
+    except BadCall as error:
+        raise Misconfigured(f"orlop.toml, [tools]: {error.message}") from error
 
 
 def residents(config: ModelsConfig) -> Residents:

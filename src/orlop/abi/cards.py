@@ -147,11 +147,17 @@ class ToolCard(Struct, frozen=True, kw_only=True, omit_defaults=True):
     description: str = ""
     parameters: dict[str, object] = {}
     """JSON schema of the arguments."""
+    results: dict[str, object] = {}
+    """JSON schema of what it says; empty: anything."""
     effect: Effect = "irreversible"
     """What a second execution would do; decides what happens after a crash."""
     timeout_s: float = 60.0
     concurrency: int = 8
     """Calls of this tool that may run at once, > 0."""
+    conflicts: tuple[str, ...] = ()
+    """What it needs for itself: two calls whose tools name the same thing never run together."""
+    retries: int = 0
+    """Times that a failed call is made again, with the same key; `pure` and `idempotent` only."""
     command: tuple[str, ...] = ()
     """A subprocess tool: arguments as JSON on its standard input, the result on its output."""
     query: tuple[str, ...] = ()

@@ -194,6 +194,14 @@ class ToolFailed(DeviceFailed):
     fix = "The message holds the end of what the tool printed."
 
 
+class ResultWrong(DeviceFailed):
+    """A tool ran, and what it said breaks the schema of its own card.  It may have acted."""
+
+    code = "E2102"
+    retry = False
+    fix = "The message names the field: correct the tool, or `results` on its card."
+
+
 class NotReady(KernelError):
     """The kernel is starting, stopping, or waits for something it needs."""
 

@@ -80,6 +80,21 @@ CHOICES_MAX: Final = 16
 EMBED_INPUTS_MAX: Final = 2_048
 """Texts in one `embed`; as OpenAI's API."""
 
+SCHEMA_NODES_MAX: Final = 10_000
+"""Parts of one JSON schema of a tool, its references written out: small ones can mean billions."""
+
+SCHEMA_DEPTH_MAX: Final = 100
+"""How deep such a schema may be."""
+
+SCHEMA_STEPS_MAX: Final = 20_000_000
+"""To check one value; the library takes some ten million in a second."""
+
+TOOL_RETRIES_MAX: Final = 10
+"""Times that a tool's failed call is made again."""
+
+TOOL_RETRY_DELAY_S: Final = 0.2
+"""Before the first of them; doubles with each."""
+
 TOOL_OUTPUT_BYTES_MAX: Final = 8 * 1024 * 1024
 """What one tool call may print."""
 

@@ -1,9 +1,19 @@
 """The `call_tool` system call."""
 
+from contextlib import AsyncExitStack
+
 from orlop.abi.calls import CallTool
-from orlop.abi.errors import EffectUnknown
+from orlop.abi.errors import (
+    BadCall,
+    DeadlineMissed,
+    DeviceFailed,
+    EffectUnknown,
+    ResultWrong,
+)
 from orlop.abi.hints import Facts
+from orlop.abi.limits import TOOL_RETRY_DELAY_S
 from orlop.abi.replies import ToolResult
+from orlop.devices.device import Tool
 from orlop.kernel import seating
 from orlop.kernel.admit import Admitted
 from orlop.kernel.core import Kernel
@@ -15,14 +25,23 @@ from orlop.machine.faults import point
 async def call_tool(
     kernel: Kernel, process: Process, running: Running, call: CallTool, admitted: Admitted
 ) -> ToolResult:
-    """Act once.  A queryable tool whose earlier call was cut off is asked first."""
+    """Act once.  A queryable tool whose earlier call was cut off is asked first.
+
+    Arguments that break the tool's schema are refused here and not at the door, so that the journal
+    holds the refusal.
+    """
     tool, key = admitted.tool, running.effect
     assert tool is not None
-    name = f"tool:{call.tool}"
-    seating.attach_tool(kernel, name, tool.card.concurrency)
-    work = seating.work(kernel, process, running, call, (name,))
-    async with kernel.turns.seat(work):
-        running.queue_s = kernel.clock.now_s() - work.arrived_s
+    schemas = kernel.tools.schemas(call.tool)
+    if wrong := schemas.arguments.wrong(call.arguments):
+        raise BadCall(f"arguments of {call.tool}: {wrong}")
+    arrived_s = kernel.clock.now_s()
+    async with AsyncExitStack() as held:
+        for name, concurrency in places(tool):
+            seating.attach_tool(kernel, name, concurrency)
+            work = seating.work(kernel, process, running, call, (name,))
+            await held.enter_async_context(kernel.turns.seat(work))
+        running.queue_s = kernel.clock.now_s() - arrived_s
         if tool.card.effect == "queryable" and admitted.was_cut_off:
             happened = await tool.happened(key)
             if happened is None:
@@ -32,10 +51,41 @@ async def call_tool(
                 return ToolResult(value=value, facts=_facts(running))
         running.asked = True
         point("tool.before")
-        limit_s = min(tool.card.timeout_s, seating.left_s(kernel, running, call))
-        value = await tool.call(call.arguments, key, limit_s)
+        value = await answer(kernel, running, call, tool)
         point("tool.after")
+    if wrong := schemas.results.wrong(value):
+        raise ResultWrong(f"{call.tool} has run, and its result breaks its schema: {wrong}")
     return ToolResult(value=value, facts=_facts(running))
+
+
+def places(tool: Tool) -> list[tuple[str, int]]:
+    """What a call of the tool must hold, each with the calls that may hold it at once.
+
+    All take them in the order of their names, so that no two wait for each other.
+    """
+    alone = [(f"alone:{name}", 1) for name in sorted(set(tool.card.conflicts))]
+    return [*alone, (f"tool:{tool.card.name}", tool.card.concurrency)]
+
+
+async def answer(kernel: Kernel, running: Running, call: CallTool, tool: Tool) -> object:
+    """What the tool says.  A failed call is made again as its card allows, while there is time."""
+    retry = 0
+    while True:
+        try:
+            limit_s = min(tool.card.timeout_s, seating.left_s(kernel, running, call))
+            return await tool.call(call.arguments, running.effect, limit_s)
+        except (DeviceFailed, DeadlineMissed):
+            delay_s = TOOL_RETRY_DELAY_S * 2.0**retry
+            late = seating.left_s(kernel, running, call) <= delay_s
+            if late or retry >= tool.card.retries or not is_repeatable(tool):
+                raise
+        retry += 1
+        await kernel.clock.sleep(delay_s)
+
+
+def is_repeatable(tool: Tool) -> bool:
+    """Whether a second execution does no harm, whatever became of the first."""
+    return tool.card.effect in ("pure", "idempotent")
 
 
 def _facts(running: Running) -> Facts:

@@ -11,10 +11,10 @@ import pytest
 import uvloop
 
 from orlop.abi.cards import ToolCard
-from orlop.abi.errors import DeadlineMissed, ToolFailed
-from orlop.devices.lifeline import Lifeline
-from orlop.devices.process import SubprocessTool
+from orlop.abi.errors import DeadlineMissed, Misconfigured, ToolFailed
 from orlop.devices.shim import is_alive
+from orlop.effects.command import SubprocessTool, ToolConfig
+from orlop.effects.lifeline import Lifeline
 from orlop.machine.clock import SystemClock
 from orlop.programs import warden
 
@@ -131,3 +131,9 @@ def test_the_next_kernel_waits_until_nothing_of_the_last_ones_tools_runs(tmp_pat
 
     asyncio.run(scenario())
     assert len(list(folder.glob("*.lock"))) == 1
+
+
+def test_retries_of_a_tool_that_must_not_run_twice_are_refused_at_the_start() -> None:
+    with pytest.raises(Misconfigured, match=r"\[tools.pay\] retries = 2: .* irreversible"):
+        ToolConfig(command=("pay",), retries=2).card("pay")
+    assert ToolConfig(command=("ask",), retries=2, effect="pure").card("ask").retries == 2

@@ -5,16 +5,18 @@ import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
 from orlop.abi.cards import Effect, ToolCard
-from orlop.abi.errors import DeadlineMissed, DeviceFailed, ToolFailed
-from orlop.abi.limits import KILL_GRACE_S, TOOL_OUTPUT_BYTES_MAX
-from orlop.devices.lifeline import Lifeline
+from orlop.abi.errors import DeadlineMissed, DeviceFailed, Misconfigured, ToolFailed
+from orlop.abi.ids import NanoDollars
+from orlop.abi.limits import KILL_GRACE_S, TOOL_OUTPUT_BYTES_MAX, TOOL_RETRIES_MAX
+from orlop.effects.lifeline import Lifeline
 from orlop.machine.clock import deadline
-from orlop.machine.ranges import Limit, Many
+from orlop.machine.ranges import Count, Limit, Many
 
 SAID_CHARS_MAX: Final = 2_000
 """Of what a failing tool printed, the end, in the error."""
@@ -40,25 +42,47 @@ class ToolConfig:
     """A call that takes longer is ended."""
     concurrency: Many = 8
     """Calls that may run at once."""
+    conflicts: tuple[str, ...] = ()
+    """What it needs for itself, as in `["ledger"]`: two calls whose tools name the same thing never
+    run together, two of the same tool neither."""
+    retries: Count = 0
+    """Times that a failed call is made again, each with twice the pause; of `pure` and `idempotent`
+    tools only."""
     cwd: str = ""
     """The folder it runs in."""
     env: dict[str, str] = field(default_factory=dict)
     """Environment variables beside PATH, HOME, LANG and the like."""
     parameters: dict[str, object] = field(default_factory=dict)
-    """JSON schema of the arguments."""
+    """JSON schema of the arguments: others are refused."""
+    results: dict[str, object] = field(default_factory=dict)
+    """JSON schema of what it prints; a call whose result breaks it fails."""
+    price: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
+    """Dollars that a call costs."""
 
     def card(self, name: str) -> ToolCard:
+        """Raises `Misconfigured`."""
+        if self.retries and self.effect not in ("pure", "idempotent"):
+            raise Misconfigured(
+                f"[tools.{name}] retries = {self.retries}: a tool that is {self.effect} is never "
+                "called again unseen; only `pure` and `idempotent` ones are"
+            )
+        if self.retries > TOOL_RETRIES_MAX:
+            raise Misconfigured(f"[tools.{name}] retries: at most {TOOL_RETRIES_MAX}")
         return ToolCard(
             name=name,
             description=self.description,
             parameters=self.parameters,
+            results=self.results,
             effect=self.effect,
             timeout_s=self.timeout_s,
             concurrency=self.concurrency,
+            conflicts=self.conflicts,
+            retries=self.retries,
             command=self.command,
             query=self.query,
             cwd=self.cwd,
             env=self.env,
+            price=NanoDollars(round(self.price * 1e9)),
         )
 
 
