@@ -30,6 +30,8 @@ class Ledger:
     claims: dict[ClaimId, ClaimView] = field(default_factory=dict)
     erasing: dict[DeviceName, TenantId] = field(default_factory=dict)
     """Devices that were somebody's alone, and are not erased yet."""
+    at_work: set[DeviceName] = field(default_factory=set)
+    """Of those, the ones that are being erased now."""
 
     def planned(
         self,

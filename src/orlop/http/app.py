@@ -20,7 +20,7 @@ from orlop.http.devices import Devices
 from orlop.http.exchange import Event, Exchange, InFlight, Receive, Route, Send
 from orlop.http.models import Models
 from orlop.http.place import HttpConfig, Place
-from orlop.kernel import history, syscall
+from orlop.kernel import forms, history, syscall
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
 from orlop.kernel.schedule import Schedules
@@ -63,7 +63,7 @@ class KernelDoor:
         )
 
     def models(self) -> Sequence[ModelCard]:
-        return self._kernel.registry.cards()
+        return (*self._kernel.registry.cards(), *forms.listed(self._kernel))
 
     async def recorded(self, call: CallId) -> tuple[Infer, Completion]:
         return await history.answered(self._kernel, self._process.row.tenant, call)

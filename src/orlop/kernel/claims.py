@@ -173,8 +173,12 @@ def recover(kernel: Kernel) -> None:
 
 
 async def erase_all(kernel: Kernel, looker: Looker, offload: Offload) -> None:
-    """Erase what tenants that had a device alone have left there, as far as it goes by now."""
-    for device, tenant in tuple(kernel.devices.ledger.erasing.items()):
+    """Begin to erase what tenants that had a device alone have left there, as far as it goes now.
+
+    Each in a task of its own: an engine may take as long to forget as it takes to start.
+    """
+    ledger = kernel.devices.ledger
+    for device in [one for one in ledger.erasing if one not in ledger.at_work]:
         card = next((card for card in kernel.devices.cards() if card.name == device), None)
         if card is None or card.health == "lost":
             continue
@@ -182,15 +186,24 @@ async def erase_all(kernel: Kernel, looker: Looker, offload: Offload) -> None:
         if computing:
             log.warning("%s is not erased yet: processes %s compute there", device, computing)
             continue
-        try:
-            how = await _erase(kernel, card, computing)
-        except KernelError as error:
-            log.warning("%s is not erased yet: %s", device, error.message)
-            continue
-        event = DeviceErased(device=device, tenant=tenant, how=how)
-        kernel.emit(KERNEL_PROCESS, DEFAULT_TENANT, event)
-        kernel.devices.ledger.erased(device)
-        log.info("%s is erased: %s", device, how)
+        ledger.at_work.add(device)
+        kernel.tasks.start(_erased(kernel, card, computing), f"erase {device}")
+
+
+async def _erased(kernel: Kernel, card: DeviceCard, computing: tuple[int, ...] | None) -> None:
+    """Erase a device and say so; one that can't be erased is tried again at the next look."""
+    ledger = kernel.devices.ledger
+    try:
+        how = await _erase(kernel, card, computing)
+    except KernelError as error:
+        log.warning("%s is not erased yet: %s", card.name, error.message)
+        return
+    finally:
+        ledger.at_work.discard(card.name)
+    event = DeviceErased(device=card.name, tenant=ledger.erasing[card.name], how=how)
+    kernel.emit(KERNEL_PROCESS, DEFAULT_TENANT, event)
+    ledger.erased(card.name)
+    log.info("%s is erased: %s", card.name, how)
 
 
 async def _erase(kernel: Kernel, card: DeviceCard, computing: tuple[int, ...] | None) -> str:
@@ -198,6 +211,7 @@ async def _erase(kernel: Kernel, card: DeviceCard, computing: tuple[int, ...] | 
     for name in kernel.devices.engines_on(card.name):
         if (engine := kernel.registry.engines.get(name)) is not None:
             done.append(await erase(engine))
+            kernel.scheduler.detach(name, kernel.clock.now_s())  # No context is there any more.
     if computing is not None:
         done.append("no process computes on it; that its memory is cleared is its driver's word")
     elif card.kind == "cpu":

@@ -32,6 +32,15 @@ def find(kernel: Kernel, model: str, kind: ModelKind, hints: Hints) -> Sequence[
     return picked
 
 
+def listed(kernel: Kernel) -> list[ModelCard]:
+    """Models with several forms as clients see them: by the card's name, one of each."""
+    found = list[ModelCard]()
+    for name, card in kernel.cards.items():
+        if picked := picks(_forms(kernel, name, card)):
+            found.append(replace(picked[0], name=ModelName(name)))
+    return found
+
+
 def views(kernel: Kernel) -> list[CardView]:
     return [view(kernel, name) for name in kernel.cards]
 

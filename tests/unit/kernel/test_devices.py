@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
 import pytest
+from msgspec.structs import replace
 from simulation_loop import simulate
 from small_kernel import Computer, ask, on, program, result
 
@@ -20,7 +21,9 @@ from orlop.abi.events import DeviceChanged, DeviceClaimed, DeviceErased, DeviceR
 from orlop.abi.hints import Hints
 from orlop.abi.ids import EngineName, Seq, TenantId
 from orlop.abi.replies import Completion
+from orlop.devices.device import Capacity
 from orlop.devices.fake import FakeConfig, FakeEngine
+from orlop.devices.speed import Linear
 from orlop.hardware.configured import DeviceConfig
 from orlop.kernel import claims, codec, devices, lifecycle, syscall
 from orlop.kernel.core import Kernel
@@ -60,7 +63,9 @@ class Forgetful(FakeEngine):
 
 
 async def look(kernel: Kernel, machine: Machine) -> None:
+    """One look, and what it begins."""
     await devices.look(kernel, machine, InlineOffload())
+    await kernel.clock.sleep(0.01)
 
 
 async def two_engines(computer: Computer, kernel: Kernel, machine: Machine) -> None:
@@ -176,6 +181,31 @@ def test_running_out_of_memory_lowers_the_device_and_is_looked_into() -> None:
         assert kernel.device_look.is_set()
         devices.failed(kernel, computer.engine, DeviceFailed("engine: connection refused"))
         assert kernel.devices.card("nvidia0").share == 0.5
+
+    run(scenario)
+
+
+def test_an_engine_far_below_its_calibrated_speed_takes_less() -> None:
+    class Calibrated(FakeEngine):
+        def capacity(self) -> Capacity:
+            return Capacity(slots=8, speed=Linear(decode_a_s=0.01, prefill_b_s=0.001))
+
+    async def scenario(computer: Computer, kernel: Kernel) -> None:
+        config = FakeConfig(models=("slow",), decode_s=0.04, tokens=20)
+        slow = Calibrated(EngineName("slow"), config, clock=computer.clock, chance=computer.chance)
+        kernel.registry.add(slow)
+        await slow.start()
+        kernel.registry.learn(slow.name, await slow.models())
+        devices.stand(kernel, slow, "nvidia0")
+        await look(kernel, Machine([gpu(0)]))
+        process = await program(kernel)
+        for number in range(8):
+            assert kernel.devices.card("nvidia0").share == 1.0
+            call = replace(ask(f"case {number}"), model="slow")
+            await result(syscall.enter(kernel, process, call))
+        card = kernel.devices.card("nvidia0")
+        assert (card.health, round(card.share, 2)) == ("degraded", 0.25)
+        assert card.reason == "it runs at 25% of its calibrated speed"
 
     run(scenario)
 

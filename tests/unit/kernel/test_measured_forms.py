@@ -76,6 +76,17 @@ def test_only_the_reference_serves_until_a_cheaper_form_is_measured_and_good_eno
     on(computer, placed)
 
 
+def test_clients_are_shown_the_card_by_its_name_while_some_form_may_serve() -> None:
+    async def scenario(computer: Computer, kernel: Kernel) -> None:
+        await with_card(computer, kernel)
+        (shown,) = forms.listed(kernel)
+        assert (shown.name, shown.engine, shown.form) == ("support", "engine", "exact")
+        kernel.registry.learn(EngineName("engine"), [])
+        assert forms.listed(kernel) == []
+
+    on(Computer, scenario)
+
+
 def test_what_was_measured_survives_a_boot() -> None:
     async def scenario(computer: Computer, kernel: Kernel) -> None:
         await with_card(computer, kernel)
