@@ -95,7 +95,12 @@ class LlamaCpp:
         )
         self._keeper = HostKeeper(config.name, settings, config.folder, config.lifeline, clock)
         self._residence = HostResidence(
-            config.model, config.path, self._keeper, self._attached, self._unloaded
+            config.model,
+            config.path,
+            config.slots * config.context_tokens,
+            self._keeper,
+            self._attached,
+            self._unloaded,
         )
         self._starting = asyncio.Lock()
         self._seat: _Seat | None = None

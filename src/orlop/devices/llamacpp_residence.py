@@ -8,34 +8,40 @@ import psutil
 
 from orlop.abi.errors import DeviceRefused
 from orlop.abi.ids import ModelName
-from orlop.devices.device import ModelState, Resident
+from orlop.devices.device import Resident
 from orlop.devices.engine_host import HostKeeper
+from orlop.devices.gguf import kv_bytes_per_token
+
+_HOST_BYTES: Final = 64 << 20
+"""What a host takes beside weights and KV cache: the interpreter, the library, its buffers."""
 
 _BESIDE_WEIGHTS: Final = 1.25
-"""What a host takes, for each byte of its weights, until one has been looked at: small models'
-caches and buffers are about a quarter of them."""
+"""Of a file that doesn't tell its model's shape: what is taken for each byte of it."""
 
 
 class HostResidence:
     """A `Residence`.  The weights are mapped, so what leaves may stay in the page cache.
 
-    attached: starts the host, or finds the one that runs.  ended: ends it.
+    context_tokens: of all slots together.  attached: starts the host, or finds the one that runs.
+    ended: ends it.
     """
 
     def __init__(
         self,
         model: ModelName,
         path: Path,
+        context_tokens: int,
         keeper: HostKeeper,
         attached: Callable[[], Awaitable[object]],
         ended: Callable[[], Awaitable[object]],
     ) -> None:
         self._model = model
         self._path = path
+        self._context_tokens = context_tokens
         self._keeper = keeper
         self._attached = attached
         self._ended = ended
-        self._measured_bytes = 0
+        self._expected_bytes: int | None = None
 
     @property
     def loads(self) -> bool:
@@ -48,10 +54,10 @@ class HostResidence:
     def resident(self) -> Mapping[ModelName, Resident]:
         """Where the host's own file says that it answers, also before anybody has asked it."""
         host = self._keeper.seen()
-        state: ModelState = "disk" if host is None else "hot"
-        if host is not None:
-            self._measured_bytes = max(self._measured_bytes, _taken_by(host.pid))
-        return {self._model: Resident(state=state, device_bytes=self._bytes())}
+        if host is None:
+            return {self._model: Resident(state="disk", device_bytes=self._expected())}
+        taken = max(self._expected(), _taken_by(host.pid))
+        return {self._model: Resident(state="hot", device_bytes=taken)}
 
     async def load(self, model: ModelName) -> None:
         await self._attached()
@@ -65,14 +71,22 @@ class HostResidence:
     async def wake(self) -> None:
         raise DeviceRefused(f"{self._model}'s engine does not sleep: load it")
 
-    def _bytes(self) -> int:
-        """As measured where a host has been looked at, else by the weights' size."""
-        if self._measured_bytes:
-            return self._measured_bytes
-        try:
-            return int(self._path.stat().st_size * _BESIDE_WEIGHTS)
-        except OSError:
-            return 0
+    def _expected(self) -> int:
+        if self._expected_bytes is None:
+            self._expected_bytes = expected_bytes(self._path, self._context_tokens)
+        return self._expected_bytes
+
+
+def expected_bytes(path: Path, context_tokens: int) -> int:
+    """Weights and KV cache; 0 where the file is not there."""
+    try:
+        weights = path.stat().st_size
+    except OSError:
+        return 0
+    each = kv_bytes_per_token(path)
+    if each is None:
+        return int(weights * _BESIDE_WEIGHTS) + _HOST_BYTES
+    return weights + each * context_tokens + _HOST_BYTES
 
 
 def _taken_by(pid: int) -> int:

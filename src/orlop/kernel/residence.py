@@ -231,19 +231,24 @@ def _loaded(kernel: Kernel, row: Resident, why: str, took_s: float) -> None:
 
 
 async def _learn(kernel: Kernel, row: Resident) -> None:
-    """A loaded engine knows more of its model than its file's name tells."""
-    paid = {
-        card.name
-        for card in kernel.registry.cards()
-        if card.engine == row.engine.name and card.paid
-    }
+    """A loaded engine knows more of its model than its file tells; what it costs stays."""
     try:
-        cards = await row.engine.models()
+        fresh = await row.engine.models()
     except KernelError as error:
         log.debug("%s does not list its models: %s", row.engine.name, error.message)
         return
+    known = {card.name: card for card in kernel.registry.cards() if card.engine == row.engine.name}
     kernel.registry.learn(
-        row.engine.name, [replace(card, paid=card.name in paid) for card in cards]
+        row.engine.name,
+        [
+            replace(
+                known.get(card.name, card),
+                context_tokens=card.context_tokens,
+                artefact=card.artefact,
+                dimensions=card.dimensions,
+            )
+            for card in fresh
+        ],
     )
 
 
