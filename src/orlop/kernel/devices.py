@@ -116,6 +116,9 @@ def told(kernel: Kernel, changes: Sequence[Change], within_s: float | None = Non
             change.reason or "no reason to complain",
         )
         if change.health in ("drained", "lost"):
+            for engine in kernel.devices.engines_on(change.device):
+                # Calls that wait, and that another engine can serve too, go there now.
+                kernel.scheduler.detach(engine, kernel.clock.now_s())
             claims.lose(kernel, change, within_s)
 
 

@@ -158,6 +158,31 @@ def test_work_leaves_a_lost_device_and_comes_back_with_it() -> None:
     run(scenario)
 
 
+def test_calls_that_wait_for_a_drained_device_go_where_they_can() -> None:
+    async def scenario(computer: Computer, kernel: Kernel) -> None:
+        clock, chance = computer.clock, computer.chance
+        config = FakeConfig(models=("busy",), slots=1, decode_s=1.0, tokens=10)
+        for number, place in enumerate(("nvidia0", "nvidia1")):
+            engine = FakeEngine(EngineName(f"e{number}"), config, clock=clock, chance=chance)
+            kernel.registry.add(engine)
+            await engine.start()
+            kernel.registry.learn(engine.name, await engine.models())
+            devices.stand(kernel, engine, place)
+        await look(kernel, Machine([gpu(0), gpu(1)]))
+        process = await program(kernel)
+        calls = [
+            syscall.enter(kernel, process, replace(ask(f"case {number}"), model="busy"))
+            for number in range(4)
+        ]
+        await kernel.clock.sleep(1)
+        await devices.drain(kernel, "nvidia1", DrainOrder())
+        done = [await result(call) for call in calls]
+        places = [one.facts.device for one in done if isinstance(one, Completion)]
+        assert sorted(places) == ["nvidia0", "nvidia0", "nvidia0", "nvidia1"]
+
+    run(scenario)
+
+
 def test_a_throttled_device_has_fewer_slots() -> None:
     async def scenario(computer: Computer, kernel: Kernel) -> None:
         machine = Machine([gpu(0, HOT), gpu(1)])
