@@ -26,12 +26,12 @@ from orlop.devices import engines as drivers
 from orlop.devices import shelf
 from orlop.devices.device import Engine
 from orlop.devices.engines import EngineConfig, Workshop
-from orlop.devices.memory import ram_bytes
 from orlop.devices.shim import Program, Shims
 from orlop.effects.command import SubprocessTool, ToolConfig
 from orlop.effects.lifeline import Lifeline
 from orlop.hardware import configured as configured_devices
 from orlop.hardware.configured import DeviceConfig
+from orlop.hardware.memory import ram_bytes
 from orlop.hardware.sight import Sight
 from orlop.hardware.table import DeviceTable
 from orlop.http.app import App

@@ -9,7 +9,7 @@ from orlop.abi.errors import BadCall, Conflict, NotFound
 from orlop.abi.events import ModelPinned
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS
 from orlop.abi.residency import ColdStartView, ModelOrder, ModelView, PoolView, ResidencyView
-from orlop.devices.page_cache import cached_share
+from orlop.hardware.page_cache import cached_share
 from orlop.kernel import residence
 from orlop.kernel.core import Kernel
 from orlop.kernel.held import hot, require_room

@@ -20,7 +20,7 @@ from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS
 from orlop.abi.limits import ENGINE_RETRY_S_MAX, ENGINE_START_S_MAX
 from orlop.devices.device import Engine
 from orlop.devices.device import Resident as Seen
-from orlop.devices.page_cache import cached_share
+from orlop.hardware.page_cache import cached_share
 from orlop.kernel.core import Kernel
 from orlop.machine.clock import deadline
 from orlop.models.residency import ON_DEVICE, Drain, Leave, Load, State, plan

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orlop.devices.page_cache import WINDOW_BYTES, WINDOWS, cached_share, windows
+from orlop.hardware.page_cache import WINDOW_BYTES, WINDOWS, cached_share, windows
 
 SIZE = 3 << 20
 
