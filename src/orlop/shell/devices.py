@@ -17,7 +17,7 @@ DEVICE_TITLES = (
 @click.group(invoke_without_command=True)
 @framed
 def devices(frame: Frame) -> None:
-    """List engines and devices.
+    """List engines and devices; drain and claim.
 
     WORK is the share of what a device can do that it is given: less while it is throttled, full or
     slow, none while it is drained or lost.  CLAIMED is what other work than calls holds of it.
