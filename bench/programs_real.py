@@ -171,8 +171,8 @@ async def _grind(arm: Arm, name: str, said: Sequence[str]) -> None:
     """One long prompt after another, for ever."""
     number = 0
     while True:
-        text = f"[{name} {number}] " + " ".join(said)[:8_000]
-        await arm.ask(name, call_of([Message("user", text)], 64), "batch")
+        text = f"[{name} {number}] " + " ".join(said)[:4_000]
+        await arm.ask(name, call_of([Message("user", text)], 32), "batch")
         number += 1
 
 

@@ -45,6 +45,9 @@ _DISK_SHARE: Final = 8
 """And this part of what the disk has free."""
 
 _TIER_BYTES_MAX: Final = 64 * 1024**3
+_NEAR: Final = 0.15
+"""What differs by less than this part is not told anew."""
+
 _PROBE_TEXT: Final = "Grüße, 世界! The quick brown fox jumps over 12,345 lazy dogs\n" * 6
 _PROBE_TOKENS: Final = 64
 _PROBE_STEPS: Final = 4
@@ -89,6 +92,8 @@ class EngineMemory:
         self._fingerprint = ""
         self._running = 0
         self.learned = Learned()
+        self._capacity = Capacity(slots=config.slots, continues=True, moves_contexts=True)
+        self._tell()
 
     @property
     def slot_folder(self) -> Path:
@@ -101,21 +106,26 @@ class EngineMemory:
         return self._contexts
 
     def capacity(self) -> Capacity:
-        slots = self._config.slots
-        kv_tokens = slots * self._config.context_tokens
-        contexts, speed = self._contexts, self.learned.speed
-        measured = Measured() if contexts is None else contexts.measured
-        rate = measured.restore_bytes_s
-        return Capacity(
+        """As last told: it is told anew only when something has changed by more than a little."""
+        return self._capacity
+
+    def _tell(self) -> None:
+        contexts, measured = self._contexts, Measured()
+        if contexts is not None:
+            measured = contexts.measured
+        rate, slots = measured.restore_bytes_s, self._config.slots
+        fresh = Capacity(
             slots=slots,
-            kv_tokens=kv_tokens,
+            kv_tokens=slots * self._config.context_tokens,
             host_tokens=0 if contexts is None else contexts.host_tokens(),
             kv_bytes_per_token=measured.kv_bytes_per_token,
             restore_bytes_s=1 / (1 / rate + 1 / READ_BYTES_S) if rate else 0.0,
-            speed=speed,
+            speed=self.learned.speed,
             continues=True,
             moves_contexts=True,
         )
+        if not _is_like(fresh, self._capacity):
+            self._capacity = fresh
 
     async def attach(self, host: HostState, inner: OpenAI, template: str) -> None:
         """A host answers; what is known of its slots and its speed is learned once."""
@@ -131,6 +141,7 @@ class EngineMemory:
         except BaseException:
             await api.close()
             raise
+        self._tell()
 
     async def _begin(self, host: HostState, api: HostApi, template: str) -> HostContexts:
         told = await api.tokens(_PROBE_TEXT, special=True)
@@ -228,6 +239,7 @@ class EngineMemory:
         context = batch * (told.cache_n + told.prompt_n + told.predicted_n / 2)
         # The first token comes with the prompt.
         self.learned.decoded(told.predicted_n - 1, batch, context, told.predicted_ms / 1e3)
+        self._tell()
 
     async def save(self, program: str) -> int:
         return 0 if self._contexts is None else await self._contexts.save(program)
@@ -252,6 +264,26 @@ class EngineMemory:
             await contexts.close()
             await self._offload(_write_kept, self._kept_path, kept)
         self._offload.close()
+
+
+def _is_like(one: Capacity, other: Capacity) -> bool:
+    """Whether nobody would plan otherwise with `one` than with `other`."""
+
+    def numbers(capacity: Capacity) -> tuple[float, ...]:
+        speed, slots = capacity.speed, capacity.slots
+        return (
+            capacity.kv_tokens or 0,
+            capacity.host_tokens,
+            capacity.kv_bytes_per_token,
+            capacity.restore_bytes_s,
+            speed.prefill_s(500, 0),
+            speed.prefill_s(100, 1_500),
+            speed.decode_s(1, 500),
+            speed.decode_s(slots, 1_000 * slots),
+        )
+
+    pairs = zip(numbers(one), numbers(other), strict=True)
+    return all(abs(new - old) <= _NEAR * max(new, old) for new, old in pairs)
 
 
 def _ram_folder(disk: Path) -> Path:

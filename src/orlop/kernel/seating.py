@@ -55,6 +55,9 @@ def _attach(kernel: Kernel, engine: Engine, slots: int) -> None:
     station = kernel.scheduler.stations.get(engine.name)
     if station is None or not station.attached or station.capacity.slots != slots:
         look(kernel, engine, slots)
+    elif station.capacity != (capacity := changed(engine.capacity(), slots=slots)):
+        # It was loaded, or has been measured, since it was looked at.
+        kernel.scheduler.attach(engine.name, capacity)
 
 
 def look(kernel: Kernel, engine: Engine, slots: int) -> None:
