@@ -49,6 +49,7 @@ from orlop.machine.offload import ThreadOffload
 from orlop.machine.ranges import Chances, Count, Seconds
 from orlop.machine.settings import default_models_dir, load
 from orlop.machine.tasks import TaskOwner
+from orlop.meter.usage import PriceConfig
 from orlop.models import forms
 from orlop.models.forms import CardConfig
 from orlop.models.registry import Registry
@@ -56,10 +57,11 @@ from orlop.models.residency import Terms
 from orlop.models.residents import CPU, Residents
 from orlop.programs import shim, warden
 from orlop.sched.scheduler import Scheduler, SchedulerConfig
+from orlop.store import tapes
 from orlop.store.home import Home
 from orlop.store.journal import Journal
 from orlop.store.secrets import secret_file
-from orlop.store.sqlite import SqliteTape
+from orlop.store.tapes import JournalConfig
 from orlop.tools.catalog import Catalog
 
 log = logging.getLogger(__name__)
@@ -83,6 +85,8 @@ class ModelsConfig:
     """Where pulled models lie; by default `~/.local/share/orlop/models`, shared by all homes."""
     aliases: dict[str, str] = field(default_factory=dict)
     """Other names for models, as in `gpt-4o-mini = "smollm2"`."""
+    prices: dict[str, PriceConfig] = field(default_factory=dict)
+    """What models cost, each in a table of its own."""
     pinned: tuple[str, ...] = ()
     """Models that stay loaded, whoever else wants their memory."""
     ram_bytes: Count = 0
@@ -96,14 +100,6 @@ class ModelsConfig:
     ever.  (A model of 1 GiB that loads in 4 s leaves after 3 h.)"""
     cards: dict[str, CardConfig] = field(default_factory=dict)
     """Models that come in several forms, each in a table of its own."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JournalConfig:
-    """The `[journal]` table of orlop.toml."""
-
-    anchors: tuple[str, ...] = ()
-    """Files, best on other disks, that get a copy of each signed checkpoint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,10 +166,10 @@ async def build(power: Power, tokens: Tokens) -> Kernel:
     """Every table, in order."""
     settings, home = power.settings, Home(power.home)
     clock, chance = SystemClock(), SystemChance()  # time and chance
-    tape = SqliteTape(home, [Path(path) for path in settings.journal.anchors])
+    tape = tapes.tape(home, settings.journal)
     journal = Journal(  # what has happened
         tape,
-        home.keyring(chance),
+        home.keyring(chance, has_journal=tape.look() is not None),
         clock,
         chance,
         ThreadOffload("journal"),
@@ -202,6 +198,7 @@ async def build(power: Power, tokens: Tokens) -> Kernel:
         residents=residents(settings.models),  # which models lie where
         launcher=Shims(power.home / "run", Path(shim.__file__), power.lifeline, clock, environment),
         config=settings.kernel,
+        prices=settings.models.prices,  # what it costs
         cards=settings.models.cards,  # one model, many artefacts
         devices=DeviceTable(config=settings.devices),  # what computes, and who has it
         tables=tables,  # who exists

@@ -31,6 +31,7 @@ from orlop.abi.errors import (
     EffectUnknown,
     Exhausted,
     Killed,
+    RateReached,
 )
 from orlop.abi.messages import Message
 from orlop.abi.replies import Completion, Done, Spawned
@@ -166,5 +167,6 @@ class Agent:
                 raise AssertionError(f"{self._name}: {error.code} {error.message}") from error
             except TRY_AGAIN as error:
                 lost = True
-                await self._clock.sleep(min(error.retry_after_s or 0.05, 1.0))
+                longest_s = 60.0 if isinstance(error, RateReached) else 1.0
+                await self._clock.sleep(min(error.retry_after_s or 0.05, longest_s))
         raise AssertionError(f"{self._name} was refused {TRIES_MAX} times: {call}")

@@ -4,13 +4,16 @@ Safety: I1 told is told for ever; I2 no effect twice; I3 no budget exceeded; I4 
 I8 the chain verifies and never loses its past.  Liveness (I5) is in `mayhem`: everybody is served.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+from simulation.books import Books
 from simulation.town import Life, Town
 from simulation.witness import said
 
+from orlop.abi.budgets import NOTHING
 from orlop.abi.calls import PARKED, CallTool, Infer
 from orlop.abi.events import (
     CallEntered,
@@ -22,14 +25,13 @@ from orlop.abi.events import (
     ScheduleFired,
     ScheduleSet,
 )
-from orlop.abi.ids import DEFAULT_TENANT, CallId, ProcessId, ScheduleId, Seq
+from orlop.abi.ids import DEFAULT_TENANT, CallId, ScheduleId, Seq
 from orlop.abi.replies import Completion
 from orlop.kernel import codec, recovery
 from orlop.kernel.running import Phase
 from orlop.kernel.tables import Tables
 from orlop.kernel.when import parse
 from orlop.machine.offload import InlineOffload
-from orlop.meter.budget import METERED
 from orlop.store.audit import Audit
 from orlop.store.journal import Journal
 
@@ -60,9 +62,9 @@ class Chronicle:
             assert kernel.scheduler.load(device) == (0, 0), device
         for engine in self._town.engines:
             assert engine.running == 0 and engine.running_peak <= engine.slots
-        for process in kernel.processes.values():
-            account = process.account
-            assert account.calls_held == 0 and account.tokens_held == 0, account
+        assert not kernel.tables.ledger.holds, "something is held in the evening"
+        for account in kernel.tables.ledger.accounts.values():
+            assert account.calls_held == 0 and account.held == NOTHING, account
 
     async def check_all(self, last: Life) -> str:
         """The journal's last hash."""
@@ -136,20 +138,19 @@ class Chronicle:
     def _check_budgets(
         self, events: Sequence[tuple[Header, Event]], calls: dict[Seq, Made], last: Life
     ) -> None:
-        """I3: what a process and its children used is within its budget, across all crashes."""
-        spawned = {h.process: e for h, e in events if isinstance(e, ProcessSpawned)}
-        used_calls, used_tokens = Counter[ProcessId](), Counter[ProcessId]()
+        """I3, I11: what each account used is within its budget, and as its ledger has it."""
+        books = Books(events)
+        ledger = last.kernel.tables.ledger
+        ledger.check()
         for made in calls.values():
-            for owner in _line(made.header.process, spawned):
-                used_calls[owner] += isinstance(made.entered.body, METERED)
-                used_tokens[owner] += sum(_tokens(event) for _, event in made.outcomes)
-        for process, event in spawned.items():
-            budget = event.budget
-            assert budget.calls is None or used_calls[process] <= budget.calls, event.name
-            assert budget.tokens is None or used_tokens[process] <= budget.tokens, event.name
-            account = last.kernel.processes[process].account
-            assert account.calls == used_calls[process], event.name
-            assert account.tokens == used_tokens[process], event.name
+            books.book(made.header, made.entered, [event for _, event in made.outcomes])
+        for name, used in books.used.items():
+            limit, account = books.limits.get(name), ledger.accounts[DEFAULT_TENANT, name]
+            assert account.ever == used, (
+                f"{name}: {account.ever} in the ledger, {used} in the calls"
+            )
+            if limit is not None:
+                books.require_within(name, limit)
 
     def _check_effects(self) -> None:
         """I2: no effect twice; what was told is done; an effect that is not known was said so."""
@@ -192,21 +193,6 @@ class Chronicle:
             assert count == sum(runs for _, runs in made), "a run was forgotten, or made up"
 
 
-def _line(process: ProcessId, spawned: Mapping[ProcessId, ProcessSpawned]) -> Iterator[ProcessId]:
-    """The process and its ancestors."""
-    owner: ProcessId | None = process
-    while owner is not None:
-        yield owner
-        owner = spawned[owner].parent
-
-
-def _tokens(event: CallReturned | CallFailed) -> int:
-    if isinstance(event, CallFailed):
-        return event.booked
-    usage = event.done.facts.usage
-    return usage.input_tokens + usage.output_tokens
-
-
 def _shape(tables: Tables) -> tuple[object, ...]:
     """All of it, the order of its rows included."""
     return (
@@ -216,6 +202,7 @@ def _shape(tables: Tables) -> tuple[object, ...]:
         list(tables.schedules.values()),
         list(tables.open_calls.values()),
         list(tables.exited),
+        msgspec.to_builtins(tables.ledger.state()),
     )
 
 

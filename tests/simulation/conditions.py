@@ -4,6 +4,10 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
+from orlop.abi.budgets import ORGANISATION, AccountName, Limit
+from orlop.abi.calls import Budget
+from orlop.abi.ids import NanoDollars
+
 Policy = Literal["fifo", "fair"]
 AwaitIntents = Literal["paid", "always"]
 
@@ -42,6 +46,8 @@ class Conditions:
     await_intents: AwaitIntents
     snapshot_events: int
     schedules: int
+    limits: dict[AccountName, Limit]
+    """What the town's operator allows, by account."""
 
 
 def drawn(seed: int) -> Conditions:
@@ -69,4 +75,25 @@ def drawn(seed: int) -> Conditions:
         await_intents=chance.choice(["paid", "always"]),
         snapshot_events=chance.choice([7, 40, 20_000]),
         schedules=chance.choice([0, 0, 1, 2]),
+        limits=limits(chance),
     )
+
+
+def limits(chance: random.Random) -> dict[AccountName, Limit]:
+    """One in two towns has no budgets but its processes' own."""
+    if chance.random() < 0.5:
+        return {}
+    everybody = Limit(
+        budget=Budget(
+            calls=chance.choice([None, 60]),
+            tokens=chance.choice([None, 60_000]),
+            nano_dollars=chance.choice([None, NanoDollars(3_000_000)]),
+        ),
+        per=chance.choice(["ever", "hour"]),
+        calls_per_minute=chance.choice([None, 30]),
+    )
+    task = Limit(
+        budget=Budget(tokens=chance.choice([None, 9_000]), seconds=chance.choice([None, 5.0])),
+        calls_per_minute=chance.choice([None, 20]),
+    )
+    return {ORGANISATION: everybody, AccountName("task:*"): task}

@@ -11,10 +11,11 @@ from simulation.conditions import drawn
 from simulation.town import Life, Town
 
 from orlop.abi.admin import ScheduleOrder
+from orlop.abi.budgets import AccountName, BudgetOrder, Limit
 from orlop.abi.calls import Budget, RestartRule, Spawn
 from orlop.abi.errors import KernelError
-from orlop.abi.ids import DEFAULT_TENANT
-from orlop.kernel import lifecycle, operator
+from orlop.abi.ids import DEFAULT_TENANT, NanoDollars
+from orlop.kernel import budgets, lifecycle, operator
 from orlop.kernel.process import ALIVE, Process, Row, State
 from orlop.kernel.shutdown import shut_down
 from orlop.machine import faults
@@ -52,6 +53,8 @@ class Day:
         await town.boot()
         town.tasks.start(town.keep_up(), "the supervisor")
         town.tasks.start(self._repair(), "the operator")
+        for account, limit in town.conditions.limits.items():
+            await self._limit(account, limit)
         people = [asyncio.ensure_future(self._hire(n)) for n in range(town.conditions.agents)]
         people += [asyncio.ensure_future(self._client(n)) for n in range(town.conditions.clients)]
         plans = [asyncio.ensure_future(self._plan(n)) for n in range(town.conditions.schedules)]
@@ -77,6 +80,8 @@ class Day:
         budget = Budget(
             calls=self._random.choice([None, None, 2, 20]),
             tokens=self._random.choice([None, None, 200, 20_000]),
+            nano_dollars=self._random.choice([None, None, NanoDollars(900_000)]),
+            seconds=self._random.choice([None, None, None, 2.0]),
         )
         spawn = Spawn(command=command, name=name, restart=rule, budget=budget)
 
@@ -89,6 +94,19 @@ class Day:
             if any(row.name == name for row in life.kernel.tables.rows.values()):
                 return
             await self._order(life, run(life))
+
+    async def _limit(self, account: AccountName, limit: Limit) -> None:
+        """An operator's word, before anybody is hired."""
+        life = await self.town.up()
+        while (
+            DEFAULT_TENANT,
+            account.partition(":")[0],
+        ) not in life.kernel.tables.ledger.templates:
+            order = BudgetOrder(account=account, limit=limit)
+            await self._order(life, budgets.allow(life.kernel, DEFAULT_TENANT, order))
+            life = await self.town.up()
+            if (DEFAULT_TENANT, account) in life.kernel.tables.ledger.accounts:
+                return
 
     async def _client(self, number: int) -> None:
         """A program that came by itself, with a key."""
@@ -107,7 +125,7 @@ class Day:
         fields = {"authorization": f"Bearer {secrets[0]}", "orlop-process": name}
         command = ("agent", name, str(self._random.randrange(1 << 30)), "1")
         agent = town.agent(command, fields, awake)
-        assert await agent.run() == 0
+        assert await agent.run() in (0, POOR)
         await agent.leave()
 
     async def _plan(self, number: int) -> None:

@@ -245,8 +245,9 @@ def test_each_of_several_answers_counts_against_the_budget(n: int) -> None:
                 done = await result(syscall.enter(kernel, process, call))
                 assert isinstance(done, Completion) and len(done.choices) == n
                 spent += done.usage.input_tokens + done.usage.output_tokens
-        assert process.account.tokens == spent <= 2_000
-        assert process.account.tokens_held == 0
+        account = kernel.accounts(process)[0]
+        assert account.used.tokens == spent <= 2_000
+        assert account.held.tokens == 0
 
     on(Computer, scenario)
 

@@ -31,6 +31,7 @@ from orlop.kernel.running import Running
 from orlop.kernel.schedule import Schedules
 from orlop.machine.chance import SeededChance
 from orlop.machine.tasks import TaskOwner
+from orlop.meter.usage import PriceConfig
 from orlop.models.registry import Registry
 from orlop.sched.scheduler import Scheduler, SchedulerConfig
 from orlop.store.journal import Journal
@@ -216,6 +217,7 @@ class Town:
             ),
             tables=tables,
             namer=Namer(journal.name_of),
+            prices={"tiny": PriceConfig(input=1.0, output=4.0), "small": PriceConfig(input=2.0)},
             tasks=TaskOwner("kernel"),
             snapshot_seq=snapshot_seq,
         )

@@ -15,6 +15,7 @@ from orlop.abi.replies import (
     Done,
     Exited,
     Ok,
+    Patched,
     Spawned,
     ToolResult,
     Vectors,

@@ -99,8 +99,12 @@ class ModelCard(Struct, frozen=True, kw_only=True, omit_defaults=True):
     paid: bool = False
     """A call costs money, so its intent is durable before it is sent."""
     input_price: NanoDollars = NanoDollars(0)
-    """Of one input token; output likewise."""
+    """Of a million input tokens; the others likewise."""
     output_price: NanoDollars = NanoDollars(0)
+    cached_price: NanoDollars | None = None
+    """Of a million input tokens that the engine did not compute again; None: as any other."""
+    is_priced: bool = False
+    """Somebody has said what it costs, if only nothing."""
     form: str = ""
     """Of a model with several artefacts: which of them this is."""
     loss: float | None = None
@@ -160,7 +164,11 @@ class ToolCard(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Times that a failed call is made again, with the same key; `pure` and `idempotent` only."""
     command: tuple[str, ...] = ()
     """A subprocess tool: arguments as JSON on its standard input, the result on its output."""
+    server: str = ""
+    """The MCP server that offers it."""
     query: tuple[str, ...] = ()
     """Of a queryable tool: a command that tells, for a key, whether the effect happened."""
     cwd: str = ""
     env: dict[str, str] = {}
+    price: NanoDollars = NanoDollars(0)
+    """Of one call."""

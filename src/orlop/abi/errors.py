@@ -125,11 +125,37 @@ class Exhausted(KernelError):
 
 
 class BudgetSpent(Exhausted):
-    """The process has used up its budget of calls or tokens."""
+    """A budget of calls, tokens, money or seconds has too little left for this call."""
 
     code = "E1302"
     retry = False
-    fix = "Give the process more with `orlop resume PID --budget …`."
+    fix = (
+        "`orlop budget` shows all; wait until it refills where it does, or give more with "
+        "`orlop budget set` or `orlop resume PID --budget …`."
+    )
+
+
+class BudgetHeld(Exhausted):
+    """Enough is left, but calls in flight hold it until they end."""
+
+    code = "E1303"
+    fix = "Ask again when one has ended; name a smaller output maximum, so that each holds less."
+
+
+class RateReached(Exhausted):
+    """An account has made as many calls, or used as many tokens, as it may in a minute."""
+
+    code = "E1304"
+    fix = "Wait as long as `Retry-After` says; `orlop budget set --calls-per-minute` changes it."
+
+
+class Unpriced(KernelError):
+    """A call costs money, its budget is in money, and nobody has said what it costs."""
+
+    code = "E1305"
+    fault: ClassVar[Fault] = "operator"
+    http_status = 403
+    fix = "Say what the model costs in `[models.prices.NAME]` of orlop.toml, then start again."
 
 
 class DeadlineMissed(KernelError):

@@ -56,7 +56,7 @@ AGENTS_KNOWN_MAX: Final = 2_048
 MODELS_ESTIMATED_MAX: Final = 1_024
 """Models whose tokens per byte and per answer are remembered."""
 
-LOOK_AHEAD: Final = 6
+LOOK_AHEAD: Final = 16
 """Calls that the scheduler tries, one after another, where the first do not fit an engine."""
 
 CALL_DEADLINE_S: Final = 600.0
@@ -88,6 +88,21 @@ SCHEMA_DEPTH_MAX: Final = 100
 
 SCHEMA_STEPS_MAX: Final = 20_000_000
 """To check one value; the library takes some ten million in a second."""
+
+MCP_TOOLS_MAX: Final = 1_000
+"""Tools that one MCP server may offer; a model can't choose among so many."""
+
+MCP_PAGES_MAX: Final = 100
+"""Pages that their list may have."""
+
+MCP_TOOL_BYTES_MAX: Final = 256 * 1024
+"""What one tool's description and schemas may take."""
+
+MCP_UNASKED_MAX: Final = 10_000
+"""Messages of an MCP server that nobody asked for, between two that somebody did."""
+
+MCP_ANSWER_S: Final = 20.0
+"""How long an MCP server may take to introduce itself, or to list its tools."""
 
 TOOL_RETRIES_MAX: Final = 10
 """Times that a tool's failed call is made again."""
@@ -163,6 +178,12 @@ VERIFY_WHOLE_EVENTS: Final = 50_000
 
 JOURNAL_BUSY_S: Final = 2.0
 """How long a commit waits for a foreign lock on the database."""
+
+DATABASE_CONNECT_S: Final = 10
+"""How long a connection to a database server may take."""
+
+DATABASE_STATEMENT_S: Final = 60
+"""After which a database server that has not answered a statement counts as gone."""
 
 WAL_PAGES: Final = 1_000
 """The write-ahead log is copied into the database when it is this many 4 KiB pages long."""
@@ -250,3 +271,6 @@ PROMPT_HELD_S_MAX: Final = 30.0
 
 ENGINE_PROGRAMS_KNOWN: Final = 10_000
 """Programs whose prompt a driver knows to be in a provider's cache."""
+
+BUDGETS_MAX: Final = 1_000_000
+"""Accounts in the ledger: processes in the table have one each, tasks and agents too."""

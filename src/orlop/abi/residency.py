@@ -29,7 +29,7 @@ class ModelView(Struct, frozen=True, kw_only=True):
     artefact: str
     path: str
     input_price: NanoDollars
-    """Of one input token; output likewise."""
+    """Of a million input tokens; output likewise."""
     output_price: NanoDollars
     moved: bool
     """The kernel loads and unloads it; else its engine has what it has."""

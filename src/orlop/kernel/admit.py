@@ -1,6 +1,7 @@
-"""Admission: what a call may use is reserved here, before anything has happened.
+"""Admission: what a call may use at most is found here, before anything has happened.
 
-One place for budgets and for the choice of what may serve; `dispatch` then only runs it.
+One place for budgets and for the choice of what may serve; `dispatch` then only runs it.  Nothing
+is held yet when `admit` returns: the intent that follows it at once, in the journal, is the hold.
 """
 
 from collections.abc import Sequence
@@ -10,18 +11,21 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from orlop.abi.calls import Call, CallTool, Embed, Infer
+from orlop.abi.budgets import NOTHING, Amount
+from orlop.abi.calls import Budget, Call, CallTool, Embed, Infer
 from orlop.abi.cards import ModelCard, ModelKind
-from orlop.abi.errors import BadCall, BudgetSpent, EffectUnknown
-from orlop.abi.limits import CHOICES_MAX, OUTPUT_TOKENS_MAX
+from orlop.abi.errors import BadCall, EffectUnknown, Unpriced
+from orlop.abi.hints import Usage
+from orlop.abi.ids import NanoDollars, Nanoseconds
+from orlop.abi.limits import CALL_DEADLINE_S, CALL_DEADLINE_S_MAX, CHOICES_MAX, OUTPUT_TOKENS_MAX
 from orlop.abi.replies import Completion, Done, Vectors
 from orlop.devices.device import Tool
 from orlop.kernel import devices, forms
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
 from orlop.kernel.running import Running
-from orlop.meter import budget
-from orlop.meter.budget import Hold
+from orlop.machine.clock import NS_PER_S
+from orlop.meter import account, usage
 
 TEMPLATE_TOKENS: Final = 32
 """What a chat template adds to one message at most, in tokens."""
@@ -29,61 +33,84 @@ TEMPLATE_TOKENS: Final = 32
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Admitted:
-    """A call that may run.  `call` has the output maximum that its budget allows."""
+    """A call that may run.  `call` has the output maximum that its budgets allow."""
 
     call: Call
     cards: Sequence[ModelCard] = ()
     tool: Tool | None = None
     was_cut_off: bool = False
     """The same tool call began before, and whether it took effect is not known."""
-    hold: Hold | None = None
-    tokens: int = 0
-    durable_intent: bool = False
+    hold: Amount = NOTHING
+    """What it may use at most, as far as anybody limits it."""
+    run_s: float | None = None
+    """How long it may have its device, where a budget says so; waiting is not counted."""
+    is_limited: bool = False
+    """One of its accounts has a limit, so its hold must be safe before it runs."""
+    costs: bool = False
+    """It costs money, or acts: what it comes to will be asked for again."""
 
-    def settle(self, done: Done | None, booked: int) -> None:
-        """Book what was used, or `booked` tokens where that is unknown."""
-        if self.hold is not None:
-            usage = done.usage if isinstance(done, Completion | Vectors) else None
-            used = usage.input_tokens + usage.output_tokens if usage is not None else booked
-            self.hold.settle(used)
+    @property
+    def durable_intent(self) -> bool:
+        return self.is_limited or self.costs
 
-    def undo(self) -> None:
-        """The call did not begin after all."""
-        if self.hold is not None:
-            self.hold.settle(0, calls=0)
+    def is_untold(self, done: Done | None) -> bool:
+        """An engine that tells no usage is taken to have used all that was held."""
+        return isinstance(done, Completion | Vectors) and done.usage == Usage()
 
 
 def admit(kernel: Kernel, process: Process, running: Running) -> Admitted:
-    """Reserve what `running` may use.  Raises before anything has changed."""
+    """What `running` may use.  Raises before anything has changed."""
     call = running.call
     match call:
         case Infer():
-            return _infer(kernel, process, call)
+            return _infer(kernel, process, running, call)
         case Embed():
-            cards = _cards(kernel, process, call)
-            tokens = 0
-            if budget.tokens_left(process.accounts) is not None:
-                tokens = sum(len(text.encode()) + TEMPLATE_TOKENS for text in call.inputs)
-            hold = budget.hold(process.accounts, tokens)
-            paid = any(card.paid for card in cards)
-            return Admitted(call=call, cards=cards, hold=hold, tokens=tokens, durable_intent=paid)
+            return _embed(kernel, process, call)
         case CallTool():
             return _tool(kernel, process, running, call)
         case _:
             return Admitted(call=call)
 
 
-def _infer(kernel: Kernel, process: Process, call: Infer) -> Admitted:
+def _infer(kernel: Kernel, process: Process, running: Running, call: Infer) -> Admitted:
     cards = _cards(kernel, process, call)
     if not 1 <= call.sampling.n <= CHOICES_MAX:
         raise BadCall(f"n: from 1 to {CHOICES_MAX}, not {call.sampling.n}")
-    tokens = 0
-    left = budget.tokens_left(process.accounts)
-    if left is not None:
-        call, tokens = _within(call, cards, left)
-    hold = budget.hold(process.accounts, tokens)
+    accounts, now_ns = kernel.accounts(process), kernel.clock.wall_ns()
+    left = account.room(accounts, now_ns)
     paid = any(card.paid for card in cards)
-    return Admitted(call=call, cards=cards, hold=hold, tokens=tokens, durable_intent=paid)
+    if left is None and not paid:
+        return Admitted(call=call, cards=cards, hold=Amount(calls=1))
+    cards = _priced(call.model, cards, left)
+    given, cap = _given(running, call), _cap(call, cards)
+    written = _fitting(call, cards, given, cap, left or Budget())
+    total = given + written * call.sampling.n
+    cost = usage.bound(cards, given, written * call.sampling.n)
+    run_s = _longest_s(call, left, CALL_DEADLINE_S_MAX)
+    hold = Amount(1, total, cost, _ns(run_s))
+    account.require(accounts, hold, now_ns)
+    if left is not None:
+        call = replace(call, output_tokens_max=written)
+    return Admitted(
+        call=call, cards=cards, hold=hold, run_s=run_s, is_limited=left is not None, costs=paid
+    )
+
+
+def _embed(kernel: Kernel, process: Process, call: Embed) -> Admitted:
+    cards = _cards(kernel, process, call)
+    accounts, now_ns = kernel.accounts(process), kernel.clock.wall_ns()
+    left = account.room(accounts, now_ns)
+    paid = any(card.paid for card in cards)
+    if left is None and not paid:
+        return Admitted(call=call, cards=cards, hold=Amount(calls=1))
+    cards = _priced(call.model, cards, left)
+    tokens = sum(len(text.encode()) + TEMPLATE_TOKENS for text in call.inputs)
+    run_s = _longest_s(call, left, CALL_DEADLINE_S_MAX)
+    hold = Amount(1, tokens, usage.bound(cards, tokens, 0), _ns(run_s))
+    account.require(accounts, hold, now_ns)
+    return Admitted(
+        call=call, cards=cards, hold=hold, run_s=run_s, is_limited=left is not None, costs=paid
+    )
 
 
 def _cards(kernel: Kernel, process: Process, call: Infer | Embed) -> Sequence[ModelCard]:
@@ -93,24 +120,52 @@ def _cards(kernel: Kernel, process: Process, call: Infer | Embed) -> Sequence[Mo
     return devices.eligible(kernel, found, call.hints, process.row.tenant)
 
 
-def _within(call: Infer, cards: Sequence[ModelCard], left: int) -> tuple[Infer, int]:
-    """The call with an output maximum that fits `left` tokens, and the most that it can use.
+def _priced(model: str, cards: Sequence[ModelCard], left: Budget | None) -> Sequence[ModelCard]:
+    """Those that money can be held for.  Raises `Unpriced` where there is none."""
+    if left is None or left.nano_dollars is None:
+        return cards
+    priced = [card for card in cards if card.is_priced or not card.paid]
+    if not priced:
+        raise Unpriced(f"{model} costs money, and nobody has said how much it costs")
+    return priced
 
-    The bound on the input is what can be proven without its tokenizer: no token is shorter than a
-    byte, and the template adds a constant to each message.
+
+def _given(running: Running, call: Infer) -> int:
+    """The bound on the input that can be proven without its tokenizer.
+
+    No token is shorter than a byte, and the template adds a constant to each message.
     """
-    text = msgspec.json.encode((call.messages, call.prompt, call.tools, call.response_format))
-    given = len(text) + TEMPLATE_TOKENS * (len(call.messages) + 1)
+    beside = len(msgspec.json.encode((call.prompt, call.suffix, call.tools, call.response_format)))
+    shown = running.size or len(msgspec.json.encode(call.messages))
+    return shown + beside + TEMPLATE_TOKENS * (len(call.messages) + 1)
+
+
+def _cap(call: Infer, cards: Sequence[ModelCard]) -> int:
+    """Tokens of one answer, at most."""
     capped = [card.output_tokens_max for card in cards if card.output_tokens_max is not None]
-    cap = call.output_tokens_max or min([*capped, OUTPUT_TOKENS_MAX])
-    room = (left - given) // call.sampling.n
-    if room < 1 or (call.output_tokens_max is not None and call.output_tokens_max > room):
-        raise BudgetSpent(
-            f"the budget has {left} tokens left; this call may use {given} for its input and "
-            f"{cap} for each of {call.sampling.n} answers"
-        )
-    cap = min(cap, room)
-    return replace(call, output_tokens_max=cap), given + cap * call.sampling.n
+    return call.output_tokens_max or min([*capped, OUTPUT_TOKENS_MAX])
+
+
+def _fitting(call: Infer, cards: Sequence[ModelCard], given: int, cap: int, left: Budget) -> int:
+    """The output maximum that is left room for, where the caller has named none: at least 1."""
+    if call.output_tokens_max is not None:
+        return cap
+    rooms = [] if left.tokens is None else [left.tokens - given]
+    if left.nano_dollars is not None:
+        affordable = usage.affordable(cards, given, NanoDollars(left.nano_dollars))
+        rooms += [] if affordable is None else [affordable]
+    return max(1, min([cap, *(room // call.sampling.n for room in rooms)]))
+
+
+def _longest_s(call: Infer | Embed | CallTool, left: Budget | None, most_s: float) -> float | None:
+    """How long it may have a device, where a budget of seconds is what ends it; else None."""
+    if left is None or left.seconds is None:
+        return None
+    return min(call.hints.deadline_s or CALL_DEADLINE_S, most_s, left.seconds)
+
+
+def _ns(longest_s: float | None) -> Nanoseconds:
+    return Nanoseconds(0 if longest_s is None else round(longest_s * NS_PER_S))
 
 
 def _tool(kernel: Kernel, process: Process, running: Running, call: CallTool) -> Admitted:
@@ -121,12 +176,19 @@ def _tool(kernel: Kernel, process: Process, running: Running, call: CallTool) ->
             f"{call.tool} was called with these arguments before and cut off; it is "
             f"{tool.card.effect}, so it is not called again unseen"
         )
-    hold = budget.hold(process.accounts, 0)
+    accounts, now_ns = kernel.accounts(process), kernel.clock.wall_ns()
+    left = account.room(accounts, now_ns)
+    run_s = _longest_s(call, left, tool.card.timeout_s)
+    hold = Amount(1, 0, tool.card.price, _ns(run_s))
+    account.require(accounts, hold, now_ns)
+    # From here on nothing can fail.
     running.effect = unknown[0] if unknown else call.key or running.id
     return Admitted(
         call=call,
         tool=tool,
         was_cut_off=bool(unknown),
         hold=hold,
-        durable_intent=tool.card.effect != "pure",
+        run_s=run_s,
+        is_limited=left is not None,
+        costs=tool.card.effect != "pure",
     )

@@ -33,7 +33,8 @@ from orlop.machine.chance import Chance, mint
 from orlop.machine.clock import Clock
 from orlop.machine.ranges import Count, Limit, Many, Seconds
 from orlop.machine.tasks import TaskOwner
-from orlop.meter.budget import Account
+from orlop.meter.account import Account
+from orlop.meter.usage import PriceConfig
 from orlop.models.forms import CardConfig
 from orlop.models.registry import Registry
 from orlop.models.residents import Residents
@@ -123,6 +124,8 @@ class Kernel:
     checkpoints: dict[ClaimId, Checkpoint] = field(default_factory=dict)
     """How each holder of a device saves its state."""
     estimates: Estimates = field(default_factory=Estimates)
+    prices: Mapping[str, PriceConfig] = field(default_factory=dict)
+    """Of models, by name or by `engine/name`."""
     turns: Turns = field(init=False)
     """The scheduler, for tasks."""
 
@@ -233,16 +236,17 @@ class Kernel:
         return self.attach(self.tables.rows[id])
 
     def attach(self, row: Row) -> Process:
-        """The live half of a row; its parent's must be there already."""
-        account = Account(f"process {row.pid} ({row.name})", row.budget)
-        parent = self.processes.get(row.parent) if row.parent is not None else None
-        accounts = (account, *parent.accounts) if parent is not None else (account,)
-        process = Process(row=row, account=account, accounts=accounts)
+        """The live half of a row."""
+        process = Process(row=row)
         process.moved()
         self.processes[row.id] = process
         if row.is_client:
             self.clients.add(process)
         return process
+
+    def accounts(self, process: Process) -> list[Account]:
+        """What its calls use, its own first."""
+        return self.tables.ledger.line(process.row.tenant, process.row.accounts)
 
     def next_pid(self) -> Pid:
         return Pid(self.tables.next_pid)

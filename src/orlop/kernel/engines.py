@@ -10,11 +10,13 @@ from contextlib import suppress
 from msgspec.structs import replace
 
 from orlop.abi.calls import Call, Embed, Infer
+from orlop.abi.cards import ModelCard
 from orlop.abi.errors import KernelError
 from orlop.abi.limits import ENGINE_HEARD_S
 from orlop.devices.device import Engine
 from orlop.kernel import residence
 from orlop.kernel.core import Kernel
+from orlop.meter.usage import nano
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ async def keep(kernel: Kernel, engine: Engine, *, paid: bool) -> None:
         try:
             await engine.start()
             cards = await engine.models()
-            kernel.registry.learn(engine.name, [replace(card, paid=paid) for card in cards])
+            kernel.registry.learn(engine.name, [priced(kernel, card, paid) for card in cards])
             residence.attend(kernel, engine)
             delay_s = LOOK_S
         except KernelError as error:
@@ -42,6 +44,21 @@ async def keep(kernel: Kernel, engine: Engine, *, paid: bool) -> None:
             kernel.device_look.set()
             delay_s = min(2 * delay_s, LOOK_S) if delay_s < LOOK_S else RETRY_S
         await kernel.clock.sleep(delay_s)
+
+
+def priced(kernel: Kernel, card: ModelCard, paid: bool) -> ModelCard:
+    """With what orlop.toml says that it costs."""
+    config = kernel.prices.get(f"{card.engine}/{card.name}") or kernel.prices.get(card.name)
+    if config is None:
+        return replace(card, paid=paid)
+    return replace(
+        card,
+        paid=paid,
+        is_priced=True,
+        input_price=nano(config.input),
+        output_price=nano(config.output),
+        cached_price=None if config.cached is None else nano(config.cached),
+    )
 
 
 async def heard(kernel: Kernel, call: Call) -> None:

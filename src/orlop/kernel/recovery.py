@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 
+from orlop.abi.budgets import NOTHING
 from orlop.abi.errors import Interrupted, JournalDamaged
 from orlop.abi.events import CallFailed, Snapshot
 from orlop.abi.ids import Seq
@@ -46,11 +47,7 @@ async def read_tables(
 async def recover(kernel: Kernel) -> None:
     """Bring the kernel's live half back: close what was cut off, adopt what lives, resume."""
     for row in sorted(kernel.tables.rows.values(), key=lambda row: row.pid):
-        process = kernel.attach(row)
-        used = row.input_tokens + row.output_tokens + row.tokens_lost
-        for account in process.accounts:
-            account.calls += row.calls_metered
-            account.tokens += used
+        kernel.attach(row)
     for open_call in tuple(kernel.tables.open_calls.values()):
         settle(kernel, open_call)
     await kernel.journal.flush()
@@ -65,17 +62,22 @@ def settle(kernel: Kernel, open_call: OpenCall) -> None:
         syscall.rearm(kernel, process, open_call, open_call.parked)
         return
     lost = Interrupted("the kernel was lost while this call ran")
+    held = kernel.tables.ledger.holds.get(open_call.call)
+    amount = held.amount if held is not None else NOTHING
     kernel.emit(
         open_call.process,
         open_call.tenant,
-        CallFailed(code=lost.code, message=lost.message, booked=open_call.held),
+        CallFailed(
+            code=lost.code,
+            message=lost.message,
+            booked=amount.tokens,
+            booked_cost=amount.nano_dollars,
+            ran_ns=amount.ns,
+        ),
         call=open_call.call,
         cause=open_call.seq,
         key=open_call.call.encode(),
     )
-    if process is not None:
-        for account in process.accounts:
-            account.tokens += open_call.held
 
 
 async def revive(kernel: Kernel, process: Process) -> None:

@@ -47,6 +47,9 @@ class Running:
     """The client's own name for this one call; empty where it has none (official clients)."""
     shown: CallId | None = None
     """The first occurrence, where that is what answers it."""
+    asked_s: float = 0.0
+    """When that was, and how long it had waited by then."""
+    waited_s: float = 0.0
     queue_s: float = 0.0
     size: int = 0
     """Bytes of what a model is shown."""
@@ -71,6 +74,17 @@ class Running:
     def reply_id(self) -> CallId:
         """The id that its reply is known by; known at the first reply."""
         return self.shown or self.id
+
+    def ask(self, now_s: float) -> None:
+        """Its device is asked, for the first time or, where it gave its seat back, again."""
+        if not self.asked:
+            self.asked, self.asked_s, self.waited_s = True, now_s, self.queue_s
+
+    def ran_s(self, now_s: float) -> float:
+        """How long it has had a device."""
+        if not self.asked:
+            return 0.0
+        return max(0.0, now_s - self.asked_s - (self.queue_s - self.waited_s))
 
     def put(self, delta: Delta) -> None:
         """A piece of the answer: kept for the record, passed on at once."""

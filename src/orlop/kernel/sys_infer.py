@@ -131,7 +131,7 @@ def placed_at(
 ) -> Placed:
     """The call begins: from here on nobody can be sure that its engine has done nothing."""
     running.queue_s += kernel.clock.now_s() - arrived_s
-    running.asked = True
+    running.ask(kernel.clock.now_s())
     name = EngineName(grant.engine)
     engine = kernel.registry.engines[name]
     is_alone = kernel.scheduler.load(name)[0] == 1

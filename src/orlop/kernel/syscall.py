@@ -52,6 +52,9 @@ from orlop.store.journal import Part
 
 log = logging.getLogger(__name__)
 
+LOOK_S: Final = 0.001
+"""The least between two looks at how long a call has run."""
+
 UNUSED: Final = (BadCall, DeviceBusy, DeviceRefused)
 """Errors of an engine that has computed nothing.  After any other, only it knows what it has."""
 
@@ -222,7 +225,9 @@ async def dispatched(
     point("door.durable")
     running.phase = Phase.RUNNING
     # A timer that cancels the call as anything else does, and no `deadline`: every call has one.
-    seconds = deadline_s(admitted.call)
+    seconds = deadline_s(running.call)
+    if admitted.run_s is not None:
+        spend(kernel, running, admitted.run_s)
     alarm = asyncio.get_running_loop().call_later(seconds, overdue, running, seconds)
     try:
         return await dispatch(kernel, process, running, admitted)
@@ -233,6 +238,18 @@ async def dispatched(
 def overdue(running: Running, seconds: float) -> None:
     what = type(running.call).__name__.lower()
     running.cancel(DeadlineMissed(f"{what} took more than {seconds:g} s"))
+
+
+def spend(kernel: Kernel, running: Running, run_s: float) -> None:
+    """End the call once it has had its device for `run_s` seconds; waiting is not counted."""
+    if running.phase is not Phase.RUNNING:
+        return
+    left_s = run_s - running.ran_s(kernel.clock.now_s())
+    if left_s > 0:
+        loop = asyncio.get_running_loop()
+        loop.call_later(max(left_s, LOOK_S), spend, kernel, running, run_s)
+        return
+    running.cancel(DeadlineMissed(f"it has run for the {run_s:g} s that its budget has left"))
 
 
 def rearm(kernel: Kernel, process: Process, open_call: OpenCall, call: Call) -> None:

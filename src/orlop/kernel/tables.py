@@ -8,11 +8,14 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from orlop.abi.budgets import NOTHING
 from orlop.abi.calls import PARKED, Call
 from orlop.abi.cards import Measured
 from orlop.abi.devices import ClaimId, DeviceName
 from orlop.abi.errors import JournalDamaged, NotFound
 from orlop.abi.events import (
+    BudgetRemoved,
+    BudgetSet,
     CallEntered,
     CallFailed,
     CallReturned,
@@ -28,6 +31,7 @@ from orlop.abi.events import (
     ModelMeasured,
     ModelPinned,
     ProcessSpawned,
+    ProcessStarted,
     ScheduleFired,
     ScheduleRemoved,
     ScheduleSet,
@@ -46,12 +50,16 @@ from orlop.abi.ids import (
     TenantId,
 )
 from orlop.abi.limits import COLD_STARTS_KEPT
+from orlop.kernel import accounts
 from orlop.kernel.process import Row, State, reduce, spawn_row
 from orlop.kernel.record import is_unknown
+from orlop.machine.clock import NS_PER_S
+from orlop.meter import ledger
+from orlop.meter.ledger import Held, Ledger, LedgerState
 
 log = logging.getLogger(__name__)
 
-STATE_FORMAT: Final = 1
+STATE_FORMAT: Final = 2
 """Of the snapshot's body; another format is not read, and the journal is read from the start."""
 
 PID_DIGITS_MAX: Final = 18
@@ -66,6 +74,7 @@ class KeyRow(Struct, frozen=True, kw_only=True):
     name: str
     secret_digest: str
     created_ns: Nanoseconds
+    team: str = ""
 
 
 class ScheduleRow(Struct, frozen=True, kw_only=True):
@@ -88,7 +97,6 @@ class OpenCall(Struct, frozen=True, kw_only=True):
     process: ProcessId
     tenant: TenantId
     seq: Seq
-    held: int
     wall_ns: Nanoseconds
     parked: Call | None
     """The call itself if it is parked: it is re-armed at boot."""
@@ -121,8 +129,8 @@ class ModelRow(Struct, frozen=True, kw_only=True):
     """What an operator has said; None: nothing."""
 
 
-class State1(Struct, kw_only=True):
-    """A snapshot's body, format 1."""
+class State2(Struct, kw_only=True):
+    """A snapshot's body, format 2.  (Format 1 had no ledger.)"""
 
     next_pid: int
     rows: list[Row]
@@ -136,6 +144,7 @@ class State1(Struct, kw_only=True):
     claims: list[DeviceClaimed] = []
     unerased: dict[DeviceName, TenantId] = {}
     measured: list[Measured] = []
+    ledger: LedgerState
 
 
 @dataclass(eq=False, slots=True)
@@ -163,6 +172,8 @@ class Tables:
     key_ids: dict[str, KeyId] = field(default_factory=dict)
     """Of each key that is not revoked, by its secret's digest."""
     models: dict[tuple[EngineName, ModelName], ModelRow] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
+    """What budgets allow, and what is used and held of them."""
     gone: set[ProcessId] = field(default_factory=set)
     """Processes that have left the table, and that nobody has taken leave of yet."""
 
@@ -170,8 +181,7 @@ class Tables:
         """Fold one event in."""
         match event:
             case ProcessSpawned():
-                self.rows[header.process] = spawn_row(header, event)
-                self.pids[event.pid] = header.process
+                self._spawned(header, event)
                 self.next_pid = max(self.next_pid, event.pid + 1)
                 if event.schedule is not None and event.due_ns is not None:
                     self._fired(event.schedule, event.due_ns, header.process, 1)
@@ -179,6 +189,8 @@ class Tables:
                 self._call(header, event)
             case KeyCreated() | KeyRevoked():
                 self._key(header, event)
+            case BudgetSet() | BudgetRemoved():
+                self._limit(header, event)
             case ScheduleSet() | ScheduleRemoved() | ScheduleFired():
                 self._schedule(header, event)
             case ModelLoaded() | ModelPinned():
@@ -190,11 +202,35 @@ class Tables:
             case _:
                 self._process(header, event)
 
+    def _spawned(self, header: Header, event: ProcessSpawned) -> None:
+        parent = self.rows.get(event.parent) if event.parent is not None else None
+        line = accounts.names(header.process, event, parent.accounts if parent is not None else ())
+        row = self.rows[header.process] = spawn_row(header, event, line)
+        self.pids[event.pid] = header.process
+        self.ledger.join(row.tenant, line, header.wall_ns)
+        self._budget(row, header)
+
+    def _budget(self, row: Row, header: Header) -> None:
+        label = f"process {row.pid} ({row.name})"
+        self.ledger.of_process(row.tenant, row.accounts[0], label, row.budget, header.wall_ns)
+
+    def _limit(self, header: Header, event: BudgetSet | BudgetRemoved) -> None:
+        """An operator's word; without it, a process has its own budget again."""
+        if isinstance(event, BudgetSet):
+            self.ledger.allow(header.tenant, event.account, event.limit, header.wall_ns)
+            return
+        self.ledger.allow(header.tenant, event.account, None, header.wall_ns)
+        row = self.rows.get(ProcessId(event.account.partition(":")[2]))
+        if row is not None and row.accounts[0] == event.account:
+            self._budget(row, header)
+
     def _process(self, header: Header, event: Event) -> None:
         row = self.rows.get(header.process)
         if row is None:
             return
         row = self.rows[row.id] = reduce(row, header, event)
+        if isinstance(event, ProcessStarted) and event.budget is not None:
+            self._budget(row, header)
         if row.state is State.EXITED:
             self.exited[row.id] = None
             while len(self.exited) > EXITED_KEPT_MAX:
@@ -205,6 +241,7 @@ class Tables:
     def _drop(self, oldest: ProcessId) -> None:
         row = self.rows.pop(oldest)
         del self.exited[oldest], self.pids[row.pid]
+        self.ledger.leave(row.tenant, row.accounts)
         self.gone.add(oldest)
         for process, digest in tuple(self.unknown):
             if process == oldest:
@@ -218,7 +255,6 @@ class Tables:
                 process=header.process,
                 tenant=header.tenant,
                 seq=header.seq,
-                held=event.held,
                 wall_ns=header.wall_ns,
                 parked=event.body if isinstance(event.body, PARKED) else None,
                 incarnation=event.incarnation,
@@ -227,12 +263,27 @@ class Tables:
                 effect=event.effect,
                 was_cut_off=self._resolve(header, event.effect),
             )
+            self._hold(header, event)
         else:
+            self.ledger.settle(header.call, accounts.used(event), header.wall_ns)
             call = self.open_calls.pop(header.call, None)
             if call is not None and call.effect and _is_open_still(call, event):
                 self.unknown.setdefault((call.process, call.digest), []).append(call.effect)
         if (row := self.rows.get(header.process)) is not None:
             self.rows[row.id] = reduce(row, header, event)
+
+    def _hold(self, header: Header, event: CallEntered) -> None:
+        row, amount = self.rows.get(header.process), accounts.held(event)
+        if row is None or header.call is None or amount == NOTHING:
+            return
+        held = Held(
+            call=header.call,
+            tenant=row.tenant,
+            accounts=row.accounts,
+            amount=amount,
+            second=header.wall_ns // NS_PER_S,
+        )
+        self.ledger.hold(held, header.wall_ns)
 
     def _resolve(self, header: Header, effect: str) -> bool:
         """Whether a call takes over the effect of one that was cut off."""
@@ -252,14 +303,13 @@ class Tables:
                 name=event.name,
                 secret_digest=event.secret_digest,
                 created_ns=header.wall_ns,
+                team=event.team,
             )
             self.key_ids[event.secret_digest] = event.key_id
         elif (key := self.keys.pop(event.key_id, None)) is not None:
             del self.key_ids[key.secret_digest]
 
-    def _device(
-        self, event: DeviceChanged | DeviceClaimed | DeviceReleased | DeviceErased
-    ) -> None:
+    def _device(self, event: DeviceChanged | DeviceClaimed | DeviceReleased | DeviceErased) -> None:
         match event:
             case DeviceChanged():
                 self.devices[event.device] = event
@@ -332,7 +382,7 @@ class Tables:
         return found[0]
 
     def snapshot(self) -> Snapshot:
-        state = State1(
+        state = State2(
             next_pid=self.next_pid,
             rows=list(self.rows.values()),
             keys=list(self.keys.values()),
@@ -349,6 +399,7 @@ class Tables:
             claims=list(self.claims.values()),
             unerased=self.unerased,
             measured=list(self.measured.values()),
+            ledger=self.ledger.state(),
         )
         return Snapshot(format=STATE_FORMAT, state=msgspec.Raw(msgspec.json.encode(state)))
 
@@ -366,7 +417,7 @@ def restored(snapshot: Snapshot) -> Tables | None:
         log.warning("the snapshot has format %d; reading the whole journal", snapshot.format)
         return None
     try:
-        state = msgspec.json.decode(snapshot.state, type=State1)
+        state = msgspec.json.decode(snapshot.state, type=State2)
     except msgspec.DecodeError as error:
         raise JournalDamaged(f"the newest snapshot can't be read: {error}") from error
     tables = Tables(
@@ -383,7 +434,11 @@ def restored(snapshot: Snapshot) -> Tables | None:
         claims={row.claim.id: row for row in state.claims},
         unerased=state.unerased,
         measured={(row.card, row.artefact): row for row in state.measured},
+        ledger=ledger.restored(state.ledger),
     )
+    for row in state.rows:
+        for account in tables.ledger.line(row.tenant, row.accounts):
+            account.rows += 1
     for left in state.unknown:
         tables.unknown.setdefault((left.process, left.digest), []).append(left.effect)
     return tables

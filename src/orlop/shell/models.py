@@ -10,7 +10,6 @@ from orlop.shell.frame import Frame, framed
 from orlop.shell.screen import seconds, show_json, size, table
 
 DIGEST_CHARS: Final = 12
-TOKENS_PRICED: Final = 1_000_000
 TITLES: Final = (
     *("MODEL", "ENGINE", "KIND", "STATE", "SIZE", "CALLS", "A MINUTE", "COLD START"),
     *("CONTEXT", "$ IN/1M", "$ OUT/1M", "ARTEFACT", "PATH"),
@@ -114,8 +113,8 @@ def _row(view: ModelView) -> tuple[str, ...]:
         f"{view.rate * 60:.1f}" if view.moved else "-",
         cold_start(view),
         "-" if view.context_tokens is None else f"{view.context_tokens:,}",
-        f"{view.input_price * TOKENS_PRICED / 1e9:g}",
-        f"{view.output_price * TOKENS_PRICED / 1e9:g}",
+        f"{view.input_price / 1e9:g}",
+        f"{view.output_price / 1e9:g}",
         view.artefact[:DIGEST_CHARS] or "-",
         view.path or "-",
     )

@@ -12,10 +12,16 @@ from orlop.abi.replies import Delta
 from orlop.devices.fake import FakeConfig
 from orlop.kernel import syscall
 from orlop.kernel.core import Kernel
+from orlop.kernel.process import Process
+from orlop.meter.account import Account
 
 SLOW = FakeConfig(decode_s=1.0, tokens=10)
 TOKENS = Budget(tokens=500)
 HELD = 250
+
+
+def own(kernel: Kernel, process: Process) -> Account:
+    return kernel.accounts(process)[0]
 
 
 def slow() -> Computer:
@@ -44,7 +50,7 @@ def test_a_call_that_misses_its_deadline_on_the_engine_costs_its_whole_hold() ->
         call = ask("hi", output_tokens_max=HELD, hints=Hints(deadline_s=2.0))
         with pytest.raises(DeadlineMissed):
             await result(syscall.enter(kernel, process, call))
-        assert process.account.tokens == process.row.tokens_lost > HELD
+        assert own(kernel, process).used.tokens == process.row.tokens_lost > HELD
 
     on(slow, scenario)
 
@@ -70,7 +76,8 @@ def test_a_call_that_the_engine_refused_costs_nothing() -> None:
         process = await program(kernel, budget=TOKENS)
         with pytest.raises(DeviceRefused):
             await result(syscall.enter(kernel, process, ask("hi", output_tokens_max=HELD)))
-        assert process.account.tokens == process.account.tokens_held == 0
+        account = own(kernel, process)
+        assert account.used.tokens == account.held.tokens == 0
 
     on(lambda: Computer(engine_config=FakeConfig(refuse=1.0)), scenario)
 
@@ -84,13 +91,13 @@ def test_the_account_is_the_journal_s_sum(again: bool) -> None:
         running.leave()
         await running.ended.wait()
         await result(syscall.enter(kernel, parent, ask("hello")))
-        row, used = parent.row, parent.account.tokens
+        row, used = parent.row, own(kernel, parent).used.tokens
         assert used == row.input_tokens + row.output_tokens + row.tokens_lost > HELD
         if again:
             await kernel.journal.flush()
             await here.crash(kernel)
             following = await here.boot()
-            assert following.get(parent.id).account.tokens == used
+            assert own(following, following.get(parent.id)).used.tokens == used
             await here.close(following)
 
     on(slow, scenario)
