@@ -11,8 +11,8 @@ import heapq
 from collections.abc import Sequence
 
 from orlop.devices.device import Capacity
-from orlop.devices.model import STEP_TOKENS, EngineModel
-from orlop.devices.model_calls import Job
+from orlop.devices.model import STEP_TOKENS
+from orlop.operate.plan.alone import alone_s
 from orlop.operate.plan.replay import Host
 from orlop.operate.plan.tasks import Arrival, Task
 
@@ -28,38 +28,8 @@ class Bounds:
     def alone_s(self, task: Task) -> float:
         """The task's time with the engine to itself."""
         if task.name not in self._alone_s:
-            self._alone_s[task.name] = self._run(task)
+            self._alone_s[task.name] = alone_s(self._capacity, task)
         return self._alone_s[task.name]
-
-    def _run(self, task: Task) -> float:
-        engine = EngineModel(self._capacity)
-        shared = task.shared_tokens
-        engine.submit(
-            Job(
-                id=0,
-                chain="warm",
-                prompt=shared + 1,
-                output=1,
-                shared=task.shared,
-                shared_tokens=shared,
-            ),
-            0.0,
-        )
-        began_s = now_s = _finish(engine)
-        for number, step in enumerate(task.steps, 1):
-            now_s += step.gap_s
-            job = Job(
-                id=number,
-                chain="alone",
-                prompt=step.prompt,
-                output=step.output,
-                prefix=max(step.prefix, shared),
-                shared=task.shared,
-                shared_tokens=shared,
-            )
-            engine.submit(job, now_s)
-            now_s = _finish(engine)
-        return now_s - began_s
 
     def work_s(self, task: Task) -> float:
         """The least engine time that the task can take from others."""
@@ -78,12 +48,6 @@ class Bounds:
         batch, context = self._capacity.slots, step.prompt + step.output // 2
         decode_s = max(0.0, speed.decode_s(batch, batch * context) - weights_s) / batch
         return prefill_s + step.output * decode_s
-
-
-def _finish(engine: EngineModel) -> float:
-    while True:
-        for end in engine.advance(engine.next_s()):
-            return end.at_s
 
 
 class FleetBounds:

@@ -123,8 +123,10 @@ def read(path: Path) -> Mapping[str, Calibration]:
 
 
 def speed_of(path: Path, name: str) -> Speed:
-    """The entry called `name`.  Raises `Misconfigured` with the nearest name."""
+    """The entry called `name`; empty: the only one.  Raises `Misconfigured` with the nearest."""
     entries = read(path)
+    if not name and len(entries) == 1:
+        name = next(iter(entries))
     if name not in entries:
         close = get_close_matches(name, entries, 1)
         hint = f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(entries)}"

@@ -49,6 +49,8 @@ COMMANDS: Final = {
         DEVICES, "List engines and devices; drain and claim.", "orlop.shell.devices:devices"
     ),
     "tools": Entry(DEVICES, "List tools.", "orlop.shell.inventory:tools"),
+    "plan": Entry(DEVICES, "Foretell how a workload does on a fleet."),
+    "calibrate": Entry(DEVICES, "Measure how fast an engine is."),
     "key": Entry(ACCESS, "Make, list and revoke clients' keys.", "orlop.shell.keys:key"),
     "schedule": Entry(ACCESS, "Start a program at set times.", "orlop.shell.schedules:schedule"),
     "journal": Entry(RECORDS, "Verify and export the journal.", "orlop.shell.journal:journal"),

@@ -27,6 +27,8 @@ class Host:
     capacity: Capacity
     tier: int = 2
     tier_min: int = 0
+    window_tokens: int = 2**53
+    """The longest context that its model takes."""
 
 
 @dataclass(eq=False, slots=True)
@@ -86,14 +88,19 @@ class Fleet:
     def of(cls, hosts: Sequence[Host]) -> "Fleet":
         return cls(hosts, [EngineModel(host.capacity) for host in hosts])
 
-    def eligible(self, task: Task) -> list[int]:
-        """Engines that the task may use.  Raises `ValueError` if there is none."""
-        found = [
+    def able(self, task: Task) -> list[int]:
+        """Engines of its tier whose model and memory take its longest context."""
+        return [
             index
             for index, host in enumerate(self.hosts)
             if host.tier_min <= task.tier <= host.tier
+            and task.context_tokens_max <= host.window_tokens
             and self.engines[index].fits(task.context_tokens_max, 0)
         ]
+
+    def eligible(self, task: Task) -> list[int]:
+        """The same.  Raises `ValueError` if there is none."""
+        found = self.able(task)
         if not found:
             raise ValueError(
                 f"task {task.name}: no engine of tier {task.tier} holds its"
