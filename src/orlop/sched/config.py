@@ -22,11 +22,12 @@ class SchedulerConfig:
     """Shares of tenants, > 0; 1 where none is given."""
     waiting_max: Many = WAITING_PER_ENGINE_MAX
     """Calls that may wait for the same engines; one more is refused with `Exhausted`."""
-    patience: Seconds = 8.0
-    """A call that has waited so many times what its program takes alone is let on; 0: never."""
-    patience_min_s: Limit = 30.0
+    patience: Seconds = 100.0
+    """A call that has waited so many times what its program takes alone is let on before its turn,
+    and any call after half of the time that its deadline leaves it; 0: never."""
+    patience_min_s: Limit = 60.0
     """But never sooner than this."""
-    quantum_s: Limit = 1.0
+    quantum_s: Limit = 4.0
     """Engine seconds in the first level of least attained service; each next is twice as long."""
     fade_s: Limit = 30.0
     """In which what is kept for a program that is away counts half."""

@@ -1,8 +1,7 @@
 """Calls that wait, in order: tenants take turns, then programs by the policy's key, then arrival.
 
 A `Pool` holds the calls that the same engines can serve.  It has one `Line` a latency class, or a
-single one where the policy has no bands.  A line keeps apart the calls whose context has its place
-already: those need a seat only, and must be found however many wait for admission before them.
+single one where the policy has no bands.
 """
 
 import math
@@ -26,16 +25,16 @@ class Tenant:
     virtual: float = 0.0
     waiting: int = 0
     running: int = 0
-    ranks: set["Rank"] = field(default_factory=set)
+    lines: set["Line"] = field(default_factory=set)
     """Where calls of it wait."""
 
 
-class Rank:
-    """One order of calls; all that wait here are let on by the same test."""
+class Line:
+    """Calls of one band."""
 
     def __init__(self, band: int, policy: Policy, history: History, quantum_s: float) -> None:
         self.band = band
-        self._policy = policy
+        self.policy = policy
         self._history = history
         self._quantum_s = quantum_s
         self._everyone = Tenant("")
@@ -50,8 +49,8 @@ class Rank:
         works = self._works.get(program)
         if works is None:
             works = self._works[program] = OrderedDict()
-            self._owner[program] = tenant if self._policy.shares else self._everyone
-            program.ranks.add(self)
+            self._owner[program] = tenant if self.policy.shares else self._everyone
+            program.lines.add(self)
         works[work] = None
         if first:
             works.move_to_end(work, last=False)
@@ -69,13 +68,13 @@ class Rank:
             self.refresh(program)
             return
         del self._works[program], self._owner[program]
-        program.ranks.discard(self)
+        program.lines.discard(self)
         programs = self._programs[tenant]
         programs.discard(program)
         if not programs:
             del self._programs[tenant]
             self._tenants.discard(tenant)
-            tenant.ranks.discard(self)
+            tenant.lines.discard(self)
 
     def refresh(self, program: Program) -> None:
         """Its key may have changed: it has been served, or its oldest call is another."""
@@ -84,10 +83,12 @@ class Rank:
         programs = self._programs.get(tenant)
         if programs is None:
             programs = self._programs[tenant] = Heap()
-            tenant.ranks.add(self)
+            tenant.lines.add(self)
             self.retell(tenant)
-        key = self._policy.key(head, program, self._history, self._quantum_s)
-        programs.put(program, (key, program.running, head.order))
+        key = self.policy.key(head, program, self._history, self._quantum_s)
+        context = program.contexts[head.context or head.process]
+        away = 0 if context.there else self.policy.levels_away
+        programs.put(program, (key + away, program.running, head.order))
 
     def retell(self, tenant: Tenant) -> None:
         """Its virtual time has changed."""
@@ -117,20 +118,6 @@ class Rank:
         return (self.band, *turn, *key), next(iter(self._works[program]))
 
 
-class Line:
-    """Calls of one band: `held` have their place on an engine, `new` must be admitted."""
-
-    def __init__(self, band: int, policy: Policy, history: History, quantum_s: float) -> None:
-        self.band = band
-        self.policy = policy
-        self.held = Rank(band, policy, history, quantum_s)
-        self.new = Rank(band, policy, history, quantum_s)
-
-    @property
-    def count(self) -> int:
-        return self.held.count + self.new.count
-
-
 class Pool:
     """Calls that the same engines can serve."""
 
@@ -143,10 +130,10 @@ class Pool:
     def promote_at(self, work: Work, at_s: float) -> None:
         heappush(self._impatient, (at_s, work.order, work))
 
-    def impatient_s(self) -> float:
-        """When the next call is promoted; one that was, and finds no room, waits for no time."""
+    def impatient_s(self, after_s: float) -> float:
+        """When the first call runs out of patience, unless that is known already."""
         found = self.impatient()
-        return math.inf if found is None or found[1].is_promoted else found[0]
+        return found[0] if found is not None and found[0] > after_s else math.inf
 
     def impatient(self) -> tuple[float, Work] | None:
         """The call that waits and will be, or was, the first to be promoted; and when."""

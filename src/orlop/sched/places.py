@@ -39,16 +39,11 @@ class Places:
         self._stations = stations
         self._resting: deque[tuple[float, Context, float]] = deque()
 
-    def back(self, work: Work, context: Context, now_s: float) -> None:
-        """Its program is back from its tool: how long is learned, and its place is its own."""
+    def back(self, context: Context, now_s: float) -> None:
+        """Its program is back from its tool: how long it took is learned."""
         if context.is_away:
             self._gaps.of(context.tool).observe(now_s - context.rested_s)
             context.is_away = False
-        home = self._stations.get(context.engine)
-        if home is None or not work.is_model_call:
-            return
-        if context.state is State.ACTING and context.engine in work.candidates:
-            home.shelf.use(context, work.tokens, now_s)
 
     def take(self, work: Work, context: Context, station: Station, now_s: float) -> None:
         """A call of the context begins on `station`."""
@@ -56,8 +51,7 @@ class Places:
             self._leave(context, now_s)
             context.engine = station.name
         if context.engine == station.name:
-            held = max(work.tokens, context.held) if context.running else work.tokens
-            station.shelf.use(context, held, now_s)
+            station.shelf.use(context, max(work.tokens, context.held_now), now_s)
         for evicted in station.shelf.touch(context, work.tokens):
             self._moved(station, evicted, "another context needs the room", now_s)
 
@@ -175,6 +169,7 @@ class Places:
         if station.capacity.moves_contexts:
             action: Fate = "save" if saved else "drop"
             self.on_order(Order(engine=station.name, context=context.name, action=action, why=why))
+        context.program.refresh()
         if not saved and context.state is State.ACTING and context.engine == station.name:
             self._pause(station, context, now_s)
 

@@ -2,7 +2,7 @@
 
 Invariants:
 1. a context's state changes by `step` alone;
-2. a context is REASONING exactly while a call of its own runs, or waits with its place held;
+2. a context is REASONING exactly while a call of its own runs;
 3. a program is forgotten only when none of its calls waits or runs.
 """
 
@@ -18,9 +18,9 @@ from orlop.sched.work import Work
 
 class State(StrEnum):
     REASONING = "reasoning"
-    """It has a call; its context has its place."""
+    """A call of it runs."""
     ACTING = "acting"
-    """It is away using a tool; its context has its place, which fades."""
+    """It is away using a tool, or is back and waits; its context has its place, which fades."""
     PAUSED = "paused"
     """Its context has lost its place, and must be admitted anew."""
     HIBERNATED = "hibernated"
@@ -36,9 +36,6 @@ TRANSITIONS: Final[Mapping[tuple[State, str], State]] = {
     (State.ACTING, "hibernate"): State.HIBERNATED,
     (State.PAUSED, "hibernate"): State.HIBERNATED,
 }
-
-HELD: Final = (State.REASONING, State.ACTING)
-"""States in which a context has its place on its engine."""
 
 
 def step(state: State, event: str) -> State:
@@ -59,6 +56,8 @@ class Context:
     tokens: int = 0
     held: int = 0
     """Tokens that its engine counts for it while it is held; when ACTING, as of `since_s`."""
+    there: int = 0
+    """Tokens of it believed to lie on its engine or on that one's host."""
     since_s: float = 0.0
     running: int = 0
     waiting: int = 0
@@ -69,6 +68,11 @@ class Context:
     is_away: bool = False
     """Since `rested_s`, by its own will: how long is worth learning."""
     gap_hint_s: float | None = None
+
+    @property
+    def held_now(self) -> int:
+        """Tokens that its running calls hold already."""
+        return self.held if self.state is State.REASONING else 0
 
     def step(self, event: str, now_s: float) -> None:
         self.state = step(self.state, event)
@@ -103,7 +107,7 @@ class Program:
     calls: int = 0
     first_s: float = 0.0
     seen_s: float = 0.0
-    ranks: set[Ordered] = field(default_factory=set)
+    lines: set[Ordered] = field(default_factory=set)
     """Where calls of it wait."""
     is_ended: bool = False
     predicted_s: float | None = None
@@ -111,8 +115,8 @@ class Program:
 
     def refresh(self) -> None:
         """What its order depends on has changed."""
-        for rank in tuple(self.ranks):
-            rank.refresh(self)
+        for line in tuple(self.lines):
+            line.refresh(self)
 
     @property
     def is_idle(self) -> bool:

@@ -100,21 +100,28 @@ class Shelf:
         self._at_s = max(now_s, self._at_s)
         return self._retained
 
-    def has_room(self, tokens: int, share: float, now_s: float) -> bool:
-        """For a context that has no place yet, up to `share` of the budget."""
+    def own(self, context: Context, now_s: float) -> float:
+        """Of what is retained, the context's own part."""
+        if context.state is not State.ACTING:
+            return 0.0
+        faded: float = 0.5 ** ((now_s - context.since_s) / self._fade_s)
+        return context.held * faded
+
+    def has_room(self, tokens: int, own: float, share: float, now_s: float) -> bool:
+        """For a context of `tokens`, `own` of which are retained already, up to `share` of the
+        budget.  An engine that runs nothing takes anything."""
         if self.budget is None or self.in_use == 0:
             return True
-        return self.in_use + self.retained(now_s) + tokens <= share * self.budget
+        return self.in_use + self.retained(now_s) - own + tokens <= share * self.budget
 
-    def room_at_s(self, tokens: int, share: float, now_s: float) -> float:
+    def room_at_s(self, tokens: int, own: float, share: float, now_s: float) -> float:
         """When what is retained will have faded enough, if nothing else happens; may be never."""
-        if self.has_room(tokens, share, now_s) or self.budget is None:
-            return now_s
-        left = share * self.budget - self.in_use - tokens
-        if left <= 0:
+        others = self.retained(now_s) - own
+        left = share * (self.budget or 0) - self.in_use - tokens
+        if left <= 0 or others <= 0:
             return math.inf
         # A little later than exact, so that rounding does not make it wake for nothing.
-        return now_s + self._fade_s * math.log2(self.retained(now_s) / left) + 0.001
+        return now_s + self._fade_s * max(0.0, math.log2(others / left)) + 0.001
 
     def excess(self, share: float, now_s: float) -> float:
         """Tokens above `share` of the budget; negative below."""
@@ -166,8 +173,7 @@ class Shelf:
         return context.state is State.ACTING and context.since_s == since_s
 
     def _unretain(self, context: Context, now_s: float) -> None:
-        faded = 0.5 ** ((now_s - context.since_s) / self._fade_s)
-        self._retained = max(0.0, self.retained(now_s) - context.held * faded)
+        self._retained = max(0.0, self.retained(now_s) - self.own(context, now_s))
         self._acting_count -= 1
 
     # Beliefs.
@@ -179,7 +185,7 @@ class Shelf:
     def touch(self, context: Context, tokens: int) -> list[Context]:
         """It has `tokens` on the device now; returns those that had to make room, oldest first."""
         self.device_tokens += tokens - self._device.pop(context, 0)
-        self._device[context] = tokens
+        self._device[context] = context.there = tokens
         self.host_tokens -= self._host.pop(context, 0)
         limit = self.capacity.kv_tokens
         if limit is None or self.device_tokens <= limit:
@@ -201,18 +207,24 @@ class Shelf:
         tokens = self._device.pop(context, 0)
         self.device_tokens -= tokens
         if action == "drop" or not self.keeps_host:
+            context.there = 0
             self.host_tokens -= self._host.pop(context, 0)
         elif tokens:
             self.host_tokens += tokens - self._host.pop(context, 0)
             self._host[context] = tokens
             while self.host_tokens > self.capacity.host_tokens:
-                self.host_tokens -= self._host.popitem(last=False)[1]
+                oldest, lost = self._host.popitem(last=False)
+                self.host_tokens -= lost
+                oldest.there = self._device.get(oldest, 0)
+                oldest.program.refresh()
 
     def lose(self, now_s: float) -> None:
         """The engine is gone, with all that lay there."""
         for context in {*self._device, *(entry[3] for entry in self._acting)}:
             if context.state is State.ACTING and context.engine and self._is_ours(context):
                 self.pause(context, now_s)
+        for context in (*self._device, *self._host):
+            context.there = 0
         self._device.clear()
         self._host.clear()
         self.device_tokens = self.host_tokens = 0

@@ -36,11 +36,11 @@ from orlop.sched.config import SchedulerConfig
 from orlop.sched.gaps import Gaps
 from orlop.sched.gate import Gate
 from orlop.sched.history import History
-from orlop.sched.line import Pool, Rank
+from orlop.sched.line import Line, Pool
 from orlop.sched.placement import Choice
 from orlop.sched.places import Places
 from orlop.sched.policy import POLICIES
-from orlop.sched.program import HELD, Context, Program, ProgramTable
+from orlop.sched.program import Context, Program, ProgramTable
 from orlop.sched.residency import Shelf
 from orlop.sched.station import Station
 from orlop.sched.waiting import WaitingRoom, first_impatient
@@ -48,7 +48,7 @@ from orlop.sched.work import UNKNOWN, Grant, Order, Phase, Used, Work
 
 __all__ = ["Scheduler", "SchedulerConfig"]
 
-PROMOTE_EVERY: Final = 4
+PROMOTE_EVERY: Final = 16
 """Of the grants while somebody has waited too long, one in so many is his."""
 
 EVIDENCE: Final = 8
@@ -77,6 +77,8 @@ class Scheduler:
         self.waiting = WaitingRoom(config, self.history, self.stations)
         self.places = Places(config, self.gaps, self.programs, self.stations)
         self.grants = self.refused = self.promoted = self.preempted = 0
+        self._now_s = -math.inf
+        """Of the last `wake`: what was due by then has been looked at."""
         self._room_s = math.inf
         """When places that fade may make room for a call that waits for it."""
 
@@ -135,7 +137,7 @@ class Scheduler:
         # From here on nothing can fail.
         context = self.programs.take(work, now_s)
         self._describe(work, context)
-        self.places.back(work, context, now_s)
+        self.places.back(context, now_s)
         self._forget(context.program, now_s)
         stations = self.waiting.stations(pool)
         if work.latency_class == "interactive":
@@ -184,7 +186,7 @@ class Scheduler:
 
     def wake(self, now_s: float) -> None:
         """Time has passed: places have faded, calls have run out of patience or of their slice."""
-        self._room_s = math.inf
+        self._room_s, self._now_s = math.inf, now_s
         self.places.hibernate(now_s)
         for pool in self.waiting.crowded():
             for station in self.waiting.stations(pool):
@@ -201,7 +203,7 @@ class Scheduler:
         for pool in self.waiting.crowded():
             stations = self.waiting.stations(pool)
             if any(station.gate.has_seat() for station in stations):
-                next_s = min(next_s, pool.impatient_s())
+                next_s = min(next_s, pool.impatient_s(self._now_s))
             if self.policy.slices:
                 ends = (self._slice_s(work, s) for s in stations for work in s.running)
                 next_s = min(next_s, min(ends, default=math.inf))
@@ -269,12 +271,14 @@ class Scheduler:
             return True  # It has waited for its place for too long.
         if work.latency_class != "interactive" and not gate.has_seat(self._spare(station, now_s)):
             return False
-        if not work.is_model_call or (context.state in HELD and context.engine == station.name):
+        if not work.is_model_call:
             return True
-        limit = self.config.admit_to
-        if station.shelf.has_room(work.tokens, limit, now_s):
+        shelf, limit = station.shelf, self.config.admit_to
+        own = shelf.own(context, now_s) if context.engine == station.name else 0.0
+        if shelf.has_room(work.tokens, own, limit, now_s):
             return True
-        self._room_s = min(self._room_s, station.shelf.room_at_s(work.tokens, limit, now_s))
+        room_s = shelf.room_at_s(work.tokens, own, limit, now_s)
+        self._room_s = min(self._room_s, room_s)
         return False
 
     def _spare(self, station: Station, now_s: float) -> int:
@@ -290,17 +294,17 @@ class Scheduler:
                 return
 
     def _let_one_on(self, station: Station, now_s: float) -> bool:
-        overdue = first_impatient(station.pools, now_s)
-        if overdue is None:
-            return self._try_in_order(station, now_s)
-        self.promoted += not overdue.is_promoted
-        overdue.is_promoted = True
+        overdue = None
         if station.grants % PROMOTE_EVERY == 0:
+            overdue = first_impatient(station.pools, now_s)
+        if overdue is not None:
+            self.promoted += not overdue.is_promoted
+            overdue.is_promoted = True
             if self._try(overdue, station, now_s):
                 return True
             if self._is_here(overdue, station):
                 return False  # It does not fit yet: the engine makes room, nobody is let on.
-        return self._try_in_order(station, now_s) or self._try(overdue, station, now_s)
+        return self._try_in_order(station, now_s)
 
     def _is_here(self, work: Work, station: Station) -> bool:
         """Whether this is the engine on which it should run."""
@@ -309,33 +313,28 @@ class Scheduler:
 
     def _try_in_order(self, station: Station, now_s: float) -> bool:
         """Let the first on that fits; in a better band than his nobody waits for memory."""
-        ranks = [
-            rank
+        lines = [
+            line
             for pool in station.pools
             if pool.waiting
             for line in pool.lines.values()
-            for rank in (line.held, line.new)
-            if rank.count
+            if line.count
         ]
-        aside: list[tuple[Rank, Work]] = []
-        tries: dict[Rank, int] = dict.fromkeys(ranks, LOOK_AHEAD)
-        band: float | None = None
+        aside: list[tuple[Line, Work]] = []
         found = False
-        while ranks and not found:
-            rank = ranks[0] if len(ranks) == 1 else min(ranks, key=Rank.head_key)
-            if band is not None and rank.band > band:
+        while lines and len(aside) < LOOK_AHEAD:
+            line = lines[0] if len(lines) == 1 else min(lines, key=Line.head_key)
+            if aside and line.band > aside[0][0].band:
                 break
-            work = rank.first()
+            work = line.first()
             found = self._try(work, station, now_s)
             if found:
                 break
-            tries[rank] -= 1
-            rank.remove(work, self._context(work).program)
-            aside.append((rank, work))
-            band = rank.band
-            ranks = [one for one in ranks if one.count and tries[one]]
-        for rank, work in reversed(aside):
-            self.waiting.put_back(work, rank, self._context(work).program)
+            line.remove(work, self._context(work).program)
+            aside.append((line, work))
+            lines = [one for one in lines if one.count]
+        for line, work in reversed(aside):
+            self.waiting.put_back(work, line, self._context(work).program)
         return found
 
     def _try(self, work: Work, station: Station, now_s: float) -> bool:
@@ -448,7 +447,10 @@ class Scheduler:
                 return
 
     def _left_s(self, work: Work, now_s: float) -> float:
-        return work.isolated_s - (now_s - work.granted_s)
+        """What a running call still takes.  One that takes longer than estimated shares its
+        engine, or was estimated wrongly: it is taken to need half as long again as it has had."""
+        held_s = now_s - work.granted_s
+        return max(work.isolated_s - held_s, held_s / 2)
 
     def _yield(self, work: Work, station: Station) -> None:
         work.preemptions += 1

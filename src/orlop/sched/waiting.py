@@ -1,7 +1,7 @@
 """Who waits, for which engines, and in what order.
 
 Invariants:
-1. a call waits in exactly one rank of the one pool of its candidates, and `waiting` counts it;
+1. a call waits in exactly one line of the one pool of its candidates, and `waiting` counts it;
 2. no pool holds more than `waiting_max` calls.
 """
 
@@ -13,9 +13,9 @@ from orlop.abi.hints import LatencyClass
 from orlop.abi.limits import TENANTS_KNOWN_MAX
 from orlop.sched.config import SchedulerConfig
 from orlop.sched.history import History
-from orlop.sched.line import Line, Pool, Rank, Tenant
+from orlop.sched.line import Line, Pool, Tenant
 from orlop.sched.policy import BAND, POLICIES, patience_s
-from orlop.sched.program import HELD, Context, Program
+from orlop.sched.program import Context, Program
 from orlop.sched.station import Station
 from orlop.sched.work import Phase, Work
 
@@ -30,12 +30,12 @@ class WaitingRoom:
         self._has_bands = POLICIES[config.policy].bands or bool(config.classes)
         self._pools: dict[tuple[str, ...], Pool] = {}
         self._tenants: dict[str, Tenant] = {}
-        self._ranks: dict[Work, Rank] = {}
+        self._lines: dict[Work, Line] = {}
         self._virtual = 0.0
         """Of the tenant that was served last: who comes new starts there."""
 
     def __len__(self) -> int:
-        return len(self._ranks)
+        return len(self._lines)
 
     def pool(self, candidates: tuple[str, ...]) -> Pool:
         """Raises `Broken` for an engine that was never attached."""
@@ -67,29 +67,31 @@ class WaitingRoom:
         return sum(line.count for line in pool.lines.values() if line.band <= band)
 
     def add(self, work: Work, context: Context) -> bool:
-        """Let it wait; whether it is the first of its rank."""
+        """Let it wait; whether it is the first of its line."""
         pool, program, tenant = self.pool(work.candidates), context.program, self._tenant(work)
         line = self._line(pool, work)
-        rank = line.held if context.state in HELD or not work.is_model_call else line.new
-        self._ranks[work] = rank
+        self._lines[work] = line
         work.phase = Phase.WAITING
         context.waiting += work.is_model_call
         program.waiting += 1
         self._lift(tenant)
         tenant.waiting += 1
         pool.waiting += 1
-        rank.push(work, program, tenant)
-        if line.policy.patient:
-            pool.promote_at(work, work.arrived_s + self._patience_s(work, context))
-        head = rank.head()
+        line.push(work, program, tenant)
+        if line.policy.patient and self._config.patience > 0:
+            half_s = (work.deadline_s - work.arrived_s) / 2
+            patience_s = min(half_s, self._patience_s(work, context))
+            if patience_s < math.inf:
+                pool.promote_at(work, work.arrived_s + patience_s)
+        head = line.head()
         return head is not None and head[1] is work
 
     def stations_of(self, work: Work) -> list[Station]:
         return self.stations(self._pools[work.candidates])
 
-    def put_back(self, work: Work, rank: Rank, program: Program) -> None:
+    def put_back(self, work: Work, line: Line, program: Program) -> None:
         """It was looked at and is first again; to be called in the reverse order."""
-        rank.push(work, program, self._tenant(work), first=True)
+        line.push(work, program, self._tenant(work), first=True)
 
     def remove(self, work: Work, context: Context) -> None:
         """It has been let on, or has gone."""
@@ -98,7 +100,7 @@ class WaitingRoom:
         program.waiting -= 1
         tenant.waiting -= 1
         pool.waiting -= 1
-        self._ranks.pop(work).remove(work, program)
+        self._lines.pop(work).remove(work, program)
 
     def charge(self, work: Work, token_s: float, running: int) -> None:
         """What the work's tenant has had, in token-seconds; `running`: calls more or less."""
@@ -108,8 +110,8 @@ class WaitingRoom:
             self._virtual = max(self._virtual, tenant.virtual)
         tenant.running += running
         tenant.virtual += token_s / tenant.weight
-        for rank in tuple(tenant.ranks):
-            rank.retell(tenant)
+        for line in tuple(tenant.lines):
+            line.retell(tenant)
 
     def _lift(self, tenant: Tenant) -> None:
         """Who had nothing to do saves nothing up: start-time fair queueing."""
@@ -119,13 +121,13 @@ class WaitingRoom:
     def counts(self) -> dict[str, int]:
         """Calls that wait, by latency class."""
         counts = dict.fromkeys(BAND, 0)
-        for work in self._ranks:
+        for work in self._lines:
             counts[work.latency_class] += 1
         return {str(name): count for name, count in counts.items()}
 
     def _patience_s(self, work: Work, context: Context) -> float:
         config, program = self._config, context.program
-        alone_s = program.work_s + work.isolated_s
+        alone_s = program.isolated_s + work.isolated_s
         return patience_s(alone_s, program.waited_s, config.patience, config.patience_min_s)
 
     def _tenant(self, work: Work) -> Tenant:
