@@ -123,7 +123,7 @@ class ClaimView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     purpose: str = ""
 
 
-class DeviceCard(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class DeviceCard(Struct, frozen=True, kw_only=True):
     """One device as `orlop devices` shows it."""
 
     name: DeviceName

@@ -1,26 +1,18 @@
 """NVIDIA's boards through a library of ours that speaks NVML's own ABI (`nvml_library.c`)."""
 
-import shutil
-import subprocess
 from pathlib import Path
 
+import nvml_library
 import pytest
 
 from orlop.abi.devices import DeviceCard
 from orlop.hardware import nvidia
 from orlop.hardware.sight import Sight
 
-SOURCE = Path(__file__).parents[2] / "nvml_library.c"
-COMPILER = shutil.which("cc")
-
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> str:
-    if COMPILER is None:
-        pytest.skip("there is no C compiler here")
-    path = tmp_path_factory.mktemp("nvml") / "libnvidia-ml.so.1"
-    subprocess.run([COMPILER, "-shared", "-fPIC", "-o", path, SOURCE], check=True)
-    return str(path)
+    return str(nvml_library.build(tmp_path_factory.mktemp("nvml")))
 
 
 def look(library: str) -> dict[str, DeviceCard]:
