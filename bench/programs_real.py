@@ -224,7 +224,7 @@ async def cold_starts(report: Report, rounds: int) -> None:
 async def aios(
     report: Report, ours: Through, sessions: Sequence[Sequence[str]], work_s: WorkS, count: int
 ) -> None:
-    """The AIOS paper's setting: all at once, an engine that computes every prompt from its start."""
+    """The AIOS paper's setting: all at once, an engine that computes each prompt from its start."""
     given = programs(sessions, count, SEED + 99, work_s, 0.0)
     async with straight(cache=False, reuse=False) as arm:
         without = await run(given, arm, "aios")

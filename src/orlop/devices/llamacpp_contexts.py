@@ -12,14 +12,14 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 from msgspec import Struct
 
 from orlop.abi.errors import DeviceFailed, DeviceRefused
 from orlop.devices.engine_host import HostState
-from orlop.devices.llamacpp_api import HostApi
+from orlop.devices.llamacpp_api import Restored, Saved
 from orlop.devices.llamacpp_slots import Held, Match, Table
 from orlop.devices.snapshots import READ_BYTES_S, Note, Snapshots
 from orlop.machine.chance import Chance
@@ -63,6 +63,18 @@ class Measured(Struct):
     """Contexts that were saved and yet had to be computed again."""
 
 
+class SlotHost(Protocol):
+    """What of a host is needed here; `HostApi` has it."""
+
+    async def save(self, slot: int, file: str) -> Saved: ...
+
+    async def restore(self, slot: int, file: str) -> Restored: ...
+
+    async def erase(self, slot: int) -> None: ...
+
+    async def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A slot that a call holds, and whose context lies in it."""
@@ -94,12 +106,12 @@ class HostContexts:
         self._chance = chance
         self._table = Table(slots)
         self._host: HostState | None = None
-        self._api: HostApi | None = None
+        self._api: SlotHost | None = None
         self._keeping: set[asyncio.Task[None]] = set()
         self._is_scanned = False
         self.measured = Measured()
 
-    async def attach(self, host: HostState, api: HostApi) -> None:
+    async def attach(self, host: HostState, api: SlotHost) -> None:
         """A host answers: what lies in its slots, if a kernel before us has said so."""
         if not self._is_scanned:
             self._is_scanned = True
@@ -352,7 +364,7 @@ class HostContexts:
         """Contexts whose checksum is being made."""
         return {task.get_name() for task in self._keeping}
 
-    def _attached(self) -> HostApi:
+    def _attached(self) -> SlotHost:
         if self._api is None:
             raise DeviceFailed("the engine host is gone")
         return self._api

@@ -8,7 +8,7 @@ from orlop.abi.hints import Usage
 from orlop.abi.ids import EngineName
 from orlop.abi.messages import Image, Message, Text, TokenLogprob, ToolSpec
 from orlop.abi.replies import Choice, Delta, Generated
-from orlop.devices.llamacpp_calls import Props, asked, one_choice, passing, together
+from orlop.devices.llamacpp_calls import Props, asked, goes_on, one_choice, passing, together
 
 LOCAL = EngineName("local")
 PLAIN = Props()
@@ -100,3 +100,22 @@ def test_pieces_of_the_second_choice_say_so() -> None:
     deltas: list[Delta] = []
     passing(Infer(model="m", prompt="x"), deltas.append, 1)(Delta(text="a"))
     assert deltas == [Delta(choice=1, text="a")]
+
+
+@pytest.mark.parametrize(
+    ("call", "may"),
+    [
+        (Infer(model="m", prompt="x"), True),
+        (Infer(model="m", prompt="x", sampling=Sampling(temperature=0.7, stop=("a",))), True),
+        (Infer(model="m", prompt="x", sampling=Sampling(temperature=0.0, seed=3)), True),
+        (Infer(model="m", prompt="x", sampling=Sampling(temperature=0.7, seed=3)), False),
+        (Infer(model="m", prompt="x", sampling=Sampling(logprobs=True)), False),
+        (Infer(model="m", prompt="x", sampling=Sampling(n=2)), False),
+        (Infer(model="m", prompt="x", response_format={"type": "text"}), True),
+        (Infer(model="m", prompt="x", response_format={"type": "json_object"}), False),
+        (Infer(model="m", prompt="x", extra={"grammar": "root ::= x"}), False),
+        (FORCED, False),
+    ],
+)
+def test_an_answer_goes_on_from_its_tokens_only_where_they_say_all(call: Infer, may: bool) -> None:
+    assert goes_on(call) is may
