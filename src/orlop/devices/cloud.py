@@ -6,7 +6,6 @@ their prefix is never changed.  What a call will cost of the limits is guessed f
 from what earlier calls of the same program cost; the answer's usage puts the guess right.
 """
 
-import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +18,12 @@ from orlop.abi.cards import EngineCard, ModelCard
 from orlop.abi.hints import Usage
 from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.limits import ENGINE_PROGRAMS_KNOWN
+from orlop.abi.messages import Message
 from orlop.abi.replies import Embedded, Generated
 from orlop.devices.anthropic import Anthropic
 from orlop.devices.device import ALONE, Capacity, EngineLoad, Sink, Turn
-from orlop.devices.openai import SLOTS, Manner, OpenAI, no_words
-from orlop.devices.quota import MINUTE_S, Quota
+from orlop.devices.openai import Manner, OpenAI, no_words
+from orlop.devices.quota import Quota
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock, deadline
 from orlop.machine.ranges import Count
@@ -34,17 +34,19 @@ Keep = Literal["", "5m", "1h"]
 CACHE_S: Final[Mapping[Keep, float]] = {"": 0.0, "5m": 300.0, "1h": 3_600.0}
 """How long a prompt stays in the cache after its last use."""
 
+CLOUD_SLOTS: Final = 64
+"""Calls on their way, those that wait for the limits with them."""
+
 _BYTES_PER_TOKEN: Final = 4.0
 """Of English, until the first answers tell."""
 _SMOOTHING: Final = 8
-_SPARE: Final = 1.25
-"""Calls that may run beyond what the limits ask for, so that no allowance is left unused."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What the provider's cache holds of one program."""
+    """A program's last prompt and answer, and how long the provider's cache keeps them."""
 
+    size: int
     tokens: int
     until_s: float
 
@@ -76,7 +78,7 @@ class Cloud:
         clock: Clock,
         chance: Chance,
         key: str = "",
-        slots: int = SLOTS,
+        slots: int = CLOUD_SLOTS,
         limit_field: str = "max_tokens",
     ) -> None:
         self.quota = Quota(
@@ -88,9 +90,6 @@ class Cloud:
         self._inner = self._speaker(name, url, clock, chance, key, limit_field)
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._bytes_per_token = _BYTES_PER_TOKEN
-        self._service_s = 1.0
-        self._tokens = 1.0
-        """What a call takes of the limit, smoothed; likewise `_service_s`."""
 
     @property
     def name(self) -> EngineName:
@@ -98,16 +97,8 @@ class Cloud:
 
     @property
     def slots(self) -> int:
-        """As many as the limits keep busy: what is beyond waits in the kernel, in its order."""
-        rates = []
-        for kind, each in (("requests", 1.0), ("tokens", self._tokens)):
-            limit = self.quota.limit(kind)
-            if limit is not None:
-                rates.append(limit / MINUTE_S / each)
-        if not rates:
-            return self._slots
-        useful = math.ceil(min(rates) * self._service_s * _SPARE)
-        return max(1, min(self._slots, useful))
+        """Calls that may be on their way: how many of them go now, the limits say."""
+        return self._slots
 
     def capacity(self) -> Capacity:
         cache_s = CACHE_S[self._terms.cache]
@@ -151,11 +142,10 @@ class Cloud:
         guess = self._guess(size, turn.program)
         async with deadline(deadline_s, f"{self.name}'s limits"):
             await self.quota.admit(guess, turn.urgency, deadline_s)
-        begun_s = self._clock.now_s()
-        left_s = max(0.001, ends_s - begun_s)
+        left_s = max(0.001, ends_s - self._clock.now_s())
         made = await self._inner.infer(call, model, sink, left_s, turn)
-        self._learn(made.usage, size, guess, begun_s)
-        self._remember(turn.program, made.usage)
+        self._learn(made.usage, size, guess)
+        self._remember(turn.program, size, made)
         return made
 
     async def embed(self, call: Embed, model: ModelName, deadline_s: float) -> Embedded:
@@ -203,32 +193,34 @@ class Cloud:
                 )
 
     def _guess(self, size: int, program: str) -> float:
-        tokens = size / self._bytes_per_token
-        return max(1.0, tokens - self._free(self.kept_tokens(program)))
+        """A prompt that goes on from the last one is as long as that, and what is new."""
+        kept = self._kept.get(program)
+        if kept is None or size < kept.size:
+            return max(1.0, size / self._bytes_per_token)
+        new = (size - kept.size) / self._bytes_per_token
+        return max(1.0, kept.tokens - self._free(self.kept_tokens(program)) + new)
 
     def _free(self, cached_tokens: int) -> int:
         """Anthropic does not count what comes from the cache; OpenAI does."""
         return cached_tokens if self._terms.dialect == "anthropic" else 0
 
-    def _learn(self, usage: Usage, size: int, guess: float, begun_s: float) -> None:
+    def _learn(self, usage: Usage, size: int, guess: float) -> None:
         if usage.input_tokens <= 0:
             return
         took = usage.input_tokens - self._free(usage.cached_tokens)
         if self._terms.dialect == "openai":
             took += usage.output_tokens
         self.quota.give_back(guess - took)
-        service_s = self._clock.now_s() - begun_s
-        self._tokens += (max(1.0, took) - self._tokens) / _SMOOTHING
-        self._service_s += (service_s - self._service_s) / _SMOOTHING
         ratio = max(1.0, size / usage.input_tokens)
         self._bytes_per_token += (ratio - self._bytes_per_token) / _SMOOTHING
 
-    def _remember(self, program: str, usage: Usage) -> None:
-        cache_s = CACHE_S[self._terms.cache]
-        if not program or not cache_s:
+    def _remember(self, program: str, size: int, made: Generated) -> None:
+        if not program:
             return
-        tokens = usage.input_tokens + usage.output_tokens
-        self._kept[program] = _Kept(tokens, self._clock.now_s() + cache_s)
+        said = sum(_size(choice.message) for choice in made.choices[:1])
+        tokens = made.usage.input_tokens + made.usage.output_tokens
+        until_s = self._clock.now_s() + CACHE_S[self._terms.cache]
+        self._kept[program] = _Kept(size + said, tokens, until_s)
         self._kept.move_to_end(program)
         if len(self._kept) > ENGINE_PROGRAMS_KNOWN:
             self._kept.popitem(last=False)
@@ -244,7 +236,9 @@ def _words(call: Infer, turn: Turn) -> Mapping[str, object]:
 def _bytes_of(call: Infer) -> int:
     """Of the prompt, roughly: what is said, and the tools."""
     size = len(call.prompt) * 4 if isinstance(call.prompt, tuple) else len(call.prompt or "")
-    size += sum(len(message.text()) for message in call.messages)
-    uses = (use for message in call.messages for use in message.tool_uses)
-    size += sum(len(use.arguments) for use in uses)
+    size += sum(map(_size, call.messages))
     return size + sum(len(tool.description) + len(str(tool.parameters)) for tool in call.tools)
+
+
+def _size(message: Message) -> int:
+    return len(message.text()) + sum(len(use.arguments) for use in message.tool_uses)

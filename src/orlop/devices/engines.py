@@ -12,12 +12,13 @@ from orlop.abi.errors import Misconfigured
 from orlop.abi.ids import EngineName, ModelName
 from orlop.devices import ollama, sglang, shelf, triton, vllm
 from orlop.devices.anthropic import Anthropic
-from orlop.devices.cloud import Cloud, CloudTerms
+from orlop.devices.cloud import CLOUD_SLOTS, Cloud, CloudTerms
 from orlop.devices.device import Engine
 from orlop.devices.embed import MiniLM
 from orlop.devices.fake import FakeConfig, FakeEngine
 from orlop.devices.llama_server import LlamaServer
 from orlop.devices.llamacpp import LlamaCpp, LlamaCppConfig
+from orlop.devices.llamacpp_memory import ContextsConfig
 from orlop.devices.ollama import Ollama
 from orlop.devices.onnx import Onnx, OnnxConfig
 from orlop.devices.openai import SLOTS, Manner, OpenAI
@@ -71,6 +72,8 @@ class EngineConfig:
     run; 0: never."""
     cloud: CloudTerms = field(default_factory=CloudTerms)
     """What the provider behind a `cloud` engine counts and keeps."""
+    contexts: ContextsConfig = field(default_factory=ContextsConfig)
+    """Where an embedded engine keeps the contexts of programs that are away."""
     onnx: OnnxConfig = field(default_factory=OnnxConfig)
     """How an `onnx` engine runs its model."""
     fake: FakeConfig = field(default_factory=FakeConfig)
@@ -162,7 +165,7 @@ def _server(
                 engine,
                 url,
                 config.cloud,
-                slots=slots or SLOTS,
+                slots=slots or CLOUD_SLOTS,
                 limit_field=limit_field,
                 **common,
             )
@@ -194,6 +197,9 @@ def _embedded(
         slots=config.slots or 4,
         context_tokens=config.context_tokens,
         is_lazy=True,
+        moves_contexts=config.contexts.moves,
+        ram_bytes=config.contexts.ram_mib * 1024**2 or None,
+        disk_bytes=config.contexts.disk_mib * 1024**2 or None,
         lifeline=shop.lifeline,
     )
     return LlamaCpp(settings, clock=shop.clock, chance=shop.chance)

@@ -4,7 +4,11 @@ Both of the common families of headers are read (`x-ratelimit-*`, `anthropic-rat
 with `Retry-After`.  Where no header tells a limit, a 429 does: a little less than what the last
 minute held is the limit then, and it grows again while all goes well.
 
-Invariants: 1. next goes who is most urgent, then who came first; 2. nobody is let on before the
+Who goes next: the most urgent, then who takes least of the limits; with the prompt cache that is
+mostly whoever goes on with what it began.  Time that a call has waited counts for it, so that
+nobody waits behind a stream of small ones.
+
+Invariants: 1. of two calls with equal claims the first goes first; 2. nobody is let on before the
 time that a 429 named; 3. a call that can't be let on in time is told so at once, and when.
 """
 
@@ -13,6 +17,7 @@ import heapq
 import itertools
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -33,8 +38,8 @@ _GROWTH: Final = 1.05
 """Of a limit that was guessed, each minute without a 429."""
 _PAUSE_S: Final = 1.0
 """After a 429 that names no time; doubles with each in a row."""
-_PUMP_S: Final = 0.5
-"""The longest sleep before the limits are looked at again: answers bring news."""
+_AGEING: Final = 0.1
+"""Of the allowance, what a second of waiting counts for."""
 
 _HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
     "requests": ("x-ratelimit-{}-requests", "anthropic-ratelimit-requests-{}"),
@@ -100,6 +105,8 @@ class Bucket:
 @dataclass(order=True, slots=True)
 class _Waiter:
     urgency: int
+    claim: float
+    """Its tokens, and what coming late counts against it; less goes first."""
     number: int
     tokens: float = field(compare=False)
     granted: asyncio.Event = field(compare=False, default_factory=asyncio.Event)
@@ -125,6 +132,8 @@ class Quota:
         self._last_minute: deque[tuple[float, float]] = deque()
         self._waiting: list[_Waiter] = []
         self._numbers = itertools.count()
+        self._news = asyncio.Event()
+        """Somebody came, or the provider said something."""
         self._pump = TaskOwner(f"quota of {name}")
         self.refusals = 0
         """429s seen."""
@@ -145,8 +154,10 @@ class Quota:
                 f"the {patience_s:.0f} s that the call has",
                 retry_after_s=wait_s,
             )
-        waiter = _Waiter(urgency, next(self._numbers), tokens)
+        claim = self._claim(tokens)
+        waiter = _Waiter(urgency, claim, next(self._numbers), tokens)
         heapq.heappush(self._waiting, waiter)
+        self._news.set()
         if not len(self._pump):
             self._pump.start(self._let_on())
         try:
@@ -162,6 +173,7 @@ class Quota:
         bucket = self._buckets["tokens"]
         if bucket.limit is not None:
             bucket.level = min(bucket.full, bucket.level + tokens)
+            self._news.set()
 
     def heard(self, status: int, headers: Mapping[str, str]) -> None:
         """Of each answer, refusals too."""
@@ -173,6 +185,7 @@ class Quota:
                 bucket.told(limit, now_s)
             if bucket.limit is not None and left is not None:
                 bucket.left(left, is_refused=status == 429)
+        self._news.set()
         if status == 429:
             self._refused(headers, now_s)
         elif status < 400:
@@ -214,8 +227,11 @@ class Quota:
                 continue
             wait_s = self._wait_s(self._waiting[0].tokens)
             if wait_s > 0:
-                # Not before a millisecond: a rounding error must not become a busy loop.
-                await self._clock.sleep(max(0.001, min(wait_s, _PUMP_S)))
+                self._news.clear()
+                with suppress(TimeoutError):
+                    # Not before a millisecond: a rounding error must not become a busy loop.
+                    async with asyncio.timeout(max(0.001, wait_s)):
+                        await self._news.wait()
                 continue
             waiter = heapq.heappop(self._waiting)
             self._take(waiter.tokens)
@@ -228,6 +244,11 @@ class Quota:
         amounts = {"requests": 1.0, "tokens": tokens}
         waits = [bucket.wait_s(amounts[kind]) for kind, bucket in self._buckets.items()]
         return max(self._not_before_s - now_s, *waits)
+
+    def _claim(self, tokens: float) -> float:
+        """All waiting calls grow older alike, so a claim stands once it is made."""
+        a_second = (self._buckets["tokens"].limit or 0.0) / MINUTE_S
+        return tokens + _AGEING * a_second * self._clock.now_s()
 
     def _take(self, tokens: float) -> None:
         now_s = self._clock.now_s()
