@@ -35,6 +35,7 @@ from orlop.devices.snapshots import READ_BYTES_S, Folders, Snapshots, own_folder
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
 from orlop.machine.offload import ThreadOffload
+from orlop.machine.ranges import Count
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,19 @@ _NEAR: Final = 0.15
 _PROBE_TEXT: Final = "Grüße, 世界! The quick brown fox jumps over 12,345 lazy dogs\n" * 6
 _PROBE_TOKENS: Final = 64
 _PROBE_STEPS: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextsConfig:
+    """One `[engines.NAME.contexts]` table of orlop.toml; of engines with driver `llamacpp`."""
+
+    moves: bool = True
+    """The kernel says which context lies in which slot, and saves what leaves one; without it
+    llama.cpp does as it ships."""
+    ram_mib: Count = 0
+    """Saved contexts in RAM take at most this; 0: an eighth of RAM, and half of what is free."""
+    disk_mib: Count = 0
+    """Those that RAM has no room for, on disk; 0: an eighth of what is free there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
