@@ -34,6 +34,8 @@ MINUTE_S: Final = 60.0
 _LIMIT_MAX: Final = 1e12
 _SHARE: Final = 0.9
 """Of what the last minute held when a 429 came, that is taken for the limit."""
+_GUESS_FROM: Final = {"requests": 10, "tokens": 1_000}
+"""With less than this in a minute, it was not we who used the limit up."""
 _GROWTH: Final = 1.05
 """Of a limit that was guessed, each minute without a 429."""
 _PAUSE_S: Final = 1.0
@@ -206,8 +208,10 @@ class Quota:
         self._forget(now_s)
         sent = {"requests": float(len(self._last_minute))}
         sent["tokens"] = sum(tokens for _, tokens in self._last_minute)
+        if any(bucket.limit and not bucket.is_guess for bucket in self._buckets.values()):
+            return  # The limit that it reached is known.
         for kind, bucket in self._buckets.items():
-            if bucket.limit is None or bucket.is_guess:
+            if sent[kind] >= _GUESS_FROM[kind]:
                 lowest = min(sent[kind], bucket.limit or sent[kind])
                 bucket.guess(lowest * _SHARE, now_s)
 
