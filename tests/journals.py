@@ -13,6 +13,7 @@ from orlop.machine.offload import InlineOffload, Offload, ThreadOffload
 from orlop.store.home import Home
 from orlop.store.journal import Draft, Journal, Part
 from orlop.store.keyring import Keyring
+from orlop.store.postgres import PostgresTape
 from orlop.store.sqlite import SqliteTape
 from orlop.store.tape import Tape
 from orlop.store.volatile import VolatileTape
@@ -46,6 +47,29 @@ class SqliteDisk:
         self.offloads.append(ThreadOffload("journal"))
         keyring = Home(self.path).keyring(self.chance)
         return Journal(tape, keyring, SystemClock(), self.chance, self.offloads[-1])
+
+    def close(self) -> None:
+        for offload in self.offloads:
+            offload.close()
+
+
+@dataclass
+class PostgresDisk:
+    """One journal, in a schema of its own, on a server that others share."""
+
+    path: Path
+    url: str
+    name: str
+    chance: Chance = field(default_factory=SystemChance)
+    offloads: list[Offload] = field(default_factory=list)
+
+    def tape(self) -> PostgresTape:
+        return PostgresTape(Home(self.path), self.url, self.name)
+
+    def journal(self) -> Journal:
+        self.offloads.append(ThreadOffload("journal"))
+        keyring = Home(self.path).keyring(self.chance)
+        return Journal(self.tape(), keyring, SystemClock(), self.chance, self.offloads[-1])
 
     def close(self) -> None:
         for offload in self.offloads:

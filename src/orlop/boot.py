@@ -11,13 +11,14 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import uvloop
 
 import orlop
-from orlop.abi.errors import BadCall, JournalStopped, KernelError, Misconfigured
+from orlop.abi.errors import BadCall, JournalDamaged, JournalStopped, KernelError, Misconfigured
 from orlop.abi.events import Halted
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, ModelName
 from orlop.access.principal import OPERATOR_PREFIX, Tokens
@@ -27,8 +28,10 @@ from orlop.devices import shelf
 from orlop.devices.device import Engine
 from orlop.devices.engines import EngineConfig, Workshop
 from orlop.devices.shim import Program, Shims
+from orlop.effects import mcp
 from orlop.effects.command import SubprocessTool, ToolConfig
 from orlop.effects.lifeline import Lifeline
+from orlop.effects.mcp import McpConfig, McpServer
 from orlop.hardware import configured as configured_devices
 from orlop.hardware.configured import DeviceConfig
 from orlop.hardware.memory import ram_bytes
@@ -37,7 +40,7 @@ from orlop.hardware.table import DeviceTable
 from orlop.http.app import App
 from orlop.http.place import HttpConfig, Place
 from orlop.http.server import serve
-from orlop.kernel import claims, devices, engines, recovery, residence
+from orlop.kernel import claims, devices, engines, manifests, recovery, residence
 from orlop.kernel.core import Kernel, KernelConfig
 from orlop.kernel.schedule import Schedules
 from orlop.kernel.shutdown import shut_down
@@ -68,6 +71,12 @@ log = logging.getLogger(__name__)
 
 EXIT_MISCONFIGURED: Final = 78
 """As `EX_CONFIG` of sysexits.h: starting again would not help."""
+
+EXIT_AGAIN: Final = 75
+"""As `EX_TEMPFAIL`: the journal's server is away; the next kernel may find it."""
+
+AWAY_S: Final = 2.0
+"""How long a kernel refuses calls before the next one looks for the journal's server."""
 
 SWITCH_INTERVAL_S: Final = 0.0005
 """How long the loop may keep the interpreter from the journal's thread; CPython's own is 5 ms."""
@@ -117,6 +126,8 @@ class Settings:
     """Devices by name, each in a table of its own."""
     tools: dict[str, ToolConfig] = field(default_factory=dict)
     """Tools by name, each in a table of its own."""
+    mcp: dict[str, McpConfig] = field(default_factory=dict)
+    """MCP servers by name, each in a table of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +158,7 @@ def read_settings(config: Path | None, home: Path, engine_flags: Sequence[str]) 
     for name, entry in settings.engines.items():
         drivers.check(name, entry, models_dir(settings))
     configured_devices.check(settings.devices)
+    mcp.check(settings.mcp)
     shelved = [model.name for model in shelf.installed(models_dir(settings))]
     forms.check(settings.models.cards, [*settings.engines, *shelved])
     return settings
@@ -195,6 +207,10 @@ async def build(power: Power, tokens: Tokens) -> Kernel:
         registry=Registry([*configured, *drivers.found(shop, settings.engines)], aliases),
         scheduler=Scheduler(settings.scheduler),  # who runs next
         tools=tools(settings, lifeline),
+        servers=tuple(
+            McpServer(name, config, lifeline=lifeline, clock=clock)
+            for name, config in settings.mcp.items()
+        ),
         residents=residents(settings.models),  # which models lie where
         launcher=Shims(power.home / "run", Path(shim.__file__), power.lifeline, clock, environment),
         config=settings.kernel,
@@ -244,8 +260,8 @@ def told_to_stop(lifeline: int) -> asyncio.Event:
     return stop
 
 
-async def run(power: Power) -> None:
-    """From power on to power off."""
+async def run(power: Power) -> int:
+    """From power on to power off; the exit status."""
     stop = told_to_stop(power.lifeline)
     tokens = Tokens(
         secret_file(power.home / "keys" / "tokens.secret").encode(),
@@ -264,8 +280,11 @@ async def run(power: Power) -> None:
     except JournalStopped as reason:  # Damaged, on a full disk, or held by another kernel.
         log.error("no call can be answered: %s: %s", reason.code, reason.message)
         app.refuse(reason)
+        is_away = bool(power.settings.journal.url) and not isinstance(reason, JournalDamaged)
+        if is_away:
+            asyncio.get_running_loop().call_later(AWAY_S, stop.set)
         await serve(app, power.listeners, stop, power.settings.http)
-        return
+        return EXIT_AGAIN if is_away else 0
     await recovery.recover(kernel)
     devices.recall(kernel)
     claims.recover(kernel)
@@ -275,6 +294,9 @@ async def run(power: Power) -> None:
     kernel.tasks.start(schedules.run(), "schedules")
     for engine in kernel.registry.engines.values():
         keep(kernel, engine, power.settings)
+    for server in kernel.servers:
+        known = partial(manifests.learn, kernel)
+        kernel.tasks.start(server.run(known, kernel.tasks), f"mcp {server.name}")
     residence.begin(kernel, kernel.registry.engines.values())
     kernel.tasks.start(residence.run(kernel), "residence")
 
@@ -287,13 +309,25 @@ async def run(power: Power) -> None:
             keep(kernel, engine, power.settings)
         residence.begin(kernel, new)
 
+    if power.settings.journal.url:
+        kernel.tasks.start(until_stopped(kernel, stop), "journal's server")
     app.open(kernel, schedules, look_again)
     log.info("the kernel is up at %s, epoch %d", power.url, kernel.journal.epoch)
     await serve(app, power.listeners, stop, power.settings.http)
     await shut_down(kernel)
     if kernel.journal.stopped is None:
         kernel.emit(KERNEL_PROCESS, DEFAULT_TENANT, Halted(reason="stopped by its supervisor"))
+    is_lost = bool(power.settings.journal.url) and kernel.journal.stopped is not None
     await kernel.journal.close()
+    return EXIT_AGAIN if is_lost else 0
+
+
+async def until_stopped(kernel: Kernel, stop: asyncio.Event) -> None:
+    """A journal whose server has gone is opened again by the next kernel, once the server is back:
+    only an opening can tell what became of the last commit."""
+    while kernel.journal.stopped is None:
+        await kernel.clock.sleep(1.0)
+    stop.set()
 
 
 def keep(kernel: Kernel, engine: Engine, settings: Settings) -> None:
@@ -339,11 +373,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             supervisor_pid=given.supervisor,
             listeners=[socket.socket(fileno=number) for number in given.listener],
         )
-        uvloop.run(run(power))
+        return uvloop.run(run(power))
     except KernelError as error:
         log.error("%s: %s", error.code, error.message)
         return EXIT_MISCONFIGURED
-    return 0
 
 
 if __name__ == "__main__":

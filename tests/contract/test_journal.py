@@ -2,12 +2,24 @@
 
 import asyncio
 import random
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
-from journals import AGENT, Disk, SqliteDisk, VolatileDisk, intent, message, opened, outcome
+from journals import (
+    AGENT,
+    Disk,
+    PostgresDisk,
+    SqliteDisk,
+    VolatileDisk,
+    intent,
+    message,
+    opened,
+    outcome,
+)
+from postgres_server import Server, postgres
 
 from orlop.abi.errors import Broken, JournalStopped, NotFound, NotReady
 from orlop.abi.events import Booted, Header
@@ -18,12 +30,21 @@ from orlop.store.chain import GENESIS
 from orlop.store.journal import Draft, Journal
 
 
-@pytest.fixture(params=["sqlite", "volatile"])
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with postgres() as made:
+        yield made
+
+
+@pytest.fixture(params=["sqlite", "volatile", "postgres"])
 def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
     if request.param == "volatile":
         yield VolatileDisk()
         return
-    made = SqliteDisk(tmp_path / "home")
+    made: SqliteDisk | PostgresDisk = SqliteDisk(tmp_path / "home")
+    if request.param == "postgres":
+        url = request.getfixturevalue("server").url
+        made = PostgresDisk(tmp_path / "home", url, f"journal_{secrets.token_hex(4)}")
     yield made
     made.close()
 

@@ -21,7 +21,7 @@ import msgspec
 import orlop
 from orlop.abi.admin import HomeInfo
 from orlop.abi.errors import Conflict, Misconfigured, NotReady
-from orlop.boot import EXIT_MISCONFIGURED, Settings, read_settings
+from orlop.boot import EXIT_AGAIN, EXIT_MISCONFIGURED, Settings, read_settings
 from orlop.devices.artefact import write_atomic
 from orlop.machine import plain_clock
 from orlop.operate.running import LOCK, PORT, answers, read_info
@@ -135,6 +135,8 @@ class Supervisor:
             status = self._one_kernel()
             if self._stopping or status in (0, EXIT_MISCONFIGURED):
                 break
+            if status == EXIT_AGAIN:
+                continue
             now_s = plain_clock.now_s()
             crashes = [when for when in crashes if now_s - when < CRASHES_WITHIN_S] + [now_s]
             log.warning("the kernel ended with status %d; starting the next", status)

@@ -35,15 +35,18 @@ class Home:
         self._lock_handle: int | None = None
         self._anchor_handle: int | None = None
 
-    def keyring(self, chance: Chance) -> Keyring:
-        """The journal's keys; new ones only where there is no journal yet."""
+    def keyring(self, chance: Chance, *, has_journal: bool | None = None) -> Keyring:
+        """The journal's keys; new ones only where there is no journal yet.
+
+        has_journal: whether there is; None: whether it is in this folder.
+        """
         files.private_folder(self.path)
         if (self.keys / "keyring.json").exists():
             return Keyring.load(self.keys, chance)
-        if self.database.exists():
+        if self.database.exists() if has_journal is None else has_journal:
             raise JournalStopped(
-                f"{self.keys} holds no keys, but {self.database} is there: without its keys a"
-                " journal can't be read; restore the folder from a backup"
+                f"{self.keys} holds no keys, but the journal is there: without its keys a journal"
+                " can't be read; restore the folder from a backup"
             )
         return Keyring.create(self.keys, chance)
 

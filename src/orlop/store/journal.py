@@ -185,7 +185,11 @@ class Journal:
         life = self._alive()
         life.committer.check()
         # From here on nothing but sealing can fail, and that comes before any change.
-        entry = life.stamper.stamp(draft)
+        try:
+            entry = life.stamper.stamp(draft)
+        except JournalStopped as error:  # A look-up that the storage did not answer.
+            life.committer.stop(error)
+            raise
         life.committer.put(entry)
         return entry.header
 

@@ -18,8 +18,11 @@ from orlop.store.checkpoint import Statement
 from orlop.store.home import Home
 from orlop.store.journal import Journal
 from orlop.store.keyring import Verifier, fingerprint, load_verifier
-from orlop.store.sqlite import SqliteTape
 from orlop.store.tape import Reading
+from orlop.store.tapes import JournalConfig
+from orlop.store.tapes import tape as open_tape
+
+ON_SQLITE: Final = JournalConfig()
 
 _NOTE: Final = re.compile(r"orlop\.journal/.+?\n\n— [^\n]+\n", re.DOTALL)
 """One signed note in a file of many."""
@@ -49,14 +52,19 @@ class Verdict(Struct, frozen=True, kw_only=True):
         return not self.damage
 
 
-def verify(path: Path, outside: Sequence[Path] = (), progress: Progress | None = None) -> Verdict:
+def verify(
+    path: Path,
+    outside: Sequence[Path] = (),
+    progress: Progress | None = None,
+    config: JournalConfig = ON_SQLITE,
+) -> Verdict:
     """Chain, bodies, blobs, checkpoints, anchor, gaps.  Needs no secret key; changes nothing.
 
     outside: copies of checkpoints that were kept elsewhere; the journal must still fit them.
     `JournalStopped` where there is nothing to verify.
     """
     home = Home(path)
-    tape = SqliteTape(home)
+    tape = open_tape(home, config)
     verifier = load_verifier(home.keys)
     try:
         found = Audit(tape, verifier, whole=True, progress=progress).run()
@@ -83,11 +91,18 @@ def verify(path: Path, outside: Sequence[Path] = (), progress: Progress | None =
 
 
 async def accept_loss(
-    path: Path, reason: str, clock: Clock, chance: Chance, offload: Offload
+    path: Path,
+    reason: str,
+    clock: Clock,
+    chance: Chance,
+    offload: Offload,
+    config: JournalConfig = ON_SQLITE,
 ) -> list[Damage]:
     """Give up what `verify` finds damaged, by signed events; the old files are kept aside."""
     home = Home(path)
-    journal = Journal(SqliteTape(home), home.keyring(chance), clock, chance, offload)
+    tape = open_tape(home, config)
+    keyring = home.keyring(chance, has_journal=tape.look() is not None)
+    journal = Journal(tape, keyring, clock, chance, offload)
     try:
         return await journal.accept_loss(reason)
     finally:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from orlop.boot import read_settings
 from orlop.machine.chance import SystemChance
 from orlop.machine.clock import SystemClock
 from orlop.machine.offload import ThreadOffload
@@ -32,7 +33,12 @@ def verify(frame: Frame, outside: tuple[Path, ...]) -> int:
     Changes nothing and needs no secret key.  Exits with 8 where the journal is damaged.
     """
     with bars(quiet=frame.as_json) as report:
-        verdict = examine(frame.home, outside, lambda done, all_: report("events", done, all_))
+        verdict = examine(
+            frame.home,
+            outside,
+            lambda done, all_: report("events", done, all_),
+            read_settings(None, frame.home, ()).journal,
+        )
     if frame.as_json:
         show_json(verdict)
     else:
@@ -55,6 +61,7 @@ def accept_loss(frame: Frame, reason: str) -> None:
             SystemClock(),
             SystemChance(),
             ThreadOffload("journal"),
+            read_settings(None, frame.home, ()).journal,
         )
     )
     if frame.as_json:

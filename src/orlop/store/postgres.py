@@ -1,0 +1,242 @@
+"""A tape on PostgreSQL: one connection writes, and holds the journal while it lives.
+
+Invariants:
+1. A batch is one transaction in one round trip; its commit is synchronous.
+2. Who holds the advisory lock holds it by the connection that writes: whoever loses the one has
+   lost the other, so a paused owner can't write behind its successor's back.
+3. After a failure nothing is written any more.  A commit whose answer was lost may have happened;
+   the next opening finds out, since the anchor is in the home.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import psycopg
+from psycopg import Connection, sql
+
+from orlop.abi.errors import JournalStopped
+from orlop.abi.ids import Seq
+from orlop.abi.limits import JOURNAL_COMMIT_EVENTS
+from orlop.store import postgres_schema as schema
+from orlop.store.home import Home
+from orlop.store.postgres_reading import PostgresReading
+from orlop.store.rows import Boot, Checkpoint, Entry, Meta
+from orlop.store.stamp import PART_BITS
+
+_WALL_NS_MAX: Final = (1 << 63) - 1
+
+
+class PostgresTape(PostgresReading):
+    """home: its keys and its anchor.  name: the PostgreSQL schema, one a journal."""
+
+    def __init__(self, home: Home, url: str, name: str) -> None:
+        super().__init__(home, url, name)
+        self._writer: Connection | None = None
+        self._is_stopped = False
+
+    def lock(self) -> None:
+        if self._writer is not None:
+            return
+        try:
+            self.home.lock()
+        except OSError as error:
+            raise JournalStopped(f"{self.home.path} can't be locked: {error}") from error
+        with self.translated():
+            writer = self.connect()
+            held = writer.execute(
+                "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (f"orlop {self._name}",)
+            ).fetchone()
+        if held != (True,):
+            writer.close()
+            raise JournalStopped(
+                f"the journal {self._name} is held by another kernel: end that one first"
+            )
+        self._writer = writer
+
+    def create(self, meta: Meta) -> None:
+        with self._written("create"), self._open().transaction():
+            self._fill(meta)
+
+    def write(self) -> None:
+        with self._written("open"):
+            self._open().execute("SET synchronous_commit = on")
+        self.look()
+        self.learn_names()
+
+    def begin(self, boot: Boot) -> None:
+        with self._written("begin an epoch in"):
+            self._open().execute(
+                self.statement("INSERT INTO {schema}.boot VALUES (%s, %s)"), (boot.epoch, boot.boot)
+            )
+
+    def commit(self, entries: Sequence[Entry], checkpoints: Sequence[Checkpoint]) -> None:
+        with self._written("commit to"):
+            connection = self._open()
+            with connection.pipeline(), connection.transaction():
+                self._insert(connection, entries, checkpoints)
+        self._note_names(entries)
+
+    def set_anchor(self, slot: int, data: bytes) -> None:
+        with self._written("anchor"):
+            self.home.set_anchor(slot, data)
+
+    def prune(self, before: Seq, keep: Sequence[str], before_wall_ns: int | None) -> int:
+        older = _WALL_NS_MAX if before_wall_ns is None else before_wall_ns
+        with self._written("prune"):
+            pruned = self._open().execute(
+                self.statement(schema.PRUNE), (before << PART_BITS, before, list(keep), older)
+            )
+            return pruned.rowcount
+
+    def replace(
+        self,
+        meta: Meta,
+        boots: Sequence[Boot],
+        entries: Iterable[Entry],
+        checkpoints: Sequence[Checkpoint],
+    ) -> str:
+        """The old schema stays under another name."""
+        made = f"{self._name}_new"
+        with self._written("rewrite"):
+            connection = self._open()
+            kept = self._free_name(connection)
+            with connection.transaction():
+                self._fill(meta, made)
+                for boot in boots:
+                    connection.execute(
+                        self.statement("INSERT INTO {schema}.boot VALUES (%s, %s)", made),
+                        (boot.epoch, boot.boot),
+                    )
+                for batch in _batches(entries):
+                    self._insert(connection, batch, (), made)
+                self._insert(connection, (), checkpoints, made)
+                self._rename(connection, self._name, kept)
+                self._rename(connection, made, self._name)
+        return kept
+
+    def publish(self, note: str) -> None:
+        """A checkpoint is in the database, which is not where the anchor is."""
+
+    def is_space_low(self) -> bool:
+        return False  # The server's disk is the server's: when it is full, a commit says so.
+
+    def stop(self) -> None:
+        self._is_stopped = True
+
+    def close(self) -> None:
+        self.close_readers()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        self.home.close()
+
+    def _open(self) -> Connection:
+        if self._writer is None or self._is_stopped:
+            raise JournalStopped("the journal is not open for writing")
+        return self._writer
+
+    def _fill(self, meta: Meta, name: str = "") -> None:
+        connection = self._open()
+        connection.execute(self.statement(schema.CREATE, name))
+        connection.execute(
+            self.statement(
+                "INSERT INTO {schema}.meta VALUES ('journal', %s), ('format', %s)", name
+            ),
+            (meta.journal, str(meta.format)),
+        )
+
+    def _rename(self, connection: Connection, old: str, new: str) -> None:
+        rename = sql.SQL("ALTER SCHEMA {} RENAME TO {}")
+        connection.execute(rename.format(sql.Identifier(old), sql.Identifier(new)))
+
+    def _insert(
+        self,
+        connection: Connection,
+        entries: Sequence[Entry],
+        checkpoints: Sequence[Checkpoint],
+        name: str = "",
+    ) -> None:
+        if entries:
+            events = [_event(entry) for entry in entries]
+            bodies = [body for entry in entries for body in _bodies(entry)]
+            connection.execute(self.statement(schema.INSERT_EVENTS, name), _columns(events))
+            connection.execute(self.statement(schema.INSERT_BODIES, name), _columns(bodies))
+        if checkpoints:
+            made = [(one.size, one.root, one.frontier, one.note) for one in checkpoints]
+            connection.execute(self.statement(schema.INSERT_CHECKPOINTS, name), _columns(made))
+
+    def _note_names(self, entries: Sequence[Entry]) -> None:
+        names = self._names
+        if names is None:
+            return
+        for entry in entries:
+            for part in entry.brought:
+                if part.name is not None:
+                    names.add(part.name)
+        if names.is_full:
+            self.learn_names()
+
+    def _free_name(self, connection: Connection) -> str:
+        taken = {
+            row[0]
+            for row in connection.execute("SELECT schema_name FROM information_schema.schemata")
+        }
+        number = 1
+        while (kept := f"{self._name}_damaged_{number}") in taken:
+            number += 1
+        return kept
+
+    @contextmanager
+    def _written(self, what: str) -> Iterator[None]:
+        """Whatever goes wrong while writing stops the journal, and says why."""
+        try:
+            yield
+        except psycopg.Error as error:
+            raise JournalStopped(
+                f"could not {what} the journal {self._name} on PostgreSQL: {error}"
+            ) from error
+        except OSError as error:
+            raise JournalStopped(f"could not {what} {self.home.path}: {error}") from error
+
+
+def _event(entry: Entry) -> tuple[object, ...]:
+    row, header = entry.row, entry.header
+    return (
+        row.seq,
+        row.text.decode(),
+        row.hash,
+        row.parts or None,
+        header.process,
+        header.process_seq,
+        header.kind,
+        header.call,
+        header.key,
+        header.wall_ns,
+    )
+
+
+def _bodies(entry: Entry) -> list[tuple[object, ...]]:
+    row = entry.row
+    own = (row.seq << PART_BITS, None, row.key_id, row.digest, row.data, row.blob)
+    brought = (
+        (part.place, part.name, part.key_id, part.digest, part.data, part.blob)
+        for part in entry.brought
+    )
+    return [own, *brought]
+
+
+def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    batch: list[Entry] = []
+    for entry in entries:
+        batch.append(entry)
+        if len(batch) == JOURNAL_COMMIT_EVENTS:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _columns(rows: Sequence[tuple[object, ...]]) -> list[list[object]]:
+    """Rows to columns: what `unnest` takes."""
+    return [list(column) for column in zip(*rows, strict=True)]
