@@ -54,6 +54,9 @@ class CardConfig:
     """Of a labelled set, the share of cases by which a form may be worse than the reference."""
     cases_min: Many = 100
     """Labelled cases that a measurement must have."""
+    quality_min: Chances = 0.5
+    """Of the labelled set, what the reference itself must get right: a loss against something that
+    is always wrong says nothing."""
     artefacts: dict[str, ArtefactConfig] = field(default_factory=dict)
     """Its forms by name, each in a table of its own."""
 
@@ -116,13 +119,19 @@ def forms(
     cards: what engines run now.  devices: what they stand on.  measured: by artefact.
     """
     by_place = {(one.engine, one.name): one for one in cards if one.kind == card.kind}
+    all_of_it = artefacts(name, card)
+    reference = measured.get(card.reference)
+    for artefact in all_of_it:
+        serving = by_place.get((artefact.engine, artefact.model))
+        if artefact.name == card.reference and reference is not None and serving is not None:
+            reference = reference if reference.digest == serving.artefact else None
     found = list[Form]()
-    for artefact in artefacts(name, card):
+    for artefact in all_of_it:
         serving = by_place.get((artefact.engine, artefact.model))
         device, measure = devices.get(artefact.engine), measured.get(artefact.name)
         reason = _absence(artefact, serving) or _unfitness(artefact, device)
         if not reason and artefact.name != card.reference:
-            reason = _doubt(card, artefact, serving, measure)
+            reason = _doubt(card, serving, measure, reference)
         found.append(Form(artefact, serving, device, measure, reason))
     return found
 
@@ -177,7 +186,10 @@ def _unfitness(artefact: Artefact, device: DeviceCard | None) -> str:
 
 
 def _doubt(
-    card: CardConfig, artefact: Artefact, serving: ModelCard | None, measured: Measured | None
+    card: CardConfig,
+    serving: ModelCard | None,
+    measured: Measured | None,
+    reference: Measured | None,
 ) -> str:
     """Why a form that is cheaper than the reference may not serve."""
     if measured is None:
@@ -187,6 +199,11 @@ def _doubt(
         return "its loss was measured with other weights"
     if measured.cases < card.cases_min:
         return f"its loss was measured on {measured.cases} cases, and {card.cases_min} are needed"
+    if reference is None or reference.labels_sha256 != measured.labels_sha256:
+        return f"{card.reference}, as it is now, is not measured on the same labelled set"
+    if reference.quality < card.quality_min:
+        got = f"{reference.right} of {reference.cases}"
+        return f"{card.reference} got {got} right: a loss against that says nothing"
     if measured.loss > card.loss_max:
         return f"its loss is {measured.loss:.3g}, more than {card.loss_max:g}"
     return ""

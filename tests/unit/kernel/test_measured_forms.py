@@ -60,6 +60,7 @@ def test_only_the_reference_serves_until_a_cheaper_form_is_measured_and_good_eno
     async def scenario(computer: Computer, kernel: Kernel) -> None:
         await with_card(computer, kernel)
         assert {await served_by(kernel) for _ in range(4)} == {("engine", "exact")}
+        await forms.measure(kernel, measurement(0, artefact="exact", right=950))
         await forms.measure(kernel, measurement(20))
         assert {await served_by(kernel) for _ in range(4)} == {("engine", "exact")}
         await forms.measure(kernel, measurement(5))

@@ -1,6 +1,7 @@
 """Which of a model's artefacts may serve, and which one does on a device."""
 
 import pytest
+from msgspec.structs import replace
 
 from orlop.abi.cards import Measured, ModelCard
 from orlop.abi.devices import DeviceCard, DeviceName, Reading
@@ -37,6 +38,12 @@ def device(name: str, gb: int) -> DeviceCard:
 DEVICES = {EngineName("big"): device("nvidia0", 80), EngineName("small"): device("nvidia1", 24)}
 
 
+def reference(right: int = 180, labels: str = "ab") -> Measured:
+    return Measured(
+        card=ModelName("qwen"), artefact="fp16", labels_sha256=labels, cases=200, right=right
+    )
+
+
 def measured(form: str, worse: int, digest: str, cases: int = 200) -> Measured:
     return Measured(
         card=ModelName("qwen"),
@@ -50,7 +57,7 @@ def measured(form: str, worse: int, digest: str, cases: int = 200) -> Measured:
 
 
 def found(*measurements: Measured, card: CardConfig = CARD) -> dict[str, Form]:
-    by_form = {one.artefact: one for one in measurements}
+    by_form = {one.artefact: one for one in (reference(), *measurements)}
     return {one.artefact.name: one for one in forms("qwen", card, CARDS, DEVICES, by_form)}
 
 
@@ -100,13 +107,30 @@ def test_a_measurement_of_other_weights_or_of_too_few_cases_does_not_count() -> 
 
 
 def test_a_call_may_ask_for_more_quality_than_the_card() -> None:
-    reference = measured("fp16", 0, "")
     int4 = measured("int4", 4, "44")
-    assert picked(reference, int4, quality_min=0.85) == {"big": "fp16", "small": "int4"}
-    assert picked(reference, int4, quality_min=0.89) == {"big": "fp16"}
-    assert picked(reference, int4, quality_min=0.95) == {}
-    # What was never measured is not known to be good.
-    assert picked(int4, quality_min=0.85) == {"small": "int4"}
+    assert picked(int4, quality_min=0.85) == {"big": "fp16", "small": "int4"}
+    assert picked(int4, quality_min=0.89) == {"big": "fp16"}
+    assert picked(int4, quality_min=0.95) == {}
+
+
+def test_a_loss_against_a_reference_that_is_wrong_itself_says_nothing() -> None:
+    int4 = measured("int4", 0, "44")
+    assert found(reference(right=3), int4)["int4"].reason == (
+        "fp16 got 3 of 200 right: a loss against that says nothing"
+    )
+
+
+def test_a_form_and_its_reference_are_measured_on_the_same_set() -> None:
+    int4 = measured("int4", 0, "44")
+    assert found(reference(labels="cd"), int4)["int4"].reason == (
+        "fp16, as it is now, is not measured on the same labelled set"
+    )
+
+
+def test_a_reference_whose_weights_have_changed_is_measured_again_first() -> None:
+    before = replace(reference(), digest="77")
+    reason = found(before, measured("int4", 0, "44"))["int4"].reason
+    assert reason == "fp16, as it is now, is not measured on the same labelled set"
 
 
 def test_what_does_not_fit_its_device_or_its_claim_does_not_serve() -> None:
