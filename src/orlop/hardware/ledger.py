@@ -30,6 +30,8 @@ class Ledger:
     claims: dict[ClaimId, ClaimView] = field(default_factory=dict)
     erasing: dict[DeviceName, TenantId] = field(default_factory=dict)
     """Devices that were somebody's alone, and are not erased yet."""
+    _on: dict[DeviceName, dict[ClaimId, ClaimView]] = field(default_factory=dict)
+    """The same by device: each call asks who has its engine's."""
     at_work: set[DeviceName] = field(default_factory=set)
     """Of those, the ones that are being erased now."""
 
@@ -81,11 +83,14 @@ class Ledger:
     def take(self, claim: ClaimView) -> None:
         """Enter a planned claim."""
         self.claims[claim.id] = claim
+        self._on.setdefault(claim.device, {})[claim.id] = claim
 
     def give_back(self, id: ClaimId) -> ClaimView | None:
         """Strike a claim out; where it was the last of an exclusive one, the device waits for its
         erasure.  None: there is no such claim (any more)."""
         claim = self.claims.pop(id, None)
+        if claim is not None:
+            del self._on[claim.device][id]
         if claim is not None and claim.exclusive and self.owner(claim.device) is None:
             self.erasing[claim.device] = claim.tenant
         return claim
@@ -94,11 +99,14 @@ class Ledger:
         self.erasing.pop(device, None)
 
     def of(self, device: DeviceName) -> tuple[ClaimView, ...]:
-        return tuple(claim for claim in self.claims.values() if claim.device == device)
+        return tuple(self._on.get(device, {}).values())
 
     def owner(self, device: DeviceName) -> TenantId | None:
         """Who has it alone."""
-        return next((claim.tenant for claim in self.of(device) if claim.exclusive), None)
+        claims = self._on.get(device)
+        if not claims:
+            return None
+        return next((claim.tenant for claim in claims.values() if claim.exclusive), None)
 
     def shown(self, card: DeviceCard) -> DeviceCard:
         """The card with what is claimed of it."""
@@ -116,6 +124,7 @@ class Ledger:
     def check(self, cards: Iterable[DeviceCard]) -> None:
         """Assert the invariants."""
         assert len(self.claims) <= CLAIMS_MAX
+        assert self.claims == {id: one for on in self._on.values() for id, one in on.items()}
         for card in cards:
             claims = self.of(card.name)
             cores = [core for claim in claims for core in claim.cores]
