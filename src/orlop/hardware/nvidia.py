@@ -34,7 +34,7 @@ def look(libraries: Sequence[str] = LIBRARIES) -> list[DeviceCard]:
 
 
 def computing(uuid: str, libraries: Sequence[str] = LIBRARIES) -> tuple[int, ...] | None:
-    """Numbers of the processes that compute on the board, or slice, of that name; None: not known."""
+    """Numbers of the processes that compute on a board, or a slice; None: not known."""
     try:
         nvml = Nvml(libraries)
     except (OSError, NvmlError):
