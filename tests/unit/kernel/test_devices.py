@@ -25,7 +25,7 @@ from orlop.devices.device import Capacity
 from orlop.devices.fake import FakeConfig, FakeEngine
 from orlop.devices.speed import Linear
 from orlop.hardware.configured import DeviceConfig
-from orlop.kernel import claims, codec, devices, lifecycle, syscall
+from orlop.kernel import claims, codec, devices, lifecycle, recovery, syscall
 from orlop.kernel.core import Kernel
 from orlop.machine.offload import InlineOffload
 
@@ -368,6 +368,29 @@ def test_a_device_held_alone_serves_only_its_holder_and_is_erased_after() -> Non
             "other: its arithmetic is forgotten; "
             "its holder has ended; what else computes on it nobody tells"
         )
+
+    run(scenario)
+
+
+def test_a_snapshot_has_all_that_the_events_say() -> None:
+    async def scenario(computer: Computer, kernel: Kernel) -> None:
+        machine = Machine([gpu(0), gpu(1)], pids=(4242,))
+        await two_engines(computer, kernel, machine)
+        holder = await program(kernel)
+        await claims.claim(kernel, holder, ClaimOrder(where='name == "nvidia0"', share=0.25))
+        alone = await claims.claim(kernel, holder, ClaimOrder(exclusive=True))
+        claims.release(kernel, alone.id, "done")
+        await devices.drain(kernel, "nvidia1", DrainOrder(reason="a new fan"))
+        by_events = (await recovery.read_tables(kernel.journal))[0]
+        kernel.snapshot()
+        await kernel.journal.flush()
+        by_snapshot, seq = await recovery.read_tables(kernel.journal)
+        assert seq == kernel.journal.head_seq
+        for tables in (by_events, by_snapshot):
+            assert tables.devices == kernel.tables.devices
+            assert tables.claims == kernel.tables.claims
+            assert tables.unerased == kernel.tables.unerased == {"nvidia1": holder.row.tenant}
+        assert len(by_snapshot.claims) == 1
 
     run(scenario)
 
