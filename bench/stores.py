@@ -1,0 +1,152 @@
+"""What does a journal cost on PostgreSQL, beside SQLite and beside PostgreSQL alone?
+
+Expected: the server bounds both; our chain, seals and anchor take less than a fifth of what
+raw group commit reaches.  A step is an intent and an outcome of 230 bytes; it is over when its
+outcome is durable.  The server is one of the bench's own, on a Unix socket; all arms take turns.
+"""
+
+import argparse
+import asyncio
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import psycopg
+import uvloop
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from journals import Disk, PostgresDisk, SqliteDisk, opened
+from postgres_server import postgres
+
+from bench.journal import BODY, agent
+from bench.report import Report, begin, finish
+
+AGENTS = 32
+RAW = "INSERT INTO {}(seq, body) SELECT * FROM unnest(%s::bigint[], %s::bytea[])"
+
+
+async def steps_per_s(disk: Disk, agents: int, steps: int) -> float:
+    async with opened(disk) as journal:
+        await agent(journal, agents, 20, False)
+        began_s = time.perf_counter()
+        await asyncio.gather(*(agent(journal, number, steps, False) for number in range(agents)))
+        return agents * steps / (time.perf_counter() - began_s)
+
+
+async def raw_per_s(url: str, agents: int, steps: int) -> float:
+    """PostgreSQL alone: the same bytes, two rows a step, group commit in one round trip."""
+    table = f"raw_{secrets.token_hex(4)}"
+    connection = psycopg.connect(url, autocommit=True)
+    connection.execute(f"CREATE TABLE {table}(seq bigint PRIMARY KEY, body bytea)".encode())
+    insert = RAW.format(table).encode()
+    queue: list[tuple[int, asyncio.Future[None]]] = []
+    wake, loop, seq = asyncio.Event(), asyncio.get_running_loop(), 0
+
+    def commit(numbers: list[int]) -> None:
+        with connection.pipeline(), connection.transaction():
+            connection.execute(insert, (numbers, [BODY] * len(numbers)))
+
+    async def committer() -> None:
+        nonlocal queue
+        while True:
+            await wake.wait()
+            wake.clear()
+            batch, queue = queue, []
+            numbers = [number for first, _ in batch for number in (first, first + 1)]
+            await loop.run_in_executor(None, commit, numbers)
+            for _, done in batch:
+                done.set_result(None)
+
+    async def one() -> None:
+        nonlocal seq
+        for _ in range(steps):
+            seq, done = seq + 2, loop.create_future()
+            queue.append((seq, done))
+            wake.set()
+            await done
+
+    working = asyncio.ensure_future(committer())
+    began_s = time.perf_counter()
+    await asyncio.gather(*(one() for _ in range(agents)))
+    took_s = time.perf_counter() - began_s
+    working.cancel()
+    connection.close()
+    return agents * steps / took_s
+
+
+def alone(scenario: Callable[[], Awaitable[float]]) -> float:
+    async def main() -> float:
+        return await scenario()
+
+    return uvloop.run(main())
+
+
+def on_disk(make: Callable[[Path], SqliteDisk | PostgresDisk], agents: int, steps: int) -> float:
+    with tempfile.TemporaryDirectory(prefix="orlop-bench-") as folder:
+        disk = make(Path(folder) / "home")
+        try:
+            return alone(lambda: steps_per_s(disk, agents, steps))
+        finally:
+            disk.close()
+
+
+def on_server(url: str) -> Callable[[Path], PostgresDisk]:
+    return lambda path: PostgresDisk(path, url, f"journal_{secrets.token_hex(4)}")
+
+
+def several(url: str, kernels: int, steps: int) -> float:
+    """Steps a second of so many processes, each with a journal of its own, together."""
+    command = [sys.executable, "-m", "bench.stores", "--one", url, "--steps", str(steps)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(kernels)]
+    return sum(float(process.communicate()[0]) for process in running)
+
+
+def measure(report: Report, is_quick: bool) -> None:
+    rounds, few, many = (2, 100, 40) if is_quick else (5, 600, 300)
+    with postgres() as server:
+        url = server.url
+        arms: dict[str, Callable[[], float]] = {
+            "SQLite, 1 agent": lambda: on_disk(SqliteDisk, 1, few),
+            "SQLite, 32 agents": lambda: on_disk(SqliteDisk, AGENTS, many),
+            "PostgreSQL alone, 1 agent": lambda: alone(lambda: raw_per_s(url, 1, few)),
+            "PostgreSQL alone, 32 agents": lambda: alone(lambda: raw_per_s(url, AGENTS, many)),
+            "PostgreSQL, 1 agent": lambda: on_disk(on_server(url), 1, few),
+            "PostgreSQL, 32 agents": lambda: on_disk(on_server(url), AGENTS, many),
+            "one kernel in a process": lambda: several(url, 1, many),
+            "two kernels, two processes": lambda: several(url, 2, many),
+        }
+        found: dict[str, list[float]] = {name: [] for name in arms}
+        for _ in range(rounds):
+            for name, arm in arms.items():
+                found[name].append(arm())
+    medians = {name: report.median(name, each, "steps/s") for name, each in found.items()}
+    for crowd in ("1 agent", f"{AGENTS} agents"):
+        ratio = medians[f"PostgreSQL, {crowd}"] / medians[f"PostgreSQL alone, {crowd}"]
+        report.add(f"journal against raw group commit, {crowd}", ratio, "ratio", ">= 0.8")
+    ratio = medians["two kernels, two processes"] / medians["one kernel in a process"]
+    report.add("two kernels against one", ratio, "ratio", ">= 1.7")
+
+
+def main() -> None:
+    assert __doc__
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, for a first look")
+    parser.add_argument("--json", type=Path, help="write rows of name, value, unit, goal here")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--steps", type=int, default=0, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        print(on_disk(on_server(given.one), AGENTS, given.steps))
+        return
+    report = begin(__doc__.splitlines()[0], "journal at 0.8-0.9 of raw group commit")
+    measure(report, given.quick)
+    finish(report, given.json)
+
+
+if __name__ == "__main__":
+    main()
