@@ -52,8 +52,7 @@ class Places:
             context.engine = station.name
         if context.engine == station.name:
             station.shelf.use(context, max(work.tokens, context.held_now), now_s)
-        for evicted in station.shelf.touch(context, work.tokens):
-            self._moved(station, evicted, "another context needs the room", now_s)
+        self._lay(station, context, work.tokens, now_s)
 
     def rest(self, work: Work, context: Context, now_s: float, used: Used, pressure: float) -> None:
         """A call of the context is over, or has stopped waiting.
@@ -62,12 +61,14 @@ class Places:
         """
         if used.input_tokens or used.output_tokens:
             context.tokens = used.input_tokens + used.output_tokens
-        if context.running or context.waiting or context.state is not State.REASONING:
+            if context.engine and not used.lost:
+                self._lay(self._stations[context.engine], context, context.tokens, now_s)
+        if context.running or context.state is not State.REASONING:
             return
         station = self._stations[context.engine]
         station.shelf.rest(context, now_s)
         context.rested_s, context.tool, context.gap_hint_s = now_s, used.tool, work.tool_gap_s
-        context.is_away = not used.preempted and not used.lost
+        context.is_away = not (used.preempted or used.lost or context.waiting)
         self._resting.append((now_s + self._config.hibernate_s, context, now_s))
         if used.lost or not station.attached:
             station.shelf.move(context, "drop")
@@ -127,6 +128,11 @@ class Places:
             self._forget(oldest, "its program has too many conversations", now_s)
             oldest.rested_s = -1.0
             del program.contexts[oldest.name]
+
+    def _lay(self, station: Station, context: Context, tokens: int, now_s: float) -> None:
+        """Its tokens are on the device now, and others may have had to make room."""
+        for evicted in station.shelf.touch(context, tokens):
+            self._moved(station, evicted, "another context needs the room", now_s)
 
     def _leave(self, context: Context, now_s: float) -> None:
         """Give up the place on its present engine; what lies there fades by itself."""

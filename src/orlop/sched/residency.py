@@ -184,10 +184,11 @@ class Shelf:
 
     def touch(self, context: Context, tokens: int) -> list[Context]:
         """It has `tokens` on the device now; returns those that had to make room, oldest first."""
+        limit = self.capacity.kv_tokens
+        tokens = tokens if limit is None else min(tokens, limit)
         self.device_tokens += tokens - self._device.pop(context, 0)
         self._device[context] = context.there = tokens
         self.host_tokens -= self._host.pop(context, 0)
-        limit = self.capacity.kv_tokens
         if limit is None or self.device_tokens <= limit:
             return []
         return list(self._make_room(context, limit))

@@ -93,13 +93,14 @@ class Scheduler:
     # Engines.
 
     def attach(self, name: str, capacity: Capacity) -> None:
-        """An engine (or a tool) is there, or is there again, or has changed."""
+        """An engine (or a tool) is there, or is there again, or has changed: `next_s` is now."""
         station = self.stations.get(name)
         if station is None:
             shelf = Shelf(capacity, self.config.fade_s)
             self.stations[name] = Station(name, capacity, Gate(capacity), shelf)
             return
         station.attached = True
+        self._room_s = -math.inf
         if station.capacity != capacity:
             station.capacity = capacity
             station.gate.change(capacity)
