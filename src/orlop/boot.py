@@ -286,10 +286,9 @@ async def run(power: Power) -> int:
         await serve(app, power.listeners, stop, power.settings.http)
         return EXIT_AGAIN if is_away else 0
     await recovery.recover(kernel)
-    devices.recall(kernel)
     claims.recover(kernel)
     sight = Sight(models_dir(power.settings))
-    kernel.tasks.start(devices.watch(kernel, sight, ThreadOffload("devices")), "devices")
+    devices.begin(kernel, sight, ThreadOffload("devices"))
     schedules = Schedules(kernel)
     kernel.tasks.start(schedules.run(), "schedules")
     for engine in kernel.registry.engines.values():

@@ -121,6 +121,8 @@ class Kernel:
     devices: DeviceTable = field(default_factory=DeviceTable)
     device_look: asyncio.Event = field(default_factory=asyncio.Event)
     """Set: look at the devices now, not at the next interval."""
+    devices_seen: asyncio.Event | None = None
+    """Set after the first look; None where nobody looks."""
     checkpoints: dict[ClaimId, Checkpoint] = field(default_factory=dict)
     """How each holder of a device saves its state."""
     estimates: Estimates = field(default_factory=Estimates)

@@ -49,11 +49,29 @@ LOOK_PAUSE_S: Final = 0.5
 """Between two looks at least, however many reasons there are to look."""
 
 
+def begin(kernel: Kernel, looker: Looker, offload: Offload) -> None:
+    """Start to look.  From here on calls wait for the first look, as for engines' first words."""
+    recall(kernel)
+    kernel.devices_seen = asyncio.Event()
+    kernel.tasks.start(watch(kernel, looker, offload), "devices")
+
+
+async def seen(kernel: Kernel) -> None:
+    """Return once the devices have been looked at, or that takes too long."""
+    if kernel.devices_seen is None or kernel.devices_seen.is_set():
+        return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DEVICE_LOOK_S_MAX):
+            await kernel.devices_seen.wait()
+
+
 async def watch(kernel: Kernel, looker: Looker, offload: Offload) -> None:
     """For ever: look, journal what has changed, wait for the next look or for a reason to look."""
     while True:
         kernel.device_look.clear()
         await look(kernel, looker, offload)
+        if kernel.devices_seen is not None:
+            kernel.devices_seen.set()
         await kernel.clock.sleep(LOOK_PAUSE_S)
         with suppress(TimeoutError):
             async with asyncio.timeout(kernel.config.device_look_s):

@@ -14,7 +14,7 @@ from orlop.abi.cards import ModelCard
 from orlop.abi.errors import KernelError
 from orlop.abi.limits import ENGINE_HEARD_S
 from orlop.devices.device import Engine
-from orlop.kernel import residence
+from orlop.kernel import devices, forms, residence
 from orlop.kernel.core import Kernel
 from orlop.meter.usage import nano
 
@@ -66,8 +66,12 @@ async def heard(kernel: Kernel, call: Call) -> None:
 
     Only so does a client that comes right after a boot not hear that its model doesn't exist.
     """
-    if kernel.registry.all_heard or not isinstance(call, Infer | Embed):
+    if not isinstance(call, Infer | Embed):
         return
+    await devices.seen(kernel)
+    if kernel.registry.all_heard:
+        return
+    name = forms.place_of(kernel, call.model)
     with suppress(TimeoutError):
         async with asyncio.timeout(ENGINE_HEARD_S):
-            await kernel.registry.heard(call.model, "embed" if isinstance(call, Embed) else "chat")
+            await kernel.registry.heard(name, "embed" if isinstance(call, Embed) else "chat")

@@ -32,6 +32,15 @@ def find(kernel: Kernel, model: str, kind: ModelKind, hints: Hints) -> Sequence[
     return picked
 
 
+def place_of(kernel: Kernel, model: str) -> str:
+    """Where a model is waited for: of one with several forms, where its reference is."""
+    card = kernel.cards.get(kernel.registry.meant(model))
+    if card is None:
+        return model
+    reference = card.artefacts[card.reference]
+    return f"{reference.engine}/{reference.model or kernel.registry.meant(model)}"
+
+
 def listed(kernel: Kernel) -> list[ModelCard]:
     """Models with several forms as clients see them: by the card's name, one of each."""
     found = list[ModelCard]()

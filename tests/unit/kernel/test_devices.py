@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
 
 import pytest
 from msgspec.structs import replace
@@ -28,6 +29,9 @@ from orlop.hardware.configured import DeviceConfig
 from orlop.kernel import claims, codec, devices, lifecycle, recovery, syscall
 from orlop.kernel.core import Kernel
 from orlop.machine.offload import InlineOffload
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 HOT = Reading(clock_share=0.25, throttled=("heat",))
 
@@ -250,6 +254,41 @@ def test_the_watch_looks_again_after_its_interval_and_at_once_when_it_is_asked_t
         await kernel.clock.sleep(1)
         start = looks[0]
         assert [round(moment - start, 1) for moment in looks] == [0.0, 15.5, 20.0]
+
+    run(scenario)
+
+
+def test_a_call_that_comes_right_after_a_boot_waits_for_the_first_look() -> None:
+    class Slow(InlineOffload):
+        """A library that takes a second to load."""
+
+        async def __call__(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+            await asyncio.sleep(1.0)
+            return work(*args, **kwargs)
+
+    async def scenario(computer: Computer, kernel: Kernel) -> None:
+        devices.begin(kernel, Machine([gpu(0)]), Slow())
+        devices.stand(kernel, computer.engine, "nvidia0")
+        arrived_s = kernel.clock.now_s()
+        done = await asked(kernel, device="hbm_gb > 40")
+        assert done.facts.device == "nvidia0"
+        assert 0.9 < kernel.clock.now_s() - arrived_s < 1.1
+
+    run(scenario)
+
+
+def test_a_library_that_hangs_changes_nothing_and_keeps_no_call_for_ever() -> None:
+    class Hanging(InlineOffload):
+        async def __call__(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+            await asyncio.Event().wait()
+            return work(*args, **kwargs)
+
+    async def scenario(computer: Computer, kernel: Kernel) -> None:
+        await two_engines(computer, kernel, Machine([gpu(0), gpu(1)]))
+        devices.begin(kernel, Machine(), Hanging())
+        arrived_s = kernel.clock.now_s()
+        assert (await asked(kernel, device='name == "nvidia1"')).facts.device == "nvidia1"
+        assert kernel.clock.now_s() - arrived_s < 11
 
     run(scenario)
 
