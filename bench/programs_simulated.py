@@ -38,6 +38,13 @@ EXPECTED: Final = (
     "about 3 x FCFS without a host tier and 5 x with one where FCFS is 6 x above the bound; where"
     " its mean slowdown is 3 it is only 1.7 x above the bound, so no policy can be better than that"
 )
+NOTES: Final = """\
+The knee is the arrival rate at which FCFS's mean slowdown (job time over the time with the fleet to
+itself) is 3.  The lower bound is what no scheduler can pass (bench/simulated/bounds.py), as a ratio
+to FCFS: a goal above it can't be met by anyone.  Waste is prompt tokens computed over those that had
+to be.  All ratios are to FCFS *without* a host tier; FCFS *with* one is a row of its own.  The SRPT
+oracle knows every task's remaining work.  The engine model follows vLLM's rules and NVIDIA's measured
+kernels; whether a real engine agrees is bench C's question."""
 LOADS: Final = (0.5, 0.8, 1.0, 1.3, 2.0)
 PARALLEL: Final = (8, 16, 32, 64, 96)
 CLOSED_S: Final = 3 * 3600.0
@@ -279,13 +286,8 @@ def main() -> None:
     finish(book.report, given.json)
     if given.markdown is not None:
         command = "python -m bench.programs_simulated" + (" --quick" if given.quick else "")
-        head = [
-            f"# {question}",
-            "",
-            f"`{command}`, commit {commit()}.",
-            "",
-            __doc__.split("\n\n")[1],
-        ]
+        about = __doc__.split("\n\n")[1].strip()
+        head = [f"# {question}", "", f"`{command}`, commit {commit()}.", "", about, "", NOTES]
         given.markdown.write_text("\n".join([*head, *book.lines, ""]))
 
 
