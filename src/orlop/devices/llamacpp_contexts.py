@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 _WORTH_TOKENS: Final = 64
 """Fewer are computed again within a piece of a prompt."""
 
-_BLOCK_TOKENS: Final = 24
-"""At least so many tokens are in a block of text, for bounds before anything was counted."""
+_BLOCK_TOKENS: Final = 30
+"""In a block of text, about: for plans before anything was counted."""
 
 
 class _Seated(Struct, frozen=True):
@@ -81,6 +81,8 @@ class Place:
 
     held: Held
     slot: int
+    new_tokens: int = 0
+    """Of its prompt, those that are not there; about."""
 
 
 class HostContexts:
@@ -169,7 +171,8 @@ class HostContexts:
             own.is_moving = False
         self._table.grown(own, blocks)
         own.is_released, own.is_changed = False, True
-        return place
+        there = match.shared if own.tokens else 0
+        return Place(own, slot, (len(blocks) - there) * _BLOCK_TOKENS)
 
     async def _prepare(self, place: Place, match: Match) -> None:
         if place.held.slot == place.slot:

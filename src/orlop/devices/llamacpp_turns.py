@@ -9,8 +9,10 @@ exactly what was given; 3. nothing of a cancelled leg is given after the leg was
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Literal
 
 from msgspec.structs import replace
@@ -30,20 +32,33 @@ from orlop.devices.openai import OpenAI
 from orlop.machine.clock import Clock
 
 NOTHING: Final = Partial()
+
+_SHORT_TOKENS: Final = 128
+"""A piece of a prompt: less is read on the side of whoever reads."""
+
+_COMING_S: Final = 0.3
+"""From a slot given up to the call that it was given up for."""
+
 _End = Literal["done", "hold", "yield"]
 
 
 class Feed:
-    """Whether prompts may be read: not while an interactive call runs, unless it is one's own."""
+    """Whose prompt is read: one at a time, and none while an interactive call runs.
+
+    The host reads prompts one after another anyway, and notices that a call was cancelled only
+    when it has read a piece of it: so what waits, waits here, where it can be stopped at once.
+    """
 
     def __init__(self) -> None:
         self._urgent = 0
+        self._is_reading = False
+        self._line: deque[asyncio.Event] = deque()
         self.held = asyncio.Event()
         self.free = asyncio.Event()
         self.free.set()
 
     def begin(self) -> None:
-        """An interactive call starts."""
+        """An interactive call starts, or is about to."""
         self._urgent += 1
         self.held.set()
         self.free.clear()
@@ -53,6 +68,26 @@ class Feed:
         if not self._urgent:
             self.held.clear()
             self.free.set()
+
+    def stand(self) -> asyncio.Event:
+        """A place in the line, which is set when its turn has come."""
+        place = asyncio.Event()
+        self._line.append(place)
+        self._move()
+        return place
+
+    def leave(self, place: asyncio.Event) -> None:
+        """Out of the line, or done with reading."""
+        if place.is_set():
+            self._is_reading = False
+        else:
+            self._line.remove(place)
+        self._move()
+
+    def _move(self) -> None:
+        if self._line and not self._is_reading:
+            self._is_reading = True
+            self._line.popleft().set()
 
 
 class _Tap:
@@ -67,28 +102,34 @@ class _Tap:
         self.is_closing = False
         self.is_plain = True
         """Text and nothing else."""
+        self.on_begun: Callable[[], None] | None = None
+        """Called once, with the first of the answer."""
         self.given = 0
         self.text: list[str] = []
         self._kept: list[Delta] = []
 
     def take(self, delta: Delta) -> None:
-        self.begun.set()
+        if not self.begun.is_set():
+            self.begun.set()
+            if self.on_begun is not None:
+                self.on_begun()
         if delta.reasoning or delta.refusal or delta.tool_uses or delta.logprobs:
             self.is_plain = False
         if self.is_closing:
             self._kept.append(delta)
             self.cut.set()
         else:
-            self._give(delta)
+            self.give(delta)
 
     def flush(self) -> None:
         """The answer came to its end before it could be cut."""
         self.is_closing = False
         kept, self._kept = self._kept, []
         for delta in kept:
-            self._give(delta)
+            self.give(delta)
 
-    def _give(self, delta: Delta) -> None:
+    def give(self, delta: Delta) -> None:
+        """To the caller, and count it."""
         self.given += 1
         self.text.append(delta.text)
         self._sink(delta)
@@ -157,7 +198,7 @@ class Runner:
         pending = said[len(before.text) :] if said.startswith(before.text) else ""
         if pending:
             # The last token's text was not all told: spaces wait for the word after them.
-            tap.take(Delta(text=pending))
+            tap.give(Delta(text=pending))
         left = None if call.output_tokens_max is None else call.output_tokens_max - len(tokens)
         if left is not None and left <= 0:
             return _joined(before.text + pending, None, len(prompt), len(tokens))
@@ -178,39 +219,65 @@ class Runner:
         """The same call sent as often as it was held; nothing of it is computed twice."""
         held_s = 0.0
         while True:
-            if not job.is_urgent:
-                held_s += await self._wait_for_turn(job, PROMPT_HELD_S_MAX - held_s)
-            wanted = job.turn.yield_now
-            if wanted is not None and wanted.is_set() and not tap.begun.is_set():
-                raise Preempted(await self._partial(job, tap))
-            left_s = job.ends_s - self.clock.now_s()
-            leg = asyncio.create_task(self.inner.infer(call, job.model, tap.take, left_s))
+            place = self.feed.stand() if self._must_stand(job) else None
             try:
-                end = await self._watch(leg, job, tap, may_hold=held_s < PROMPT_HELD_S_MAX)
-                match end:
-                    case "done":
-                        made = leg.result()
-                        tap.flush()
+                held_s += await self._wait_for_turn(job, place, PROMPT_HELD_S_MAX - held_s)
+                if _is_set(job.turn.yield_now) and not tap.begun.is_set():
+                    end: _End = "yield"
+                else:
+                    end, made = await self._leg(job, call, tap, place, held_s)
+                    if made is not None:
                         return made
-                    case "hold" | "yield":
-                        pass
             finally:
-                leg.cancel()
-                await asyncio.wait([leg])
+                if place is not None and not tap.begun.is_set():
+                    self.feed.leave(place)
             if end == "yield":
-                raise Preempted(await self._partial(job, tap))
+                raise Preempted(await self._given_up(job, tap))
 
-    async def _wait_for_turn(self, job: Job, limit_s: float) -> float:
-        """Until no interactive call runs, or for so long; returns the seconds it took."""
-        if self.feed.free.is_set() or limit_s <= 0:
+    def _must_stand(self, job: Job) -> bool:
+        """A prompt of which little is new is read on the side."""
+        return not job.is_urgent and job.place.new_tokens > _SHORT_TOKENS
+
+    async def _leg(
+        self, job: Job, call: Infer, tap: _Tap, place: asyncio.Event | None, held_s: float
+    ) -> tuple[_End, Generated | None]:
+        left_s = job.ends_s - self.clock.now_s()
+        tap.on_begun = None if place is None else partial(self.feed.leave, place)
+        leg = asyncio.create_task(self.inner.infer(call, job.model, tap.take, left_s))
+        try:
+            end = await self._watch(leg, job, tap, may_hold=held_s < PROMPT_HELD_S_MAX)
+            if end != "done":
+                return end, None
+            made = leg.result()
+            tap.flush()
+            return end, made
+        finally:
+            leg.cancel()
+            await asyncio.wait([leg])
+
+    async def _given_up(self, job: Job, tap: _Tap) -> Partial:
+        """Its slot is wanted by somebody more urgent: prompts stop meanwhile, and a moment more,
+        so that he need not wait for them in turn."""
+        self.feed.begin()
+        try:
+            return await self._partial(job, tap)
+        finally:
+            asyncio.get_running_loop().call_later(_COMING_S, self.feed.end)
+
+    async def _wait_for_turn(self, job: Job, place: asyncio.Event | None, limit_s: float) -> float:
+        """In line, and then until no interactive call runs, or for so long; returns that time.
+
+        Ends early where the call should yield.
+        """
+        stop = [] if job.turn.yield_now is None else [job.turn.yield_now]
+        if place is not None:
+            await _first(None, [place, *stop])
+        if job.is_urgent or self.feed.free.is_set() or limit_s <= 0 or any(map(_is_set, stop)):
             return 0.0
         begun_s = self.clock.now_s()
-        waits = [self.feed.free]
-        if job.turn.yield_now is not None:
-            waits.append(job.turn.yield_now)
         pause = asyncio.create_task(self.clock.sleep(limit_s))
         try:
-            await _first(pause, waits)
+            await _first(pause, [self.feed.free, *stop])
         finally:
             pause.cancel()
         return self.clock.now_s() - begun_s
@@ -278,15 +345,19 @@ class Runner:
         return tuple(tokens[:low])
 
 
+def _is_set(event: asyncio.Event | None) -> bool:
+    return event is not None and event.is_set()
+
+
 async def _first(
-    task: "asyncio.Task[Generated] | asyncio.Task[None]", events: Sequence[asyncio.Event]
+    task: "asyncio.Task[Generated] | asyncio.Task[None] | None", events: Sequence[asyncio.Event]
 ) -> None:
     """Until the task is over or one of the events is set."""
     if any(event.is_set() for event in events):
         return
     waits = [asyncio.create_task(event.wait()) for event in events]
     try:
-        await asyncio.wait([task, *waits], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([*waits, *([task] if task else [])], return_when=asyncio.FIRST_COMPLETED)
     finally:
         for wait in waits:
             wait.cancel()
