@@ -27,6 +27,7 @@ from orlop.hardware.claim import Checkpoint
 from orlop.hardware.table import DeviceTable
 from orlop.kernel.clients import Clients
 from orlop.kernel.codec import KIND, encode
+from orlop.kernel.orders import Orders
 from orlop.kernel.process import Process, Row, State, check
 from orlop.kernel.tables import Tables
 from orlop.machine.chance import Chance, mint
@@ -133,6 +134,7 @@ class Kernel:
 
     def __post_init__(self) -> None:
         self.turns = Turns(self.scheduler, self.clock)
+        self.scheduler.on_order = Orders(self.registry.engines, self.tasks).give
 
     # Recording.
 
