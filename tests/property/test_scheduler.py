@@ -5,7 +5,13 @@ from dataclasses import replace
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from orlop.abi.errors import Exhausted
 from orlop.abi.hints import LatencyClass
@@ -160,7 +166,7 @@ class Machine(RuleBasedStateMachine):
         seen_s = self.now_s - (100 if old else 0)
         load = EngineLoad(running=1, waiting=waiting, preemptions=waiting, seen_s=seen_s)
         self.scheduler.heard(name, load, self.now_s)
-        assert 1 <= self.scheduler.stations[name].gate.seats
+        assert self.scheduler.stations[name].gate.seats >= 1
 
     @invariant()
     def the_books_are_right(self) -> None:
@@ -186,6 +192,9 @@ class Machine(RuleBasedStateMachine):
 
 @pytest.mark.parametrize("policy", sorted(POLICIES))
 def test_whatever_happens_the_books_are_right_and_all_are_served(policy: PolicyName) -> None:
-    machine = type("Policed", (Machine,), {"policy": policy}).TestCase
-    machine.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
-    machine().runTest()
+    class Policed(Machine):
+        pass
+
+    Policed.policy = policy
+    bounds = settings(max_examples=25, stateful_step_count=30, deadline=None)
+    run_state_machine_as_test(Policed, settings=bounds)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from orlop.abi.hints import LatencyClass
+from orlop.abi.limits import LOOK_AHEAD
 from orlop.sched.history import History
 from orlop.sched.program import Program
 from orlop.sched.work import Work
@@ -92,6 +93,9 @@ class Policy:
     """A program whose context must be computed again stands so many levels further back: it takes
     the place of one that is there only if it has had much less.  Otherwise equals would throw each
     other out call by call, and all would be computed again and again."""
+    look_ahead: int = 4
+    """Calls that are tried where the first do not fit: more makes better use of the memory, fewer
+    keeps closer to the order."""
     patient: bool = False
     """Calls are promoted when they have waited too long."""
     slices: bool = False
@@ -99,12 +103,14 @@ class Policy:
 
 
 POLICIES: Final[Mapping[PolicyName, Policy]] = {
-    "programs": Policy(key=blended, bands=True, levels_away=AWAY, shares=True, patient=True),
-    "fifo": Policy(key=arrival),
-    "rr": Policy(key=arrival, slices=True),
+    "programs": Policy(
+        key=blended, bands=True, levels_away=AWAY, look_ahead=LOOK_AHEAD, shares=True, patient=True
+    ),
+    "fifo": Policy(key=arrival, look_ahead=1),
+    "rr": Policy(key=arrival, look_ahead=1, slices=True),
     "priority": Policy(key=priority, bands=True),
-    "las": Policy(key=least_attained, levels_away=AWAY),
-    "predicted": Policy(key=predicted, levels_away=AWAY),
+    "las": Policy(key=least_attained, levels_away=AWAY, look_ahead=LOOK_AHEAD),
+    "predicted": Policy(key=predicted, levels_away=AWAY, look_ahead=LOOK_AHEAD),
     "fair": Policy(key=fewest, bands=True, shares=True, patient=True),
     "deadline": Policy(key=deadline, bands=True),
 }

@@ -29,7 +29,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from orlop.abi.errors import Exhausted
-from orlop.abi.limits import LOOK_AHEAD, PROGRAMS_KNOWN_MAX
+from orlop.abi.limits import PROGRAMS_KNOWN_MAX
 from orlop.devices.device import Capacity, EngineLoad
 from orlop.sched import placement
 from orlop.sched.config import SchedulerConfig
@@ -323,7 +323,7 @@ class Scheduler:
         ]
         aside: list[tuple[Line, Work]] = []
         found = False
-        while lines and len(aside) < LOOK_AHEAD:
+        while lines and len(aside) < lines[0].policy.look_ahead:
             line = lines[0] if len(lines) == 1 else min(lines, key=Line.head_key)
             if aside and line.band > aside[0][0].band:
                 break
