@@ -84,6 +84,14 @@ class NoSuchDevice(NotFound):
     fix = "Ask for less, or describe your devices in `[devices.NAME]`; `orlop devices` lists them."
 
 
+class ToolBarred(NotFound):
+    """A tool is there and must not be called: its server has changed it, or it can't be used."""
+
+    code = "E1208"
+    http_status = 409
+    fix = "Look with `orlop tools show NAME`; if it is right, agree with `orlop tools trust NAME`."
+
+
 class Conflict(KernelError):
     """What is asked for does not fit the present state."""
 

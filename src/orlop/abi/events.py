@@ -30,6 +30,7 @@ from orlop.abi.ids import (
     TenantId,
 )
 from orlop.abi.replies import Done
+from orlop.abi.tools import ToolChanged, ToolPinned, ToolRefused
 
 
 class Header(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -474,4 +475,7 @@ Event = (
     | DeviceReleased
     | DeviceErased
     | ModelMeasured
+    | ToolPinned
+    | ToolChanged
+    | ToolRefused
 )

@@ -20,6 +20,7 @@ from orlop.http.devices import Devices
 from orlop.http.exchange import Event, Exchange, InFlight, Receive, Route, Send
 from orlop.http.models import Models
 from orlop.http.place import HttpConfig, Place
+from orlop.http.tools import Tools
 from orlop.kernel import forms, history, syscall
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
@@ -87,6 +88,7 @@ class App:
         self._doorman = Doorman(kernel, self._tokens)
         admin = Admin(kernel, schedules, self._place, look_again)
         self._admin = {**admin_routes(admin), **Models(kernel).routes(), **Devices(kernel).routes()}
+        self._admin |= Tools(kernel).routes()
         self._metrics = metrics.registry(kernel)
 
     def refuse(self, error: KernelError) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from orlop.abi import admin, cards, devices, overview, residency
+from orlop.abi import admin, cards, devices, overview, residency, tools
 from orlop.abi.calls import Call, Spawn
 from orlop.abi.replies import Done
 from orlop.http.openapi_dialects import Schema
@@ -202,6 +202,25 @@ OPERATORS: Final = (
         summary="Load, unload, pin or unpin a model",
         body=residency.ModelOrder,
         reply=residency.ResidencyView,
+    ),
+    Operation(
+        method="GET",
+        path=f"{OURS}/tools",
+        summary="Tools, and what their servers say of them",
+        reply=list[tools.ToolView],
+    ),
+    Operation(
+        method="GET",
+        path=f"{OURS}/tools/{{tool}}",
+        summary="One tool",
+        reply=tools.ToolView,
+    ),
+    Operation(
+        method="POST",
+        path=f"{OURS}/tools/{{tool}}/trust",
+        summary="Agree to what a server says of its tool now",
+        body=tools.TrustOrder,
+        reply=tools.ToolView,
     ),
     Operation(
         method="GET",

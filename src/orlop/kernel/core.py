@@ -25,6 +25,7 @@ from orlop.abi.limits import FREE_BYTES_MIN, PROCESSES_MAX
 from orlop.context.conversation import Namer
 from orlop.hardware.claim import Checkpoint
 from orlop.hardware.table import DeviceTable
+from orlop.effects.mcp import McpServer
 from orlop.kernel.clients import Clients
 from orlop.kernel.codec import KIND, encode
 from orlop.kernel.orders import Orders
@@ -113,6 +114,8 @@ class Kernel:
     processes: dict[ProcessId, Process] = field(default_factory=dict)
     clients: Clients = field(default_factory=Clients)
     residents: Residents = field(default_factory=Residents)
+    servers: Sequence[McpServer] = ()
+    """MCP servers, whose tools come and go."""
     calls_in_flight: int = 0
     calls_parked: int = 0
     snapshot_seq: Seq = Seq(0)

@@ -50,6 +50,7 @@ from orlop.abi.ids import (
     TenantId,
 )
 from orlop.abi.limits import COLD_STARTS_KEPT
+from orlop.abi.tools import Manifest, ToolChanged, ToolPinned
 from orlop.kernel import accounts
 from orlop.kernel.process import Row, State, reduce, spawn_row
 from orlop.kernel.record import is_unknown
@@ -144,6 +145,7 @@ class State2(Struct, kw_only=True):
     claims: list[DeviceClaimed] = []
     unerased: dict[DeviceName, TenantId] = {}
     measured: list[Measured] = []
+    manifests: dict[str, Manifest] = {}
     ledger: LedgerState
 
 
@@ -166,6 +168,8 @@ class Tables:
     """Devices that a tenant had alone, and that are not erased since."""
     measured: dict[tuple[ModelName, str], Measured] = field(default_factory=dict)
     """The newest measurement of each artefact of each card."""
+    manifests: dict[str, Manifest] = field(default_factory=dict)
+    """What servers say of their tools, by the tool's name."""
     exited: dict[ProcessId, None] = field(default_factory=dict)
     """Exited processes, the longest ago first."""
     pids: dict[Pid, ProcessId] = field(default_factory=dict)
@@ -197,6 +201,8 @@ class Tables:
                 self._model(event)
             case ModelMeasured():
                 self.measured[event.measured.card, event.measured.artefact] = event.measured
+            case ToolPinned() | ToolChanged():
+                self.manifests[event.tool] = manifest(self.manifests.get(event.tool), event)
             case DeviceChanged() | DeviceClaimed() | DeviceReleased() | DeviceErased():
                 self._device(event)
             case _:
@@ -399,9 +405,17 @@ class Tables:
             claims=list(self.claims.values()),
             unerased=self.unerased,
             measured=list(self.measured.values()),
+            manifests=self.manifests,
             ledger=self.ledger.state(),
         )
         return Snapshot(format=STATE_FORMAT, state=msgspec.Raw(msgspec.json.encode(state)))
+
+
+def manifest(known: Manifest | None, event: ToolPinned | ToolChanged) -> Manifest:
+    """What was agreed stays known while the server says something else."""
+    if isinstance(event, ToolPinned):
+        return Manifest(pinned=event)
+    return Manifest(pinned=known.pinned if known is not None else None, changed=event)
 
 
 def _is_open_still(call: OpenCall, event: CallReturned | CallFailed) -> bool:
@@ -434,6 +448,7 @@ def restored(snapshot: Snapshot) -> Tables | None:
         claims={row.claim.id: row for row in state.claims},
         unerased=state.unerased,
         measured={(row.card, row.artefact): row for row in state.measured},
+        manifests=state.manifests,
         ledger=ledger.restored(state.ledger),
     )
     for row in state.rows:

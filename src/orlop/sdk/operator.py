@@ -29,6 +29,7 @@ from orlop.abi.errors import Broken
 from orlop.abi.limits import CLIENT_PATIENCE_S, PARKED_POLL_S
 from orlop.abi.overview import Overview
 from orlop.abi.residency import ModelOrder, ResidencyView
+from orlop.abi.tools import ToolView, TrustOrder
 from orlop.sdk.exchange import JSON, NDJSON, ROOT, Order
 from orlop.sdk.link import Link
 from orlop.sdk.place import find
@@ -148,6 +149,17 @@ class Operator:
 
     def create_key(self, name: str) -> NewKey:
         return self._post("/keys", KeyOrder(name=name), NewKey)
+
+    def tools(self) -> list[ToolView]:
+        return self._get("/tools", list[ToolView])
+
+    def tool(self, name: str) -> ToolView:
+        return self._get(f"/tools/{quote(name, safe='')}", ToolView)
+
+    def trust(self, name: str, digest: str) -> ToolView:
+        """Agree to what a server says of its tool now; `digest`: of what was looked at."""
+        path = f"/tools/{quote(name, safe='')}/trust"
+        return self._post(path, TrustOrder(digest=digest), ToolView)
 
     def keys(self) -> list[KeyView]:
         return self._get("/keys", list[KeyView])

@@ -48,7 +48,7 @@ COMMANDS: Final = {
     "devices": Entry(
         DEVICES, "List engines and devices; drain and claim.", "orlop.shell.devices:devices"
     ),
-    "tools": Entry(DEVICES, "List tools.", "orlop.shell.inventory:tools"),
+    "tools": Entry(DEVICES, "List tools; agree to changed ones.", "orlop.shell.tools:tools"),
     "plan": Entry(DEVICES, "Foretell how a workload does on a fleet."),
     "calibrate": Entry(DEVICES, "Measure how fast an engine is."),
     "key": Entry(ACCESS, "Make, list and revoke clients' keys.", "orlop.shell.keys:key"),

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from orlop.abi.cards import ToolCard
-from orlop.abi.errors import BadCall, NotFound
+from orlop.abi.errors import BadCall, NotFound, ToolBarred
 from orlop.abi.limits import NAME_CHARS_MAX
 from orlop.devices.device import Tool
 from orlop.tools.schema import Schema
@@ -18,12 +18,24 @@ class Schemas:
     results: Schema
 
 
+@dataclass(frozen=True, slots=True)
+class Barred:
+    """A tool that must not be called, and why.  tool: what an operator may still agree to."""
+
+    reason: str
+    tool: Tool | None
+
+
 class Catalog:
-    """Tools by name.  Raises `BadCall` for one whose schemas are wrong."""
+    """Tools by name; a name is either usable or barred.
+
+    Raises `BadCall` for a tool whose schemas are wrong.
+    """
 
     def __init__(self, tools: Iterable[Tool]) -> None:
         self._tools: dict[str, Tool] = {}
         self._schemas: dict[str, Schemas] = {}
+        self._barred: dict[str, Barred] = {}
         for tool in tools:
             self.put(tool)
 
@@ -34,22 +46,52 @@ class Catalog:
             _compiled(card, "parameters", card.parameters), _compiled(card, "results", card.results)
         )
         # From here on nothing can fail.
+        self.drop(card.name)
         self._tools[card.name] = tool
         self._schemas[card.name] = schemas
 
+    def bar(self, name: str, reason: str, tool: Tool | None) -> None:
+        """Nobody may call it, whatever it was before."""
+        self.drop(name)
+        self._barred[name] = Barred(reason, tool)
+
+    def unbar(self, name: str) -> None:
+        """Take what was barred into use.  Raises `BadCall`, `NotFound`."""
+        barred = self._barred.get(name)
+        if barred is None or barred.tool is None:
+            raise NotFound(f"nothing can be agreed to: no server offers {name[:NAME_CHARS_MAX]!r}")
+        self.put(barred.tool)
+
     def drop(self, name: str) -> None:
-        self._tools.pop(name, None)
-        self._schemas.pop(name, None)
+        for table in (self._tools, self._schemas, self._barred):
+            table.pop(name, None)
+
+    def barred(self, name: str) -> str:
+        """Why it must not be called; empty: it may."""
+        return self._barred[name].reason if name in self._barred else ""
+
+    def names(self) -> list[str]:
+        return sorted([*self._tools, *self._barred])
+
+    def of_server(self, server: str) -> list[str]:
+        return [name for name in self.names() if name.startswith(f"{server}.")]
 
     def cards(self) -> tuple[ToolCard, ...]:
+        """Of those that may be called."""
         return tuple(tool.card for tool in self._tools.values())
 
+    def card(self, name: str) -> ToolCard | None:
+        tool = self._tools.get(name)
+        return tool.card if tool is not None else None
+
     def find(self, name: str) -> Tool:
-        """Raises `NotFound` with the names that there are."""
-        if (tool := self._tools.get(name)) is None:
-            names = ", ".join(sorted(self._tools)) or "none; name some in orlop.toml"
-            raise NotFound(f"no tool {name[:NAME_CHARS_MAX]!r} here; there is: {names}")
-        return tool
+        """Raises `NotFound` with the names that there are, `ToolBarred`."""
+        if (tool := self._tools.get(name)) is not None:
+            return tool
+        if reason := self.barred(name):
+            raise ToolBarred(f"{name} is not called: {reason}")
+        names = ", ".join(sorted(self._tools)) or "none; name some in orlop.toml"
+        raise NotFound(f"no tool {name[:NAME_CHARS_MAX]!r} here; there is: {names}")
 
     def schemas(self, name: str) -> Schemas:
         """Of a tool that `find` finds."""

@@ -1,0 +1,288 @@
+"""Tools on an MCP server: found, described, called.
+
+What the server says of its tools is handed to whoever was given as `found` and used only once he
+has agreed: a description is shown to models, so whoever may change it at will gives them orders.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal, NoReturn, Protocol
+
+import msgspec
+from msgspec import Raw
+
+from orlop.abi.cards import Effect, ToolCard
+from orlop.abi.errors import BadCall, DeviceFailed, KernelError, Misconfigured, ToolFailed
+from orlop.abi.limits import (
+    ENGINE_RETRY_S_MAX,
+    MCP_ANSWER_S,
+    MCP_PAGES_MAX,
+    MCP_TOOL_BYTES_MAX,
+    MCP_TOOLS_MAX,
+    STEADY_S,
+)
+from orlop.effects.command import INHERITED
+from orlop.effects.lifeline import Lifeline
+from orlop.effects.mcp_http import HttpLink
+from orlop.effects.mcp_stdio import StdioLink, environment
+from orlop.machine.clock import Clock
+from orlop.machine.ranges import Limit, Many
+from orlop.machine.tasks import TaskOwner
+from orlop.wire import mcp
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY_S: Final = 1.0
+
+SERVER_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class McpConfig:
+    """One `[mcp.NAME]` table of orlop.toml: a server of tools, which are called `NAME.TOOL`."""
+
+    command: tuple[str, ...] = ()
+    """Starts the server; it is spoken to on its standard input and output."""
+    url: str = ""
+    """Where the server is, instead of a command, as in `http://127.0.0.1:8000/mcp`."""
+    protocol: Literal["auto", "handshake", "stateless"] = "auto"
+    """`handshake`: up to 2025-11-25; `stateless`: 2026-07-28; by default it is found out."""
+    tools: tuple[str, ...] = ()
+    """The only ones of its tools that may be called; empty: all."""
+    effect: Effect = "irreversible"
+    """What a second execution would do, of all of its tools; what the server says of that itself
+    decides nothing."""
+    effects: dict[str, Effect] = field(default_factory=dict)
+    """The same by tool, as in `effects = { read = "pure" }`."""
+    pins: dict[str, str] = field(default_factory=dict)
+    """By tool, the SHA-256 of its description and schemas; without one, that of the first time."""
+    timeout_s: Limit = 60.0
+    """A call that takes longer is given up."""
+    concurrency: Many = 8
+    """Calls of one tool that may run at once."""
+    look_s: Limit = 300.0
+    """Between two looks at what the server offers."""
+    cwd: str = ""
+    """The folder that the command runs in."""
+    env: dict[str, str] = field(default_factory=dict)
+    """Environment variables beside PATH, HOME, LANG and the like."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Sent to `url` with each call."""
+
+
+def check(servers: Mapping[str, McpConfig]) -> None:
+    """Raises `Misconfigured`."""
+    for name, config in servers.items():
+        if not SERVER_NAME.fullmatch(name):
+            raise Misconfigured(f"[mcp.{name}]: names are letters, digits, `_` and `-`")
+        if bool(config.command) == bool(config.url):
+            raise Misconfigured(f"[mcp.{name}]: needs `command` or `url`, and not both")
+        if config.url and not config.url.startswith(("http://", "https://")):
+            raise Misconfigured(f"[mcp.{name}] url: write http://… or https://…, not {config.url}")
+
+
+class Link(Protocol):
+    """One connection to a server."""
+
+    version: str
+    stirred: asyncio.Event
+    lost: KernelError | None
+
+    async def ask(self, method: str, params: Mapping[str, object], limit_s: float) -> Raw: ...
+
+    async def tell(self, method: str) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """One tool that a server offers, or says that it does.  wrong: why it can't be used."""
+
+    tool: "McpTool | None"
+    name: str
+    listed: mcp.Listed
+    digest: str
+    wrong: str = ""
+
+
+Teller = Callable[["McpServer", Sequence[Found]], Awaitable[None]]
+"""Told all that a server offers now; what is missing has gone."""
+
+
+class McpServer:
+    """A server that is kept: connected, looked at, connected again."""
+
+    def __init__(self, name: str, config: McpConfig, *, lifeline: Lifeline, clock: Clock) -> None:
+        self.name = name
+        self.config = config
+        self.reason = "not asked yet"
+        """Why it can't be called; empty: it can."""
+        self._lifeline = lifeline
+        self._clock = clock
+        self._link: Link | None = None
+
+    @property
+    def version(self) -> str:
+        """Of the protocol, as agreed; empty while there is no connection."""
+        return self._link.version if self._link is not None else ""
+
+    async def run(self, found: Teller, tasks: TaskOwner) -> None:
+        """For ever, until cancelled.  tasks: who owns the reading of what it says."""
+        delay_s = FIRST_RETRY_S
+        while True:
+            link: Link | None = None
+            began_s = self._clock.now_s()
+            try:
+                link = await self._open(tasks)
+                await self._introduce(link)
+                self._link, self.reason = link, ""
+                await self._watch(link, found)
+            except KernelError as error:
+                reason = error.message
+            finally:
+                self._link = None
+                if link is not None:
+                    await link.close()
+            self.reason = reason
+            log.warning("MCP server %s: %s", self.name, reason)
+            if self._clock.now_s() - began_s >= STEADY_S:
+                delay_s = FIRST_RETRY_S
+            await self._clock.sleep(delay_s)
+            delay_s = min(2 * delay_s, ENGINE_RETRY_S_MAX)
+
+    async def _watch(self, link: Link, found: Teller) -> NoReturn:
+        """Tell what it offers, now and whenever that may have changed.  Raises why it is lost."""
+        while link.lost is None:
+            link.stirred.clear()
+            await found(self, await self._list(link))
+            await self._rest(link)
+        raise link.lost
+
+    async def call(self, tool: str, arguments: Mapping[str, object], limit_s: float) -> object:
+        """Raises `ToolFailed`, `DeviceFailed`, `DeadlineMissed`."""
+        if (link := self._link) is None:
+            raise DeviceFailed(
+                f"MCP server {self.name} can't be reached: {self.reason or 'it has gone'}"
+            )
+        params = {"name": tool, "arguments": dict(arguments)}
+        try:
+            return mcp.value(self.name, await link.ask("tools/call", params, limit_s))
+        except mcp.Refused as error:
+            raise ToolFailed(str(error)) from error
+
+    async def _open(self, tasks: TaskOwner) -> Link:
+        config = self.config
+        if config.url:
+            return HttpLink(self.name, config.url, config.headers, 4 * config.concurrency)
+        link = StdioLink(self.name, self._lifeline, tasks)
+        await link.open(config.command, config.cwd, environment(config.env, INHERITED))
+        return link
+
+    async def _introduce(self, link: Link) -> None:
+        """Agree on a version: first as of today, then with the handshake of older servers."""
+        if self.config.protocol != "handshake":
+            link.version = mcp.MODERN
+            try:
+                said = await self._ask(link, "server/discover", {}, mcp.Discovered)
+                if mcp.MODERN in said.supported_versions:
+                    return
+            except KernelError as error:
+                if self.config.protocol == "stateless" or link.lost is not None:
+                    raise
+                log.info("%s has no server/discover: %s", self.name, error.message)
+        if self.config.protocol == "stateless":
+            raise DeviceFailed(f"MCP server {self.name} does not speak {mcp.MODERN}")
+        link.version = ""
+        greeted = await self._ask(link, "initialize", mcp.opening(), mcp.Initialized)
+        if greeted.protocol_version not in mcp.HANDSHAKE:
+            raise DeviceFailed(
+                f"MCP server {self.name} speaks {greeted.protocol_version[:40]!r}, "
+                f"not {mcp.MODERN} or {mcp.HANDSHAKE[0]}"
+            )
+        link.version = greeted.protocol_version
+        await link.tell("notifications/initialized")
+
+    async def _list(self, link: Link) -> list[Found]:
+        """All pages.  Raises `DeviceFailed` where there are too many, or two of one name."""
+        found: dict[str, Found] = {}
+        params: dict[str, object] = {}
+        for _ in range(MCP_PAGES_MAX):
+            page = await self._ask(link, "tools/list", params, mcp.ToolPage)
+            for raw in page.tools:
+                one = self._read(raw)
+                if one.name in found:
+                    raise DeviceFailed(f"MCP server {self.name} offers {one.name} twice")
+                found[one.name] = one
+            if len(found) > MCP_TOOLS_MAX:
+                break
+            if not page.next_cursor:
+                return [found[name] for name in sorted(found)]
+            params = {"cursor": page.next_cursor}
+        raise DeviceFailed(
+            f"MCP server {self.name} offers more than {MCP_TOOLS_MAX} tools (MCP_TOOLS_MAX)"
+        )
+
+    async def _rest(self, link: Link) -> None:
+        """Until it is time to look again, or something has happened."""
+        try:
+            async with asyncio.timeout(self.config.look_s):
+                await link.stirred.wait()
+        except TimeoutError:
+            pass
+
+    async def _ask(
+        self, link: Link, method: str, params: Mapping[str, object], kind: type[mcp.R]
+    ) -> mcp.R:
+        try:
+            return msgspec.json.decode(await link.ask(method, params, MCP_ANSWER_S), type=kind)
+        except mcp.Refused as error:
+            raise DeviceFailed(str(error)) from error
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise DeviceFailed(f"{self.name} answered {method} with nonsense: {error}") from error
+
+    def _read(self, raw: Raw) -> Found:
+        """Raises `DeviceFailed` for what is no tool at all."""
+        if len(bytes(raw)) > MCP_TOOL_BYTES_MAX:
+            raise DeviceFailed(
+                f"MCP server {self.name} describes a tool in more than {MCP_TOOL_BYTES_MAX} bytes "
+                "(MCP_TOOL_BYTES_MAX)"
+            )
+        try:
+            listed = msgspec.json.decode(raw, type=mcp.Listed)
+            digest = listed.digest
+        except (msgspec.MsgspecError, ValueError, RecursionError, BadCall) as error:
+            raise DeviceFailed(f"{self.name} describes a tool wrongly: {error}") from error
+        name = f"{self.name}.{listed.name}"
+        wrong = mcp.unusable(listed, over_http=bool(self.config.url))
+        tool = None if wrong else McpTool(self, listed)
+        return Found(tool=tool, name=name, listed=listed, digest=digest, wrong=wrong)
+
+
+class McpTool:
+    """One tool on a server."""
+
+    def __init__(self, server: McpServer, listed: mcp.Listed) -> None:
+        self._server = server
+        self._name = listed.name
+        config = server.config
+        self.card = ToolCard(
+            name=f"{server.name}.{listed.name}",
+            description=listed.description or listed.title or "",
+            parameters=listed.input_schema,
+            results=listed.output_schema or {},
+            effect=config.effects.get(listed.name, config.effect),
+            timeout_s=config.timeout_s,
+            concurrency=config.concurrency,
+            server=server.name,
+        )
+
+    async def call(self, arguments: Mapping[str, object], key: str, deadline_s: float) -> object:
+        """The protocol has no place for the effect's key."""
+        return await self._server.call(self._name, arguments, deadline_s)
+
+    async def happened(self, key: str) -> bool | None:
+        return None

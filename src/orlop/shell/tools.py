@@ -1,0 +1,104 @@
+"""`orlop tools`: what there is, what its servers say of it, and agreeing to what has changed."""
+
+import difflib
+import json
+from typing import Final
+
+import click
+
+from orlop.abi.tools import ToolView
+from orlop.shell.frame import Frame, framed
+from orlop.shell.screen import fields, show_json, table
+
+DIGEST_CHARS: Final = 12
+
+
+@click.group(invoke_without_command=True)
+@framed
+def tools(frame: Frame) -> None:
+    """List tools; agree to changed ones.
+
+    EFFECT says what a second execution would do, and so what happens after a crash.  STATE is
+    ready, changed (its server describes it otherwise than was agreed, so it is not called) or
+    refused (it can't be used).
+    """
+    if click.get_current_context().invoked_subcommand is not None:
+        return
+    found = frame.operator().tools()
+    if frame.as_json:
+        show_json(found)
+    elif not found:
+        click.echo("no tools; they are named in orlop.toml")
+    else:
+        titles = ("TOOL", "STATE", "EFFECT", "AT ONCE", "LIMIT", "DESCRIPTION")
+        click.echo(table(titles, [_row(view) for view in found], frozenset({3, 4})))
+
+
+@tools.command()
+@click.argument("name")
+@framed
+def show(frame: Frame, name: str) -> None:
+    """Show a tool's card, and what its server says otherwise than was agreed."""
+    found = frame.operator().tool(name)
+    if frame.as_json:
+        show_json(found)
+        return
+    click.echo(fields(_lines(found)))
+    for line in _difference(found):
+        click.echo(line)
+
+
+@tools.command()
+@click.argument("name")
+@click.option("--digest", default="", help="Of what you have looked at; any other is refused.")
+@framed
+def trust(frame: Frame, name: str, digest: str) -> None:
+    """Agree to what a server says of its tool now; `orlop tools show NAME` tells what is new."""
+    found = frame.operator().trust(name, digest)
+    if frame.as_json:
+        show_json(found)
+    else:
+        click.echo(f"{found.name}: {found.state}, {found.digest[:DIGEST_CHARS]} from now on")
+
+
+def _row(view: ToolView) -> tuple[str, ...]:
+    card = view.card
+    if card is None:
+        return (view.name, view.state, "-", "-", "-", view.reason)
+    limit = f"{card.timeout_s:g} s"
+    said = card.description.partition("\n")[0] or "-"
+    return (view.name, view.state, card.effect, str(card.concurrency), limit, said)
+
+
+def _lines(view: ToolView) -> list[tuple[str, str]]:
+    lines = [("tool", view.name), ("state", view.state)]
+    if view.reason:
+        lines.append(("why", view.reason))
+    if (card := view.card) is not None:
+        lines += [
+            ("description", card.description or "-"),
+            ("effect", card.effect),
+            ("server", card.server or "-"),
+            ("at once", str(card.concurrency)),
+            ("limit", f"{card.timeout_s:g} s"),
+            ("retries", str(card.retries)),
+            ("needs alone", ", ".join(card.conflicts) or "-"),
+            ("arguments", json.dumps(card.parameters, ensure_ascii=False)),
+            ("results", json.dumps(card.results, ensure_ascii=False)),
+        ]
+    if view.digest:
+        lines.append(("agreed", view.digest))
+    if view.offered_digest:
+        lines.append(("offered now", view.offered_digest))
+    return lines
+
+
+def _difference(view: ToolView) -> list[str]:
+    """Line by line, what was agreed and what is offered."""
+    if view.offered is None:
+        return []
+    was, now = (
+        json.dumps(said, indent=2, ensure_ascii=False, sort_keys=True).splitlines()
+        for said in (view.agreed or {}, view.offered)
+    )
+    return list(difflib.unified_diff(was, now, "agreed", "offered", lineterm=""))
