@@ -41,10 +41,10 @@ EXPECTED: Final = (
 NOTES: Final = """\
 The knee is the arrival rate at which FCFS's mean slowdown (job time over the time with the fleet to
 itself) is 3.  The lower bound is what no scheduler can pass (bench/simulated/bounds.py), as a ratio
-to FCFS: a goal above it can't be met by anyone.  Waste is prompt tokens computed over those that had
-to be.  All ratios are to FCFS *without* a host tier; FCFS *with* one is a row of its own.  The SRPT
-oracle knows every task's remaining work.  The engine model follows vLLM's rules and NVIDIA's measured
-kernels; whether a real engine agrees is bench C's question."""
+to FCFS: a goal above it can't be met by anyone.  Waste is prompt tokens computed over those that
+had to be.  All ratios are to FCFS *without* a host tier; FCFS *with* one is a row of its own.  The
+SRPT oracle knows every task's remaining work.  The engine model follows vLLM's rules and NVIDIA's
+measured kernels; whether a real engine agrees is bench C's question."""
 LOADS: Final = (0.5, 0.8, 1.0, 1.3, 2.0)
 PARALLEL: Final = (8, 16, 32, 64, 96)
 CLOSED_S: Final = 3 * 3600.0
