@@ -16,7 +16,12 @@ PACKAGE_LINES_MAX = 6_700
 VAGUE = {"base", "common", "helpers", "manager", "misc", "util", "utils"}
 
 FOREIGN = {
-    "aiohttp": {"devices/openai.py", "devices/llamacpp.py", "sdk/aio.py"},
+    "aiohttp": {
+        "devices/openai.py",
+        "devices/llamacpp.py",
+        "effects/mcp_http.py",
+        "sdk/aio.py",
+    },
     "cronsim": {"kernel/when.py"},
     "onnxruntime": {"devices/embed.py"},
     "jsonschema_rs": {"tools/schema.py"},
