@@ -1,11 +1,13 @@
 """What the table makes of looks, of orlop.toml, and of engines' troubles."""
 
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from orlop.abi.devices import DeviceCard, DeviceName, Reading, Value
 from orlop.abi.ids import EngineName, TenantId
 from orlop.hardware.configured import DeviceConfig, described
-from orlop.hardware.table import DeviceTable
+from orlop.hardware.table import SHARE_STEP, Change, DeviceTable
 
 CPU = DeviceCard(name=DeviceName("cpu0"), kind="cpu", attributes={"memory_gb": 25.3})
 COOL = Reading(clock_share=1.0)
@@ -186,3 +188,74 @@ def test_a_remote_device_can_be_drained_and_given_back() -> None:
     assert table.usable(ENGINE).share == 0.0
     table.restore(DeviceName("cloud"))
     assert table.usable(ENGINE).share == 1.0
+
+
+BOARDS = st.lists(
+    st.tuples(
+        st.integers(0, 2),
+        st.sampled_from([COOL, HOT, Reading(memory_errors=1), Reading(memory_broken="broken")]),
+        st.booleans(),
+    ),
+    max_size=3,
+    unique_by=lambda board: board[0],
+)
+STEPS = st.lists(
+    BOARDS | st.sampled_from(["full", "slow", "fast", "drain", "restore", "reboot"]), max_size=30
+)
+
+
+Board = tuple[int, Reading, bool]
+
+
+def seen(boards: list[Board]) -> list[DeviceCard]:
+    """`False`: the driver names the board and can't reach it."""
+    lost = {"health": "lost", "reason": "GPU is lost"}
+    return [
+        replace(gpu(index, reading=reading), **({} if is_there else lost))
+        for index, reading, is_there in boards
+    ]
+
+
+def happens(table: DeviceTable, step: list[Board] | str) -> list[Change]:
+    if not isinstance(step, str):
+        return table.see(seen(step))
+    if step == "full":
+        return table.failed(ENGINE, "out of memory")
+    if step in ("slow", "fast"):
+        return table.timed(ENGINE, 0.1 if step == "slow" else 1.0)
+    if "nvidia0" not in {card.name for card in table.cards()}:
+        return []
+    name = DeviceName("nvidia0")
+    return table.drain(name, "an order") if step == "drain" else table.restore(name)
+
+
+def rebooted(said: dict[str, Change]) -> DeviceTable:
+    """Knows what the journal knows."""
+    table = DeviceTable()
+    table.stand(ENGINE, "nvidia0")
+    for name, one in said.items():
+        table.told(DeviceName(name), one.health, one.share, one.reason)
+    return table
+
+
+@given(STEPS)
+def test_whatever_happens_what_is_said_is_what_is_done(steps: list[list[Board] | str]) -> None:
+    """What was last said of each device is how it is; no work goes to what is lost or drained."""
+    said = dict[str, Change]()
+    table = rebooted(said)
+    for step in steps:
+        if step == "reboot":
+            table = rebooted(said)
+            continue
+        for change in happens(table, step):
+            before = said.get(change.device)
+            assert change.was == (before.health if before is not None else None)
+            said[change.device] = change
+        cards = {card.name: card for card in table.cards()}
+        assert len(cards) == len(table.cards())
+        for name, card in cards.items():
+            assert said[name].health == card.health
+            assert abs(said[name].share - card.share) < SHARE_STEP
+            assert (card.share == 0) == (card.health in ("drained", "lost"))
+        here = table.device_of(ENGINE)
+        assert table.usable(ENGINE).share == (here.share if here is not None else 1.0)
