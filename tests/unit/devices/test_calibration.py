@@ -22,8 +22,8 @@ TRUE = Linear(
 
 def rows() -> tuple[list[Row], list[Row]]:
     sizes = (64, 512, 4_096)
-    decode = [(b, c, 1e3 * TRUE.decode_s(b, b * c)) for b in (1, 4, 16) for c in sizes]
-    prefill = [(n, p, 1e3 * TRUE.prefill_s(n, p)) for n in sizes for p in (0, *sizes)]
+    decode: list[Row] = [(b, c, 1e3 * TRUE.decode_s(b, b * c)) for b in (1, 4, 16) for c in sizes]
+    prefill: list[Row] = [(n, p, 1e3 * TRUE.prefill_s(n, p)) for n in sizes for p in (0, *sizes)]
     return decode, prefill
 
 
