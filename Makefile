@@ -2,6 +2,7 @@
 #
 #   make demo       a support desk of 24 agents on an embedded model, through a crash
 #   make test       all tests
+#   make test-engines   real engines: VLLM=… TRITON=… name environments that have them
 #   make check      what CI runs: format, lint, types, floors, tests
 #   make simulate   the whole kernel in virtual time; SEEDS=1000 for more
 #   make bench      all measurements, into bench/results/
@@ -13,17 +14,24 @@ PYTHON ?= python3
 SEEDS ?= 50
 ENGINE ?=
 MODEL ?=
+VLLM ?=
+TRITON ?=
 
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check simulate bench clean setup pulled
+.PHONY: demo test test-engines check simulate bench clean setup pulled
 
 demo: pulled
 	$(BIN)/python examples/support_desk/demo.py $(if $(ENGINE),--engine '$(ENGINE)') $(if $(MODEL),--model '$(MODEL)')
 
 test: pulled
 	$(BIN)/python -m pytest
+
+# What a real engine is needed for and is not there is skipped, and said so.  Recipes for VLLM and
+# TRITON (virtual environments of their own) are in docs/how-to/test-real-engines.md.
+test-engines: pulled
+	ORLOP_VLLM_VENV='$(VLLM)' ORLOP_TRITON_VENV='$(TRITON)' $(BIN)/python -m pytest tests/engines -rs
 
 check: pulled
 	$(BIN)/ruff format --check
