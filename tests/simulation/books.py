@@ -68,6 +68,10 @@ class Books:
             owner = event.parent
         return names
 
+    def is_limited(self, process: ProcessId) -> bool:
+        """Whether anybody limits what it uses; else its calls may be lost with the kernel."""
+        return any(self.limits.get(name, Limit()) != Limit() for name in self.line(process))
+
     def book(
         self, header: Header, entered: CallEntered, outcomes: Sequence[CallReturned | CallFailed]
     ) -> None:

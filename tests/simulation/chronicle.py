@@ -13,7 +13,7 @@ from simulation.books import Books
 from simulation.town import Life, Town
 from simulation.witness import said
 
-from orlop.abi.budgets import NOTHING
+from orlop.abi.budgets import NOTHING, AccountName
 from orlop.abi.calls import PARKED, CallTool, Infer
 from orlop.abi.events import (
     CallEntered,
@@ -115,6 +115,8 @@ class Chronicle:
         for header, event in events:
             whole.apply(header, event)
         booted, _ = await recovery.read_tables(journal)
+        for tables in (booted, whole, last.kernel.tables):
+            tables.ledger.roll(self._town.clock.wall_ns())
         assert differences(booted, whole) == []
         assert differences(last.kernel.tables, whole) == []
 
@@ -138,7 +140,10 @@ class Chronicle:
     def _check_budgets(
         self, events: Sequence[tuple[Header, Event]], calls: dict[Seq, Made], last: Life
     ) -> None:
-        """I3, I11: what each account used is within its budget, and as its ledger has it."""
+        """I3, I11: what each account used is within its budget, and as the ledger has it.
+
+        Nor have engines done more for anybody than that.
+        """
         books = Books(events)
         ledger = last.kernel.tables.ledger
         ledger.check()
@@ -151,6 +156,12 @@ class Chronicle:
             )
             if limit is not None:
                 books.require_within(name, limit)
+        for process, row in last.kernel.tables.rows.items():
+            bill, own = self._town.bills[row.name], AccountName(f"process:{process}")
+            used = ledger.accounts[DEFAULT_TENANT, own].ever
+            if books.is_limited(process):
+                assert bill.calls <= used.calls, f"{row.name}: {bill}, and the ledger has {used}"
+                assert bill.tokens <= used.tokens, f"{row.name}: {bill}, and the ledger has {used}"
 
     def _check_effects(self) -> None:
         """I2: no effect twice; what was told is done; an effect that is not known was said so."""

@@ -90,10 +90,10 @@ def limits(chance: random.Random) -> dict[AccountName, Limit]:
             nano_dollars=chance.choice([None, NanoDollars(3_000_000)]),
         ),
         per=chance.choice(["ever", "hour"]),
-        calls_per_minute=chance.choice([None, 30]),
+        calls_per_minute=chance.choice([None, 12]),
     )
     task = Limit(
         budget=Budget(tokens=chance.choice([None, 9_000]), seconds=chance.choice([None, 5.0])),
-        calls_per_minute=chance.choice([None, 20]),
+        calls_per_minute=chance.choice([None, 5]),
     )
     return {ORGANISATION: everybody, AccountName("task:*"): task}

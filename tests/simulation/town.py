@@ -3,11 +3,13 @@
 import asyncio
 import contextvars
 import random
+from collections import defaultdict
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Final
 
 from simulation.agents import Agent
+from simulation.biller import Bill, Biller
 from simulation.client import Client, Headers
 from simulation.conditions import Conditions
 from simulation.plans import plan
@@ -22,7 +24,7 @@ from orlop.abi.errors import Conflict, JournalStopped
 from orlop.abi.ids import EngineName
 from orlop.access.principal import Tokens
 from orlop.context.conversation import Namer
-from orlop.devices.fake import FakeConfig, FakeEngine
+from orlop.devices.fake import FakeConfig
 from orlop.devices.fake_answers import content_of
 from orlop.http.auth import Doorman
 from orlop.kernel import engines, recovery, syscall
@@ -106,6 +108,8 @@ class Town:
         self.machine = Machine(self._body, self.chance)
         self.world = World()
         self.witness = Witness(self.paid_for)
+        self.bills: defaultdict[str, Bill] = defaultdict(Bill)
+        """What engines did for each agent, whatever any kernel remembers."""
         self.engines = [self._engine(number) for number in range(conditions.engines)]
         self.tasks = TaskOwner("the town")
         self.life: Life | None = None
@@ -245,7 +249,7 @@ class Town:
             faults=self.conditions.tool_faults,
         )
 
-    def _engine(self, number: int) -> FakeEngine:
+    def _engine(self, number: int) -> Biller:
         fault = self.conditions.engine_faults / 4
         config = FakeConfig(
             slots=self.conditions.slots,
@@ -259,7 +263,7 @@ class Town:
             tally=True,
         )
         name = EngineName(f"engine{number}")
-        return FakeEngine(name, config, clock=self.clock, chance=self.trouble)
+        return Biller(name, config, self.bills, clock=self.clock, chance=self.trouble)
 
     # Who lives there.
 

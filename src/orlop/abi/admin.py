@@ -7,6 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from orlop.abi.budgets import NOTHING, Amount
 from orlop.abi.calls import Budget, DivergenceRule, RestartRule, SignalName
 from orlop.abi.cards import EngineCard, HardwareCard, ModelCard, ToolCard
 from orlop.abi.hints import LatencyClass
@@ -83,6 +84,9 @@ class ProcessView(Struct, frozen=True, kw_only=True):
     cached_tokens: int
     output_tokens: int
     cost: NanoDollars
+    team: str = ""
+    used: Amount = NOTHING
+    """Of its budget, by it and its children."""
 
 
 class ResumeOrder(Struct, frozen=True, kw_only=True):
@@ -136,6 +140,8 @@ class Trace(Struct, frozen=True, kw_only=True):
 
 class KeyOrder(Struct, frozen=True, kw_only=True):
     name: str = ""
+    team: str = ""
+    """Whose budget its clients use."""
 
 
 class NewKey(Struct, frozen=True, kw_only=True):
@@ -149,6 +155,7 @@ class NewKey(Struct, frozen=True, kw_only=True):
 class KeyView(Struct, frozen=True, kw_only=True):
     id: KeyId
     name: str
+    team: str = ""
     created_ns: Nanoseconds
 
 

@@ -34,7 +34,7 @@ class Limit(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tokens_per_minute: int | None = None
 
 
-class Amount(Struct, frozen=True, omit_defaults=True):
+class Amount(Struct, frozen=True):
     """What is used, or held: each >= 0."""
 
     calls: int = 0
@@ -84,3 +84,11 @@ class AccountView(Struct, frozen=True, kw_only=True):
     """By calls in flight."""
     refills_ns: Nanoseconds | None
     """When the period ends; None: never."""
+
+
+class BudgetTable(Struct, frozen=True, kw_only=True):
+    """`orlop budget`."""
+
+    accounts: tuple[AccountView, ...]
+    templates: tuple[BudgetOrder, ...]
+    """What each agent, task or team gets that has no limit of its own."""

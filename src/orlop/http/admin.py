@@ -172,7 +172,8 @@ class Admin:
 
     async def create_key(self, exchange: Exchange) -> None:
         order = await read(exchange, KeyOrder)
-        await send(exchange, await operator.create_key(self._kernel, DEFAULT_TENANT, order.name))
+        made = await operator.create_key(self._kernel, DEFAULT_TENANT, order.name, order.team)
+        await send(exchange, made)
 
     async def revoke_key(self, exchange: Exchange) -> None:
         await operator.revoke_key(self._kernel, DEFAULT_TENANT, exchange.params["ref"])

@@ -16,6 +16,7 @@ from orlop.access.principal import Tokens
 from orlop.http import anthropic, metrics, native, openai, openapi, responses
 from orlop.http.admin import Admin, missing
 from orlop.http.auth import Doorman
+from orlop.http.budgets import Budgets
 from orlop.http.devices import Devices
 from orlop.http.exchange import Event, Exchange, InFlight, Receive, Route, Send
 from orlop.http.models import Models
@@ -87,7 +88,12 @@ class App:
         self._kernel = kernel
         self._doorman = Doorman(kernel, self._tokens)
         admin = Admin(kernel, schedules, self._place, look_again)
-        self._admin = {**admin_routes(admin), **Models(kernel).routes(), **Devices(kernel).routes()}
+        self._admin = {
+            **admin_routes(admin),
+            **Models(kernel).routes(),
+            **Devices(kernel).routes(),
+            **Budgets(kernel).routes(),
+        }
         self._admin |= Tools(kernel).routes()
         self._metrics = metrics.registry(kernel)
 

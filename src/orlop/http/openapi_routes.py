@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from orlop.abi import admin, cards, devices, overview, residency, tools
+from orlop.abi import admin, budgets, cards, devices, overview, residency, tools
 from orlop.abi.calls import Call, Spawn
 from orlop.abi.replies import Done
 from orlop.http.openapi_dialects import Schema
@@ -342,6 +342,32 @@ OPERATORS: Final = (
         path=f"{OURS}/processes/{{process}}/trace",
         summary="Its calls and its children's",
         reply=admin.Trace,
+    ),
+    Operation(
+        method="GET",
+        path=f"{OURS}/budgets",
+        summary="What accounts may use, have used, and hold",
+        reply=budgets.BudgetTable,
+        query=("all",),
+    ),
+    Operation(
+        method="POST",
+        path=f"{OURS}/budgets",
+        summary="Say what an account may use",
+        body=budgets.BudgetOrder,
+        reply=budgets.BudgetTable,
+    ),
+    Operation(
+        method="GET",
+        path=f"{OURS}/budgets/{{account}}",
+        summary="One account",
+        reply=budgets.AccountView,
+    ),
+    Operation(
+        method="DELETE",
+        path=f"{OURS}/budgets/{{account}}",
+        summary="Take a budget back that was set",
+        reply=budgets.BudgetTable,
     ),
     Operation(method="GET", path=f"{OURS}/keys", summary="Keys", reply=tuple[admin.KeyView, ...]),
     Operation(

@@ -2,7 +2,7 @@
 
 from orlop.abi.budgets import NOTHING, ORGANISATION, AccountName, Amount
 from orlop.abi.calls import METERED
-from orlop.abi.events import CallEntered, CallFailed, CallReturned, ProcessSpawned
+from orlop.abi.events import CallEntered, CallFailed, CallReturned, HoldExceeded, ProcessSpawned
 from orlop.abi.ids import NanoDollars, ProcessId
 
 PROCESS = "process:"
@@ -46,3 +46,20 @@ def used(event: CallReturned | CallFailed) -> Amount:
     tokens = facts.usage.input_tokens + facts.usage.output_tokens
     cost = NanoDollars(facts.cost + event.booked_cost)
     return Amount(1, tokens + event.booked, cost, event.ran_ns)
+
+
+def exceeded(hold: Amount, event: CallReturned | CallFailed) -> HoldExceeded | None:
+    """An engine that has billed more than was held for the call."""
+    if isinstance(event, CallFailed):
+        return None
+    billed, facts = used(event), event.done.facts
+    if billed.tokens <= hold.tokens and billed.nano_dollars <= hold.nano_dollars:
+        return None
+    return HoldExceeded(
+        engine=facts.engine,
+        model=facts.model,
+        held=hold.tokens,
+        used=billed.tokens,
+        held_cost=hold.nano_dollars,
+        cost=billed.nano_dollars,
+    )

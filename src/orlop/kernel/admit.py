@@ -178,8 +178,9 @@ def _tool(kernel: Kernel, process: Process, running: Running, call: CallTool) ->
         )
     accounts, now_ns = kernel.accounts(process), kernel.clock.wall_ns()
     left = account.room(accounts, now_ns)
-    run_s = _longest_s(call, left, tool.card.timeout_s)
-    hold = Amount(1, 0, tool.card.price, _ns(run_s))
+    run_s = _longest_s(call, left, CALL_DEADLINE_S_MAX)
+    cost = NanoDollars(tool.card.price * (1 + tool.card.retries))
+    hold = Amount(1, 0, cost, _ns(run_s))
     account.require(accounts, hold, now_ns)
     # From here on nothing can fail.
     running.effect = unknown[0] if unknown else call.key or running.id

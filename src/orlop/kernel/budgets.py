@@ -3,45 +3,53 @@
 from collections.abc import Sequence
 from typing import Final
 
-from orlop.abi.budgets import ORGANISATION, AccountName, AccountView, BudgetOrder, Limit
+from orlop.abi.budgets import (
+    ORGANISATION,
+    AccountName,
+    AccountView,
+    BudgetOrder,
+    BudgetTable,
+    Limit,
+)
 from orlop.abi.errors import BadCall, Exhausted, NotFound
 from orlop.abi.events import BudgetRemoved, BudgetSet
 from orlop.abi.ids import KERNEL_PROCESS, TenantId
 from orlop.abi.limits import BUDGETS_MAX
 from orlop.kernel import accounts, bounds
 from orlop.kernel.core import Kernel
+from orlop.meter.ledger import kind_of
 
 NAMED: Final = ("team", "agent", "task")
 """Kinds of accounts that come into being when somebody uses their name."""
 
+SHOWN: Final = ("organisation", "team")
+"""Kinds of accounts that are few."""
+
 RATE_MAX: Final = 10**12
 
 
-def view(kernel: Kernel, tenant: TenantId, reference: str = "") -> list[AccountView]:
-    """All accounts that matter: with a limit, or of nobody's process; or the one that is named.
-
-    Raises `NotFound`, `BadCall`.
-    """
+def view(kernel: Kernel, tenant: TenantId, *, everything: bool = False) -> BudgetTable:
+    """The accounts of the organisation and its teams, and those that have a limit; or all."""
     ledger, now_ns = kernel.tables.ledger, kernel.clock.wall_ns()
-    if reference:
-        found = ledger.accounts.get((tenant, named(kernel, reference)))
-        if found is None:
-            raise NotFound(f"no account {reference!r} has been used; `orlop budget` lists all")
-        return [found.view(now_ns)]
-    return [
+    accounts = [
         account.view(now_ns)
-        for (owner, _), account in sorted(ledger.accounts.items(), key=_order)
-        if owner == tenant
+        for (owner, name), account in sorted(ledger.accounts.items(), key=_order)
+        if owner == tenant and (everything or account.source != "none" or kind_of(name) in SHOWN)
     ]
-
-
-def templates(kernel: Kernel, tenant: TenantId) -> list[BudgetOrder]:
-    """What agents, tasks and teams get that have no limit of their own."""
-    return [
+    templates = [
         BudgetOrder(account=AccountName(f"{kind}:*"), limit=limit)
-        for (owner, kind), limit in kernel.tables.ledger.templates.items()
+        for (owner, kind), limit in ledger.templates.items()
         if owner == tenant
     ]
+    return BudgetTable(accounts=tuple(accounts), templates=tuple(templates))
+
+
+def one(kernel: Kernel, tenant: TenantId, reference: str) -> AccountView:
+    """Raises `NotFound`, `BadCall`."""
+    found = kernel.tables.ledger.accounts.get((tenant, named(kernel, reference)))
+    if found is None:
+        raise NotFound(f"no account {reference!r} is in use; `orlop budget --all` lists all")
+    return found.view(kernel.clock.wall_ns())
 
 
 def _order(item: tuple[tuple[TenantId, AccountName], object]) -> tuple[int, str]:

@@ -5,6 +5,7 @@ from hashlib import sha256
 from msgspec.structs import replace
 
 from orlop.abi.admin import KeyView, NewKey, ProcessView, Trace, TraceCall
+from orlop.abi.budgets import NOTHING
 from orlop.abi.calls import Call, CallTool, Embed, Infer, Spawn
 from orlop.abi.errors import NotFound
 from orlop.abi.events import CallEntered, CallFailed, CallReturned, KeyCreated, KeyRevoked
@@ -20,6 +21,7 @@ SECRET_BYTES = 24
 
 def view(kernel: Kernel, row: Row) -> ProcessView:
     live = kernel.processes.get(row.id)
+    account = next(iter(kernel.tables.ledger.line(row.tenant, row.accounts)), None)
     return ProcessView(
         id=row.id,
         pid=row.pid,
@@ -51,6 +53,8 @@ def view(kernel: Kernel, row: Row) -> ProcessView:
         cached_tokens=row.cached_tokens,
         output_tokens=row.output_tokens,
         cost=row.cost,
+        team=row.team,
+        used=account.ever if account is not None else NOTHING,
     )
 
 
@@ -118,12 +122,13 @@ def what(call: Call) -> str:
             return ""
 
 
-async def create_key(kernel: Kernel, tenant: TenantId, name: str) -> NewKey:
+async def create_key(kernel: Kernel, tenant: TenantId, name: str, team: str = "") -> NewKey:
     """A client key; the journal holds its digest only.  Raises `BadCall`."""
     bounds.name("name", name)
+    bounds.name("team", team)
     secret = "orlk_" + kernel.chance.token(SECRET_BYTES).hex()
     id = kernel.new_key()
-    event = KeyCreated(key_id=id, name=name, secret_digest=digest_of(secret))
+    event = KeyCreated(key_id=id, name=name, secret_digest=digest_of(secret), team=team)
     await kernel.journal.durable(kernel.emit(KERNEL_PROCESS, tenant, event).seq)
     return NewKey(id=id, name=name, secret=secret)
 
@@ -138,7 +143,7 @@ async def revoke_key(kernel: Kernel, tenant: TenantId, id: str) -> None:
 
 def keys(kernel: Kernel) -> list[KeyView]:
     return [
-        KeyView(id=key.id, name=key.name, created_ns=key.created_ns)
+        KeyView(id=key.id, name=key.name, team=key.team, created_ns=key.created_ns)
         for key in kernel.tables.keys.values()
     ]
 

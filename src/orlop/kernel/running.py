@@ -50,6 +50,8 @@ class Running:
     asked_s: float = 0.0
     """When that was, and how long it had waited by then."""
     waited_s: float = 0.0
+    tries: int = 0
+    """Times that its tool was run."""
     queue_s: float = 0.0
     size: int = 0
     """Bytes of what a model is shown."""

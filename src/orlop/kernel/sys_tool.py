@@ -2,6 +2,8 @@
 
 from contextlib import AsyncExitStack
 
+from msgspec.structs import replace
+
 from orlop.abi.calls import CallTool
 from orlop.abi.errors import (
     BadCall,
@@ -11,6 +13,7 @@ from orlop.abi.errors import (
     ResultWrong,
 )
 from orlop.abi.hints import Facts
+from orlop.abi.ids import NanoDollars
 from orlop.abi.limits import TOOL_RETRY_DELAY_S
 from orlop.abi.replies import ToolResult
 from orlop.devices.device import Tool
@@ -49,13 +52,14 @@ async def call_tool(
             if happened:
                 value: object = {"happened": True, "key": key}
                 return ToolResult(value=value, facts=_facts(running))
-        running.asked = True
+        running.ask(kernel.clock.now_s())
         point("tool.before")
         value = await answer(kernel, running, call, tool)
         point("tool.after")
     if wrong := schemas.results.wrong(value):
         raise ResultWrong(f"{call.tool} has run, and its result breaks its schema: {wrong}")
-    return ToolResult(value=value, facts=_facts(running))
+    cost = NanoDollars(tool.card.price * running.tries)
+    return ToolResult(value=value, facts=replace(_facts(running), cost=cost))
 
 
 def places(tool: Tool) -> list[tuple[str, int]]:
@@ -73,6 +77,7 @@ async def answer(kernel: Kernel, running: Running, call: CallTool, tool: Tool) -
     while True:
         try:
             limit_s = min(tool.card.timeout_s, seating.left_s(kernel, running, call))
+            running.tries += 1
             return await tool.call(call.arguments, running.effect, limit_s)
         except (DeviceFailed, DeadlineMissed):
             delay_s = TOOL_RETRY_DELAY_S * 2.0**retry

@@ -25,7 +25,7 @@ from orlop.abi.errors import (
     Fenced,
     KernelError,
 )
-from orlop.abi.events import CallEntered, CallFailed, CallReturned, Event
+from orlop.abi.events import CallEntered, CallFailed, CallReturned
 from orlop.abi.ids import Nanoseconds, Seq
 from orlop.abi.limits import (
     CALL_DEADLINE_S,
@@ -38,7 +38,7 @@ from orlop.abi.limits import (
 )
 from orlop.abi.replies import Completion, Done
 from orlop.context.conversation import extend
-from orlop.kernel import bounds, codec, engines, replay
+from orlop.kernel import accounts, bounds, codec, engines, replay
 from orlop.kernel.admit import Admitted, admit
 from orlop.kernel.core import Kernel
 from orlop.kernel.described import Described, describe, root
@@ -331,6 +331,9 @@ async def conclude(
             key=running.id.encode(),
             parts=parts,
         ).seq
+        if admitted.is_limited and (incident := accounts.exceeded(admitted.hold, event)):
+            log.warning("%s billed more than was held for %s", incident.engine, running.id)
+            kernel.emit(process.id, process.row.tenant, incident, call=running.id, cause=seq)
     finally:
         replay.note(process, running, event, seq)
     if len(parts) == 1 and described.context is not None:
@@ -351,7 +354,7 @@ def outcome(
     admitted: Admitted,
     done: Done | None,
     error: KernelError | None,
-) -> tuple[Event, tuple[Part, ...]]:
+) -> tuple[CallReturned | CallFailed, tuple[Part, ...]]:
     """The event that says how the call ended, and the messages it brings."""
     if isinstance(done, Completion):
         tenant = process.row.tenant

@@ -169,6 +169,11 @@ class Ledger:
                 account.minute.add(held.second, used.calls - held.amount.calls, unused)
             self._drop(held.tenant, account)
 
+    def roll(self, now_ns: Nanoseconds) -> None:
+        """Let periods and minutes that are over be over; else that is seen when they are used."""
+        for account in self.accounts.values():
+            account.roll(now_ns)
+
     def check(self) -> None:
         """Raises `AssertionError` where an invariant does not hold."""
         sums: dict[tuple[TenantId, AccountName], Amount] = {}

@@ -50,7 +50,7 @@ class Minute:
         self.tokens = sum(tokens for _, _, tokens in kept)
 
     def kept(self) -> tuple[tuple[int, int, int], ...]:
-        return tuple((second, *came) for second, came in self._seconds.items())
+        return tuple((second, *self._seconds[second]) for second in sorted(self._seconds))
 
     def trim(self, second: int) -> None:
         """Forget what is older than a minute at `second`."""

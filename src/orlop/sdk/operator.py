@@ -22,6 +22,7 @@ from orlop.abi.admin import (
     SignalOrder,
     Trace,
 )
+from orlop.abi.budgets import AccountView, BudgetOrder, BudgetTable
 from orlop.abi.calls import SignalName, Spawn
 from orlop.abi.cards import CardView, Measured
 from orlop.abi.devices import ClaimPlacement, ClaimView, DeviceCard, DeviceTable, DrainOrder
@@ -147,8 +148,21 @@ class Operator:
         for line in self._lines(path):
             yield _decode(line, OutputLine)
 
-    def create_key(self, name: str) -> NewKey:
-        return self._post("/keys", KeyOrder(name=name), NewKey)
+    def budgets(self, *, everything: bool = False) -> BudgetTable:
+        return self._get(f"/budgets?all={int(everything)}", BudgetTable)
+
+    def budget(self, account: str) -> AccountView:
+        return self._get(f"/budgets/{quote(account, safe='')}", AccountView)
+
+    def set_budget(self, order: BudgetOrder) -> BudgetTable:
+        return self._post("/budgets", order, BudgetTable)
+
+    def remove_budget(self, account: str) -> BudgetTable:
+        path = f"{ROOT}/budgets/{quote(account, safe='')}"
+        return _decode(self._link.ask(Order("DELETE", path, repeatable=False)).body, BudgetTable)
+
+    def create_key(self, name: str, team: str = "") -> NewKey:
+        return self._post("/keys", KeyOrder(name=name, team=team), NewKey)
 
     def tools(self) -> list[ToolView]:
         return self._get("/tools", list[ToolView])

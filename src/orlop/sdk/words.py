@@ -64,6 +64,8 @@ class SpawnOptions(TypedDict, total=False):
     restart: RestartRule
     on_divergence: DivergenceRule
     program: str
+    team: str
+    """Whose budget it also uses; default: the caller's."""
     version: str
     normalize: Sequence[Normalizer]
     hints: Hints
@@ -130,6 +132,7 @@ def spawn_call(
         restart=options.get("restart", "never"),
         on_divergence=options.get("on_divergence", "stop"),
         program=options.get("program", ""),
+        team=options.get("team", ""),
         version=options.get("version", ""),
         normalize=tuple(options.get("normalize", ())),
         hints=options.get("hints", NO_HINTS),

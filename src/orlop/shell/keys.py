@@ -16,10 +16,11 @@ def key() -> None:
 
 @key.command()
 @click.argument("name", default="")
+@click.option("--team", default="", help="Whose budget its clients use: see `orlop budget`.")
 @framed
-def create(frame: Frame, name: str) -> None:
+def create(frame: Frame, name: str, team: str) -> None:
     """Make a key, and print it: it is not shown again."""
-    made = frame.operator().create_key(name)
+    made = frame.operator().create_key(name, team)
     if frame.as_json:
         show_json(made)
     else:
@@ -36,8 +37,10 @@ def list_keys(frame: Frame) -> None:
     elif not found:
         click.echo("no keys")
     else:
-        rows = [(view.id, view.name or "-", date(view.created_ns)) for view in found]
-        click.echo(table(("KEY", "NAME", "CREATED"), rows, frozenset()))
+        rows = [
+            (view.id, view.name or "-", view.team or "-", date(view.created_ns)) for view in found
+        ]
+        click.echo(table(("KEY", "NAME", "TEAM", "CREATED"), rows, frozenset()))
 
 
 @key.command()

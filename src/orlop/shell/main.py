@@ -15,7 +15,7 @@ from orlop.shell.lazy import Entry, LazyGroup
 KERNEL: Final = "The kernel"
 PROCESSES: Final = "Processes"
 DEVICES: Final = "Models, engines, tools"
-ACCESS: Final = "Keys and schedules"
+ACCESS: Final = "Keys, budgets, schedules"
 RECORDS: Final = "Records and help"
 
 COMMANDS: Final = {
@@ -52,6 +52,7 @@ COMMANDS: Final = {
     "plan": Entry(DEVICES, "Foretell how a workload does on a fleet."),
     "calibrate": Entry(DEVICES, "Measure how fast an engine is."),
     "key": Entry(ACCESS, "Make, list and revoke clients' keys.", "orlop.shell.keys:key"),
+    "budget": Entry(ACCESS, "Show and set what accounts may use.", "orlop.shell.budgets:budget"),
     "schedule": Entry(ACCESS, "Start a program at set times.", "orlop.shell.schedules:schedule"),
     "journal": Entry(RECORDS, "Verify and export the journal.", "orlop.shell.journal:journal"),
     "explain": Entry(RECORDS, "Explain an error code.", "orlop.shell.explain:explain"),

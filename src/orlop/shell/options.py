@@ -1,15 +1,19 @@
 """Options that several commands have, and their reading: budgets, environment, classes."""
 
+import re
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar, get_args
+from typing import Final, ParamSpec, TypeVar, get_args
 
 import click
 
 from orlop.abi.calls import Budget, DivergenceRule, Normalizer, RestartRule
 from orlop.abi.hints import LatencyClass
+from orlop.abi.ids import NanoDollars
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+NUMBER: Final = re.compile(r"\d{1,12}(\.\d{1,9})?")
 
 CLASSES: dict[str, LatencyClass] = {name: name for name in get_args(LatencyClass)}
 RESTARTS: dict[str, RestartRule] = {name: name for name in get_args(RestartRule)}
@@ -19,23 +23,33 @@ DIVERGENCES: dict[str, DivergenceRule] = {name: name for name in get_args(Diverg
 NORMALIZERS: dict[str, Normalizer] = {name: name for name in get_args(Normalizer)}
 
 
-class BudgetType(click.ParamType[Budget]):
-    """`calls=100,tokens=20000`: either or both."""
+UNITS: Final = ("calls", "tokens", "usd", "seconds")
 
-    name = "calls=N,tokens=N"
+
+class BudgetType(click.ParamType[Budget]):
+    """`calls=100,tokens=20000,usd=0.5,seconds=600`: one or several."""
+
+    name = "calls=N,tokens=N,usd=N,seconds=N"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> Budget:
         if isinstance(value, Budget):
             return value
-        limits: dict[str, int] = {}
+        limits: dict[str, str] = {}
         for item in str(value).split(","):
             unit, _, number = item.partition("=")
-            if unit not in ("calls", "tokens") or not number.isdecimal():
-                self.fail(f"{item!r} is neither calls=N nor tokens=N", param, ctx)
-            limits[unit] = int(number)
-        return Budget(calls=limits.get("calls"), tokens=limits.get("tokens"))
+            whole = unit in UNITS[:2] and number.isascii() and number.isdecimal()
+            if not whole and not (unit in UNITS[2:] and NUMBER.fullmatch(number)):
+                self.fail(f"{item!r}: write calls=N, tokens=N, usd=N or seconds=N", param, ctx)
+            limits[unit] = number
+        usd, seconds = limits.get("usd"), limits.get("seconds")
+        return Budget(
+            calls=int(limits["calls"]) if "calls" in limits else None,
+            tokens=int(limits["tokens"]) if "tokens" in limits else None,
+            nano_dollars=None if usd is None else NanoDollars(round(float(usd) * 1e9)),
+            seconds=None if seconds is None else float(seconds),
+        )
 
 
 budget_option = click.option(

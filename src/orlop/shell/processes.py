@@ -7,6 +7,7 @@ import click
 from orlop.abi.admin import ProcessView
 from orlop.machine import plain_clock
 from orlop.sdk.operator import Operator
+from orlop.shell.budgets import budget_text
 from orlop.shell.frame import Frame, framed
 from orlop.shell.screen import (
     between,
@@ -105,6 +106,7 @@ def _details(view: ProcessView) -> list[tuple[str, str]]:
         ("folder", view.cwd or "-"),
         ("parent", view.parent or "-"),
         ("program", view.program or "-"),
+        ("team", view.team or "-"),
         ("version", view.version or "-"),
         ("class", view.latency_class),
         ("restart", f"{view.restart}; on divergence: {view.on_divergence}"),
@@ -123,13 +125,3 @@ def _details(view: ProcessView) -> list[tuple[str, str]]:
         ("cost", money(view.cost)),
         ("started", f"{date(view.started_ns)}, ran {between(view.started_ns, view.ended_ns)}"),
     ]
-
-
-def budget_text(view: ProcessView) -> str:
-    """What is used of what is allowed."""
-    used = {"calls": view.calls, "tokens": view.input_tokens + view.output_tokens}
-    limits = {"calls": view.budget.calls, "tokens": view.budget.tokens}
-    shown = [
-        f"{used[unit]:,} of {most:,} {unit}" for unit, most in limits.items() if most is not None
-    ]
-    return ", ".join(shown) or "no limit"

@@ -39,6 +39,7 @@ PASS_THROUGH = {"ignore_unknown_options": True, "allow_interspersed_args": False
 @restart_option
 @divergence_option
 @click.option("--program", default="", help="The task that it serves, together with others.")
+@click.option("--team", default="", help="Whose budget it uses too: see `orlop budget`.")
 @click.option("--version", default="", help="The program's version, as its author names it.")
 @normalize_option
 @env_option
@@ -53,6 +54,7 @@ def run(
     restart: str,
     on_divergence: str | None,
     program: str,
+    team: str,
     version: str,
     normalize: tuple[str, ...],
     named: tuple[str, ...],
@@ -73,6 +75,7 @@ def run(
         restart=RESTARTS[restart],
         on_divergence=DIVERGENCES[on_divergence or "stop"],
         program=program,
+        team=team,
         version=version,
         normalize=tuple(NORMALIZERS[name] for name in normalize),
     )

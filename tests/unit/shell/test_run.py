@@ -69,7 +69,7 @@ def test_a_wrong_budget_is_a_usage_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["run", "--budget", "money=3", "--home", str(tmp_path), "--", "agent"]) == 2
-    assert "'money=3' is neither calls=N nor tokens=N" in capsys.readouterr().err
+    assert "'money=3': write calls=N" in capsys.readouterr().err
 
 
 def test_a_kernel_that_restarts_in_between_shows_no_byte_twice(

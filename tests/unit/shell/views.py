@@ -31,6 +31,8 @@ VIEW: dict[str, object] = {
     "cached_tokens": 1000,
     "output_tokens": 34,
     "cost": 420_000,
+    "team": "",
+    "used": {"calls": 3, "tokens": 1234, "nano_dollars": 420_000, "ns": 0},
 }
 
 
