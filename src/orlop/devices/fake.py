@@ -13,7 +13,7 @@ from orlop.abi.errors import DeviceBusy, DeviceFailed, DeviceRefused
 from orlop.abi.hints import Usage
 from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.replies import Choice, Embedded, Generated
-from orlop.devices.device import ALONE, Capacity, Sink, Turn
+from orlop.devices.device import ALONE, Capacity, Partial, Preempted, Sink, Turn
 from orlop.devices.fake_answers import (
     answer,
     content_of,
@@ -24,7 +24,7 @@ from orlop.devices.fake_answers import (
 )
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
-from orlop.machine.ranges import Chances, Many, Seconds
+from orlop.machine.ranges import Chances, Count, Many, Seconds
 from orlop.wire.portable import to_openai
 
 Fault = Literal["", "refuse", "busy", "hang", "die", "fail"]
@@ -62,6 +62,12 @@ class FakeConfig:
     """That it breaks somewhere in its answer."""
     dead_s: Seconds = 1.0
     """How long it stays dead."""
+    kv_tokens: Count = 0
+    """Tokens of context that it says to hold; 0: it does not say."""
+    host_tokens: Count = 0
+    """And beside the device, in RAM."""
+    continues: bool = False
+    """It stops a call when asked to, and goes on later as if nothing had been."""
     tally: bool = False
     """Keep `computed_by`; costs memory for each different call."""
 
@@ -80,6 +86,7 @@ class FakeEngine:
         self.config = config
         self.computed = 0
         self.computed_by: Counter[int] = Counter()
+        self.preempted = 0
         self.running = 0
         self.running_peak = 0
         self._name = name
@@ -106,7 +113,15 @@ class FakeEngine:
         return self.config.slots
 
     def capacity(self) -> Capacity:
-        return Capacity(slots=self.slots)
+        config = self.config
+        return Capacity(
+            slots=config.slots,
+            kv_tokens=config.kv_tokens or None,
+            host_tokens=config.host_tokens,
+            kv_bytes_per_token=1,
+            restore_bytes_s=1e6,
+            continues=config.continues,
+        )
 
     def load(self) -> None:
         return None
@@ -164,7 +179,7 @@ class FakeEngine:
         call = to_openai(call)  # It speaks the chat dialect, as most engines do.
         self._enter()
         try:
-            return await self._infer(call, model, sink)
+            return await self._infer(call, model, sink, turn)
         finally:
             self.running -= 1
 
@@ -191,7 +206,9 @@ class FakeEngine:
         self._deaths += 1
         self._dead_until_s = self._clock.now_s() + for_s
 
-    async def _infer(self, call: Infer, model: ModelName, sink: Sink | None) -> Generated:
+    async def _infer(
+        self, call: Infer, model: ModelName, sink: Sink | None, turn: Turn
+    ) -> Generated:
         deaths = self._deaths
         breaks_at = await self._suffer() if self._chances else None
         config = self.config
@@ -201,7 +218,7 @@ class FakeEngine:
             answer(call, content, index, config.tokens) for index in range(call.sampling.n)
         )
         if sink is not None or config.decode_s or breaks_at is not None:
-            await self._tell(choices, sink, breaks_at, deaths)
+            await self._tell(choices, sink, breaks_at, deaths, turn)
         output_tokens = sum(words_in(choice) for choice in choices)
         self._count(content)
         return Generated(
@@ -214,15 +231,28 @@ class FakeEngine:
         )
 
     async def _tell(
-        self, choices: Sequence[Choice], sink: Sink | None, breaks_at: int | None, deaths: int
+        self,
+        choices: Sequence[Choice],
+        sink: Sink | None,
+        breaks_at: int | None,
+        deaths: int,
+        turn: Turn,
     ) -> None:
-        """Delta by delta, at its pace.  Raises where the engine breaks or has died meanwhile."""
+        """Delta by delta, at its pace.  Raises where the engine breaks or has died meanwhile, and
+        `Preempted` where it should give way."""
         step_s = self.config.decode_s * self.config.step_tokens
+        before = turn.so_far.deltas if turn.so_far is not None else 0
         told = 0
         for choice in choices:
             for delta in deltas_of(choice, self.config.step_tokens):
                 if told == breaks_at or deaths != self._deaths:
                     raise DeviceFailed(f"{self._name} broke after {told} pieces of its answer")
+                if told < before:
+                    told += 1
+                    continue
+                if self.config.continues and turn.yield_now is not None and turn.yield_now.is_set():
+                    self.preempted += 1
+                    raise Preempted(Partial(deltas=told))
                 await self._wait(step_s)
                 told += 1
                 if sink is not None:

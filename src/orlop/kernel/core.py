@@ -23,9 +23,9 @@ from orlop.abi.ids import (
 )
 from orlop.abi.limits import FREE_BYTES_MIN, PROCESSES_MAX
 from orlop.context.conversation import Namer
+from orlop.effects.mcp import McpServer
 from orlop.hardware.claim import Checkpoint
 from orlop.hardware.table import DeviceTable
-from orlop.effects.mcp import McpServer
 from orlop.kernel.clients import Clients
 from orlop.kernel.codec import KIND, encode
 from orlop.kernel.orders import Orders

@@ -14,7 +14,7 @@ from orlop.abi.cards import ModelCard
 from orlop.abi.errors import KernelError
 from orlop.abi.limits import ENGINE_HEARD_S
 from orlop.devices.device import Engine
-from orlop.kernel import devices, forms, residence
+from orlop.kernel import devices, forms, residence, seating
 from orlop.kernel.core import Kernel
 from orlop.meter.usage import nano
 
@@ -36,12 +36,14 @@ async def keep(kernel: Kernel, engine: Engine, *, paid: bool) -> None:
             cards = await engine.models()
             kernel.registry.learn(engine.name, [priced(kernel, card, paid) for card in cards])
             residence.attend(kernel, engine)
+            seating.look(kernel, engine)
             delay_s = LOOK_S
         except KernelError as error:
             level = logging.WARNING if delay_s == RETRY_S else logging.DEBUG
             log.log(level, "engine %s can't be used: %s", engine.name, error.message)
             kernel.registry.heard_of(engine.name)
             kernel.device_look.set()
+            seating.look(kernel, engine)
             delay_s = min(2 * delay_s, LOOK_S) if delay_s < LOOK_S else RETRY_S
         await kernel.clock.sleep(delay_s)
 

@@ -228,8 +228,8 @@ def end(kernel: Kernel, process: Process, status: int, reason: str) -> None:
         process.row.tenant,
         ProcessEnded(incarnation=process.row.incarnation, status=status, reason=reason),
     )
-    if not process.row.parent:
-        kernel.scheduler.end(process.row.program or process.id, kernel.clock.now_s())
+    if process.row.parent is None and process.row.program.startswith("tsk_"):
+        kernel.scheduler.end(process.row.program, kernel.clock.now_s())  # Nobody else serves it.
     kernel.forget()
 
 

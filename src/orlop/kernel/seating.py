@@ -53,18 +53,21 @@ def seats(
 def _attach(kernel: Kernel, engine: Engine, slots: int) -> None:
     """Known to the scheduler, with as many seats as its device is good for."""
     station = kernel.scheduler.stations.get(engine.name)
-    if station is None or not station.attached or station.capacity.slots != slots:
-        look(kernel, engine, slots)
-    elif station.capacity != (capacity := changed(engine.capacity(), slots=slots)):
-        # It was loaded, or has been measured, since it was looked at.
+    capacity = changed(engine.capacity(), slots=slots)
+    if station is None or not station.attached or station.capacity != capacity:
         kernel.scheduler.attach(engine.name, capacity)
-
-
-def look(kernel: Kernel, engine: Engine, slots: int) -> None:
-    """What an engine can do may have changed, and what it says of its load."""
-    kernel.scheduler.attach(engine.name, changed(engine.capacity(), slots=slots))
     if (load := engine.load()) is not None:
         kernel.scheduler.heard(engine.name, load, kernel.clock.now_s())
+
+
+def look(kernel: Kernel, engine: Engine) -> None:
+    """What an engine can do may have changed, or whether it is there at all."""
+    state = devices.as_usable(kernel, engine.card())
+    if state.health == "ready":
+        _attach(kernel, engine, state.slots)
+    elif state.health != "starting":
+        kernel.scheduler.detach(engine.name, kernel.clock.now_s())
+    kernel.turns.look()
 
 
 def attach_tool(kernel: Kernel, name: str, concurrency: int) -> None:

@@ -52,6 +52,8 @@ class Places:
             context.engine = station.name
         if context.engine == station.name:
             station.shelf.use(context, max(work.tokens, context.held_now), now_s)
+            if station.capacity.moves_contexts:  # What was ordered before is not wanted any more.
+                self._tell(station, context, "keep", "it is in use")
         self._lay(station, context, work.tokens, now_s)
 
     def rest(self, work: Work, context: Context, now_s: float, used: Used, pressure: float) -> None:
@@ -149,9 +151,7 @@ class Places:
         if station is not None and any(station.shelf.lies(context)):
             station.shelf.move(context, "drop")
             if station.capacity.moves_contexts:
-                self.on_order(
-                    Order(engine=station.name, context=context.name, action="drop", why=why)
-                )
+                self._tell(station, context, "drop", why)
 
     def _fate(self, station: Station, context: Context, pressure: float) -> Fate:
         gap = self._gaps.of(context.tool)
@@ -165,7 +165,7 @@ class Places:
         self, station: Station, context: Context, action: Fate, why: str, now_s: float
     ) -> None:
         station.shelf.move(context, action)
-        self.on_order(Order(engine=station.name, context=context.name, action=action, why=why))
+        self._tell(station, context, action, why)
         if action == "drop" and context.state is State.ACTING:
             self._pause(station, context, now_s)
 
@@ -174,10 +174,14 @@ class Places:
         saved = station.shelf.lies(context)[1] > 0
         if station.capacity.moves_contexts:
             action: Fate = "save" if saved else "drop"
-            self.on_order(Order(engine=station.name, context=context.name, action=action, why=why))
+            self._tell(station, context, action, why)
         context.program.refresh()
         if not saved and context.state is State.ACTING and context.engine == station.name:
             self._pause(station, context, now_s)
+
+    def _tell(self, station: Station, context: Context, action: Fate, why: str) -> None:
+        order = Order(engine=station.name, context=context.name, action=action, why=why)
+        self.on_order(order)
 
     def _pause(self, station: Station, context: Context, now_s: float) -> None:
         station.shelf.pause(context, now_s)

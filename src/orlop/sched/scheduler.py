@@ -214,8 +214,8 @@ class Scheduler:
 
     def _require_place(self, work: Work, pool: Pool, now_s: float) -> None:
         """Raises `Exhausted` where it can't wait, or would wait for longer than it may."""
-        if not pool.waiting:
-            return
+        if not pool.waiting or work.preemptions:
+            return  # Nobody waits, or it was let on once already.
         names, stations = ", ".join(pool.engines), self.waiting.stations(pool)
         ahead = self.waiting.ahead(work, pool)
         wait_s = min(placement.wait_s(station, ahead) for station in stations) / len(stations)

@@ -63,6 +63,10 @@ class Turns:
         """Set once the call should give its seat back."""
         return self._stops.setdefault(work, asyncio.Event())
 
+    def look(self) -> None:
+        """Something has changed that is no call's doing: an engine has come, gone, or grown."""
+        self._arm()
+
     def _granted(self, work: Work, grant: Grant) -> None:
         waiter = self._waiters.get(work)
         if waiter is not None and not waiter.done():
