@@ -6,20 +6,24 @@ Server documentation: llama.cpp's `tools/server/README.md`.
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar
 
-import aiohttp
 import msgspec
 from msgspec import Struct
+from yarl import URL
 
 from orlop.abi.calls import Infer
-from orlop.abi.errors import DeviceFailed, DeviceRefused
+from orlop.abi.errors import DeviceFailed, DeviceRefused, KernelError
 from orlop.abi.ids import EngineName
-from orlop.abi.limits import ENGINE_CONNECT_S, ERROR_BYTES_MAX
+from orlop.devices.server import Server
+from orlop.machine.chance import Chance
+from orlop.machine.clock import Clock
 from orlop.wire.openai import write_chat_request
 
 T = TypeVar("T")
 
 _ACTION_S: Final = 120.0
 """For a slot's action: it waits until the slot's own work has stopped."""
+
+_CONNECTIONS: Final = 16
 
 
 class Saved(Struct, frozen=True):
@@ -65,17 +69,21 @@ class _Content(Struct, frozen=True):
 class HostApi:
     """One host.  Every method raises `DeviceFailed`, or `DeviceRefused` where the host says no."""
 
-    def __init__(self, name: EngineName, url: str, key: str) -> None:
+    def __init__(
+        self, name: EngineName, url: str, key: str, *, clock: Clock, chance: Chance
+    ) -> None:
+        headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
         self._name = name
-        self._url = url
-        self._session = aiohttp.ClientSession(
-            headers={"authorization": f"Bearer {key}", "content-type": "application/json"},
-            timeout=aiohttp.ClientTimeout(total=_ACTION_S, sock_connect=ENGINE_CONNECT_S),
-            cookie_jar=aiohttp.DummyCookieJar(),
+        self._server = Server(
+            name, URL(url), clock=clock, chance=chance, headers=headers, seats=_CONNECTIONS
         )
 
+    async def start(self) -> None:
+        """Before anything else."""
+        await self._server.start()
+
     async def close(self) -> None:
-        await self._session.close()
+        await self._server.close()
 
     async def save(self, slot: int, file: str) -> Saved:
         """Write a slot's context to `file`, a name in the host's slot folder."""
@@ -123,11 +131,12 @@ class HostApi:
 
     async def _send(self, path: str, body: bytes, kind: type[T]) -> T:
         try:
-            async with self._session.post(f"{self._url}/{path}", data=body) as response:
-                if response.status != 200:
-                    said = (await response.content.read(ERROR_BYTES_MAX)).decode(errors="replace")
-                    raise DeviceRefused(f"{self._name}: {path}: {response.status}: {said[:300]}")
-                return msgspec.json.decode(await response.read(), type=kind)
-        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
-            reason = str(error) or type(error).__name__
-            raise DeviceFailed(f"{self._name}: {path}: {reason}") from error
+            said = await self._server.look(path, _ACTION_S, method="POST", body=body)
+            return msgspec.json.decode(said, type=kind)
+        except DeviceRefused:
+            raise
+        except (KernelError, msgspec.DecodeError) as error:
+            if isinstance(error, DeviceFailed) and error.__cause__ is None:
+                # It answers, and says no: whatever its status, it is not gone.
+                raise DeviceRefused(f"{self._name}: {path}: {error.message}") from error
+            raise DeviceFailed(f"{self._name}: {path}: {error}") from error

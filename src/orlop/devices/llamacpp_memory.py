@@ -144,7 +144,8 @@ class EngineMemory:
     async def attach(self, host: HostState, inner: OpenAI, template: str) -> None:
         """A host answers; what is known of its slots and its speed is learned once."""
         own_folder(self._ram)
-        api = HostApi(self._config.name, host.url.removesuffix("/v1"), host.key)
+        api = HostApi(self._config.name, host.url, host.key, clock=self._clock, chance=self._chance)
+        await api.start()
         try:
             if self._contexts is None:
                 self._contexts = await self._begin(host, api, template)
