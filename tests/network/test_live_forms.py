@@ -93,6 +93,17 @@ def test_a_cheaper_form_serves_once_it_is_measured_and_good_enough(
         client.infer("hello", model="support", hints=Hints(quality_min=1.01))
 
 
+def test_a_dialects_reply_names_the_form_too(kernel: LiveKernel) -> None:
+    body = {"model": "support", "messages": [{"role": "user", "content": "hello"}]}
+    asked = urllib.request.Request(
+        f"{kernel.url}/v1/chat/completions",
+        data=json.dumps(body).encode(),
+        headers={"authorization": f"Bearer {kernel.key}", "content-type": "application/json"},
+    )
+    with urllib.request.urlopen(asked) as answer:
+        assert json.load(answer)["orlop"]["form"] in ("fp16", "int4")
+
+
 def test_clients_see_the_card_among_the_models(kernel: LiveKernel) -> None:
     asked = urllib.request.Request(
         f"{kernel.url}/v1/models", headers={"authorization": f"Bearer {kernel.key}"}

@@ -197,9 +197,12 @@ def _write_logprob(entry: TokenLogprob) -> dict[str, object]:
 def write_facts(completion: Completion) -> dict[str, object]:
     """The field `orlop` of a reply.  What a replay may not know, such as times, is in headers."""
     facts = completion.facts
-    return {
+    told: dict[str, object] = {
         "call": facts.call,
         "seq": facts.seq,
         "engine": facts.engine,
         "model": completion.model or facts.model,
     }
+    if facts.form:  # Of a model that comes in several.
+        told["form"] = facts.form
+    return told
