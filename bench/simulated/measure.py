@@ -15,7 +15,7 @@ from orlop.operate.plan.replay import Dispatcher, Fleet, Host, Program, Replay
 from orlop.operate.plan.tasks import Arrival, Task
 
 KNEE_SLOWDOWN: Final = 3.0
-STATIC: Final = (4, 8, 16, 32, 64)
+STATIC: Final = (6, 12, 24, 48)
 FACTORS: Final = (0.9, 1.5, 3.0, 100.0)
 
 Make = Callable[[Fleet, "Work"], Dispatcher]
@@ -168,12 +168,9 @@ def knee(
 def best(
     hosts: Sequence[Host], makes: Sequence[Make], work: Work, draws: Sequence[Sequence[Arrival]]
 ) -> list[Sample]:
-    """Samples of the contender that has the least mean over the first two draws."""
+    """Samples of the contender that has the least mean for the first draw."""
     if len(makes) > 1:
-        tried = draws[:2]
-        makes = sorted(
-            makes, key=lambda make: sum(run(hosts, make, work, draw).mean_s for draw in tried)
-        )
+        makes = sorted(makes, key=lambda make: run(hosts, make, work, draws[0]).mean_s)
     return [run(hosts, makes[0], work, draw) for draw in draws]
 
 
