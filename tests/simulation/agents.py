@@ -2,6 +2,8 @@
 
 import asyncio
 from contextlib import suppress
+from typing import Final
+from zlib import crc32
 
 from simulation.client import Client
 from simulation.plans import Plan, Step
@@ -33,9 +35,12 @@ from orlop.abi.errors import (
     Killed,
     RateReached,
 )
+from orlop.abi.hints import Hints, LatencyClass
 from orlop.abi.messages import Message
 from orlop.abi.replies import Completion, Done, Spawned
 from orlop.machine.chance import Chance
+
+CLASSES: Final[tuple[LatencyClass, ...]] = ("interactive", "standard", "batch")
 
 POOR = 3
 """The status of an agent whose budget is spent."""
@@ -123,6 +128,7 @@ class Agent:
             sampling=Sampling(n=step.choices),
             output_tokens_max=20,
             stream=step.kind == "stream",
+            hints=Hints(latency_class=CLASSES[crc32(step.name.encode()) % len(CLASSES)]),
         )
 
     async def _act(self, name: str, call: CallTool) -> None:

@@ -7,8 +7,8 @@ from typing import Literal
 from orlop.abi.budgets import ORGANISATION, AccountName, Limit
 from orlop.abi.calls import Budget
 from orlop.abi.ids import NanoDollars
+from orlop.sched.policy import POLICIES, PolicyName
 
-Policy = Literal["fifo", "fair"]
 AwaitIntents = Literal["paid", "always"]
 
 
@@ -42,7 +42,12 @@ class Conditions:
     """Between two things that go wrong, on average."""
     outage_s: float
     """The longest time from a crash to the next boot."""
-    policy: Policy
+    policy: PolicyName
+    kv_tokens: int
+    """That an engine holds; 0: as many as anybody wants."""
+    host_tokens: int
+    continues: bool
+    """Engines give way to urgent calls, and go on later."""
     await_intents: AwaitIntents
     snapshot_events: int
     schedules: int
@@ -53,6 +58,7 @@ class Conditions:
 def drawn(seed: int) -> Conditions:
     """The conditions of a seed.  Each varies by an order of magnitude or is off in some seeds."""
     chance = random.Random(f"conditions {seed}")
+    pressure = random.Random(f"pressure {seed}")
     return Conditions(
         agents=chance.randint(2, 6),
         clients=chance.randint(0, 2),
@@ -71,7 +77,10 @@ def drawn(seed: int) -> Conditions:
         mayhem_s=chance.choice([0.0, 3.0, 10.0, 10.0]),
         pause_s=chance.choice([0.05, 0.3, 1.0]),
         outage_s=chance.choice([0.0, 0.1, 2.0]),
-        policy=chance.choice(["fifo", "fair"]),
+        policy=chance.choice(sorted(POLICIES)),
+        kv_tokens=pressure.choice([0, 0, 40, 200]),
+        host_tokens=pressure.choice([0, 400]),
+        continues=pressure.choice([False, True]),
         await_intents=chance.choice(["paid", "always"]),
         snapshot_events=chance.choice([7, 40, 20_000]),
         schedules=chance.choice([0, 0, 1, 2]),

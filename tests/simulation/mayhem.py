@@ -19,6 +19,7 @@ from orlop.kernel import budgets, lifecycle, operator
 from orlop.kernel.process import ALIVE, Process, Row, State
 from orlop.kernel.shutdown import shut_down
 from orlop.machine import faults
+from orlop.sched.check import check as check_scheduler
 
 POINTS: Final = (
     "door.entered",
@@ -286,6 +287,10 @@ class Day:
         await town.tasks.close()
         await life.start(self._switch_off(life))
         self.chronicle.check_quiet(life)
+        check_scheduler(life.kernel.scheduler, town.clock.now_s())
+        assert not any(
+            sum(life.kernel.scheduler.load(name)) for name in life.kernel.scheduler.stations
+        )
         await town.machine.close()
         return await self.chronicle.check_all(life)
 

@@ -260,6 +260,9 @@ class Town:
             busy=fault,
             die=fault,
             fail=fault,
+            kv_tokens=self.conditions.kv_tokens,
+            host_tokens=self.conditions.host_tokens,
+            continues=self.conditions.continues,
             tally=True,
         )
         name = EngineName(f"engine{number}")
