@@ -239,7 +239,11 @@ async def aios(
     report.add("all at once, no prefix reuse: mean ÷ kernel", ratio, "ratio")
 
 
-async def measure(report: Report, data: Path, quick: bool) -> None:
+PARTS = ("switch", "interactive", "mix", "aios", "cold")
+
+
+async def measure(report: Report, data: Path, quick: bool, parts: Sequence[str]) -> None:
+    """Load is scaled to what the engine does alone, so it is measured first, on this machine."""
     sessions = recorded(data)
     count, rounds = (10, 1) if quick else (24, 5)
     async with AsyncExitStack() as stack:
@@ -254,19 +258,22 @@ async def measure(report: Report, data: Path, quick: bool) -> None:
             # Four slots write at once in little more than one step's time.
             return read * read_s + write * write_s / 2
 
-        await switches(report, kernel, " ".join(sessions[0]), 3 if quick else 9)
-        fast: dict[str, Arm] = {"shipped": shipped, "kernel": kernel}
-        await interactive(
-            report, fast, sessions, calls=4 if quick else 20, piece_s=PIECE_TOKENS * read_s
-        )
+        if "switch" in parts:
+            await switches(report, kernel, " ".join(sessions[0]), 3 if quick else 9)
+        if "interactive" in parts:
+            fast: dict[str, Arm] = {"shipped": shipped, "kernel": kernel}
+            calls, piece_s = 4 if quick else 20, PIECE_TOKENS * read_s
+            await interactive(report, fast, sessions, calls=calls, piece_s=piece_s)
         arms: dict[str, Arm] = {"shipped": shipped, "bare": bare, "kernel": kernel}
         loads = (1.6,) if quick else (0.5, 1.0, 1.6)
-        for load in loads:
+        for load in loads if "mix" in parts else ():
             await mix(report, arms, sessions, work_s, count=count, load=load, rounds=rounds)
-        if not quick:
+        if "mix" in parts and not quick:
             await mix(report, arms, sessions, work_s, count=32, load=0.0, rounds=2)
-        await aios(report, kernel, sessions, work_s, 6 if quick else 16)
-    await cold_starts(report, 2 if quick else 7)
+        if "aios" in parts:
+            await aios(report, kernel, sessions, work_s, 6 if quick else 16)
+    if "cold" in parts:
+        await cold_starts(report, 2 if quick else 7)
 
 
 def main() -> None:
@@ -276,9 +283,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer rounds, for a first look")
     parser.add_argument("--json", type=Path, help="write rows of name, value, unit, goal here")
     parser.add_argument("--data", type=Path, default=DATA, help="a folder with `lmcache_agent/`")
+    parser.add_argument("--part", action="append", choices=PARTS, help="only this; may be repeated")
     given = parser.parse_args()
     report = begin(question, EXPECTED)
-    uvloop.run(measure(report, given.data, given.quick))
+    uvloop.run(measure(report, given.data, given.quick, given.part or PARTS))
     finish(report, given.json)
 
 
