@@ -34,7 +34,7 @@ class Held:
         pairs = [(kernel.residents.find(card.engine, card.name), card) for card in self._cards]
         now_s = kernel.clock.now_s()
         for row, _ in pairs:
-            if row is not None:
+            if row is not None and fits(kernel, row):
                 row.arrivals.note(now_s, row.cold_s())
         ready = [(row, card) for row, card in pairs if row is None or row.admits]
         if not ready:
@@ -101,13 +101,18 @@ async def hot(kernel: Kernel, row: Resident) -> None:
             row.waiting_since_s = math.inf
 
 
+def fits(kernel: Kernel, row: Resident) -> bool:
+    """Whether its device could hold it, were it alone there."""
+    return row.bytes <= kernel.residents.budgets.get(row.device, row.bytes)
+
+
 def require_room(kernel: Kernel, row: Resident) -> None:
     """Raises `DoesNotFit` where no device is large enough, `Exhausted` where pins keep it out."""
     residents = kernel.residents
     budget = residents.budgets.get(row.device)
     if budget is None or row.state in ON_DEVICE:
         return
-    if row.bytes > budget:
+    if not fits(kernel, row):
         raise DoesNotFit(
             f"{row.model} needs {row.bytes:,} bytes; {row.device} has {budget:,} for models, and "
             "no other device can run it"

@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 TICK_S: Final = 1.0
 """Between two decisions where no call and no change asks for one: idling and forecasts."""
 
+TICK_WAITING_S: Final = 0.05
+"""Likewise while a call waits for a model to leave: a burst's end is no event."""
+
 LOOK_S: Final = 15.0
 """Between two looks at what engines and the page cache say."""
 
@@ -132,8 +135,9 @@ async def run(kernel: Kernel) -> None:
             for engine in tuple(kernel.registry.engines.values()):
                 attend(kernel, engine)
         settle(kernel)
+        waits = any(row.waiting and row.state not in ON_DEVICE for row in residents)
         with suppress(TimeoutError):
-            async with asyncio.timeout(TICK_S):
+            async with asyncio.timeout(TICK_WAITING_S if waits else TICK_S):
                 await residents.wake.wait()
         residents.wake.clear()
 

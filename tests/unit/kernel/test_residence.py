@@ -176,6 +176,8 @@ def test_a_model_larger_than_the_device_is_refused_at_once_with_both_sizes() -> 
         with pytest.raises(DoesNotFit, match=r"123,456 bytes.*1,000"):
             await house.call("giant")
         assert house.here.clock.now_s() == began_s
+        rates = {str(view.name): view.rate for view in models.view(house.kernel).models}
+        assert rates["giant"] == 0.0  # What can't come drives nobody out.
 
     living(scenario)
 
