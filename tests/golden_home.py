@@ -15,7 +15,7 @@ from orlop.access.principal import Tokens
 from orlop.boot import ModelsConfig, Power, Settings, build
 from orlop.devices.engines import EngineConfig
 from orlop.http.app import App
-from orlop.http.exchange import Event
+from orlop.http.exchange import LINE, Event, Line
 from orlop.http.place import HttpConfig, Place
 from orlop.kernel import codec, recovery
 from orlop.kernel.core import Kernel
@@ -79,7 +79,8 @@ class OldKernel:
 
 def _scope(method: str, path: str, headers: Mapping[str, str]) -> Event:
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-    return {"type": "http", "method": method, "path": path, "headers": raw, "query_string": b""}
+    asked = {"method": method, "path": path, "headers": raw, "query_string": b""}
+    return {"type": "http", "state": {LINE: Line()}, **asked}
 
 
 @asynccontextmanager
