@@ -45,6 +45,8 @@ class Batches(Generic[T, R]):
         self._delay_s = delay_s
         self._waiting: list[_Entry[T, R]] = []
         self._is_running = False
+        self._is_gathering = False
+        """A task gathers; a task that has just ended is none, though its owner still holds it."""
         self._changed = asyncio.Event()
         self._tasks = TaskOwner("batches")
 
@@ -55,7 +57,8 @@ class Batches(Generic[T, R]):
         answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Entry(item, self._clock.now_s() + delay_s, answer))
         self._changed.set()
-        if not len(self._tasks):
+        if not self._is_gathering:
+            self._is_gathering = True
             self._tasks.start(self._gather())
         return await answer
 
@@ -74,6 +77,12 @@ class Batches(Generic[T, R]):
             self._changed.set()
 
     async def _gather(self) -> None:
+        try:
+            await self._gather_all()
+        finally:
+            self._is_gathering = False
+
+    async def _gather_all(self) -> None:
         """While anybody waits: a batch as soon as one is full, or somebody has waited enough."""
         while self._waiting:
             self._changed.clear()

@@ -136,6 +136,8 @@ class Quota:
         self._numbers = itertools.count()
         self._news = asyncio.Event()
         """Somebody came, or the provider said something."""
+        self._is_pumping = False
+        """A task lets on; one that has just ended is none, though its owner still holds it."""
         self._pump = TaskOwner(f"quota of {name}")
         self.refusals = 0
         """429s seen."""
@@ -160,7 +162,8 @@ class Quota:
         waiter = _Waiter(urgency, claim, next(self._numbers), tokens)
         heapq.heappush(self._waiting, waiter)
         self._news.set()
-        if not len(self._pump):
+        if not self._is_pumping:
+            self._is_pumping = True
             self._pump.start(self._let_on())
         try:
             await waiter.granted.wait()
@@ -224,6 +227,12 @@ class Quota:
                 bucket.limit *= _GROWTH
 
     async def _let_on(self) -> None:
+        try:
+            await self._let_all_on()
+        finally:
+            self._is_pumping = False
+
+    async def _let_all_on(self) -> None:
         """While somebody waits: let on whoever is next as soon as there is room."""
         while self._waiting:
             if self._waiting[0].is_gone:

@@ -157,3 +157,12 @@ def test_nobody_waits_beyond_his_delay_and_the_batches_before_his(seed: int) -> 
         assert max(map(len, computed.seen)) <= 8
 
     simulate(seed, scenario())
+
+
+def test_who_asks_again_the_moment_he_is_answered_is_answered_again() -> None:
+    async def scenario() -> None:
+        computed = Computed()
+        for number in range(20):
+            await asyncio.gather(*(computed.ask(number + each) for each in range(3)))
+
+    simulate(1, scenario())

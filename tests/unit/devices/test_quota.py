@@ -199,3 +199,12 @@ def test_a_bucket_holds_no_more_than_the_provider_ever_had_left() -> None:
         assert sorted(times) == pytest.approx([120, 126, 132], abs=0.01)
 
     simulate(1, scenario())
+
+
+def test_who_asks_again_the_moment_he_was_let_on_waits_his_turn_again() -> None:
+    async def scenario() -> None:
+        limits = quota(tokens=600)
+        await limits.admit(600, 0, 1.0)
+        assert [await admitted(limits, 10) for _ in range(3)] == pytest.approx([1, 2, 3], abs=0.01)
+
+    simulate(1, scenario())
