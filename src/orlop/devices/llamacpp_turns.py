@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from msgspec.structs import replace
 
@@ -25,10 +25,9 @@ from orlop.abi.limits import PROMPT_HELD_S_MAX
 from orlop.abi.messages import Message
 from orlop.abi.replies import Choice, Delta, Generated
 from orlop.devices.device import Partial, Preempted, Sink, Turn
-from orlop.devices.llamacpp_api import HostApi
 from orlop.devices.llamacpp_calls import goes_on
-from orlop.devices.llamacpp_contexts import HostContexts, Place
-from orlop.devices.openai import OpenAI
+from orlop.devices.llamacpp_contexts import Place
+from orlop.devices.llamacpp_slots import Held
 from orlop.machine.clock import Clock
 
 NOTHING: Final = Partial()
@@ -160,13 +159,39 @@ class Job:
         return not tap.begun.is_set() or (tap.is_plain and goes_on(self.call))
 
 
+class Streams(Protocol):
+    """Who talks to the host in OpenAI's dialect."""
+
+    async def infer(
+        self, call: Infer, model: ModelName, sink: Sink | None, deadline_s: float
+    ) -> Generated: ...
+
+
+class Tokens(Protocol):
+    """Texts and token ids, as the host has them; `HostApi` is one."""
+
+    async def prompt_tokens(self, call: Infer, model: str) -> tuple[int, ...]: ...
+
+    async def tokens(self, text: str, *, special: bool) -> tuple[int, ...]: ...
+
+    async def text(self, tokens: Sequence[int]) -> str: ...
+
+
+class Saves(Protocol):
+    """Copies slots; `HostContexts` is one."""
+
+    async def write(self, held: Held) -> int: ...
+
+    async def tokens_saved(self, held: Held) -> tuple[int, ...]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Runner:
     """Runs jobs on one host."""
 
-    api: HostApi
-    inner: OpenAI
-    contexts: HostContexts
+    api: Tokens
+    inner: Streams
+    contexts: Saves
     feed: Feed
     clock: Clock
 
