@@ -102,6 +102,8 @@ class Program:
     isolated_s: float = 0.0
     """What its calls would have taken alone."""
     waited_s: float = 0.0
+    owed_s: float = 0.0
+    """Of that, since a call of it was last let on before its turn."""
     running: int = 0
     waiting: int = 0
     calls: int = 0

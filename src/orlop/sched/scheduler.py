@@ -360,6 +360,7 @@ class Scheduler:
         program.running += 1
         program.running_s += work.isolated_s
         program.waited_s += now_s - work.arrived_s
+        program.owed_s = 0.0 if work.is_promoted else program.owed_s + now_s - work.arrived_s
         self.waiting.charge(work, work.tokens * work.isolated_s, 1)
         program.refresh()
         self.grants += 1

@@ -128,7 +128,7 @@ class WaitingRoom:
     def _patience_s(self, work: Work, context: Context) -> float:
         config, program = self._config, context.program
         alone_s = program.isolated_s + work.isolated_s
-        return patience_s(alone_s, program.waited_s, config.patience, config.patience_min_s)
+        return patience_s(alone_s, program.owed_s, config.patience, config.patience_min_s)
 
     def _tenant(self, work: Work) -> Tenant:
         tenant = self._tenants.get(work.tenant)
