@@ -82,6 +82,7 @@ def test_at_the_knee_the_mean_slowdown_is_three() -> None:
 
 def test_ratios_are_paired_and_quantiles_are_of_the_values() -> None:
     middle, least, most = ratio([2.0, 8.0], [1.0, 1.0])
-    assert (middle, least, most) == (pytest.approx(4.0), 2.0, 8.0)
+    assert middle == pytest.approx(4.0)
+    assert (least, most) == (2.0, 8.0)
     assert quantile([3.0, 1.0, 2.0], 0.5) == 2.0
     assert quantile([1.0], 0.95) == 1.0
