@@ -148,7 +148,7 @@ def find(kernel: Kernel, name: str) -> Resident:
 
 
 async def _unload(kernel: Kernel, row: Resident) -> None:
-    if row.state in ORIGINS:
+    if await _settled(row) in ORIGINS:
         return
     if row.is_pinned:
         raise Conflict(f"{row.model} is pinned: `orlop models unpin {row.model}` first")
@@ -157,12 +157,17 @@ async def _unload(kernel: Kernel, row: Resident) -> None:
             f"{row.running} calls use {row.model} and {row.waiting} wait for it: "
             "unload it when they have ended"
         )
-    if row.state is State.HOT:
-        residence.start_leave(kernel, row, "an operator said so")
-    while row.state is State.LEAVING:
+    residence.start_leave(kernel, row, "an operator said so")
+    after = await _settled(row)
+    if after not in ORIGINS:
+        raise Conflict(f"{row.model} is {after}: `orlop devices` says what its engine does")
+
+
+async def _settled(row: Resident) -> State:
+    """Where it lies, once it is on no way."""
+    while row.state in (State.LOADING, State.LEAVING):
         await row.changed.wait()
-    if row.state not in ORIGINS:
-        raise Conflict(f"{row.model} is {row.state}: `orlop devices` says what its engine does")
+    return row.state
 
 
 async def _pin(kernel: Kernel, row: Resident, *, pinned: bool) -> None:

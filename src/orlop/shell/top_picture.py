@@ -44,7 +44,8 @@ def _head(now: Overview) -> str:
         f"policy {scheduler.policy}",
         f"calls      {now.calls_in_flight} in flight, {now.calls_parked} parked",
         f"waiting    {waiting or 'none'}",
-        f"programs   {programs or 'none'} ({scheduler.programs_known} known)",
+        f"programs   {programs or 'none'} ({scheduler.programs_known} known), "
+        f"forecasts rank {scheduler.rank_quality:.2f}",
         f"processes  {processes or 'none'}",
         f"so far     {scheduler.grants:,} let on, {scheduler.promoted:,} early, "
         f"{scheduler.preempted:,} preempted, {scheduler.refused:,} refused, "

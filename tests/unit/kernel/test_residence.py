@@ -314,6 +314,17 @@ def test_an_operator_loads_unloads_and_pins() -> None:
     living(scenario)
 
 
+def test_a_model_that_is_being_loaded_is_unloaded_when_it_is_there() -> None:
+    async def scenario(house: House) -> None:
+        await house.furnish(budget=10, a=6)
+        await house.here.clock.sleep(1.0)
+        assert house.state("a") is State.LOADING
+        await models.obey(house.kernel, ModelOrder(order="unload", model="a"))
+        assert house.state("a") is State.DISK
+
+    living(scenario)
+
+
 def test_a_model_that_calls_use_is_not_unloaded() -> None:
     async def scenario(house: House) -> None:
         await house.furnish(budget=10)

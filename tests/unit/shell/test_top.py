@@ -101,7 +101,7 @@ def test_it_shows_queues_seats_models_programs_and_processes(
     shown = once(tmp_path, capsys, overview(10.0), overview(10.5))
     for part in (
         "0 interactive, 3 standard, 31 batch",
-        "4 reasoning, 9 acting, 2 paused, 0 hibernated (15 known)",
+        "4 reasoning, 9 acting, 2 paused, 0 hibernated (15 known), forecasts rank 0.50",
         "1,204 let on, 3 early, 2 preempted, 1 refused, 5 contexts paused",
         "2/3 (of 4)",
         "1,200/16,384",
