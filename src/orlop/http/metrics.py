@@ -8,6 +8,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from orlop.abi.budgets import ORGANISATION, Amount
+from orlop.abi.ids import DEFAULT_TENANT
 from orlop.abi.residency import ModelView
 from orlop.kernel import models
 from orlop.kernel.core import Kernel
@@ -33,6 +35,12 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "orlop_calls_in_flight": Family("gauge", "System calls: running, parked.", ("kind",)),
     "orlop_tokens": Family(
         "counter", "Tokens of the processes in the table: input, cached, output.", ("kind",)
+    ),
+    "orlop_used": Family(
+        "counter", "All that was ever used: calls, tokens, dollars, seconds.", ("unit",)
+    ),
+    "orlop_held": Family(
+        "gauge", "What calls in flight hold: calls, tokens, dollars, seconds.", ("unit",)
     ),
     "orlop_programs": Family(
         "gauge", "Programs: reasoning, acting, paused, hibernated.", ("state",)
@@ -130,6 +138,16 @@ def _whole(kernel: Kernel) -> Iterator[Sample]:
     yield "orlop_tokens", ("input",), sum(row.input_tokens for row in rows)
     yield "orlop_tokens", ("cached",), sum(row.cached_tokens for row in rows)
     yield "orlop_tokens", ("output",), sum(row.output_tokens for row in rows)
+    for account in kernel.tables.ledger.line(DEFAULT_TENANT, (ORGANISATION,)):
+        yield from _amount("orlop_used", account.ever)
+        yield from _amount("orlop_held", account.held)
+
+
+def _amount(name: str, amount: Amount) -> Iterator[Sample]:
+    yield name, ("calls",), amount.calls
+    yield name, ("tokens",), amount.tokens
+    yield name, ("dollars",), amount.nano_dollars / 1e9
+    yield name, ("seconds",), amount.ns / 1e9
 
 
 def _scheduler(kernel: Kernel) -> Iterator[Sample]:

@@ -22,38 +22,48 @@ HELD_AGAIN_S: Final = 1.0
 
 @dataclass(eq=False, slots=True)
 class Account:
-    """`limit` and `used` are changed by the ledger alone."""
+    """Changed by the ledger alone."""
 
     name: AccountName
     label: str
     limit: Limit = UNLIMITED
     source: Source = "none"
-    used: Amount = NOTHING
+    before: Amount = NOTHING
+    """Used before this period began."""
     ever: Amount = NOTHING
     held: Amount = NOTHING
     calls_held: int = 0
     start_ns: Nanoseconds = Nanoseconds(0)
     """Of the period that `used` is counted in."""
+    until_ns: Nanoseconds | None = None
+    """And when it ends; None: never."""
     minute: Minute = field(default_factory=Minute)
     rows: int = 0
     """Processes in the table that use it."""
     is_bounding: bool = False
     """What a call may use at most must be known before it begins."""
 
+    @property
+    def used(self) -> Amount:
+        """In this period, as of the last `roll`."""
+        return self.ever if self.start_ns == 0 else self.ever - self.before
+
     def allow(self, limit: Limit, source: Source, now_ns: Nanoseconds) -> None:
         """A new limit.  Another period than before is counted from now; `ever` from the start."""
         self.roll(now_ns)
         if limit.per != self.limit.per:
-            self.used = self.ever if limit.per == "ever" else NOTHING
-            self.start_ns = begins(limit.per, now_ns)
+            self._begin(begins(limit.per, now_ns), limit)
         self.limit, self.source = limit, source
         self.is_bounding = limit != UNLIMITED
 
+    def _begin(self, start_ns: Nanoseconds, limit: Limit) -> None:
+        self.start_ns, self.until_ns = start_ns, ends(limit.per, start_ns)
+        self.before = NOTHING if limit.per == "ever" else self.ever
+
     def roll(self, now_ns: Nanoseconds) -> None:
         """A new period has begun, or a new second.  A clock that is set back refills nothing."""
-        limit = self.limit
-        if limit.per != "ever" and (start := begins(limit.per, now_ns)) > self.start_ns:
-            self.start_ns, self.used = start, NOTHING
+        if self.until_ns is not None and now_ns >= self.until_ns:
+            self._begin(begins(self.limit.per, now_ns), self.limit)
         self.minute.trim(now_ns // NS)
 
     def view(self, now_ns: Nanoseconds) -> AccountView:
@@ -66,7 +76,7 @@ class Account:
             used=self.used,
             used_ever=self.ever,
             held=self.held,
-            refills_ns=ends(self.limit.per, self.start_ns),
+            refills_ns=self.until_ns,
         )
 
     def left(self) -> Budget:
@@ -167,7 +177,7 @@ def _units(account: Account, need: Amount) -> Iterator[_Unit]:
 
 def _refusal(account: Account, unit: _Unit, now_ns: Nanoseconds) -> KernelError:
     left = max(0, unit.limit - unit.used - unit.held)
-    refills_ns = ends(account.limit.per, account.start_ns)
+    refills_ns = account.until_ns
     per = "" if refills_ns is None else f" per {account.limit.per}"
     said = (
         f"the budget of {account.label} is {unit.say(unit.limit)}{per}: {unit.say(unit.used)} are "

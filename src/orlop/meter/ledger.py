@@ -16,7 +16,7 @@ from orlop.abi.budgets import NOTHING, AccountName, Amount, Limit, Source
 from orlop.abi.calls import Budget
 from orlop.abi.ids import CallId, Nanoseconds, TenantId
 from orlop.meter.account import UNLIMITED, Account
-from orlop.meter.period import Minute
+from orlop.meter.period import Minute, ends
 
 
 class AccountRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -27,7 +27,7 @@ class AccountRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     label: str
     limit: Limit
     source: Source
-    used: Amount = NOTHING
+    before: Amount = NOTHING
     ever: Amount = NOTHING
     start_ns: Nanoseconds = Nanoseconds(0)
     minute: tuple[tuple[int, int, int], ...] = ()
@@ -147,9 +147,11 @@ class Ledger:
             return
         self.holds[held.call] = held
         for account in self.line(held.tenant, held.accounts):
-            account.roll(now_ns)
             account.held += held.amount
             account.calls_held += 1
+            if not account.is_bounding:
+                continue
+            account.roll(now_ns)
             if account.limit.calls_per_minute or account.limit.tokens_per_minute:
                 account.minute.add(held.second, held.amount.calls, held.amount.tokens)
 
@@ -159,15 +161,16 @@ class Ledger:
         if held is None:
             return
         for account in self.line(held.tenant, held.accounts):
-            account.roll(now_ns)
+            if account.is_bounding:
+                account.roll(now_ns)
             account.held -= held.amount
             account.calls_held -= 1
-            account.used += used
             account.ever += used
             if account.limit.calls_per_minute or account.limit.tokens_per_minute:
                 unused = used.tokens - held.amount.tokens
                 account.minute.add(held.second, used.calls - held.amount.calls, unused)
-            self._drop(held.tenant, account)
+            if account.rows <= 0:
+                self._drop(held.tenant, account)
 
     def roll(self, now_ns: Nanoseconds) -> None:
         """Let periods and minutes that are over be over; else that is seen when they are used."""
@@ -205,7 +208,7 @@ class Ledger:
                 label=account.label,
                 limit=account.limit,
                 source=account.source,
-                used=account.used,
+                before=account.before,
                 ever=account.ever,
                 start_ns=account.start_ns,
                 minute=account.minute.kept(),
@@ -221,9 +224,10 @@ def restored(state: LedgerState) -> Ledger:
             row.label,
             limit=row.limit,
             source=row.source,
-            used=row.used,
+            before=row.before,
             ever=row.ever,
             start_ns=row.start_ns,
+            until_ns=ends(row.limit.per, row.start_ns),
             minute=Minute(row.minute),
             is_bounding=row.limit != UNLIMITED,
         )

@@ -42,10 +42,11 @@ class Minute:
     Invariant: `calls` and `tokens` are the sums of what is kept, and nothing kept is negative.
     """
 
-    __slots__ = ("_seconds", "calls", "tokens")
+    __slots__ = ("_newest", "_seconds", "calls", "tokens")
 
     def __init__(self, kept: Sequence[tuple[int, int, int]] = ()) -> None:
         self._seconds = {second: (calls, tokens) for second, calls, tokens in kept}
+        self._newest = 0
         self.calls = sum(calls for _, calls, _ in kept)
         self.tokens = sum(tokens for _, _, tokens in kept)
 
@@ -54,6 +55,9 @@ class Minute:
 
     def trim(self, second: int) -> None:
         """Forget what is older than a minute at `second`."""
+        if second <= self._newest or not self._seconds:
+            return
+        self._newest = second
         for old in [each for each in self._seconds if each <= second - SECONDS_KEPT]:
             calls, tokens = self._seconds.pop(old)
             self.calls -= calls
@@ -61,6 +65,8 @@ class Minute:
 
     def add(self, second: int, calls: int, tokens: int) -> None:
         """At the newest second or at one before it; below 0 for what was held and not used."""
+        if second <= self._newest - SECONDS_KEPT:
+            return
         was_calls, was_tokens = self._seconds.get(second, (0, 0))
         is_calls, is_tokens = max(0, was_calls + calls), max(0, was_tokens + tokens)
         self._seconds[second] = (is_calls, is_tokens)
