@@ -110,7 +110,6 @@ class Standing:
     is_pinned: bool = False
     is_draining: bool = False
     """Takes no new calls until another model has had its turn."""
-    can_sleep: bool = False
 
     @property
     def is_idle(self) -> bool:

@@ -119,7 +119,6 @@ class Resident:
             hot_since_s=self.hot_since_s,
             is_pinned=self.is_pinned,
             is_draining=self.is_draining,
-            can_sleep=self.residence.sleeps,
         )
 
 
@@ -143,11 +142,6 @@ class Residents:
 
     def find(self, engine: EngineName, model: ModelName) -> Resident | None:
         return self.rows.get((engine, model))
-
-    def load_s(self, engine: EngineName, model: ModelName) -> float:
-        """Seconds until a call for it could begin, for want of its weights alone; 0 where hot."""
-        row = self.rows.get((engine, model))
-        return 0.0 if row is None or row.admits else row.cold_s()
 
     def held_bytes(self, device: str) -> int:
         return sum(row.bytes for row in self if row.device == device and row.state in ON_DEVICE)
