@@ -19,9 +19,9 @@ from orlop.abi.replies import Completion, Delta
 from orlop.access.principal import Tokens
 from orlop.boot import ModelsConfig, Power, Settings
 from orlop.devices import engine_host, shelf
-from orlop.devices.engines import EngineConfig
 from orlop.devices.llamacpp import LlamaCpp, LlamaCppConfig
 from orlop.devices.openai import OpenAI
+from orlop.drivers.engines import EngineConfig
 from orlop.kernel import lifecycle, recovery, syscall
 from orlop.kernel.core import Kernel, KernelConfig
 from orlop.kernel.process import Process

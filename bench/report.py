@@ -16,8 +16,8 @@ from pathlib import Path
 from orlop import boot
 from orlop.access.principal import Tokens
 from orlop.boot import ModelsConfig, Power, Settings
-from orlop.devices.engines import EngineConfig
 from orlop.devices.fake import FakeConfig
+from orlop.drivers.engines import EngineConfig
 from orlop.kernel import recovery
 from orlop.kernel.core import Kernel, KernelConfig
 from orlop.kernel.shutdown import shut_down

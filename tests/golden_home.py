@@ -13,7 +13,7 @@ from msgspec import Struct
 from orlop.abi.ids import Seq
 from orlop.access.principal import Tokens
 from orlop.boot import ModelsConfig, Power, Settings, build
-from orlop.devices.engines import EngineConfig
+from orlop.drivers.engines import EngineConfig
 from orlop.http.app import App
 from orlop.http.exchange import LINE, Event, Line
 from orlop.http.place import HttpConfig, Place

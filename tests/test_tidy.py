@@ -17,20 +17,20 @@ VAGUE = {"base", "common", "helpers", "manager", "misc", "util", "utils"}
 
 FOREIGN = {
     "aiohttp": {
-        "devices/openai.py",
+        "devices/server.py",
         "devices/llamacpp.py",
         "effects/mcp_http.py",
         "sdk/aio.py",
     },
     "cronsim": {"kernel/when.py"},
-    "onnxruntime": {"devices/embed.py"},
+    "onnxruntime": {"devices/onnx_network.py"},
     "jsonschema_rs": {"tools/schema.py"},
     "prometheus_client": {"http/metrics.py"},
     "psycopg": {"store/postgres.py", "store/postgres_reading.py"},
     "ray": {"hardware/accelerators.py"},
-    "numpy": {"devices/embed.py"},
+    "numpy": {"devices/onnx_network.py"},
     "sqlite3": {"store", "operate/doctor.py"},
-    "tokenizers": {"devices/embed.py"},
+    "tokenizers": {"devices/onnx_network.py"},
     "uvicorn": {"http"},
     "xllamacpp": {"devices/llamacpp_host.py"},
 }

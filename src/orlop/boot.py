@@ -23,11 +23,11 @@ from orlop.abi.events import Halted
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, ModelName
 from orlop.access.principal import OPERATOR_PREFIX, Tokens
 from orlop.context.conversation import Namer
-from orlop.devices import engines as drivers
 from orlop.devices import shelf
 from orlop.devices.device import Engine
-from orlop.devices.engines import EngineConfig, Workshop
 from orlop.devices.shim import Program, Shims
+from orlop.drivers import engines as drivers
+from orlop.drivers.engines import EngineConfig, Workshop
 from orlop.effects import mcp
 from orlop.effects.command import SubprocessTool, ToolConfig
 from orlop.effects.lifeline import Lifeline

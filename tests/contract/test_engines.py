@@ -23,16 +23,16 @@ from orlop.abi.errors import BadCall, DeviceFailed, DeviceRefused
 from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.messages import Message, ToolSpec
 from orlop.abi.replies import Delta, Generated
-from orlop.devices.anthropic import Anthropic
-from orlop.devices.cloud import Cloud, CloudTerms
 from orlop.devices.device import Engine
 from orlop.devices.fake import FakeConfig, FakeEngine
-from orlop.devices.llama_server import LlamaServer
-from orlop.devices.ollama import Ollama
 from orlop.devices.openai import OpenAI
-from orlop.devices.sglang import SGLang
-from orlop.devices.triton import Triton
-from orlop.devices.vllm import VLLM
+from orlop.drivers.anthropic import Anthropic
+from orlop.drivers.cloud import Cloud, CloudTerms
+from orlop.drivers.llama_server import LlamaServer
+from orlop.drivers.ollama import Ollama
+from orlop.drivers.sglang import SGLang
+from orlop.drivers.triton import Triton
+from orlop.drivers.vllm import VLLM
 from orlop.machine.chance import SeededChance
 from orlop.machine.clock import SystemClock
 

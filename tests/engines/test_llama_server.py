@@ -19,8 +19,8 @@ from orlop.abi.messages import Message
 from orlop.abi.replies import Generated
 from orlop.devices import engine_host
 from orlop.devices.device import Turn
-from orlop.devices.llama_server import LlamaServer
 from orlop.devices.llamacpp import LlamaCpp, LlamaCppConfig
+from orlop.drivers.llama_server import LlamaServer
 from orlop.machine.chance import SystemChance
 from orlop.machine.clock import SystemClock
 

@@ -21,7 +21,7 @@ from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.messages import Message, ToolSpec
 from orlop.devices.device import Turn
 from orlop.devices.embed import MiniLM
-from orlop.devices.onnx import Onnx, OnnxConfig
+from orlop.drivers.onnx import Onnx, OnnxConfig
 from orlop.machine.clock import SystemClock
 
 WEIGHTS = weights("minilm")

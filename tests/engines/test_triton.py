@@ -22,7 +22,7 @@ from orlop.abi.calls import Embed, Infer, Sampling
 from orlop.abi.errors import DeviceRefused
 from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.messages import Message
-from orlop.devices.triton import Triton
+from orlop.drivers.triton import Triton
 from orlop.machine.chance import SystemChance
 from orlop.machine.clock import SystemClock
 

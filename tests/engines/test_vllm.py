@@ -25,7 +25,7 @@ from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.messages import Message
 from orlop.abi.replies import Delta
 from orlop.devices.device import EngineLoad, Turn
-from orlop.devices.vllm import VLLM
+from orlop.drivers.vllm import VLLM
 from orlop.machine.chance import SystemChance
 from orlop.machine.clock import SystemClock
 

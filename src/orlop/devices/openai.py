@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-import aiohttp
 import msgspec
 from msgspec.structs import replace
 from yarl import URL
@@ -26,7 +25,7 @@ from orlop.devices.device import (
     Sink,
     Turn,
 )
-from orlop.devices.server import Heard, Server
+from orlop.devices.server import Heard, Response, Server
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock, deadline
 from orlop.wire.openai import read_chat_response, write_chat_request
@@ -207,7 +206,7 @@ class OpenAI:
         # A conversation may be megabytes long: it is not taken apart again for a few words.
         return body[:-1] + b"," + msgspec.json.encode(words)[1:] if words else body
 
-    async def _stream(self, response: aiohttp.ClientResponse, sink: Sink) -> Generated:
+    async def _stream(self, response: Response, sink: Sink) -> Generated:
         if response.content_type == "application/json":
             return _pass_whole(read_chat_response(await self.server.read(response)), sink)
         reader = ChatStreamReader(self._name)

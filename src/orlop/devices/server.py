@@ -7,7 +7,7 @@ Whatever goes wrong is a `KernelError` with the engine's name and its own words.
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from typing import Final
+from typing import Final, TypeAlias
 
 import aiohttp
 from yarl import URL
@@ -33,7 +33,10 @@ _KEPT_S: Final = 60.0
 """How long an idle connection is kept."""
 
 
-Heard = Callable[[int, Mapping[str, str]], None]
+Heard: TypeAlias = Callable[[int, Mapping[str, str]], None]
+
+Response: TypeAlias = aiohttp.ClientResponse
+"""So that drivers need not know which library this is."""
 
 
 class Server:

@@ -13,7 +13,7 @@ from orlop.abi.ids import ModelName
 from orlop.boot import models_dir, read_settings
 from orlop.devices import shelf
 from orlop.devices.calibration import Calibration, read
-from orlop.devices.engines import EngineConfig, Workshop, build
+from orlop.drivers.engines import EngineConfig, Workshop, build
 from orlop.machine.chance import SystemChance
 from orlop.machine.clock import SystemClock
 from orlop.operate.calibrate import ROUNDS, Calibrator, Report

@@ -26,10 +26,10 @@ from orlop.abi.limits import (
     ENGINE_START_S_MAX,
 )
 from orlop.abi.replies import Embedded, Generated
-from orlop.devices.classes import answer_of, text_to_classify
 from orlop.devices.device import ALONE, Capacity, EngineLoad, Resident, Sink, Turn
-from orlop.devices.loading import Loading
 from orlop.devices.server import Server
+from orlop.drivers.classes import answer_of, text_to_classify
+from orlop.drivers.loading import Loading
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock, deadline
 from orlop.wire.openai_stream import whole

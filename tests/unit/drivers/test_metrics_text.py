@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from orlop.abi.limits import ENGINE_METRICS_LINES_MAX
-from orlop.devices.metrics_text import bounded, read
+from orlop.drivers.metrics_text import bounded, read
 
 VALUES = st.floats(min_value=0, max_value=1e9)
 LABELS = st.text(max_size=12)

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from orlop.abi.errors import Misconfigured
-from orlop.devices.engines import EngineConfig, ServerDriver, Workshop, build, check
+from orlop.drivers.engines import EngineConfig, ServerDriver, Workshop, build, check
 from orlop.machine.chance import SeededChance
 from orlop.machine.clock import SystemClock
 from orlop.machine.settings import load

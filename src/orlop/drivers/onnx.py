@@ -18,10 +18,10 @@ from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.limits import EMBED_BATCH
 from orlop.abi.replies import Embedded, Generated
 from orlop.devices.artefact import digest_of
-from orlop.devices.batches import Batches
-from orlop.devices.classes import answer_of, text_to_classify
 from orlop.devices.device import ALONE, Capacity, EngineLoad, Sink, Turn
 from orlop.devices.onnx_network import CPU, TOKENS_MAX, Network, Row, load, tokenizer_of
+from orlop.drivers.batches import Batches
+from orlop.drivers.classes import answer_of, text_to_classify
 from orlop.machine.clock import Clock, deadline
 from orlop.machine.offload import Offload, ThreadOffload
 from orlop.machine.ranges import Many, Seconds

@@ -9,7 +9,7 @@ from simulation_loop import simulate
 from orlop.abi.errors import DeviceFailed
 from orlop.abi.hints import LatencyClass
 from orlop.abi.ids import Nanoseconds
-from orlop.devices.batches import Batches
+from orlop.drivers.batches import Batches
 
 COMPUTE_S = 0.1
 

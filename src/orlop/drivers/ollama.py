@@ -21,10 +21,10 @@ from orlop.abi.errors import DeviceFailed, DeviceRefused, KernelError
 from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.limits import ENGINE_LOOK_S, ENGINE_START_S_MAX
 from orlop.devices.device import EngineLoad, Resident
-from orlop.devices.loading import Loading
-from orlop.devices.metrics_text import bounded
 from orlop.devices.openai import Manner, OpenAI
-from orlop.devices.watch import WATCH_S, Watch
+from orlop.drivers.loading import Loading
+from orlop.drivers.metrics_text import bounded
+from orlop.drivers.watch import WATCH_S, Watch
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
 

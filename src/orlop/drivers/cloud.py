@@ -20,10 +20,10 @@ from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.limits import ENGINE_PROGRAMS_KNOWN
 from orlop.abi.messages import Message
 from orlop.abi.replies import Embedded, Generated
-from orlop.devices.anthropic import Anthropic
 from orlop.devices.device import ALONE, Capacity, EngineLoad, Sink, Turn
 from orlop.devices.openai import Manner, OpenAI, no_words
-from orlop.devices.quota import Quota
+from orlop.drivers.anthropic import Anthropic
+from orlop.drivers.quota import Quota
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock, deadline
 from orlop.machine.ranges import Count

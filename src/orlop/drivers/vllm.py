@@ -20,10 +20,10 @@ from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.limits import ENGINE_KV_TOKENS_MAX, ENGINE_LOOK_S
 from orlop.abi.replies import Delta, Generated
 from orlop.devices.device import ALONE, Capacity, EngineLoad, Sink, Turn
-from orlop.devices.metrics_text import Samples, bounded, read
-from orlop.devices.naps import Naps
 from orlop.devices.openai import Manner, OpenAI
-from orlop.devices.watch import WATCH_S, LoadNames, Watch, read_load
+from orlop.drivers.metrics_text import Samples, bounded, read
+from orlop.drivers.naps import Naps
+from orlop.drivers.watch import WATCH_S, LoadNames, Watch, read_load
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
 

@@ -14,7 +14,7 @@ from orlop.abi.errors import DeviceRefused, KernelError
 from orlop.abi.ids import EngineName
 from orlop.abi.limits import ENGINE_CALLS_MAX
 from orlop.devices.device import EngineLoad
-from orlop.devices.metrics_text import Samples
+from orlop.drivers.metrics_text import Samples
 from orlop.machine.clock import Clock
 from orlop.machine.tasks import TaskOwner
 

@@ -14,10 +14,10 @@ from orlop.abi.calls import Embed, Infer
 from orlop.abi.errors import DeadlineMissed, DeviceBusy, DeviceFailed, DeviceRefused
 from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.messages import Message, Text
-from orlop.devices.anthropic import Anthropic
-from orlop.devices.cloud import Cloud, CloudTerms, Dialect, Keep
 from orlop.devices.device import Turn
 from orlop.devices.fake import FakeConfig, FakeEngine
+from orlop.drivers.anthropic import Anthropic
+from orlop.drivers.cloud import Cloud, CloudTerms, Dialect, Keep
 from orlop.machine.chance import SeededChance
 from orlop.machine.clock import SystemClock
 

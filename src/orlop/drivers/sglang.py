@@ -21,10 +21,10 @@ from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.limits import ENGINE_CALLS_MAX, ENGINE_KV_TOKENS_MAX, ENGINE_LOOK_S
 from orlop.abi.replies import Generated
 from orlop.devices.device import ALONE, Capacity, EngineLoad, Sink, Turn
-from orlop.devices.metrics_text import bounded
-from orlop.devices.naps import Naps
 from orlop.devices.openai import Manner, OpenAI
-from orlop.devices.watch import WATCH_S, Watch
+from orlop.drivers.metrics_text import bounded
+from orlop.drivers.naps import Naps
+from orlop.drivers.watch import WATCH_S, Watch
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
 from orlop.machine.tasks import TaskOwner

@@ -8,7 +8,6 @@ sets marks of its own.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-import aiohttp
 import msgspec
 from msgspec import Struct
 from yarl import URL
@@ -28,7 +27,7 @@ from orlop.devices.device import (
     Sink,
     Turn,
 )
-from orlop.devices.server import Heard, Server
+from orlop.devices.server import Heard, Response, Server
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock, deadline
 from orlop.wire.anthropic import read_messages_response, write_messages_request
@@ -192,7 +191,7 @@ class Anthropic:
         mark: Mapping[str, object] = {"type": "ephemeral", "ttl": self._cache}
         return body[:-1] + b"," + msgspec.json.encode({"cache_control": mark})[1:]
 
-    async def _stream(self, response: aiohttp.ClientResponse, sink: Sink) -> Generated:
+    async def _stream(self, response: Response, sink: Sink) -> Generated:
         if response.content_type == "application/json":
             made = read_messages_response(await self.server.read(response))
             for choice in made.choices:

@@ -26,12 +26,12 @@ from orlop.abi.limits import (
 )
 from orlop.abi.replies import Generated
 from orlop.devices.device import ALONE, Capacity, Contexts, EngineLoad, Resident, Sink, Turn
-from orlop.devices.llama_slots import SlotTable
 from orlop.devices.llamacpp_calls import Props, asked, one_choice, passing, together
-from orlop.devices.loading import Loading
-from orlop.devices.metrics_text import bounded, read
 from orlop.devices.openai import Manner, OpenAI
-from orlop.devices.watch import WATCH_S, LoadNames, Watch, read_load
+from orlop.drivers.llama_slots import SlotTable
+from orlop.drivers.loading import Loading
+from orlop.drivers.metrics_text import bounded, read
+from orlop.drivers.watch import WATCH_S, LoadNames, Watch, read_load
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock, deadline
 

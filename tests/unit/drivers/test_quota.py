@@ -7,7 +7,7 @@ from simulation_loop import simulate
 
 from orlop.abi.errors import DeviceBusy
 from orlop.abi.ids import EngineName, Nanoseconds
-from orlop.devices.quota import Quota
+from orlop.drivers.quota import Quota
 
 NAME = EngineName("cloud")
 

@@ -10,22 +10,23 @@ from urllib.parse import urlsplit
 
 from orlop.abi.errors import Misconfigured
 from orlop.abi.ids import EngineName, ModelName
-from orlop.devices import ollama, sglang, shelf, triton, vllm
-from orlop.devices.anthropic import Anthropic
-from orlop.devices.cloud import CLOUD_SLOTS, Cloud, CloudTerms
+from orlop.devices import shelf
 from orlop.devices.device import Engine
 from orlop.devices.embed import MiniLM
 from orlop.devices.fake import FakeConfig, FakeEngine
-from orlop.devices.llama_server import LlamaServer
 from orlop.devices.llamacpp import LlamaCpp, LlamaCppConfig
 from orlop.devices.llamacpp_memory import ContextsConfig
-from orlop.devices.ollama import Ollama
-from orlop.devices.onnx import Onnx, OnnxConfig
 from orlop.devices.openai import SLOTS, Manner, OpenAI
-from orlop.devices.sglang import SGLang
-from orlop.devices.triton import Triton
-from orlop.devices.vllm import VLLM
-from orlop.devices.watch import WATCH_S
+from orlop.drivers import ollama, sglang, triton, vllm
+from orlop.drivers.anthropic import Anthropic
+from orlop.drivers.cloud import CLOUD_SLOTS, Cloud, CloudTerms
+from orlop.drivers.llama_server import LlamaServer
+from orlop.drivers.ollama import Ollama
+from orlop.drivers.onnx import Onnx, OnnxConfig
+from orlop.drivers.sglang import SGLang
+from orlop.drivers.triton import Triton
+from orlop.drivers.vllm import VLLM
+from orlop.drivers.watch import WATCH_S
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
 from orlop.machine.ranges import Count, Many, Seconds

@@ -24,7 +24,7 @@ from typing import Final
 from orlop.abi.errors import DeviceBusy
 from orlop.abi.ids import EngineName
 from orlop.abi.limits import ENGINE_RETRY_S_MAX
-from orlop.devices.metrics_text import bounded
+from orlop.drivers.metrics_text import bounded
 from orlop.machine.clock import Clock
 from orlop.machine.tasks import TaskOwner
 from orlop.wire.problem import retry_after_s

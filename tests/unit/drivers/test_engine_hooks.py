@@ -26,11 +26,11 @@ from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.messages import Message
 from orlop.devices.device import EngineLoad, Turn
 from orlop.devices.fake import FakeConfig, FakeEngine
-from orlop.devices.ollama import Ollama
 from orlop.devices.openai import OpenAI
-from orlop.devices.sglang import SGLang
-from orlop.devices.triton import Triton
-from orlop.devices.vllm import VLLM
+from orlop.drivers.ollama import Ollama
+from orlop.drivers.sglang import SGLang
+from orlop.drivers.triton import Triton
+from orlop.drivers.vllm import VLLM
 from orlop.machine.chance import SeededChance
 from orlop.machine.clock import SystemClock
 
