@@ -119,6 +119,7 @@ class TraceCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
     incarnation: int
     start_ns: Nanoseconds
     seconds: float | None = None
+    load_s: float = 0.0
     queue_s: float = 0.0
     prefill_s: float = 0.0
     decode_s: float = 0.0

@@ -62,6 +62,8 @@ class Facts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     route: str = ""
     """Why this engine."""
     rung: str = ""
+    load_s: float = 0.0
+    """Waiting for its model to be brought to a device; `queue_s` begins after it."""
     queue_s: float = 0.0
     prefill_s: float = 0.0
     decode_s: float = 0.0

@@ -20,12 +20,13 @@ class Held:
     A class, since every call takes one.  cards: of one model, on one engine or several.
     """
 
-    __slots__ = ("_cards", "_kernel", "_rows")
+    __slots__ = ("_cards", "_kernel", "_rows", "waited_s")
 
     def __init__(self, kernel: Kernel, cards: Sequence[ModelCard]) -> None:
         self._kernel = kernel
         self._cards = cards
         self._rows: list[Resident] = []
+        self.waited_s = 0.0
 
     async def __aenter__(self) -> Sequence[ModelCard]:
         kernel = self._kernel
@@ -39,6 +40,7 @@ class Held:
         ready = [(row, card) for row, card in pairs if row is None or row.admits]
         if not ready:
             ready = [await self._soonest(pairs)]
+            self.waited_s = kernel.clock.now_s() - now_s
         self._rows = [row for row, _ in ready if row is not None]
         for row in self._rows:
             row.running += 1

@@ -98,6 +98,7 @@ def _ended(call: TraceCall, stored: Stored, event: CallReturned | CallFailed) ->
         call,
         status="ok",
         seconds=seconds,
+        load_s=facts.load_s,
         queue_s=facts.queue_s,
         prefill_s=facts.prefill_s,
         decode_s=facts.decode_s,

@@ -40,7 +40,7 @@ async def infer(
 ) -> Completion:
     if not call.messages and call.prompt is None:
         raise BadCall("messages: at least one is needed")
-    async with Held(kernel, cards) as hot:
+    async with (held := Held(kernel, cards)) as hot:
         seats = seating.seats(kernel, process, hot)
         size, limit = seating.size(running, call), call.output_tokens_max
         tokens = kernel.estimates.tokens(call.model, size, limit)
@@ -56,6 +56,7 @@ async def infer(
         extra=generated.extra,
         facts=replace(
             facts_of(running, placed),
+            load_s=held.waited_s,
             prefill_s=generated.prefill_s,
             decode_s=generated.decode_s,
             switched=work.preemptions,
@@ -103,7 +104,7 @@ async def embed(
 ) -> Vectors:
     if not 1 <= len(call.inputs) <= EMBED_INPUTS_MAX:
         raise BadCall(f"input: from 1 to {EMBED_INPUTS_MAX} texts, not {len(call.inputs)}")
-    async with Held(kernel, cards) as hot:
+    async with (held := Held(kernel, cards)) as hot:
         seats = seating.seats(kernel, process, hot)
         work = seating.work(kernel, process, running, call, tuple(seats))
         async with kernel.turns.seat(work) as grant:
@@ -116,6 +117,7 @@ async def embed(
         model=embedded.model or placed.card.name,
         facts=replace(
             facts_of(running, placed),
+            load_s=held.waited_s,
             usage=embedded.usage,
             cost=cost(embedded.usage, placed.card),
         ),

@@ -106,6 +106,11 @@ def _call(call: TraceCall, start_ns: Nanoseconds) -> str:
 def _duration(call: TraceCall) -> str:
     if call.seconds is None:
         return "not finished"
-    phases = {"queue": call.queue_s, "prefill": call.prefill_s, "decode": call.decode_s}
+    phases = {
+        "load": call.load_s,
+        "queue": call.queue_s,
+        "prefill": call.prefill_s,
+        "decode": call.decode_s,
+    }
     shown = ", ".join(f"{name} {value_s:.2f}" for name, value_s in phases.items() if value_s)
     return seconds(call.seconds) + (f" ({shown})" if shown else "")

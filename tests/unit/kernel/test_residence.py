@@ -23,6 +23,7 @@ from orlop.abi.events import ModelLeft, ModelLoaded
 from orlop.abi.hints import Hints
 from orlop.abi.ids import Seq
 from orlop.abi.messages import Message
+from orlop.abi.replies import Completion
 from orlop.abi.residency import ModelOrder
 from orlop.kernel import codec, models, residence, syscall
 from orlop.kernel.core import Kernel
@@ -115,6 +116,20 @@ def test_a_call_for_a_cold_model_waits_for_it_and_is_answered() -> None:
         assert 4.0 <= took_s < 6.0
         assert house.state("a") is State.DISK
         assert await house.call("b") < 1.0
+
+    living(scenario)
+
+
+def test_the_facts_say_how_long_a_call_waited_for_its_model() -> None:
+    async def scenario(house: House) -> None:
+        await house.furnish(budget=4, a=4, b=4)
+        await house.here.clock.sleep(10.0)
+        for expected_s in (4.0, 0.0):
+            call = Infer(model="b", messages=(Message("user", str(expected_s)),))
+            done = await result(syscall.enter(house.kernel, house.process, call))
+            assert isinstance(done, Completion)
+            assert done.facts.load_s == pytest.approx(expected_s, abs=1.0)
+            assert done.facts.queue_s == 0.0
 
     living(scenario)
 
