@@ -37,6 +37,7 @@ REPLIES: Final[Mapping[type[msgspec.Struct], type[msgspec.Struct]]] = {
     calls.CallTool: replies.ToolResult,
     calls.Spawn: replies.Spawned,
     calls.Wait: replies.Exited,
+    calls.Ask: replies.Answer,
 }
 """All other calls answer with `Ok`."""
 

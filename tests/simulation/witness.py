@@ -11,6 +11,7 @@ from orlop.abi.calls import Call, Infer, Sleep
 from orlop.abi.hints import Facts
 from orlop.abi.ids import CallId, Seq
 from orlop.abi.replies import (
+    Answer,
     Completion,
     Done,
     Exited,
@@ -73,6 +74,8 @@ def said(done: Done) -> bytes:
         case Exited():
             return msgspec.json.encode(replace(done, facts=bare))
         case Patched():
+            return msgspec.json.encode(replace(done, facts=bare))
+        case Answer():
             return msgspec.json.encode(replace(done, facts=bare))
         case Ok():
             return msgspec.json.encode(replace(done, facts=bare))

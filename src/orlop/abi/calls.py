@@ -170,6 +170,19 @@ class Patch(Struct, frozen=True, kw_only=True, tag="patch", omit_defaults=True):
     hints: Hints = Hints()
 
 
+class Ask(Struct, frozen=True, kw_only=True, tag="ask", omit_defaults=True):
+    """Ask a person, and wait for his answer, also across restarts; parked: it holds no slot."""
+
+    TRANSPORT: ClassVar = ("hints",)
+
+    text: str
+    choices: tuple[str, ...] = ()
+    """The only answers that are taken; empty: any."""
+    expires_s: float = 604_800.0
+    """After so long nobody will answer any more."""
+    hints: Hints = Hints()
+
+
 class Outcome(Struct, frozen=True, kw_only=True, tag="outcome", omit_defaults=True):
     """Say how the task ended, in business terms."""
 
@@ -180,10 +193,10 @@ class Outcome(Struct, frozen=True, kw_only=True, tag="outcome", omit_defaults=Tr
     hints: Hints = Hints()
 
 
-Call = Infer | Embed | CallTool | Spawn | Wait | Exit | Signal | Sleep | Patch | Outcome
+Call = Infer | Embed | CallTool | Spawn | Wait | Exit | Signal | Sleep | Patch | Ask | Outcome
 
 METERED = (Infer, Embed, CallTool)
 """Calls that count against budgets."""
 
-PARKED = (Wait, Sleep)
+PARKED = (Wait, Sleep, Ask)
 """Calls that hold no slot, may wait for days, and are re-armed at boot."""

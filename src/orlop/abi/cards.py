@@ -8,6 +8,7 @@ from orlop.abi.ids import EngineName, ModelName, NanoDollars
 
 ModelKind = Literal["chat", "embed"]
 Effect = Literal["pure", "idempotent", "queryable", "compensable", "irreversible"]
+Approval = Literal["never", "always"]
 Health = Literal["starting", "ready", "failing", "gone"]
 
 
@@ -160,6 +161,10 @@ class ToolCard(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Calls of this tool that may run at once, > 0."""
     conflicts: tuple[str, ...] = ()
     """What it needs for itself: two calls whose tools name the same thing never run together."""
+    approval: Approval = "never"
+    """Whether a person must agree to each call, with its arguments."""
+    approval_s: float = 604_800.0
+    """How long that may take; then the call is refused."""
     retries: int = 0
     """Times that a failed call is made again, with the same key; `pure` and `idempotent` only."""
     command: tuple[str, ...] = ()

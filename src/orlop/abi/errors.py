@@ -84,6 +84,13 @@ class NoSuchDevice(NotFound):
     fix = "Ask for less, or describe your devices in `[devices.NAME]`; `orlop devices` lists them."
 
 
+class NotApproved(Denied):
+    """A person has not agreed to this call of a tool, or nobody has answered in time."""
+
+    code = "E1103"
+    fix = "The message says who and why; a call with other arguments is asked about anew."
+
+
 class ToolBarred(NotFound):
     """A tool is there and must not be called: its server has changed it, or it can't be used."""
 
@@ -164,6 +171,15 @@ class Unpriced(KernelError):
     fault: ClassVar[Fault] = "operator"
     http_status = 403
     fix = "Say what the model costs in `[models.prices.NAME]` of orlop.toml, then start again."
+
+
+class NotAnswered(KernelError):
+    """Nobody has answered a question in the time that its agent gave."""
+
+    code = "E1403"
+    fault: ClassVar[Fault] = "operator"
+    http_status = 504
+    fix = "Ask again with more time, or go on without an answer; `orlop approvals` lists all."
 
 
 class DeadlineMissed(KernelError):

@@ -29,6 +29,7 @@ from orlop.abi.ids import (
     Seq,
     TenantId,
 )
+from orlop.abi.questions import QuestionAnswered, QuestionAsked, QuestionExpired
 from orlop.abi.replies import Done
 from orlop.abi.tools import ToolChanged, ToolPinned, ToolRefused
 
@@ -478,4 +479,7 @@ Event = (
     | ToolPinned
     | ToolChanged
     | ToolRefused
+    | QuestionAsked
+    | QuestionAnswered
+    | QuestionExpired
 )

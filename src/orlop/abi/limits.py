@@ -104,6 +104,18 @@ MCP_UNASKED_MAX: Final = 10_000
 MCP_ANSWER_S: Final = 20.0
 """How long an MCP server may take to introduce itself, or to list its tools."""
 
+QUESTIONS_OPEN_MAX: Final = 10_000
+"""Questions that wait for people; nobody answers more."""
+
+QUESTIONS_KEPT_MAX: Final = 2_000
+"""Closed questions that stay in the table; older ones are in the journal only."""
+
+QUESTION_CHARS_MAX: Final = 20_000
+"""Of one question to a person."""
+
+ANSWER_CHARS_MAX: Final = 100_000
+"""Of one answer."""
+
 TOOL_RETRIES_MAX: Final = 10
 """Times that a tool's failed call is made again."""
 

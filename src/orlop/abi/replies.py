@@ -123,11 +123,20 @@ class Patched(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="patche
     facts: Facts
 
 
+class Answer(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="answer"):
+    """The end of an `ask`: what a person said, and who."""
+
+    text: str
+    person: str
+    question: str
+    facts: Facts
+
+
 class Ok(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="ok"):
     """The end of a call that has nothing to say."""
 
     facts: Facts
 
 
-Done = Completion | Vectors | ToolResult | Spawned | Exited | Patched | Ok
+Done = Completion | Vectors | ToolResult | Spawned | Exited | Patched | Answer | Ok
 Reply = Delta | Done

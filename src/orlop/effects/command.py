@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from orlop.abi.cards import Effect, ToolCard
+from orlop.abi.cards import Approval, Effect, ToolCard
 from orlop.abi.errors import DeadlineMissed, DeviceFailed, Misconfigured, ToolFailed
 from orlop.abi.ids import NanoDollars
 from orlop.abi.limits import KILL_GRACE_S, TOOL_OUTPUT_BYTES_MAX, TOOL_RETRIES_MAX
@@ -45,6 +45,10 @@ class ToolConfig:
     conflicts: tuple[str, ...] = ()
     """What it needs for itself, as in `["ledger"]`: two calls whose tools name the same thing never
     run together, two of the same tool neither."""
+    approval: Approval = "never"
+    """`always`: a person must agree to each call, with its arguments."""
+    approval_s: Limit = 604_800.0
+    """How long that may take; then the call is refused."""
     retries: Count = 0
     """Times that a failed call is made again, each with twice the pause; of `pure` and `idempotent`
     tools only."""
@@ -77,6 +81,8 @@ class ToolConfig:
             timeout_s=self.timeout_s,
             concurrency=self.concurrency,
             conflicts=self.conflicts,
+            approval=self.approval,
+            approval_s=self.approval_s,
             retries=self.retries,
             command=self.command,
             query=self.query,

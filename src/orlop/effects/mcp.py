@@ -14,7 +14,7 @@ from typing import Final, Literal, NoReturn, Protocol
 import msgspec
 from msgspec import Raw
 
-from orlop.abi.cards import Effect, ToolCard
+from orlop.abi.cards import Approval, Effect, ToolCard
 from orlop.abi.errors import BadCall, DeviceFailed, KernelError, Misconfigured, ToolFailed
 from orlop.abi.limits import (
     ENGINE_RETRY_S_MAX,
@@ -57,6 +57,12 @@ class McpConfig:
     decides nothing."""
     effects: dict[str, Effect] = field(default_factory=dict)
     """The same by tool, as in `effects = { read = "pure" }`."""
+    approval: Approval = "never"
+    """`always`: a person must agree to each call of each of its tools, with its arguments."""
+    approvals: dict[str, Approval] = field(default_factory=dict)
+    """The same by tool, as in `approvals = { delete = "always" }`."""
+    approval_s: Limit = 604_800.0
+    """How long that may take; then the call is refused."""
     pins: dict[str, str] = field(default_factory=dict)
     """By tool, the SHA-256 of its description and schemas; without one, that of the first time."""
     timeout_s: Limit = 60.0
@@ -275,6 +281,8 @@ class McpTool:
             parameters=listed.input_schema,
             results=listed.output_schema or {},
             effect=config.effects.get(listed.name, config.effect),
+            approval=config.approvals.get(listed.name, config.approval),
+            approval_s=config.approval_s,
             timeout_s=config.timeout_s,
             concurrency=config.concurrency,
             server=server.name,

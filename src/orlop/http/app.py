@@ -21,6 +21,7 @@ from orlop.http.devices import Devices
 from orlop.http.exchange import Event, Exchange, InFlight, Receive, Route, Send
 from orlop.http.models import Models
 from orlop.http.place import HttpConfig, Place
+from orlop.http.questions import Questions
 from orlop.http.tools import Tools
 from orlop.kernel import forms, history, syscall
 from orlop.kernel.core import Kernel
@@ -94,7 +95,7 @@ class App:
             **Devices(kernel).routes(),
             **Budgets(kernel).routes(),
         }
-        self._admin |= Tools(kernel).routes()
+        self._admin |= Tools(kernel).routes() | Questions(kernel).routes()
         self._metrics = metrics.registry(kernel)
 
     def refuse(self, error: KernelError) -> None:

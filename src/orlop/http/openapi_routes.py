@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from orlop.abi import admin, budgets, cards, devices, overview, residency, tools
+from orlop.abi import admin, budgets, cards, devices, overview, questions, residency, tools
 from orlop.abi.calls import Call, Spawn
 from orlop.abi.replies import Done
 from orlop.http.openapi_dialects import Schema
@@ -202,6 +202,26 @@ OPERATORS: Final = (
         summary="Load, unload, pin or unpin a model",
         body=residency.ModelOrder,
         reply=residency.ResidencyView,
+    ),
+    Operation(
+        method="GET",
+        path=f"{OURS}/questions",
+        summary="What waits for people; with all=1 also what is closed",
+        reply=list[questions.Question],
+        query=("all",),
+    ),
+    Operation(
+        method="GET",
+        path=f"{OURS}/questions/{{question}}",
+        summary="One question or approval",
+        reply=questions.Question,
+    ),
+    Operation(
+        method="POST",
+        path=f"{OURS}/questions/{{question}}/answer",
+        summary="Approve, deny or answer it, once",
+        body=questions.AnswerOrder,
+        reply=questions.Question,
     ),
     Operation(
         method="GET",

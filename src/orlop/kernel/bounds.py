@@ -5,13 +5,15 @@ The dialects' readers say the same in their own words; programs of the native ro
 
 from typing import Final
 
-from orlop.abi.calls import Budget, Call, CallTool, Embed, Exit, Infer, Patch, Sampling, Spawn
+from orlop.abi.calls import Ask, Budget, Call, CallTool, Embed, Exit, Infer, Patch, Sampling, Spawn
 from orlop.abi.errors import BadCall
 from orlop.abi.limits import (
     EMBED_DIMENSIONS_MAX,
     KEY_CHARS_MAX,
     LOGPROBS_TOP_MAX,
     NAME_CHARS_MAX,
+    PARKED_S_MAX,
+    QUESTION_CHARS_MAX,
     STOP_SEQUENCES_MAX,
     TOKEN_MAX,
 )
@@ -25,7 +27,7 @@ PERIOD_S_MAX: Final = 1e9
 _PLAIN: Final = Sampling()
 
 
-def check(call: Call) -> None:
+def check(call: Call) -> None:  # noqa: C901 (one row a call)
     """Raises `BadCall` naming the field."""
     match call:
         case Infer():
@@ -44,6 +46,8 @@ def check(call: Call) -> None:
             _within("status", call.status, -STATUS_MAX, STATUS_MAX)
         case Patch():
             name("name", call.name)
+        case Ask():
+            question(call)
         case Spawn():
             if not call.command:
                 raise BadCall("command: what should be run?")
@@ -63,6 +67,16 @@ def spawn(call: Spawn) -> None:
     if any(not variable or "=" in variable for variable in call.env):
         raise BadCall("env: the name of a variable is not empty and has no `=` in it")
     budget(call.budget)
+
+
+def question(call: Ask) -> None:
+    """What a person could not read or answer.  Raises `BadCall`."""
+    if not call.text.strip() or len(call.text) > QUESTION_CHARS_MAX:
+        raise BadCall(f"text: 1 to {QUESTION_CHARS_MAX} characters")
+    if not 0 < call.expires_s <= PARKED_S_MAX:
+        raise BadCall(f"expires_s: more than 0 and at most {PARKED_S_MAX:g}")
+    for choice in call.choices:
+        name("choices", choice)
 
 
 def name(field: str, text: str) -> None:

@@ -116,6 +116,8 @@ class Kernel:
     residents: Residents = field(default_factory=Residents)
     servers: Sequence[McpServer] = ()
     """MCP servers, whose tools come and go."""
+    answers: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Of questions to people: set when one is decided."""
     calls_in_flight: int = 0
     calls_parked: int = 0
     snapshot_seq: Seq = Seq(0)

@@ -3,16 +3,28 @@
 from collections.abc import Awaitable
 from typing import assert_never
 
-from orlop.abi.calls import CallTool, Embed, Exit, Infer, Outcome, Patch, Signal, Sleep, Spawn, Wait
+from orlop.abi.calls import (
+    Ask,
+    CallTool,
+    Embed,
+    Exit,
+    Infer,
+    Outcome,
+    Patch,
+    Signal,
+    Sleep,
+    Spawn,
+    Wait,
+)
 from orlop.abi.replies import Done
-from orlop.kernel import sys_infer, sys_process, sys_tool
+from orlop.kernel import sys_human, sys_infer, sys_process, sys_tool
 from orlop.kernel.admit import Admitted
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
 from orlop.kernel.running import Running
 
 
-def dispatch(
+def dispatch(  # noqa: C901 (one row a call)
     kernel: Kernel, process: Process, running: Running, admitted: Admitted
 ) -> Awaitable[Done]:
     """Between entry and exit the call is its handler's."""
@@ -36,6 +48,8 @@ def dispatch(
             return sys_process.signal(kernel, process, running, call)
         case Patch():
             return sys_process.patch(running)
+        case Ask():
+            return sys_human.ask(kernel, process, running, call)
         case Outcome():
             return sys_process.outcome(kernel, process, running, call)
         case _:

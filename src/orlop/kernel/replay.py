@@ -18,6 +18,7 @@ from orlop.abi.hints import Facts
 from orlop.abi.ids import Seq
 from orlop.abi.limits import DIVERGENCE_GRACE_S
 from orlop.abi.replies import (
+    Answer,
     Completion,
     Delta,
     Done,
@@ -275,6 +276,8 @@ def with_facts(done: Done, *, seq: Seq, replayed: bool = False) -> Done:
         case Exited():
             return replace(done, facts=facts)
         case Patched():
+            return replace(done, facts=facts)
+        case Answer():
             return replace(done, facts=facts)
         case Ok():
             return replace(done, facts=facts)

@@ -38,7 +38,7 @@ from orlop.abi.limits import (
 )
 from orlop.abi.replies import Completion, Done
 from orlop.context.conversation import extend
-from orlop.kernel import accounts, bounds, codec, engines, replay
+from orlop.kernel import accounts, bounds, codec, engines, questions, replay
 from orlop.kernel.admit import Admitted, admit
 from orlop.kernel.core import Kernel
 from orlop.kernel.described import Described, describe, root
@@ -177,6 +177,7 @@ async def served(
     if done is not None:
         return done
     await engines.heard(kernel, running.call)
+    await questions.cleared(kernel, process, running)
     admitted = admit(kernel, process, running)
     record_intent(kernel, process, running, described, admitted)
     # From here on the call has begun: it must end in the journal, exactly once.

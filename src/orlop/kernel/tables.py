@@ -50,9 +50,11 @@ from orlop.abi.ids import (
     TenantId,
 )
 from orlop.abi.limits import COLD_STARTS_KEPT
+from orlop.abi.questions import Question, QuestionAnswered, QuestionAsked, QuestionExpired
 from orlop.abi.tools import Manifest, ToolChanged, ToolPinned
 from orlop.kernel import accounts
 from orlop.kernel.process import Row, State, reduce, spawn_row
+from orlop.kernel.question_table import Questions
 from orlop.kernel.record import is_unknown
 from orlop.machine.clock import NS_PER_S
 from orlop.meter import ledger
@@ -146,6 +148,7 @@ class State2(Struct, kw_only=True):
     unerased: dict[DeviceName, TenantId] = {}
     measured: list[Measured] = []
     manifests: dict[str, Manifest] = {}
+    questions: list[Question] = []
     ledger: LedgerState
 
 
@@ -170,6 +173,8 @@ class Tables:
     """The newest measurement of each artefact of each card."""
     manifests: dict[str, Manifest] = field(default_factory=dict)
     """What servers say of their tools, by the tool's name."""
+    questions: Questions = field(default_factory=Questions)
+    """To people."""
     exited: dict[ProcessId, None] = field(default_factory=dict)
     """Exited processes, the longest ago first."""
     pids: dict[Pid, ProcessId] = field(default_factory=dict)
@@ -181,7 +186,7 @@ class Tables:
     gone: set[ProcessId] = field(default_factory=set)
     """Processes that have left the table, and that nobody has taken leave of yet."""
 
-    def apply(self, header: Header, event: Event) -> None:
+    def apply(self, header: Header, event: Event) -> None:  # noqa: C901 (one row a kind)
         """Fold one event in."""
         match event:
             case ProcessSpawned():
@@ -197,12 +202,12 @@ class Tables:
                 self._limit(header, event)
             case ScheduleSet() | ScheduleRemoved() | ScheduleFired():
                 self._schedule(header, event)
-            case ModelLoaded() | ModelPinned():
+            case ModelLoaded() | ModelPinned() | ModelMeasured():
                 self._model(event)
-            case ModelMeasured():
-                self.measured[event.measured.card, event.measured.artefact] = event.measured
             case ToolPinned() | ToolChanged():
                 self.manifests[event.tool] = manifest(self.manifests.get(event.tool), event)
+            case QuestionAsked() | QuestionAnswered() | QuestionExpired():
+                self.questions.fold(header, event, self.rows.get(header.process))
             case DeviceChanged() | DeviceClaimed() | DeviceReleased() | DeviceErased():
                 self._device(event)
             case _:
@@ -255,6 +260,7 @@ class Tables:
 
     def _call(self, header: Header, event: CallEntered | CallReturned | CallFailed) -> None:
         assert header.call is not None
+        self.questions.call(header, event)
         if isinstance(event, CallEntered):
             self.open_calls[header.call] = OpenCall(
                 call=header.call,
@@ -359,7 +365,10 @@ class Tables:
             skipped=row.skipped + (0 if started else runs),
         )
 
-    def _model(self, event: ModelLoaded | ModelPinned) -> None:
+    def _model(self, event: ModelLoaded | ModelPinned | ModelMeasured) -> None:
+        if isinstance(event, ModelMeasured):
+            self.measured[event.measured.card, event.measured.artefact] = event.measured
+            return
         place = (event.engine, event.model)
         row = self.models.get(place) or ModelRow(engine=event.engine, model=event.model)
         if isinstance(event, ModelPinned):
@@ -406,6 +415,7 @@ class Tables:
             unerased=self.unerased,
             measured=list(self.measured.values()),
             manifests=self.manifests,
+            questions=list(self.questions.rows.values()),
             ledger=self.ledger.state(),
         )
         return Snapshot(format=STATE_FORMAT, state=msgspec.Raw(msgspec.json.encode(state)))
@@ -454,6 +464,8 @@ def restored(snapshot: Snapshot) -> Tables | None:
     for row in state.rows:
         for account in tables.ledger.line(row.tenant, row.accounts):
             account.rows += 1
+    for question in state.questions:
+        tables.questions.put(question)
     for left in state.unknown:
         tables.unknown.setdefault((left.process, left.digest), []).append(left.effect)
     return tables

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Unpack
 
 from orlop.abi.calls import (
+    Ask,
     Call,
     Exit,
     Infer,
@@ -25,7 +26,17 @@ from orlop.abi.hints import Hints
 from orlop.abi.ids import Pid, ProcessId
 from orlop.abi.limits import CLIENT_PATIENCE_S
 from orlop.abi.messages import Message
-from orlop.abi.replies import Completion, Delta, Done, Exited, Patched, Spawned, ToolResult, Vectors
+from orlop.abi.replies import (
+    Answer,
+    Completion,
+    Delta,
+    Done,
+    Exited,
+    Patched,
+    Spawned,
+    ToolResult,
+    Vectors,
+)
 from orlop.sdk.aio import AsyncLink
 from orlop.sdk.calling import call_order, parked_order, read_done, read_piece, stream_order
 from orlop.sdk.exchange import LostAnswer
@@ -130,6 +141,13 @@ class Kernel:
 
     async def signal(self, process: ProcessId, signal: SignalName = "term") -> None:
         await self.call(signal_call(process, signal))
+
+    async def ask(
+        self, text: str, *, choices: Sequence[str] = (), expires_s: float = 604_800.0
+    ) -> str:
+        """A person's answer, however long he takes; also across restarts.  Raises `NotAnswered`."""
+        call = Ask(text=text, choices=tuple(choices), expires_s=expires_s)
+        return expect(await self.call(call), Answer).text
 
     async def patched(self, name: str) -> bool:
         """Whether the change of this program called `name` applies to this run.

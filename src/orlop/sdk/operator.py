@@ -29,6 +29,7 @@ from orlop.abi.devices import ClaimPlacement, ClaimView, DeviceCard, DeviceTable
 from orlop.abi.errors import Broken
 from orlop.abi.limits import CLIENT_PATIENCE_S, PARKED_POLL_S
 from orlop.abi.overview import Overview
+from orlop.abi.questions import AnswerOrder, Question
 from orlop.abi.residency import ModelOrder, ResidencyView
 from orlop.abi.tools import ToolView, TrustOrder
 from orlop.sdk.exchange import JSON, NDJSON, ROOT, Order
@@ -163,6 +164,16 @@ class Operator:
 
     def create_key(self, name: str, team: str = "") -> NewKey:
         return self._post("/keys", KeyOrder(name=name, team=team), NewKey)
+
+    def questions(self, *, closed: bool = False) -> list[Question]:
+        return self._get(f"/questions?all={int(closed)}", list[Question])
+
+    def question(self, id: str) -> Question:
+        return self._get(f"/questions/{quote(id, safe='')}", Question)
+
+    def answer(self, id: str, order: AnswerOrder) -> Question:
+        """Once: a second answer is a `Conflict`."""
+        return self._post(f"/questions/{quote(id, safe='')}/answer", order, Question)
 
     def tools(self) -> list[ToolView]:
         return self._get("/tools", list[ToolView])

@@ -51,6 +51,12 @@ COMMANDS: Final = {
     "tools": Entry(DEVICES, "List tools; agree to changed ones.", "orlop.shell.tools:tools"),
     "plan": Entry(DEVICES, "Foretell how a workload does on a fleet."),
     "calibrate": Entry(DEVICES, "Measure how fast an engine is."),
+    "approvals": Entry(
+        ACCESS, "List what waits for a person's word.", "orlop.shell.approvals:approvals"
+    ),
+    "approve": Entry(ACCESS, "Let an agent call a tool.", "orlop.shell.approvals:approve"),
+    "deny": Entry(ACCESS, "Refuse an agent a call.", "orlop.shell.approvals:deny"),
+    "answer": Entry(ACCESS, "Answer an agent's question.", "orlop.shell.approvals:answer"),
     "key": Entry(ACCESS, "Make, list and revoke clients' keys.", "orlop.shell.keys:key"),
     "budget": Entry(ACCESS, "Show and set what accounts may use.", "orlop.shell.budgets:budget"),
     "schedule": Entry(ACCESS, "Start a program at set times.", "orlop.shell.schedules:schedule"),

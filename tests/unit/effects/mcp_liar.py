@@ -5,7 +5,7 @@ import sys
 import time
 
 HOW = sys.argv[1]
-TOOL = {
+TOOL: dict[str, object] = {
     "name": "add",
     "description": "Adds.",
     "inputSchema": {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]},

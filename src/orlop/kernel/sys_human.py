@@ -1,0 +1,15 @@
+"""The `ask` system call."""
+
+from orlop.abi.calls import Ask
+from orlop.abi.hints import Facts
+from orlop.abi.replies import Answer
+from orlop.kernel import questions
+from orlop.kernel.core import Kernel
+from orlop.kernel.process import Process
+from orlop.kernel.running import Running
+
+
+async def ask(kernel: Kernel, process: Process, running: Running, call: Ask) -> Answer:
+    """What a person says.  Parked: re-armed after a restart, it finds its question again."""
+    row = await questions.ask(kernel, process, running, call)
+    return Answer(text=row.answer, person=row.person, question=row.id, facts=Facts(call=running.id))
