@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,6 +52,12 @@ def told(tokens: Sequence[int], *, holds_spaces: bool) -> str:
     return text.rstrip() if holds_spaces else text
 
 
+async def a_step() -> None:
+    """Long enough for whoever watches the answer to stop it before the next."""
+    for _ in range(12):
+        await asyncio.sleep(0)
+
+
 @dataclass
 class Host:
     """It answers every prompt alike, and goes on where a prompt ends within its answer."""
@@ -70,12 +77,12 @@ class Host:
         # A raw prompt is told as it comes; only the chat's parser holds spaces back.
         holds = self.holds_spaces and call.prompt is None
         self.slot = PROMPT
-        await asyncio.sleep(0)  # It reads its prompt.
+        await a_step()  # It reads its prompt.
         limit = len(self.answer) if call.output_tokens_max is None else call.output_tokens_max
         made: list[int] = []
         said = ""
         for token in self.answer[len(begun) :][:limit]:
-            await asyncio.sleep(0)
+            await a_step()
             self.slot = (*PROMPT, *begun, *made)
             made.append(token)
             now = told(made, holds_spaces=holds)
@@ -156,6 +163,19 @@ def test_nothing_is_lost_nothing_repeated_and_everything_counted(
     assert "".join(caller.deltas) == spoken(answer)
     assert made.usage.output_tokens == len(answer)
     assert made.usage.input_tokens == len(PROMPT)
+
+
+@pytest.mark.parametrize("cuts", [[1], [2], [2, 1], [1, 1, 1], [0, 2]])
+@pytest.mark.parametrize("holds_spaces", [False, True])
+def test_it_is_really_cut_and_goes_on(cuts: list[int], holds_spaces: bool) -> None:
+    answer = (0, 12, 8, 9, 1, 6, 7, 12, 10, 2, 3, 0)
+    caller = Caller(Host(answer, holds_spaces), cuts)
+    made = asyncio.run(caller.run())
+    # A call that yields before its prompt is read is not even sent, and what the last leg kept
+    # back counts as a delta of the next.
+    least = 1 if holds_spaces else sum(cut > 0 for cut in cuts)
+    assert least + 1 <= caller.host.sent <= len(cuts) + 1
+    assert made.choices[0].message.text() == "".join(caller.deltas) == spoken(answer)
 
 
 @given(ANSWERS, st.lists(st.integers(0, 8), max_size=6), st.integers(1, 3))
