@@ -49,7 +49,10 @@ def fetch_s(station: Station, context: Context, tokens: int) -> tuple[float, int
 
 def cost_s(work: Work, context: Context, station: Station, ahead: int) -> tuple[float, int]:
     """Seconds until the call would be done there, with those it costs others; and cached tokens."""
-    full_s = 0.0 if station.gate.has_room(work.tokens) else station.call_s
+    # Where the memory is full, the next of those that run to end makes room.
+    full_s = 0.0
+    if not station.gate.has_room(work.tokens):
+        full_s = station.call_s / max(1, station.gate.running)
     total_s = max(full_s, wait_s(station, ahead)) + work.start_s.get(station.name, 0.0)
     if not work.is_model_call:
         return total_s, 0
@@ -60,7 +63,8 @@ def cost_s(work: Work, context: Context, station: Station, ahead: int) -> tuple[
     gate, speed = station.gate, station.capacity.speed
     with_s = station.decode_s(work.tokens)
     without_s = speed.decode_s(gate.running, gate.kv_used) if gate.running else with_s
-    slowed_s = gate.running * max(0.0, with_s - without_s) + (fetched_s if gate.running else 0.0)
+    # All that run there wait while it is fetched, and then are slower for each of its tokens.
+    slowed_s = gate.running * (fetched_s + work.output_tokens * max(0.0, with_s - without_s))
     return total_s + fetched_s + work.output_tokens * with_s + slowed_s, cached
 
 
