@@ -34,7 +34,9 @@ async def keep(kernel: Kernel, engine: Engine, *, paid: bool) -> None:
         try:
             await engine.start()
             cards = await engine.models()
-            kernel.registry.learn(engine.name, [priced(kernel, card, paid) for card in cards])
+            unlisted = residence.unlisted(kernel, engine, cards)
+            listed = [priced(kernel, card, paid) for card in cards]
+            kernel.registry.learn(engine.name, [*listed, *unlisted])
             residence.attend(kernel, engine)
             seating.look(kernel, engine)
             delay_s = LOOK_S

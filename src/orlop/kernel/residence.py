@@ -7,13 +7,14 @@ until it is hot, each with its own deadline, or hear why it can't be loaded.
 import asyncio
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, assert_never
 
 from msgspec.structs import replace
 
+from orlop.abi.cards import ModelCard
 from orlop.abi.errors import Broken, KernelError
 from orlop.abi.events import Event, ModelLeft, ModelLoaded
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS
@@ -61,6 +62,19 @@ def attend(kernel: Kernel, engine: Engine) -> None:
             _recall(kernel, row)
         row.path = paths.get(model, row.path)
         look(kernel, row, seen)
+
+
+def unlisted(kernel: Kernel, engine: Engine, cards: Sequence[ModelCard]) -> list[ModelCard]:
+    """Cards of models that the engine has and lists no more, since they are not loaded: only as
+    long as they are known can a call bring them back."""
+    if engine.residence is None:
+        return []
+    here, listed = engine.residence.resident(), {card.name for card in cards}
+    return [
+        card
+        for card in kernel.registry.cards()
+        if card.engine == engine.name and card.name in here and card.name not in listed
+    ]
 
 
 def pool(engine: Engine) -> str:
@@ -252,7 +266,8 @@ async def _learn(kernel: Kernel, row: Resident) -> None:
                 dimensions=card.dimensions,
             )
             for card in fresh
-        ],
+        ]
+        + unlisted(kernel, row.engine, fresh),
     )
 
 

@@ -1,7 +1,7 @@
 """Models that come and go under a kernel in virtual time."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -10,6 +10,7 @@ from simulation_loop import simulate
 from small_kernel import Computer, ask, on, program, result
 
 from orlop.abi.calls import Infer
+from orlop.abi.cards import ModelCard
 from orlop.abi.errors import (
     BadCall,
     Conflict,
@@ -25,7 +26,7 @@ from orlop.abi.ids import Seq
 from orlop.abi.messages import Message
 from orlop.abi.replies import Completion
 from orlop.abi.residency import ModelOrder
-from orlop.kernel import codec, models, residence, syscall
+from orlop.kernel import codec, engines, models, residence, syscall
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
 from orlop.machine.chance import SeededChance
@@ -264,6 +265,26 @@ def test_an_engine_that_lost_its_model_has_it_loaded_by_the_next_call() -> None:
         await house.here.clock.sleep(10.0)
         house.engines["a"].movable.state = "disk"
         await house.here.clock.sleep(20.0)
+        assert house.state("a") is State.DISK
+        assert await house.call("a") >= 4.0
+
+    living(scenario)
+
+
+def test_a_model_that_its_engine_lists_only_while_it_is_loaded_is_brought_back_by_a_call() -> None:
+    async def scenario(house: House) -> None:
+        engine = await house.add(Movable("a", house.here.clock, size=4, load_s=4.0))
+        listed = engine.models
+
+        async def models_now() -> Sequence[ModelCard]:
+            return await listed() if engine.movable.state == "hot" else []
+
+        engine.models = models_now  # type: ignore[method-assign]
+        house.begin()
+        house.kernel.tasks.start(engines.keep(house.kernel, engine, paid=False), "keep")
+        await house.here.clock.sleep(20.0)
+        await models.obey(house.kernel, ModelOrder(order="unload", model="a"))
+        await house.here.clock.sleep(40.0)
         assert house.state("a") is State.DISK
         assert await house.call("a") >= 4.0
 
