@@ -135,11 +135,11 @@ class Questions:
 
     def put(self, row: Question) -> None:
         """Also of a snapshot, in the order of their asking."""
-        self.rows[row.id] = row
-        if row.tool:
+        if row.tool and row.id not in self.rows:
             self.by_call[row.process, row.digest] = row.id
-            if row.state == "executing":
-                self.executing[CallId(row.call)] = row.id
+        self.rows[row.id] = row
+        if row.state == "executing":
+            self.executing[CallId(row.call)] = row.id
         self.closed.pop(row.id, None)
         if row.state not in OPEN:
             self.closed[row.id] = None

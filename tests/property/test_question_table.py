@@ -1,0 +1,146 @@
+"""Whatever happens in whatever order: a question is answered once, an approval used once."""
+
+from itertools import count
+
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+
+from orlop.abi.calls import Budget, CallTool
+from orlop.abi.events import CallEntered, CallFailed, CallReturned, Event, Header, ProcessSpawned
+from orlop.abi.hints import Facts
+from orlop.abi.ids import CallId, Nanoseconds, Pid, ProcessId, Seq
+from orlop.abi.questions import QuestionAnswered, QuestionAsked, QuestionExpired
+from orlop.abi.replies import ToolResult
+from orlop.kernel.question_table import OPEN
+from orlop.kernel.tables import Tables, restored
+
+PROCESS = ProcessId("prc_1")
+ENDS: dict[str, Event] = {
+    "returned": CallReturned(done=ToolResult(value=1, facts=Facts(call=CallId("cal_1")))),
+    "failed": CallFailed(code="E2101", message="it says no"),
+    "lost": CallFailed(code="E3002", message="the kernel was lost"),
+    "not begun": CallFailed(code="E3002", message="the kernel was lost", asked=False),
+}
+
+
+class QuestionTable(RuleBasedStateMachine):
+    """Events in any order, as a journal might hold them, beside a model of what may have acted."""
+
+    questions: Bundle[str] = Bundle("questions")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables = Tables()
+        self.numbers = count(1)
+        self.answered: dict[str, str] = {}
+        self.closed: dict[str, str] = {}
+        self.acted: dict[str, int] = {}
+        self.running: dict[CallId, str] = {}
+        self.note(
+            ProcessSpawned(
+                pid=Pid(2),
+                name="agent",
+                parent=None,
+                command=("agent",),
+                cwd="",
+                env={},
+                latency_class="standard",
+                budget=Budget(),
+                restart="never",
+                on_divergence="stop",
+                program="",
+                version="",
+            )
+        )
+
+    def note(self, event: Event, *, call: str = "", digest: bytes | None = None) -> None:
+        number = next(self.numbers)
+        header = Header(
+            seq=Seq(number),
+            process=PROCESS,
+            process_seq=number,
+            kind="",
+            call=CallId(call) if call else None,
+            wall_ns=Nanoseconds(number),
+            mono_ns=Nanoseconds(number),
+            epoch=1,
+            args_digest=digest,
+            body_digest=b"",
+        )
+        self.tables.apply(header, event)
+
+    @rule(target=questions, digest=st.sampled_from([b"a", b"b"]))
+    def ask(self, digest: bytes) -> str:
+        """As the kernel does: only where no question about this call is open."""
+        about = self.tables.questions.about(PROCESS, digest)
+        if about is not None and about.state in OPEN and about.state != "executing":
+            return about.id
+        id = f"qst_{next(self.numbers)}"
+        asked = QuestionAsked(question=id, text="may it?", tool="pay", expires_ns=Nanoseconds(10))
+        self.note(asked, digest=digest)
+        return id
+
+    @rule(id=questions, yes=st.booleans())
+    def answer(self, id: str, yes: bool) -> None:
+        before = self.tables.questions.rows[id].state
+        verdict = "approve" if yes else "deny"
+        self.note(QuestionAnswered(question=id, verdict=verdict, person="Grace"))  # type: ignore[arg-type]
+        if before == "pending":
+            self.answered[id] = "approved" if yes else "denied"
+
+    @rule(id=questions)
+    def expire(self, id: str) -> None:
+        self.note(QuestionExpired(question=id))
+
+    @rule(digest=st.sampled_from([b"a", b"b"]))
+    def begin(self, digest: bytes) -> None:
+        """A call begins where the door lets it: what it is about is approved, or unknown."""
+        about = self.tables.questions.about(PROCESS, digest)
+        if about is None or about.state not in ("approved", "unknown"):
+            return
+        call = f"cal_{next(self.numbers)}"
+        entered = CallEntered(incarnation=1, body=CallTool(tool="pay"), effect=call)
+        self.note(entered, call=call, digest=digest)
+        self.running[CallId(call)] = about.id
+        assert self.tables.questions.rows[about.id].state == "executing"
+
+    @rule(data=st.data(), how=st.sampled_from(sorted(ENDS)))
+    def end(self, data: st.DataObject, how: str) -> None:
+        if not self.running:
+            return
+        call = data.draw(st.sampled_from(sorted(self.running)))
+        id = self.running.pop(call)
+        self.note(ENDS[how], call=call)
+        if how in ("returned", "failed"):
+            self.acted[id] = self.acted.get(id, 0) + 1
+
+    @rule()
+    def restart(self) -> None:
+        """From a snapshot alone."""
+        tables = restored(self.tables.snapshot())
+        assert tables is not None
+        assert tables.questions.rows == self.tables.questions.rows
+        assert tables.questions.by_call == self.tables.questions.by_call
+        self.tables = tables
+
+    @invariant()
+    def an_answer_stands(self) -> None:
+        for id, verdict in self.answered.items():
+            state = self.tables.questions.rows[id].state
+            assert state == "denied" if verdict == "denied" else state not in ("pending", "denied")
+
+    @invariant()
+    def what_is_closed_stays_closed(self) -> None:
+        for id, row in self.tables.questions.rows.items():
+            assert self.closed.get(id, row.state) == row.state
+            if row.state not in OPEN:
+                self.closed[id] = row.state
+
+    @invariant()
+    def an_approval_ends_in_one_act_at_most_and_serves_one_call_at_a_time(self) -> None:
+        assert all(acts == 1 for acts in self.acted.values())
+        assert len(set(self.running.values())) == len(self.running)
+        assert set(self.acted) <= {id for id, said in self.answered.items() if said == "approved"}
+
+
+TestQuestionTable = QuestionTable.TestCase
