@@ -158,7 +158,7 @@ GOALS: Final = {
 }
 
 
-def one_h200(book: Book, data: Path, size: Size) -> float:
+def one_h200(book: Book, data: Path, size: Size) -> None:
     tasks = workloads.coding_agents(data)
     bare = fleets.one_h200(data, False)
     work = Work(bare)
@@ -179,7 +179,6 @@ def one_h200(book: Book, data: Path, size: Size) -> float:
                 over = tell(book, load, name, at, best(hosts, makes, work, at.draws), goal)
                 if factor == 1.0 and name == OURS:
                     book.report.add(f"{load}: {name} over the bound", over, "x", "≤ 1.25")
-    return rate
 
 
 def in_closed_loop(book: Book, data: Path, size: Size) -> None:
@@ -278,13 +277,18 @@ def main() -> None:
     workloads.need(fleets.calibration(given.data))
     question = __doc__.splitlines()[0]
     book = Book(begin(question, EXPECTED))
-    one_h200(book, given.data, size)
-    in_closed_loop(book, given.data, size)
-    mixed_fleet(book, given.data, size)
-    if not given.quick:
-        other_shapes(book, given.data, size)
+    sections = [one_h200, in_closed_loop, mixed_fleet]
+    for section in sections if given.quick else [*sections, other_shapes]:
+        section(book, given.data, size)
+        # What is there already is kept where somebody stops a long run.
+        write(book, given, question)
     decisions(book, given.quick)
     book.report.add("this bench itself", time.process_time() - began_s, "s of CPU")
+    write(book, given, question)
+
+
+def write(book: Book, given: argparse.Namespace, question: str) -> None:
+    assert __doc__
     finish(book.report, given.json)
     if given.markdown is not None:
         command = "python -m bench.programs_simulated" + (" --quick" if given.quick else "")
