@@ -51,7 +51,7 @@ PICTURES: Final = (
         "Job time at the knee, host tier: times better than FCFS",
         r"1 x knee, host: (.+)",
         "x FCFS",
-        ours="programs",
+        ours="Orlop",
         mark=1.0,
     ),
     Picture(
@@ -60,7 +60,7 @@ PICTURES: Final = (
         "Job time at the knee, no host tier: times better than FCFS",
         r"1 x knee: (.+)",
         "x FCFS",
-        ours="programs",
+        ours="Orlop",
         mark=1.0,
     ),
     Picture(
@@ -69,7 +69,7 @@ PICTURES: Final = (
         "Job time in overload, host tier: times better than FCFS",
         r"2 x knee, host: (.+)",
         "x FCFS",
-        ours="programs",
+        ours="Orlop",
         mark=1.0,
     ),
 )
