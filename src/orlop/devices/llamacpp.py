@@ -272,6 +272,8 @@ class LlamaCpp:
     async def _take_seat(self) -> _Seat:
         self._require_weights()
         self._health, self._reason = "starting", "loading"
+        if self._memory is not None:
+            self._memory.prepare()
         host = await self._keeper.ready()
         try:
             props = await _ask_props(host)

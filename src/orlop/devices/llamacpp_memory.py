@@ -31,7 +31,7 @@ from orlop.devices.llamacpp_slots import blocks_of
 from orlop.devices.llamacpp_speed import Learned, linear, terms
 from orlop.devices.llamacpp_turns import Feed, Job, Runner
 from orlop.devices.openai import OpenAI
-from orlop.devices.snapshots import READ_BYTES_S, Folders, Snapshots, own_folder
+from orlop.devices.snapshots import READ_BYTES_S, Folders, Snapshots, may_own, own_folder
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
 from orlop.machine.offload import ThreadOffload
@@ -141,9 +141,13 @@ class EngineMemory:
         if not _is_like(fresh, self._capacity):
             self._capacity = fresh
 
+    def prepare(self) -> None:
+        """Before a host starts.  Raises `DeviceFailed` where its folder is somebody else's."""
+        if not own_folder(self._ram):
+            raise DeviceFailed(f"{self._ram} belongs to somebody else: remove it")
+
     async def attach(self, host: HostState, inner: OpenAI, template: str) -> None:
         """A host answers; what is known of its slots and its speed is learned once."""
-        own_folder(self._ram)
         api = HostApi(self._config.name, host.url, host.key, clock=self._clock, chance=self._chance)
         await api.start()
         try:
@@ -305,7 +309,8 @@ def _ram_folder(disk: Path) -> Path:
     """Always the same for one engine of one home, so that the next kernel finds it."""
     name = hashlib.sha256(str(disk.resolve()).encode()).hexdigest()[:16]
     folder = MEMORY / f"orlop-{os.getuid()}-{name}"
-    if MEMORY.is_dir() and own_folder(folder):
+    # Made when a host starts, not before: an engine that is never asked leaves nothing there.
+    if MEMORY.is_dir() and may_own(folder):
         return folder
     disk.mkdir(mode=0o700, parents=True, exist_ok=True)
     return disk

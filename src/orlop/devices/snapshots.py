@@ -292,7 +292,17 @@ def own_folder(path: Path) -> bool:
     """Make a folder that only we may use; False where somebody else's is in its place."""
     try:
         path.mkdir(mode=0o700, exist_ok=True)
+    except OSError:
+        return False
+    return may_own(path)
+
+
+def may_own(path: Path) -> bool:
+    """It is a folder of ours, or nothing is there yet."""
+    try:
         found = path.lstat()
+    except FileNotFoundError:
+        return True
     except OSError:
         return False
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
