@@ -216,7 +216,7 @@ def kernel(url: str) -> Iterator[tuple[str, str]]:
     with tempfile.TemporaryDirectory(prefix="orlop-bench-") as home:
         (Path(home) / "orlop.toml").write_text(
             f'[models]\ndir = "{home}/models"\n'
-            f'[engines.far]\ndriver = "cloud"\nurl = "{url}"\nslots = 64\n'
+            f'[engines.far]\ndriver = "cloud"\nurl = "{url}"\n'
             '[engines.far.cloud]\ndialect = "anthropic"\n'
         )
         orlop = [sys.executable, "-m", "orlop.shell.main"]

@@ -34,8 +34,9 @@ Keep = Literal["", "5m", "1h"]
 CACHE_S: Final[Mapping[Keep, float]] = {"": 0.0, "5m": 300.0, "1h": 3_600.0}
 """How long a prompt stays in the cache after its last use."""
 
-CLOUD_SLOTS: Final = 64
-"""Calls on their way, those that wait for the limits with them."""
+CLOUD_SLOTS: Final = 1_024
+"""Calls on their way or waiting for the limits: a seat costs nothing here, and a small call must
+not wait outside while large ones wait inside."""
 
 _BYTES_PER_TOKEN: Final = 4.0
 """Of English, until the first answers tell."""
