@@ -196,5 +196,5 @@ def test_whatever_happens_the_books_are_right_and_all_are_served(policy: PolicyN
         pass
 
     Policed.policy = policy
-    bounds = settings(max_examples=25, stateful_step_count=30, deadline=None)
+    bounds = settings(max_examples=8, stateful_step_count=30, deadline=None)
     run_state_machine_as_test(Policed, settings=bounds)
