@@ -348,7 +348,8 @@ class EngineModel:
         prefix = job.prefix if run.prompt == job.prompt and not run.preemptions else run.prompt
         hit = memory.find(job.shared, shared_tokens, job.chain, prefix, run.prompt)
         need = memory.needs(job.shared, shared_tokens, job.chain, run.prompt, hit)
-        if need + self._growing() > memory.free:
+        # A token for each that grows within this step, with this one.
+        if need + self._growing() + 1 > memory.free:
             return False
         memory.take(job.shared, shared_tokens, job.chain, run.prompt, hit)
         run.hit, run.computed = hit, hit.tokens

@@ -20,10 +20,14 @@ BLOCK_TOKENS: Final = 16
 
 @dataclass(slots=True)
 class Chain:
-    """One context on the device.  `users`: running calls that read it."""
+    """One context on the device.  `lengths`: how much of it each running call reads."""
 
     tokens: int = 0
-    users: int = 0
+    lengths: list[int] = field(default_factory=list)
+
+    @property
+    def users(self) -> int:
+        return len(self.lengths)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +141,7 @@ class Memory:
             self.idle -= idle
             chain = self._busy[name] = Chain(min(idle, valid))
             self.held += chain.tokens
-        chain.users += 1
+        chain.lengths.append(tokens)
         if tokens > chain.tokens:
             self.held += tokens - chain.tokens
             chain.tokens = tokens
@@ -162,20 +166,25 @@ class Memory:
             chain.tokens += generated
             generated = 0
         self.held -= generated + BLOCK_TOKENS
-        self._leave(name, chain, whole)
+        self._leave(name, chain, own, whole)
         if shared_tokens:
             base = self._busy[shared]
             if computed < shared_tokens and base.users == 1:
                 self.held -= base.tokens - computed
                 base.tokens = computed
-            self._leave(shared, base, whole)
+            self._leave(shared, base, shared_tokens, whole)
 
-    def _leave(self, name: str, chain: Chain, whole: bool) -> None:
-        chain.users -= 1
+    def _leave(self, name: str, chain: Chain, length: int, whole: bool) -> None:
+        chain.lengths.remove(length)
         # A call that was stopped early has not made the older copy worthless.
         kept = 0 if whole else self.host.chains.get(name, 0)
         self.host.put(name, max(chain.tokens, kept))
-        if chain.users == 0:
+        if chain.lengths:
+            # What only the one who left had read is nobody's; it must not keep others waiting.
+            over = max(0, chain.tokens - max(chain.lengths))
+            chain.tokens -= over
+            self.held -= over
+        else:
             del self._busy[name]
             self.held -= chain.tokens
             self.idle += chain.tokens
