@@ -1,6 +1,7 @@
 """`orlop calibrate`."""
 
 import asyncio
+import os
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -97,13 +98,15 @@ async def _measure(
     wanted, window, rounds = how
     settings = read_settings(None, frame.home, ())
     clock, chance = SystemClock(), SystemChance()
+    # While this end is open an embedded engine's host lives: not longer than we do.
+    lifeline, end = os.pipe()
     with tempfile.TemporaryDirectory(prefix="orlop-calibrate-") as folder:
         shop = Workshop(
             clock=clock,
             chance=chance,
             models_dir=models_dir(settings),
             folder=Path(folder),
-            lifeline=None,
+            lifeline=lifeline,
         )
         engine = build(name.partition("://")[2].replace("/", "-") or name, config, shop)
         try:
@@ -125,6 +128,8 @@ async def _measure(
             return await calibrator.measure(report), chosen.name
         finally:
             await engine.close()
+            os.close(lifeline)
+            os.close(end)
 
 
 def _summary(found: Calibration) -> str:
