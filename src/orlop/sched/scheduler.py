@@ -165,7 +165,8 @@ class Scheduler:
             context = self._context(work)
             station = self.stations[work.grant.engine]
             self._account(work, context, station, now_s, used)
-            stations = (station,)
+            home = self.stations.get(context.engine, station)
+            stations = (station,) if home is station else (station, home)
         else:
             return
         work.phase = Phase.OVER
@@ -275,7 +276,8 @@ class Scheduler:
         if not work.is_model_call:
             return True
         shelf, limit = station.shelf, self.config.admit_to
-        own = shelf.own(context, now_s) if context.engine == station.name else 0.0
+        own = float(context.held_now) or shelf.own(context, now_s)
+        own = own if context.engine == station.name else 0.0
         if shelf.has_room(work.tokens, own, limit, now_s):
             return True
         room_s = shelf.room_at_s(work.tokens, own, limit, now_s)
@@ -317,7 +319,7 @@ class Scheduler:
         lines = [
             line
             for pool in station.pools
-            if pool.waiting
+            if pool.waiting and station in self.waiting.stations(pool)
             for line in pool.lines.values()
             if line.count
         ]
