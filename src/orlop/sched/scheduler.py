@@ -29,7 +29,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from orlop.abi.errors import Exhausted
-from orlop.abi.limits import PROGRAMS_KNOWN_MAX
+from orlop.abi.limits import LOOK_AHEAD, PROGRAMS_KNOWN_MAX
 from orlop.devices.device import Capacity, EngineLoad
 from orlop.sched import placement
 from orlop.sched.config import SchedulerConfig
@@ -166,7 +166,8 @@ class Scheduler:
             station = self.stations[work.grant.engine]
             self._account(work, context, station, now_s, used)
             home = self.stations.get(context.engine, station)
-            stations = (station,) if home is station else (station, home)
+            stations = [station] if home is station else [station, home]
+            stations += self.waiting.beside(station)
         else:
             return
         work.phase = Phase.OVER
@@ -325,14 +326,17 @@ class Scheduler:
         ]
         aside: list[tuple[Line, Work]] = []
         found = False
-        while lines and len(aside) < lines[0].policy.look_ahead:
+        unfit, band = 0, math.inf
+        while lines and unfit < lines[0].policy.look_ahead and len(aside) < LOOK_AHEAD:
             line = lines[0] if len(lines) == 1 else min(lines, key=Line.head_key)
-            if aside and line.band > aside[0][0].band:
+            if line.band > band:
                 break
             work = line.first()
             found = self._try(work, station, now_s)
             if found:
                 break
+            if not self._fits(work, self._context(work), station, now_s):
+                unfit, band = unfit + 1, min(band, line.band)  # Else it waits for another engine.
             line.remove(work, self._context(work).program)
             aside.append((line, work))
             lines = [one for one in lines if one.count]

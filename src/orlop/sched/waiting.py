@@ -58,6 +58,11 @@ class WaitingRoom:
         stations = [self._stations[name] for name in pool.engines]
         return [station for station in stations if station.attached] or stations
 
+    def beside(self, station: Station) -> list[Station]:
+        """Others that share a crowded pool with it: its calls may be in the way there."""
+        names = {name for pool in station.pools if pool.waiting for name in pool.engines}
+        return [self._stations[name] for name in sorted(names) if name != station.name]
+
     def band(self, latency_class: LatencyClass) -> int:
         return BAND[latency_class] if self._has_bands else 0
 
