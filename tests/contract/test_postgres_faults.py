@@ -88,7 +88,8 @@ def test_a_second_kernel_is_refused_until_the_first_has_lost_its_connection(
         # The first one is cut off, as a paused machine's connection is by the server.
         with psycopg.connect(disk.url, autocommit=True) as operator:
             operator.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s",
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE application_name = %s",
                 (f"orlop {disk.name}",),
             )
         known = first.head_seq
@@ -115,7 +116,7 @@ def test_events_can_be_neither_changed_nor_deleted_by_sql(
             f"DELETE FROM {disk.name}.body",
             f"UPDATE {disk.name}.body SET data = 'x' WHERE id > 0",
         ):
-            with pytest.raises(psycopg.Error, match="append-only|only be pruned"):
+            with pytest.raises(psycopg.Error, match=r"append-only|only be pruned"):
                 intruder.execute(statement)
 
 
