@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from scripted_kernel import Said, ScriptedKernel, problem, scripted_kernel
-from unit.shell.test_models import MODEL, residency
+from unit.shell.test_models_command import MODEL, residency
 from unit.shell.views import view
 
 from orlop.shell.main import run
