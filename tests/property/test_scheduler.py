@@ -1,7 +1,5 @@
 """Any sequence of calls, losses and pauses keeps the scheduler's books, and everybody is served."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -12,6 +10,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from msgspec.structs import replace
 
 from orlop.abi.errors import Exhausted
 from orlop.abi.hints import LatencyClass

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
+from msgspec import Struct
+
 from orlop.abi.calls import Embed, Infer
 from orlop.abi.cards import EngineCard, ModelCard, ToolCard
 from orlop.abi.hints import LatencyClass
@@ -36,8 +38,7 @@ Sink = Callable[[Delta], None]
 """Takes each delta as it comes, in order; never blocks, never raises."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capacity:
+class Capacity(Struct, frozen=True, kw_only=True):
     """What an engine can hold and how fast it is: all that the scheduler plans with."""
 
     slots: int
@@ -80,8 +81,7 @@ class EngineLoad:
     free."""
 
 
-@dataclass(frozen=True, slots=True)
-class Partial:
+class Partial(Struct, frozen=True):
     """What a preempted call has so far; `tokens` are the engine's own ids, where it tells them."""
 
     text: str = ""
@@ -98,8 +98,7 @@ class Preempted(Exception):
         self.partial = partial
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class Turn(Struct, frozen=True, kw_only=True):
     """What the scheduler says of a call that it lets on.  A driver uses what its engine has."""
 
     program: str = ""

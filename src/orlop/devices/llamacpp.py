@@ -8,7 +8,6 @@ Invariants: 1. one caller at a time starts the host, and a failed start is not r
 """
 
 import asyncio
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,7 +189,7 @@ class LlamaCpp:
             wanted = asked(call, seat.props, self.name)
             answers = []
             # Of several choices some would be whole and one not: such a call runs to its end.
-            own_turn = turn if call.sampling.n == 1 else dataclasses.replace(turn, yield_now=None)
+            own_turn = turn if call.sampling.n == 1 else replace(turn, yield_now=None)
             for index in range(call.sampling.n):
                 one = one_choice(wanted, index)
                 pass_on = passing(call, sink, index)

@@ -9,7 +9,6 @@ the device and takes it back where it was started with `--enable-memory-saver`.
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -56,8 +55,7 @@ class _Loads(Struct, frozen=True):
     loads: list[_Rank]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Named(Turn):
+class _Named(Turn, frozen=True, kw_only=True):
     """A turn, and the name by which its call can be aborted."""
 
     rid: str

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from dataclasses import replace as replace_recorded
 from typing import Final
 
 from msgspec.structs import replace
@@ -59,7 +58,7 @@ async def recent(kernel: Kernel, process: Process) -> list[Recorded]:
     head = kernel.journal.process_head(process.id)
     past = await read_past(kernel, process, after=max(0, head - RECENT_EVENTS))
     again = [
-        replace_recorded(recorded, incarnation=incarnation, nonce=nonce)
+        replace(recorded, incarnation=incarnation, nonce=nonce)
         for recorded in past.calls
         for incarnation, nonce in past.again.get(recorded.intent, ())
     ]

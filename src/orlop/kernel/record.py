@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec import Struct
+
 from orlop.abi.errors import (
     DeadlineMissed,
     DeviceFailed,
@@ -28,8 +30,7 @@ UNKNOWN: Final = (Interrupted, Killed, DeadlineMissed)
 """Errors after which nobody knows whether a tool acted; so does a device that did not answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(Struct, frozen=True):
     """One call of the past.  `outcome` is None where it was cut off; `ok` where it returned."""
 
     intent: Seq

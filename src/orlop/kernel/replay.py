@@ -1,7 +1,6 @@
 """Answers from the record, and what happens when a program leaves its path."""
 
 import asyncio
-from dataclasses import replace as replace_recorded
 
 from msgspec.structs import replace
 
@@ -126,7 +125,7 @@ async def _deliver(
 ) -> Done:
     """Answer from the record; from now on that is this incarnation's own call, for retries."""
     process.calls_replayed += 1
-    record.remember(replace_recorded(found, incarnation=record.incarnation, nonce=running.nonce))
+    record.remember(replace(found, incarnation=record.incarnation, nonce=running.nonce))
     answered = [Answered(each.intent, each.nonce) for each in record.past]
     _note_answer(kernel, process, record, *answered)
     return await _read(kernel, process, running, found)

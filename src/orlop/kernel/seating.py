@@ -1,7 +1,8 @@
 """A call as the scheduler sees it, and the engines that it may run on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace as changed
+
+from msgspec.structs import replace
 
 from orlop.abi.calls import CallTool, Embed, Infer
 from orlop.abi.cards import EngineCard, ModelCard
@@ -53,7 +54,7 @@ def seats(
 def _attach(kernel: Kernel, engine: Engine, slots: int) -> None:
     """Known to the scheduler, with as many seats as its device is good for."""
     station = kernel.scheduler.stations.get(engine.name)
-    capacity = changed(engine.capacity(), slots=slots)
+    capacity = replace(engine.capacity(), slots=slots)
     if station is None or not station.attached or station.capacity != capacity:
         kernel.scheduler.attach(engine.name, capacity)
     if (load := engine.load()) is not None:

@@ -1,8 +1,8 @@
 """The `infer` and `embed` system calls."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from orlop.abi.calls import Embed, Infer
@@ -23,8 +23,7 @@ from orlop.meter.usage import cost
 from orlop.sched.work import Grant, Used, Work
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(Struct, frozen=True):
     """Where the scheduler has put a call."""
 
     engine: Engine

@@ -10,7 +10,8 @@ Engines of different kinds need no rule of their own: their speeds and sizes are
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from orlop.sched.program import Context
 from orlop.sched.residency import restore_s
@@ -18,8 +19,7 @@ from orlop.sched.station import Station
 from orlop.sched.work import Work
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     station: Station
     cost_s: float
     why: str

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Literal
 
+from msgspec import Struct
+
 from orlop.abi.hints import LatencyClass
 from orlop.abi.ids import ProcessId
 
@@ -19,8 +21,7 @@ class Phase(Enum):
     OVER = "over"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
+class Grant(Struct, frozen=True, kw_only=True):
     """Leave to run."""
 
     engine: str
@@ -32,8 +33,7 @@ class Grant:
     """For the engine's own short queue: lower is sooner."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Used:
+class Used(Struct, frozen=True, kw_only=True):
     """What a call turned out to take, as its engine counted it."""
 
     input_tokens: int = 0
