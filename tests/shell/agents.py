@@ -1,6 +1,5 @@
 """Programs that the end-to-end tests start: agents, and things that agents do wrong."""
 
-import asyncio
 import os
 import signal
 import sys
@@ -72,7 +71,8 @@ async def crasher(kernel: orlop.Kernel, marker: str) -> None:
 
 @orlop.agent
 async def spender(kernel: orlop.Kernel) -> None:
-    await asyncio.gather(*(kernel.infer(f"n{n}", model=MODEL) for n in range(5)))
+    for number in range(5):
+        await kernel.infer(f"n{number}", model=MODEL)
 
 
 def polite() -> None:

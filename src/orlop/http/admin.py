@@ -21,6 +21,7 @@ from orlop.abi.admin import (
 from orlop.abi.calls import Spawn
 from orlop.abi.errors import BadCall
 from orlop.abi.ids import DEFAULT_TENANT, Nanoseconds, Seq
+from orlop.abi.limits import NAME_CHARS_MAX
 from orlop.hardware import probe
 from orlop.http.exchange import Exchange
 from orlop.http.native import NDJSON, WAIT_S_MAX
@@ -205,14 +206,16 @@ class Admin:
         names = [name for name in ("out", "err") if wanted in (name, "all")]
         offset = int(exchange.number("offset", 0))
         output = Output(folder, dict.fromkeys(names, offset))
-        follow = exchange.query("follow", "0") != "0"
+        follow = exchange.query("follow", "0")
+        if follow not in ("0", "1"):
+            raise BadCall(f"`follow` is 0 or 1, not {follow[:NAME_CHARS_MAX]!r}")
         await exchange.start_stream([("content-type", NDJSON)])
         while exchange.is_attended:
             over = self._kernel.is_over(process.id) or process.row.incarnation != incarnation
             printed = output.more()
             for line in printed:
                 await exchange.send_chunk(line)
-            if not printed and (over or not follow):
+            if not printed and (over or follow == "0"):
                 break
             if not printed:
                 await self._kernel.clock.sleep(LOG_LOOK_S)

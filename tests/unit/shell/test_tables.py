@@ -52,7 +52,6 @@ DEVICES = {
         ("devices", "16.0 GiB"),
         ("devices", "nvidia0"),
         ("devices", "device nvidia0 is throttled"),
-        ("tools", "order  idempotent        8   60 s  look an order up"),
     ],
 )
 def test_the_inventory_is_shown(
