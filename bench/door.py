@@ -32,11 +32,17 @@ async def caller(kernel: Kernel, process: Process, calls: int, offset: int) -> N
             assert not isinstance(reply, Delta)
 
 
-async def one_round(kernel: Kernel, callers: int, calls: int) -> tuple[float, float]:
-    """Calls a second, and CPU microseconds a call."""
+async def one_round(
+    kernel: Kernel, callers: int, calls: int, name: str = "agent"
+) -> tuple[float, float]:
+    """Calls a second, and CPU microseconds a call.
+
+    name: of the callers; each call of a nameless one is a conversation, and a program, of its own.
+    """
     processes = []
     for _ in range(callers):
-        process = await lifecycle.create(kernel, Spawn(command=()), DEFAULT_TENANT)
+        spawn = Spawn(command=(), name=name)
+        process = await lifecycle.create(kernel, spawn, DEFAULT_TENANT)
         await lifecycle.start(kernel, process, "first")
         processes.append(process)
     began_s, cpu_s = time.perf_counter(), time.process_time()
@@ -55,6 +61,7 @@ async def measure(report: Report, quick: bool) -> None:
             await one_round(built, CALLERS, 20)
             found = [await one_round(built, CALLERS, calls) for _ in range(rounds)]
             alone = [await one_round(built, 1, calls) for _ in range(rounds)]
+            nameless = [await one_round(built, CALLERS, calls, "") for _ in range(rounds)]
         awaited = "intent awaited" if mode == "always" else "intent with its outcome"
         goals = ("≥ 5,000", "≤ 200") if mode == "paid" else ("", "")
         report.median(
@@ -64,6 +71,9 @@ async def measure(report: Report, quick: bool) -> None:
             f"{CALLERS} callers, {awaited}, CPU", [cpu for _, cpu in found], "µs/call", goals[1]
         )
         report.median(f"1 caller, {awaited}", [rate for rate, _ in alone], "calls/s")
+        report.median(
+            f"{CALLERS} nameless callers, {awaited}, CPU", [cpu for _, cpu in nameless], "µs/call"
+        )
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ async def measure(report: Report, total: int) -> None:
     async with kernel(FakeConfig(slots=CALLERS, tokens=4)) as built:
         processes = []
         for _ in range(CALLERS):
-            process = await lifecycle.create(built, Spawn(command=()), DEFAULT_TENANT)
+            process = await lifecycle.create(built, Spawn(command=(), name="agent"), DEFAULT_TENANT)
             await lifecycle.start(built, process, "first")
             processes.append(process)
         home = Path(built.launcher.folder(processes[0].row)).parents[2]  # type: ignore[attr-defined]

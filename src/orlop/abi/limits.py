@@ -35,7 +35,7 @@ MISSED_RUNS_MAX: Final = 1_000
 WAITING_PER_ENGINE_MAX: Final = 4_096
 """Calls that wait for a slot of one engine; one more is refused with the time to come back."""
 
-PROGRAMS_KNOWN_MAX: Final = 50_000
+PROGRAMS_KNOWN_MAX: Final = 20_000
 """Programs that the scheduler remembers; the longest idle are forgotten, and start as new ones."""
 
 PROGRAMS_SHOWN_MAX: Final = 200

@@ -75,7 +75,7 @@ def unpack(data: bytes, fingerprint: Fingerprint) -> tuple[Infer, Partial]:
     """
     try:
         file = msgspec.json.decode(data, type=_File)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadCall(f"the snapshot of a context can't be read: {error}") from error
     if file.format != FORMAT:
         raise BadCall(f"the snapshot of a context has format {file.format}, not {FORMAT}")
@@ -83,7 +83,7 @@ def unpack(data: bytes, fingerprint: Fingerprint) -> tuple[Infer, Partial]:
         raise BadCall("the snapshot of a context is damaged: its checksum does not match")
     try:
         body = msgspec.json.decode(file.body, type=_Body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadCall(f"the snapshot of a context can't be read: {error}") from error
     own = Fingerprint(model=body.model, artefact=body.artefact, tokenizer=body.tokenizer)
     if own != fingerprint:

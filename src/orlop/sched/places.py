@@ -8,7 +8,7 @@ is computed again.
 """
 
 import math
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 
 from orlop.abi.limits import CONTEXTS_PER_PROGRAM_MAX
@@ -37,7 +37,8 @@ class Places:
         self._gaps = gaps
         self._programs = programs
         self._stations = stations
-        self._resting: deque[tuple[float, Context, float]] = deque()
+        # Each context once, so that it is no longer than there are contexts.
+        self._resting: OrderedDict[Context, float] = OrderedDict()
 
     def back(self, context: Context, now_s: float) -> None:
         """Its program is back from its tool: how long it took is learned."""
@@ -71,7 +72,8 @@ class Places:
         station.shelf.rest(context, now_s)
         context.rested_s, context.tool, context.gap_hint_s = now_s, used.tool, work.tool_gap_s
         context.is_away = not (used.preempted or used.lost or context.waiting)
-        self._resting.append((now_s + self._config.hibernate_s, context, now_s))
+        self._resting[context] = now_s + self._config.hibernate_s
+        self._resting.move_to_end(context)
         if used.lost or not station.attached:
             station.shelf.move(context, "drop")
             self._pause(station, context, now_s)
@@ -100,13 +102,13 @@ class Places:
 
     def next_s(self) -> float:
         """When the next context may have been away for too long."""
-        return self._resting[0][0] if self._resting else math.inf
+        return next(iter(self._resting.values()), math.inf)
 
     def hibernate(self, now_s: float) -> None:
         """Whoever has been away for too long has nothing kept on any device."""
-        while self._resting and self._resting[0][0] <= now_s:
-            _, context, rested_s = self._resting.popleft()
-            if context.rested_s == rested_s and context.state in (State.ACTING, State.PAUSED):
+        while self.next_s() <= now_s:
+            context, _ = self._resting.popitem(last=False)
+            if context.state in (State.ACTING, State.PAUSED):
                 self._leave(context, now_s)
                 self._forget(context, "away for too long", now_s)
                 context.step("hibernate", now_s)
@@ -116,7 +118,7 @@ class Places:
         for context in program.contexts.values():
             self._leave(context, now_s)
             self._forget(context, "its program has ended", now_s)
-            context.rested_s = -1.0
+            self._resting.pop(context, None)
         self._programs.forget(program)
 
     def thin(self, program: Program, now_s: float) -> None:
@@ -128,7 +130,7 @@ class Places:
             oldest = min(idle, key=lambda one: one.rested_s)
             self._leave(oldest, now_s)
             self._forget(oldest, "its program has too many conversations", now_s)
-            oldest.rested_s = -1.0
+            self._resting.pop(oldest, None)
             del program.contexts[oldest.name]
 
     def _lay(self, station: Station, context: Context, tokens: int, now_s: float) -> None:
@@ -148,10 +150,12 @@ class Places:
 
     def _forget(self, context: Context, why: str, now_s: float) -> None:
         station = self._stations.get(context.engine)
-        if station is not None and any(station.shelf.lies(context)):
-            station.shelf.move(context, "drop")
-            if station.capacity.moves_contexts:
-                self._tell(station, context, "drop", why)
+        if station is None:
+            return
+        was_there = any(station.shelf.lies(context))
+        station.shelf.move(context, "drop")
+        if was_there and station.capacity.moves_contexts:
+            self._tell(station, context, "drop", why)
 
     def _fate(self, station: Station, context: Context, pressure: float) -> Fate:
         gap = self._gaps.of(context.tool)

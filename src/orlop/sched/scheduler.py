@@ -272,6 +272,8 @@ class Scheduler:
             return False
         if work.is_promoted:
             return True  # It has waited for its place for too long.
+        if not gate.running:
+            return True  # Whatever is kept there, an engine that idles serves nobody.
         if work.latency_class != "interactive" and not gate.has_seat(self._spare(station, now_s)):
             return False
         if not work.is_model_call:
@@ -356,7 +358,7 @@ class Scheduler:
         return True
 
     def _grant(self, work: Work, context: Context, choice: Choice, now_s: float) -> None:
-        station, program = choice.station, context.program
+        station, program, home = choice.station, context.program, context.engine
         if work.is_model_call:
             self.places.take(work, context, station, now_s)
             context.running += 1
@@ -379,6 +381,8 @@ class Scheduler:
             urgency=urgency,
         )
         self.on_grant(work, work.grant)
+        if home != context.engine and home in self.stations:
+            self._let_on(self.stations[home], now_s)  # The context has left room there.
 
     # Ending.
 
