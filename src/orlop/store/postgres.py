@@ -17,7 +17,7 @@ from psycopg import Connection, sql
 
 from orlop.abi.errors import JournalStopped
 from orlop.abi.ids import Seq
-from orlop.abi.limits import JOURNAL_COMMIT_EVENTS
+from orlop.abi.limits import JOURNAL_BUSY_S, JOURNAL_COMMIT_EVENTS
 from orlop.store import postgres_schema as schema
 from orlop.store.home import Home
 from orlop.store.postgres_reading import PostgresReading
@@ -44,14 +44,18 @@ class PostgresTape(PostgresReading):
             raise JournalStopped(f"{self.home.path} can't be locked: {error}") from error
         with self.translated():
             writer = self.connect()
-            held = writer.execute(
-                "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (f"orlop {self._name}",)
-            ).fetchone()
-        if held != (True,):
-            writer.close()
-            raise JournalStopped(
-                f"the journal {self._name} is held by another kernel: end that one first"
-            )
+            # A server takes a moment to notice that the last holder is gone.
+            writer.execute(f"SET lock_timeout = '{JOURNAL_BUSY_S:g}s'".encode())
+            try:
+                writer.execute(
+                    "SELECT pg_advisory_lock(hashtextextended(%s, 0))", (f"orlop {self._name}",)
+                )
+            except psycopg.errors.LockNotAvailable as error:
+                writer.close()
+                raise JournalStopped(
+                    f"the journal {self._name} is held by another kernel: end that one first"
+                ) from error
+            writer.execute("SET lock_timeout = 0")
         self._writer = writer
 
     def create(self, meta: Meta) -> None:
