@@ -6,18 +6,15 @@ from hypothesis import strategies as st
 
 from orlop.abi.calls import Budget, Infer, Sleep
 from orlop.abi.errors import Conflict, Interrupted
-from orlop.abi.events import (
-    CallEntered,
-    CallFailed,
-    Event,
-    Header,
+from orlop.abi.events import CallEntered, CallFailed, Event, Header
+from orlop.abi.ids import CallId, Nanoseconds, Pid, ProcessId, Seq
+from orlop.abi.processes import (
     ProcessChanged,
     ProcessEnded,
     ProcessLaunched,
     ProcessSpawned,
     ProcessStarted,
 )
-from orlop.abi.ids import CallId, Nanoseconds, Pid, ProcessId, Seq
 from orlop.kernel.process import TRANSITIONS, State, check
 from orlop.kernel.tables import Tables, restored
 
@@ -107,7 +104,7 @@ def told(tables: Tables) -> bytes:
         [
             tables.next_pid,
             list(tables.rows.values()),
-            list(tables.open_calls.values()),
+            list(tables.calls.open.values()),
             list(tables.exited),
         ]
     )

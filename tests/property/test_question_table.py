@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from orlop.abi.calls import Budget, CallTool
-from orlop.abi.events import CallEntered, CallFailed, CallReturned, Event, Header, ProcessSpawned
+from orlop.abi.events import CallEntered, CallFailed, CallReturned, Event, Header
 from orlop.abi.hints import Facts
 from orlop.abi.ids import CallId, Nanoseconds, Pid, ProcessId, Seq
+from orlop.abi.processes import ProcessSpawned
 from orlop.abi.questions import QuestionAnswered, QuestionAsked, QuestionExpired
 from orlop.abi.replies import ToolResult
 from orlop.kernel.question_table import OPEN

@@ -7,18 +7,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orlop.abi.budgets import ORGANISATION, AccountName, Amount, Limit
+from orlop.abi.budgets import ORGANISATION, AccountName, Amount, BudgetSet, Limit
 from orlop.abi.calls import METERED
-from orlop.abi.events import (
-    BudgetSet,
-    CallEntered,
-    CallFailed,
-    CallReturned,
-    Event,
-    Header,
-    ProcessSpawned,
-)
+from orlop.abi.events import CallEntered, CallFailed, CallReturned, Event, Header
 from orlop.abi.ids import NanoDollars, Nanoseconds, ProcessId
+from orlop.abi.processes import ProcessSpawned
 
 NS = 1_000_000_000
 

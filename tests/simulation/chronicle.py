@@ -15,18 +15,11 @@ from simulation.witness import said
 
 from orlop.abi.budgets import NOTHING, AccountName
 from orlop.abi.calls import PARKED, CallTool, Infer
-from orlop.abi.events import (
-    CallEntered,
-    CallFailed,
-    CallReturned,
-    Event,
-    Header,
-    ProcessSpawned,
-    ScheduleFired,
-    ScheduleSet,
-)
+from orlop.abi.events import CallEntered, CallFailed, CallReturned, Event, Header
 from orlop.abi.ids import DEFAULT_TENANT, CallId, ScheduleId, Seq
+from orlop.abi.processes import ProcessSpawned
 from orlop.abi.replies import Completion
+from orlop.abi.schedules import ScheduleFired, ScheduleSet
 from orlop.kernel import codec, recovery
 from orlop.kernel.running import Phase
 from orlop.kernel.tables import Tables
@@ -209,9 +202,9 @@ def _shape(tables: Tables) -> tuple[object, ...]:
     return (
         tables.next_pid,
         list(tables.rows.values()),
-        list(tables.keys.values()),
-        list(tables.schedules.values()),
-        list(tables.open_calls.values()),
+        list(tables.keys.rows.values()),
+        list(tables.schedules.rows.values()),
+        list(tables.calls.open.values()),
         list(tables.exited),
         msgspec.to_builtins(tables.ledger.state()),
     )

@@ -145,15 +145,15 @@ class Day:
 
         while True:
             life = await self.town.up()
-            if any(row.set.name == name for row in life.kernel.tables.schedules.values()):
+            if any(row.set.name == name for row in life.kernel.tables.schedules.rows.values()):
                 return
             await self._order(life, plan(life))
 
     async def _end_schedules(self) -> None:
         """Else they would run for as long as the longest sleeper sleeps."""
-        while (await self.town.up()).kernel.tables.schedules:
+        while (await self.town.up()).kernel.tables.schedules.rows:
             life = await self.town.up()
-            for id in tuple(life.kernel.tables.schedules):
+            for id in tuple(life.kernel.tables.schedules.rows):
                 await self._order(life, life.schedules.remove(DEFAULT_TENANT, id))
             await self.town.clock.sleep(0.1)
 

@@ -10,7 +10,7 @@ from typing import Final, Literal, NewType
 from msgspec import Struct
 
 from orlop.abi.calls import Budget
-from orlop.abi.ids import NanoDollars, Nanoseconds
+from orlop.abi.ids import EngineName, ModelName, NanoDollars, Nanoseconds
 
 AccountName = NewType("AccountName", str)
 
@@ -92,3 +92,30 @@ class BudgetTable(Struct, frozen=True, kw_only=True):
     accounts: tuple[AccountView, ...]
     templates: tuple[BudgetOrder, ...]
     """What each agent, task or team gets that has no limit of its own."""
+
+
+class BudgetSet(
+    Struct, frozen=True, kw_only=True, tag_field="kind", tag="budget.set", omit_defaults=True
+):
+    """An operator has said what an account may use; what it has used stays."""
+
+    account: AccountName
+    limit: Limit
+
+
+class BudgetRemoved(Struct, frozen=True, kw_only=True, tag_field="kind", tag="budget.removed"):
+    account: AccountName
+
+
+class HoldExceeded(Struct, frozen=True, kw_only=True, tag_field="kind", tag="budget.exceeded"):
+    """An incident: an engine billed more than could be proven that it would.
+
+    The ledger has what was billed, so a budget may be overdrawn by the difference.
+    """
+
+    engine: EngineName
+    model: ModelName
+    held: int
+    used: int
+    held_cost: NanoDollars
+    cost: NanoDollars

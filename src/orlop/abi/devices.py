@@ -174,3 +174,40 @@ class DeviceTable(Struct, frozen=True, kw_only=True):
     """`orlop devices --json`."""
 
     devices: tuple[DeviceCard, ...]
+
+
+class DeviceChanged(
+    Struct, frozen=True, kw_only=True, tag_field="kind", tag="device.changed", omit_defaults=True
+):
+    """A device is good for more or for less than before."""
+
+    device: DeviceName
+    health: DeviceHealth
+    was: DeviceHealth | None = None
+    """None: it has come."""
+    share: float = 1.0
+    """Of what it could do, what it is given from now on."""
+    reason: str = ""
+
+
+class DeviceClaimed(
+    Struct, frozen=True, kw_only=True, tag_field="kind", tag="device.claimed", omit_defaults=True
+):
+    claim: ClaimView
+    where: str = ""
+
+
+class DeviceReleased(
+    Struct, frozen=True, kw_only=True, tag_field="kind", tag="device.released", omit_defaults=True
+):
+    claim: ClaimId
+    device: DeviceName
+    reason: str = ""
+
+
+class DeviceErased(Struct, frozen=True, kw_only=True, tag_field="kind", tag="device.erased"):
+    """What a tenant that had it alone left on it is gone; `how`: in each driver's words."""
+
+    device: DeviceName
+    tenant: TenantId
+    how: str

@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from orlop.abi.cards import ModelKind
+from orlop.abi.cards import Measured, ModelKind
 from orlop.abi.ids import EngineName, ModelName, NanoDollars
 
 
@@ -86,3 +86,47 @@ class ModelOrder(Struct, frozen=True, kw_only=True):
     order: Literal["load", "unload", "pin", "unpin"]
     model: str
     """A name, an alias, or `engine/name`."""
+
+
+class ModelLoaded(
+    Struct, frozen=True, kw_only=True, tag_field="kind", tag="model.loaded", omit_defaults=True
+):
+    """A model has come to its device.  The medians of `seconds` are its cold starts."""
+
+    engine: EngineName
+    model: ModelName
+    origin: str
+    """Where it lay: asleep, host or disk."""
+    seconds: float
+    bytes: int = 0
+    """What it takes of the device; 0: the engine doesn't say."""
+    why: str = ""
+
+
+class ModelLeft(
+    Struct, frozen=True, kw_only=True, tag_field="kind", tag="model.left", omit_defaults=True
+):
+    """A model has given its device's memory back."""
+
+    engine: EngineName
+    model: ModelName
+    to: str
+    """Where it lies now: asleep or disk."""
+    seconds: float
+    why: str = ""
+
+
+class ModelPinned(
+    Struct, frozen=True, kw_only=True, tag_field="kind", tag="model.pinned", omit_defaults=True
+):
+    """An operator keeps a model on its device, or no longer."""
+
+    engine: EngineName
+    model: ModelName
+    pinned: bool
+
+
+class ModelMeasured(Struct, frozen=True, kw_only=True, tag_field="kind", tag="model.measured"):
+    """What an artefact of a model answered rightly, on a labelled set."""
+
+    measured: Measured

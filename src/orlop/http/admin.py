@@ -182,13 +182,13 @@ class Admin:
 
     async def schedules(self, exchange: Exchange) -> None:
         now_ns = self._kernel.clock.wall_ns()
-        rows = self._kernel.tables.schedules.values()
+        rows = self._kernel.tables.schedules.rows.values()
         await send(exchange, [schedules.view(row, now_ns) for row in rows])
 
     async def set_schedule(self, exchange: Exchange) -> None:
         order = await read(exchange, ScheduleOrder)
         id = await self._schedules.set(DEFAULT_TENANT, order)
-        row = self._kernel.tables.schedules[id]
+        row = self._kernel.tables.schedules.rows[id]
         await send(exchange, schedules.view(row, self._kernel.clock.wall_ns()), 201)
 
     async def remove_schedule(self, exchange: Exchange) -> None:

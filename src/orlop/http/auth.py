@@ -64,7 +64,7 @@ class Doorman:
                 self._read.popitem(last=False)
         if not isinstance(principal, KeyPrincipal):
             return Caller(principal)
-        key = self._kernel.tables.key_ids.get(principal.digest)
+        key = self._kernel.tables.keys.by_digest.get(principal.digest)
         if key is not None:
             return Caller(principal, key)
         raise Unauthenticated("this kernel knows no such key; `orlop key create` makes one")

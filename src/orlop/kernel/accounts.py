@@ -1,9 +1,10 @@
 """Whose budgets a call uses, and what its events say that it held and used."""
 
-from orlop.abi.budgets import NOTHING, ORGANISATION, AccountName, Amount
+from orlop.abi.budgets import NOTHING, ORGANISATION, AccountName, Amount, HoldExceeded
 from orlop.abi.calls import METERED
-from orlop.abi.events import CallEntered, CallFailed, CallReturned, HoldExceeded, ProcessSpawned
+from orlop.abi.events import CallEntered, CallFailed, CallReturned
 from orlop.abi.ids import NanoDollars, ProcessId
+from orlop.abi.processes import ProcessSpawned
 
 PROCESS = "process:"
 

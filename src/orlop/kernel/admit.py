@@ -170,7 +170,7 @@ def _ns(longest_s: float | None) -> Nanoseconds:
 
 def _tool(kernel: Kernel, process: Process, running: Running, call: CallTool) -> Admitted:
     tool = kernel.tools.find(call.tool)
-    unknown = kernel.tables.unknown.get((process.id, running.digest))
+    unknown = kernel.tables.calls.unknown.get((process.id, running.digest))
     if unknown and tool.card.effect in ("compensable", "irreversible"):
         raise EffectUnknown(
             f"{call.tool} was called with these arguments before and cut off; it is "

@@ -8,11 +8,12 @@ from orlop.abi.budgets import (
     AccountName,
     AccountView,
     BudgetOrder,
+    BudgetRemoved,
+    BudgetSet,
     BudgetTable,
     Limit,
 )
 from orlop.abi.errors import BadCall, Exhausted, NotFound
-from orlop.abi.events import BudgetRemoved, BudgetSet
 from orlop.abi.ids import KERNEL_PROCESS, TenantId
 from orlop.abi.limits import BUDGETS_MAX
 from orlop.kernel import accounts, bounds

@@ -11,9 +11,17 @@ its own hook, and if it has none by SIGTERM; after that the claim is over, and i
 import asyncio
 import logging
 
-from orlop.abi.devices import ClaimId, ClaimOrder, ClaimView, DeviceCard, DeviceName
+from orlop.abi.devices import (
+    ClaimId,
+    ClaimOrder,
+    ClaimView,
+    DeviceCard,
+    DeviceClaimed,
+    DeviceErased,
+    DeviceName,
+    DeviceReleased,
+)
 from orlop.abi.errors import Conflict, Exhausted, KernelError, NoSuchDevice, NotFound
-from orlop.abi.events import DeviceClaimed, DeviceErased, DeviceReleased
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS
 from orlop.abi.limits import KILL_GRACE_S
 from orlop.devices.erasure import erase, unerasable
@@ -161,7 +169,7 @@ async def _until_over(kernel: Kernel, process: Process, id: ClaimId) -> None:
 
 def recover(kernel: Kernel) -> None:
     """After a boot: claims of those who live go on, the others are released."""
-    for row in tuple(kernel.tables.claims.values()):
+    for row in tuple(kernel.tables.claims.held.values()):
         claim = row.claim
         process = kernel.processes.get(claim.process)
         kernel.devices.ledger.take(claim)
@@ -169,7 +177,7 @@ def recover(kernel: Kernel) -> None:
             release(kernel, claim.id, "its process did not outlive the kernel")
         else:
             hold(kernel, process, claim, None)
-    kernel.devices.ledger.erasing |= kernel.tables.unerased
+    kernel.devices.ledger.erasing |= kernel.tables.claims.unerased
 
 
 async def erase_all(kernel: Kernel, looker: Looker, offload: Offload) -> None:

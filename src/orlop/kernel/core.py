@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 from orlop.abi.devices import ClaimId
 from orlop.abi.errors import Exhausted, KernelError, NotFound, NotReady
-from orlop.abi.events import Event, Header, ProcessSpawned
+from orlop.abi.events import Event, Header
 from orlop.abi.ids import (
     DEFAULT_TENANT,
     KERNEL_PROCESS,
@@ -22,6 +22,7 @@ from orlop.abi.ids import (
     TenantId,
 )
 from orlop.abi.limits import FREE_BYTES_MIN, PROCESSES_MAX
+from orlop.abi.processes import ProcessSpawned
 from orlop.context.conversation import Namer
 from orlop.effects.mcp import McpServer
 from orlop.hardware.claim import Checkpoint

@@ -14,9 +14,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from orlop.abi.cards import EngineCard, ModelCard
-from orlop.abi.devices import DeviceCard, DeviceName, DrainOrder
+from orlop.abi.devices import DeviceCard, DeviceChanged, DeviceName, DrainOrder
 from orlop.abi.errors import DeviceFailed, NoSuchDevice
-from orlop.abi.events import DeviceChanged
 from orlop.abi.hints import Hints
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, TenantId
 from orlop.abi.limits import DEVICE_LOOK_S_MAX
@@ -104,7 +103,7 @@ def stand(kernel: Kernel, engine: Engine, device: str) -> None:
 
 def recall(kernel: Kernel) -> None:
     """What the journal says of devices, before the first look of this life."""
-    for row in kernel.tables.devices.values():
+    for row in kernel.tables.claims.devices.values():
         kernel.devices.told(row.device, row.health, row.share, row.reason)
 
 

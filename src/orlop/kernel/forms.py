@@ -6,10 +6,10 @@ from msgspec.structs import replace
 
 from orlop.abi.cards import ArtefactView, CardView, Measured, ModelCard, ModelKind
 from orlop.abi.errors import BadCall, DeviceFailed, NotFound
-from orlop.abi.events import ModelMeasured
 from orlop.abi.hints import Hints
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, ModelName
 from orlop.abi.limits import LABELLED_MAX, NAME_CHARS_MAX
+from orlop.abi.residency import ModelMeasured
 from orlop.kernel.core import Kernel
 from orlop.models.forms import CardConfig, Form, forms, picks, refusals
 
@@ -119,6 +119,6 @@ def _forms(kernel: Kernel, name: str, card: CardConfig) -> list[Form]:
         if engine in engines
     }
     measured = {
-        artefact: row for (of, artefact), row in kernel.tables.measured.items() if of == name
+        artefact: row for (of, artefact), row in kernel.tables.models.measured.items() if of == name
     }
     return forms(name, card, kernel.registry.cards(), devices, measured)

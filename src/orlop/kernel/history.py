@@ -9,9 +9,10 @@ from msgspec.structs import replace
 
 from orlop.abi.calls import Infer
 from orlop.abi.errors import JournalDamaged, NotFound
-from orlop.abi.events import CallEntered, CallFailed, CallReturned, Diverged, ProcessCaughtUp
+from orlop.abi.events import CallEntered, CallFailed, CallReturned
 from orlop.abi.ids import CallId, Digest, Seq, TenantId
 from orlop.abi.messages import Message
+from orlop.abi.processes import Diverged, ProcessCaughtUp
 from orlop.abi.replies import Completion, Delta, Done
 from orlop.kernel import codec
 from orlop.kernel.core import Kernel

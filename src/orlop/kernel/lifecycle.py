@@ -14,15 +14,15 @@ from orlop.abi.errors import (
     Killed,
     NotReady,
 )
-from orlop.abi.events import (
+from orlop.abi.ids import KeyId, Nanoseconds, ScheduleId, TenantId
+from orlop.abi.limits import CHILDREN_DEPTH_MAX, KILL_GRACE_S
+from orlop.abi.processes import (
     ProcessChanged,
     ProcessEnded,
     ProcessLaunched,
     ProcessSpawned,
     ProcessStarted,
 )
-from orlop.abi.ids import KeyId, Nanoseconds, ScheduleId, TenantId
-from orlop.abi.limits import CHILDREN_DEPTH_MAX, KILL_GRACE_S
 from orlop.kernel import accounts, bounds
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import ALIVE, NAMELESS, Process, Row, State
@@ -56,7 +56,7 @@ async def create(
     if parent is not None and call.team not in ("", parent.row.team):
         raise Denied(f"team: a process of team {parent.row.team!r} can't spend what others have")
     id = kernel.new_process()
-    key = kernel.tables.keys.get(key_id) if key_id is not None else None
+    key = kernel.tables.keys.rows.get(key_id) if key_id is not None else None
     program = call.program or (parent.row.program if parent is not None else kernel.new_task())
     event = ProcessSpawned(
         pid=kernel.next_pid(),

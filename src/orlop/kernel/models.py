@@ -6,9 +6,15 @@ from pathlib import Path
 
 from orlop.abi.cards import ModelCard, ModelKind
 from orlop.abi.errors import BadCall, Conflict, NotFound
-from orlop.abi.events import ModelPinned
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS
-from orlop.abi.residency import ColdStartView, ModelOrder, ModelView, PoolView, ResidencyView
+from orlop.abi.residency import (
+    ColdStartView,
+    ModelOrder,
+    ModelPinned,
+    ModelView,
+    PoolView,
+    ResidencyView,
+)
 from orlop.hardware.page_cache import cached_share
 from orlop.kernel import residence
 from orlop.kernel.core import Kernel

@@ -8,8 +8,9 @@ from orlop.abi.admin import KeyView, NewKey, ProcessView, Trace, TraceCall
 from orlop.abi.budgets import NOTHING
 from orlop.abi.calls import Call, CallTool, Embed, Infer, Spawn
 from orlop.abi.errors import NotFound
-from orlop.abi.events import CallEntered, CallFailed, CallReturned, KeyCreated, KeyRevoked
+from orlop.abi.events import CallEntered, CallFailed, CallReturned
 from orlop.abi.ids import KERNEL_PROCESS, CallId, KeyId, TenantId
+from orlop.abi.keys import KeyCreated, KeyRevoked
 from orlop.kernel import bounds, codec
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Row
@@ -136,7 +137,7 @@ async def create_key(kernel: Kernel, tenant: TenantId, name: str, team: str = ""
 
 async def revoke_key(kernel: Kernel, tenant: TenantId, id: str) -> None:
     """Raises `NotFound`."""
-    if KeyId(id) not in kernel.tables.keys:
+    if KeyId(id) not in kernel.tables.keys.rows:
         raise NotFound(f"no key {id!r}; `orlop key list` lists all")
     header = kernel.emit(KERNEL_PROCESS, tenant, KeyRevoked(key_id=KeyId(id)))
     await kernel.journal.durable(header.seq)
@@ -145,7 +146,7 @@ async def revoke_key(kernel: Kernel, tenant: TenantId, id: str) -> None:
 def keys(kernel: Kernel) -> list[KeyView]:
     return [
         KeyView(id=key.id, name=key.name, team=key.team, created_ns=key.created_ns)
-        for key in kernel.tables.keys.values()
+        for key in kernel.tables.keys.rows.values()
     ]
 
 

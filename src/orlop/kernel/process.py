@@ -16,21 +16,7 @@ from msgspec.structs import replace
 from orlop.abi.budgets import AccountName
 from orlop.abi.calls import METERED, Budget, DivergenceRule, Normalizer, RestartRule
 from orlop.abi.errors import Conflict
-from orlop.abi.events import (
-    CallEntered,
-    CallFailed,
-    CallReturned,
-    Diverged,
-    Event,
-    Header,
-    OutcomeStated,
-    ProcessCaughtUp,
-    ProcessChanged,
-    ProcessEnded,
-    ProcessLaunched,
-    ProcessSpawned,
-    ProcessStarted,
-)
+from orlop.abi.events import CallEntered, CallFailed, CallReturned, Event, Header
 from orlop.abi.hints import LatencyClass
 from orlop.abi.ids import (
     CallId,
@@ -43,6 +29,16 @@ from orlop.abi.ids import (
     TenantId,
 )
 from orlop.abi.limits import STEADY_S
+from orlop.abi.processes import (
+    Diverged,
+    OutcomeStated,
+    ProcessCaughtUp,
+    ProcessChanged,
+    ProcessEnded,
+    ProcessLaunched,
+    ProcessSpawned,
+    ProcessStarted,
+)
 from orlop.context.conversation import Contexts
 from orlop.kernel.record import Record
 from orlop.kernel.running import Running

@@ -8,9 +8,10 @@ from orlop.abi.errors import Interrupted, JournalDamaged
 from orlop.abi.events import CallFailed, Snapshot
 from orlop.abi.ids import Seq
 from orlop.kernel import codec, lifecycle, syscall
+from orlop.kernel.call_table import OpenCall
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process, State
-from orlop.kernel.tables import OpenCall, Tables, restored
+from orlop.kernel.tables import Tables, restored
 from orlop.store.journal import Journal
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ async def recover(kernel: Kernel) -> None:
     """Bring the kernel's live half back: close what was cut off, adopt what lives, resume."""
     for row in sorted(kernel.tables.rows.values(), key=lambda row: row.pid):
         kernel.attach(row)
-    for open_call in tuple(kernel.tables.open_calls.values()):
+    for open_call in tuple(kernel.tables.calls.open.values()):
         settle(kernel, open_call)
     await kernel.journal.flush()
     for process in tuple(kernel.processes.values()):

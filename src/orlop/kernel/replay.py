@@ -11,11 +11,12 @@ from orlop.abi.errors import (
     KernelError,
     from_code,
 )
-from orlop.abi.events import Answered, CallFailed, CallReturned, Event, ProcessCaughtUp
-from orlop.abi.events import Diverged as DivergedEvent
+from orlop.abi.events import CallFailed, CallReturned, Event
 from orlop.abi.hints import Facts
 from orlop.abi.ids import Seq
 from orlop.abi.limits import DIVERGENCE_GRACE_S
+from orlop.abi.processes import Answered, ProcessCaughtUp
+from orlop.abi.processes import Diverged as DivergedEvent
 from orlop.abi.replies import (
     Answer,
     Completion,

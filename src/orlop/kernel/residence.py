@@ -16,9 +16,10 @@ from msgspec.structs import replace
 
 from orlop.abi.cards import ModelCard
 from orlop.abi.errors import Broken, KernelError
-from orlop.abi.events import Event, ModelLeft, ModelLoaded
+from orlop.abi.events import Event
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS
 from orlop.abi.limits import ENGINE_RETRY_S_MAX, ENGINE_START_S_MAX
+from orlop.abi.residency import ModelLeft, ModelLoaded
 from orlop.devices.device import Engine
 from orlop.devices.device import Resident as Seen
 from orlop.hardware.page_cache import cached_share
@@ -87,7 +88,7 @@ def _recall(kernel: Kernel, row: Resident) -> None:
     """What the journal remembers of it."""
     row.is_pinned = row.model in kernel.residents.pinned
     row.used_s = row.hot_since_s = kernel.clock.now_s()
-    known = kernel.tables.models.get((row.engine.name, row.model))
+    known = kernel.tables.models.rows.get((row.engine.name, row.model))
     if known is None:
         return
     row.bytes = known.bytes

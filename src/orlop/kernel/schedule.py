@@ -12,13 +12,13 @@ from contextlib import suppress
 from orlop.abi.admin import ScheduleOrder, ScheduleView
 from orlop.abi.calls import Spawn
 from orlop.abi.errors import BadCall, Exhausted, KernelError, NotFound
-from orlop.abi.events import ScheduleFired, ScheduleRemoved, ScheduleSet
 from orlop.abi.ids import KERNEL_PROCESS, Nanoseconds, ScheduleId, TenantId
 from orlop.abi.limits import MISSED_RUNS_MAX, SCHEDULES_MAX
+from orlop.abi.schedules import ScheduleFired, ScheduleRemoved, ScheduleSet
 from orlop.kernel import bounds, lifecycle
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import State
-from orlop.kernel.tables import ScheduleRow
+from orlop.kernel.schedule_table import ScheduleRow
 from orlop.kernel.when import When, parse
 from orlop.machine.clock import NS_PER_S
 
@@ -56,7 +56,7 @@ class Schedules:
         )
         start_ns = kernel.clock.wall_ns()
         parse(order.when, order.zone, start_ns)
-        if len(kernel.tables.schedules) >= SCHEDULES_MAX:
+        if len(kernel.tables.schedules.rows) >= SCHEDULES_MAX:
             raise Exhausted(f"{SCHEDULES_MAX} schedules exist (SCHEDULES_MAX)")
         id = kernel.new_schedule()
         event = ScheduleSet(
@@ -80,7 +80,7 @@ class Schedules:
 
     async def remove(self, tenant: TenantId, reference: str) -> None:
         """By id or name.  Raises `NotFound`."""
-        for id, row in tuple(self._kernel.tables.schedules.items()):
+        for id, row in tuple(self._kernel.tables.schedules.rows.items()):
             if reference in (id, row.set.name):
                 header = self._kernel.emit(KERNEL_PROCESS, tenant, ScheduleRemoved(schedule=id))
                 await self._kernel.journal.durable(header.seq)
@@ -97,7 +97,7 @@ class Schedules:
             self._changed.clear()
             upcoming = [
                 due_ns
-                for id in tuple(self._kernel.tables.schedules)
+                for id in tuple(self._kernel.tables.schedules.rows)
                 if (due_ns := await self._decide(id)) is not None
             ]
             wait_s = self._wait_s(upcoming)
@@ -115,7 +115,7 @@ class Schedules:
 
     async def _decide(self, id: ScheduleId) -> Nanoseconds | None:
         """Start or skip every run of one schedule that is due by now; when the next is due."""
-        row = self._kernel.tables.schedules.get(id)
+        row = self._kernel.tables.schedules.rows.get(id)
         if row is None:
             return None  # Removed while another schedule's run was being started.
         rule = parse(row.set.when, row.set.zone, row.set.start_ns)
@@ -132,7 +132,7 @@ class Schedules:
         return rule.after(now_ns)
 
     async def _start(self, id: ScheduleId, due_ns: Nanoseconds) -> None:
-        kernel, row = self._kernel, self._kernel.tables.schedules.get(id)
+        kernel, row = self._kernel, self._kernel.tables.schedules.rows.get(id)
         if row is None:
             return  # Removed while an earlier run was being started.
         if self._is_running(row):

@@ -2,9 +2,9 @@
 
 from orlop.abi.calls import Exit, Outcome, Signal, Sleep, Spawn, Wait
 from orlop.abi.errors import BadCall, Denied
-from orlop.abi.events import OutcomeStated
 from orlop.abi.hints import Facts
 from orlop.abi.limits import PARKED_S_MAX
+from orlop.abi.processes import OutcomeStated
 from orlop.abi.replies import Exited, Ok, Patched, Spawned
 from orlop.kernel import accounts, lifecycle
 from orlop.kernel.core import Kernel
@@ -39,7 +39,7 @@ async def sleep(kernel: Kernel, running: Running, call: Sleep) -> Ok:
     """Until the intent's own time plus `seconds`, so that a restart of the kernel does not add."""
     if not 0 <= call.seconds <= PARKED_S_MAX:
         raise BadCall(f"seconds: from 0 to {PARKED_S_MAX:g}, not {call.seconds:g}")
-    entered = kernel.tables.open_calls.get(running.id)
+    entered = kernel.tables.calls.open.get(running.id)
     began_ns = entered.wall_ns if entered is not None else kernel.clock.wall_ns()
     left_s = (began_ns - kernel.clock.wall_ns()) / NS_PER_S + call.seconds
     # A wall clock that was set back must not make anybody sleep longer than he asked.

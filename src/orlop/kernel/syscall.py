@@ -40,12 +40,12 @@ from orlop.abi.replies import Completion, Done
 from orlop.context.conversation import extend
 from orlop.kernel import accounts, bounds, codec, engines, questions, replay
 from orlop.kernel.admit import Admitted, admit
+from orlop.kernel.call_table import OpenCall
 from orlop.kernel.core import Kernel
 from orlop.kernel.described import Described, describe, root
 from orlop.kernel.dispatch import dispatch
 from orlop.kernel.process import ALIVE, Process
 from orlop.kernel.running import Phase, Running
-from orlop.kernel.tables import OpenCall
 from orlop.machine.clock import NS_PER_S
 from orlop.machine.faults import point
 from orlop.store.journal import Part

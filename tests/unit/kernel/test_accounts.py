@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 from small_kernel import Computer, ask, on, program, result
 
-from orlop.abi.budgets import ORGANISATION, AccountName, BudgetOrder, Limit
+from orlop.abi.budgets import ORGANISATION, AccountName, BudgetOrder, HoldExceeded, Limit
 from orlop.abi.calls import Budget, CallTool, Embed, Spawn
 from orlop.abi.cards import ToolCard
 from orlop.abi.errors import (
@@ -19,7 +19,6 @@ from orlop.abi.errors import (
     RateReached,
     Unpriced,
 )
-from orlop.abi.events import HoldExceeded
 from orlop.abi.hints import Hints, Usage
 from orlop.abi.ids import DEFAULT_TENANT, NanoDollars
 from orlop.abi.replies import Completion, ToolResult

@@ -54,7 +54,7 @@ def test_clients_and_keys_are_found_after_a_crash() -> None:
         following = await here.boot()
         found = following.clients.find(KEY, "", "agent")
         assert found is not None and found.id == agent.id
-        assert following.tables.key_ids == {operator.digest_of(key.secret): key.id}
+        assert following.tables.keys.by_digest == {operator.digest_of(key.secret): key.id}
         assert following.find(str(agent.row.pid)).id == agent.id
         await here.close(following)
 

@@ -10,7 +10,18 @@ from msgspec.structs import replace
 from simulation_loop import simulate
 from small_kernel import Computer, ask, on, program, result
 
-from orlop.abi.devices import ClaimOrder, DeviceCard, DeviceName, DrainOrder, Reading, Value
+from orlop.abi.devices import (
+    ClaimOrder,
+    DeviceCard,
+    DeviceChanged,
+    DeviceClaimed,
+    DeviceErased,
+    DeviceName,
+    DeviceReleased,
+    DrainOrder,
+    Reading,
+    Value,
+)
 from orlop.abi.errors import (
     BadCall,
     Conflict,
@@ -18,7 +29,7 @@ from orlop.abi.errors import (
     Exhausted,
     NoSuchDevice,
 )
-from orlop.abi.events import DeviceChanged, DeviceClaimed, DeviceErased, DeviceReleased, Event
+from orlop.abi.events import Event
 from orlop.abi.hints import Hints
 from orlop.abi.ids import EngineName, Seq, TenantId
 from orlop.abi.replies import Completion
@@ -128,7 +139,7 @@ def test_a_claim_that_no_device_meets_is_refused_with_the_nearest_and_nothing_be
             await asked(kernel, device="hbm_gb >=")
         with pytest.raises(NoSuchDevice, match="region is not known"):
             await asked(kernel, region="eu")
-        assert not kernel.tables.open_calls
+        assert not kernel.tables.calls.open
 
     run(scenario)
 
@@ -321,12 +332,12 @@ def test_a_claim_is_journaled_and_ends_with_its_process() -> None:
         holder = await program(kernel)
         claim = await claims.claim(kernel, holder, ClaimOrder(where="hbm_gb > 40", share=0.5))
         assert kernel.devices.card(claim.device).share_claimed == 0.5
-        assert list(kernel.tables.claims) == [claim.id]
+        assert list(kernel.tables.claims.held) == [claim.id]
         await lifecycle.signal(kernel, holder, "kill", "enough")
         await lifecycle.ended(kernel, holder)
         await kernel.clock.sleep(0.1)
         assert kernel.devices.card(claim.device).share_claimed == 0
-        assert not kernel.tables.claims
+        assert not kernel.tables.claims.held
         with pytest.raises(Conflict):
             await claims.claim(kernel, holder, ClaimOrder())
 
@@ -347,10 +358,10 @@ def test_a_holder_saves_its_state_before_its_device_is_taken() -> None:
         await devices.drain(kernel, claim.device, order)
         await kernel.clock.sleep(4)
         assert not saved
-        assert kernel.tables.claims
+        assert kernel.tables.claims.held
         await kernel.clock.sleep(2)
         assert saved == [f"{claim.device} is drained: the spot market"]
-        assert not kernel.tables.claims
+        assert not kernel.tables.claims.held
 
     run(scenario)
 
@@ -380,7 +391,7 @@ def test_a_program_without_a_hook_gets_sigterm_and_then_its_device_is_taken() ->
         await devices.drain(kernel, claim.device, DrainOrder(within_s=5))
         await lifecycle.ended(kernel, holder)
         await kernel.clock.sleep(0.1)
-        assert not kernel.tables.claims
+        assert not kernel.tables.claims.held
 
     run(scenario)
 
@@ -426,10 +437,14 @@ def test_a_snapshot_has_all_that_the_events_say() -> None:
         by_snapshot, seq = await recovery.read_tables(kernel.journal)
         assert seq == kernel.journal.head_seq
         for tables in (by_events, by_snapshot):
-            assert tables.devices == kernel.tables.devices
-            assert tables.claims == kernel.tables.claims
-            assert tables.unerased == kernel.tables.unerased == {"nvidia1": holder.row.tenant}
-        assert len(by_snapshot.claims) == 1
+            assert tables.claims.devices == kernel.tables.claims.devices
+            assert tables.claims.held == kernel.tables.claims.held
+            assert (
+                tables.claims.unerased
+                == kernel.tables.claims.unerased
+                == {"nvidia1": holder.row.tenant}
+            )
+        assert len(by_snapshot.claims.held) == 1
 
     run(scenario)
 

@@ -93,13 +93,13 @@ def test_what_was_measured_survives_a_boot() -> None:
         await with_card(computer, kernel)
         await forms.measure(kernel, measurement(5))
         tables, _ = await recovery.read_tables(kernel.journal)
-        assert tables.measured == kernel.tables.measured
-        assert [row.worse for row in tables.measured.values()] == [5]
+        assert tables.models.measured == kernel.tables.models.measured
+        assert [row.worse for row in tables.models.measured.values()] == [5]
         kernel.snapshot()
         await kernel.journal.flush()
         again, seq = await recovery.read_tables(kernel.journal)
         assert seq > Seq(0)
-        assert again.measured == tables.measured
+        assert again.models.measured == tables.models.measured
 
     on(Computer, scenario)
 
@@ -133,6 +133,6 @@ def test_a_measurement_that_can_not_be_is_refused(
         await with_card(computer, kernel)
         with pytest.raises(error, match=message):
             await forms.measure(kernel, said)
-        assert not kernel.tables.measured
+        assert not kernel.tables.models.measured
 
     on(Computer, scenario)

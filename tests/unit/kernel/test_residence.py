@@ -20,12 +20,11 @@ from orlop.abi.errors import (
     Exhausted,
     NotFound,
 )
-from orlop.abi.events import ModelLeft, ModelLoaded
 from orlop.abi.hints import Hints
 from orlop.abi.ids import Seq
 from orlop.abi.messages import Message
 from orlop.abi.replies import Completion
-from orlop.abi.residency import ModelOrder
+from orlop.abi.residency import ModelLeft, ModelLoaded, ModelOrder
 from orlop.kernel import codec, engines, models, residence, syscall
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process

@@ -9,8 +9,8 @@ from simulation_loop import simulate
 from small_kernel import Computer
 
 from orlop.abi.admin import Missed, Overlap, ScheduleOrder, ScheduleView
-from orlop.abi.events import ScheduleFired
 from orlop.abi.ids import DEFAULT_TENANT
+from orlop.abi.schedules import ScheduleFired
 from orlop.kernel import codec
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import ALIVE
@@ -50,7 +50,7 @@ def order(
 
 
 def seen(kernel: Kernel) -> ScheduleView:
-    (row,) = kernel.tables.schedules.values()
+    (row,) = kernel.tables.schedules.rows.values()
     return view(row, kernel.clock.wall_ns())
 
 
@@ -151,7 +151,7 @@ def test_schedules_that_are_due_together_are_not_late_for_each_other() -> None:
             )
             await schedules.set(DEFAULT_TENANT, when)
         await asyncio.sleep(19)
-        rows = kernel.tables.schedules.values()
+        rows = kernel.tables.schedules.rows.values()
         assert [(row.runs, row.skipped) for row in rows] == [(1, 0)] * 100
         await here.close(kernel)
 

@@ -1,0 +1,19 @@
+"""Keys of clients that nobody started."""
+
+from msgspec import Struct
+
+from orlop.abi.ids import KeyId
+
+
+class KeyCreated(Struct, frozen=True, kw_only=True, tag_field="kind", tag="key.created"):
+    """A client key.  `secret_digest`: SHA-256 of the secret, hexadecimal."""
+
+    key_id: KeyId
+    name: str
+    secret_digest: str
+    team: str = ""
+    """Whose budget its clients use."""
+
+
+class KeyRevoked(Struct, frozen=True, kw_only=True, tag_field="kind", tag="key.revoked"):
+    key_id: KeyId
