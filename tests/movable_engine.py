@@ -75,7 +75,7 @@ class MovableEngine(FakeEngine):
         self.asked_cold = 0
 
     @property
-    def residence(self) -> Movable:  # type: ignore[override]
+    def residence(self) -> Movable:
         return self.movable
 
     async def infer(

@@ -18,13 +18,14 @@ from orlop.abi.replies import Embedded, Generated
 from orlop.devices.artefact import digest_of
 from orlop.devices.device import ALONE, Capacity, Sink, Turn
 from orlop.devices.onnx_network import TOKENS_MAX, Network, Row, load, tokenizer_of
+from orlop.devices.plain import Plain
 from orlop.machine.clock import deadline
 from orlop.machine.offload import Offload, ThreadOffload
 
 DIMENSIONS: Final = 384
 
 
-class MiniLM:
+class MiniLM(Plain):
     """An `Engine` for embeddings only.  Loads on the first call: about 0.2 s.
 
     weights: an ONNX file with `tokenizer.json` beside it, as `orlop pull minilm` brings them.
@@ -54,17 +55,6 @@ class MiniLM:
 
     def capacity(self) -> Capacity:
         return Capacity(slots=self.slots)
-
-    def load(self) -> None:
-        return None
-
-    @property
-    def contexts(self) -> None:
-        return None
-
-    @property
-    def residence(self) -> None:
-        return None
 
     def card(self) -> EngineCard:
         return EngineCard(

@@ -22,6 +22,7 @@ from orlop.devices.fake_answers import (
     tokens_in,
     words_in,
 )
+from orlop.devices.plain import Plain
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
 from orlop.machine.ranges import Chances, Count, Many, Seconds
@@ -72,7 +73,7 @@ class FakeConfig:
     """Keep `computed_by`; costs memory for each different call."""
 
 
-class FakeEngine:
+class FakeEngine(Plain):
     """An `Engine`.
 
     `computed` counts the calls that came to their end here, `computed_by` the same by content (see
@@ -122,17 +123,6 @@ class FakeEngine:
             restore_bytes_s=1e6,
             continues=config.continues,
         )
-
-    def load(self) -> None:
-        return None
-
-    @property
-    def contexts(self) -> None:
-        return None
-
-    @property
-    def residence(self) -> None:
-        return None
 
     def card(self) -> EngineCard:
         is_dead = self._is_dead()

@@ -59,8 +59,6 @@ class Measured(Struct):
     kv_bytes_per_token: int = 0
     restore_bytes_s: float = 0.0
     restored: int = 0
-    recomputed: int = 0
-    """Contexts that were saved and yet had to be computed again."""
 
 
 class SlotHost(Protocol):
@@ -338,7 +336,6 @@ class HostContexts:
             return 0
         ready = await self._offload(self._snapshots.ready, source.id)
         if ready is None:
-            self.measured.recomputed += 1
             self._table.lost(source)
             return 0
         path, note = ready

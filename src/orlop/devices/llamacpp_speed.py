@@ -88,10 +88,6 @@ class Learned:
         self._prefill = Fit((1.0, 500.0, 500_000.0), known[3:])
         self.speed = first
 
-    @property
-    def calls_seen(self) -> int:
-        return self._prefill.seen + self._decode.seen
-
     def prefilled(self, new: int, prefix: int, seconds: float) -> None:
         """A prompt that had the host to itself."""
         if new > 0 and seconds > 0:

@@ -29,6 +29,7 @@ from orlop.devices.device import (
 from orlop.devices.fake_answers import answer, content_of, deltas_of, tokens_in, words_in
 from orlop.devices.model import EngineModel
 from orlop.devices.model_calls import Ended, Job
+from orlop.devices.plain import Plain
 from orlop.machine.clock import Clock
 from orlop.machine.tasks import TaskOwner
 from orlop.wire.portable import to_openai
@@ -47,7 +48,7 @@ class _Inside:
         self.news = asyncio.Event()
 
 
-class ModelledEngine:
+class ModelledEngine(Plain):
     """An `Engine`.  `tokens`: of an answer whose caller names no length."""
 
     def __init__(
@@ -91,14 +92,6 @@ class ModelledEngine:
             preemptions=self._engine.count.preemptions,
             seen_s=self._clock.now_s(),
         )
-
-    @property
-    def contexts(self) -> None:
-        return None
-
-    @property
-    def residence(self) -> None:
-        return None
 
     def card(self) -> EngineCard:
         return EngineCard(

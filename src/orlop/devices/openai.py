@@ -3,7 +3,7 @@
 A call is asked again only before the server has answered 200: after that it may be paid for.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -12,19 +12,15 @@ from msgspec.structs import replace
 from yarl import URL
 
 from orlop.abi.calls import Embed, Infer
-from orlop.abi.cards import EngineCard, ModelCard
-from orlop.abi.errors import DeadlineMissed, DeviceFailed, DeviceRefused
+from orlop.abi.cards import ModelCard
 from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.replies import Embedded, Generated
 from orlop.devices.device import (
     ALONE,
-    Capacity,
-    Contexts,
-    EngineLoad,
-    Residence,
     Sink,
     Turn,
 )
+from orlop.devices.remote import Remote
 from orlop.devices.server import Heard, Response, Server
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock, deadline
@@ -35,9 +31,6 @@ from orlop.wire.openai_stream import ChatStreamReader, whole
 
 SLOTS: Final = 16
 """Calls at once where nobody says how many."""
-
-_LIST_S: Final = 10.0
-"""To answer which models there are."""
 
 _PATHS: Final = ("models", "chat/completions", "completions", "embeddings")
 
@@ -69,7 +62,7 @@ class Manner:
 PLAIN: Final = Manner()
 
 
-class OpenAI:
+class OpenAI(Remote):
     """An `Engine`.
 
     url: as clients write it, with `/v1`; a bare host gets that added.
@@ -92,7 +85,7 @@ class OpenAI:
         sent = dict(headers or {})
         if key:
             sent["authorization"] = f"Bearer {key}"
-        self.server = Server(
+        server = Server(
             name,
             base,
             clock=clock,
@@ -101,64 +94,13 @@ class OpenAI:
             seats=slots,
             heard=manner.heard,
         )
-        self.running = 0
+        super().__init__(server, clock=clock, slots=slots, driver=manner.driver)
         self._urls = {path: base / path for path in _PATHS}
-        self._name = name
-        self._slots = slots
-        self._clock = clock
         self._manner = manner
-        self._models: tuple[ModelCard, ...] = ()
 
-    @property
-    def name(self) -> EngineName:
-        return self._name
-
-    @property
-    def slots(self) -> int:
-        return self._slots
-
-    def capacity(self) -> Capacity:
-        return Capacity(slots=self.slots)
-
-    def load(self) -> EngineLoad | None:
-        return None
-
-    @property
-    def contexts(self) -> Contexts | None:
-        return None
-
-    @property
-    def residence(self) -> Residence | None:
-        return None
-
-    def card(self) -> EngineCard:
-        return EngineCard(
-            name=self._name,
-            driver=self._manner.driver,
-            url=str(self.server.url),
-            slots=self._slots,
-            health=self.server.health,
-            reason=self.server.reason,
-            models=tuple(card.name for card in self._models),
-            running=self.running,
-        )
-
-    async def start(self) -> None:
-        await self.server.start()
-        await self.models()
-
-    async def models(self) -> Sequence[ModelCard]:
-        server = self.server
-        try:
-            async with deadline(_LIST_S, f"listing {self._name}'s models"):
-                ends_s = self._clock.now_s() + _LIST_S
-                response = await server.open("GET", self._urls["models"], None, ends_s)
-                self._models = read_models(await server.read(response), self._name)
-        except (DeviceRefused, DeadlineMissed) as error:
-            # Nobody's call is wrong here: it is the engine that can't be used.
-            server.ailing(error.message)
-            raise DeviceFailed(error.message) from error
-        return self._models
+    async def _listed(self, ends_s: float) -> tuple[ModelCard, ...]:
+        response = await self.server.open("GET", self._urls["models"], None, ends_s)
+        return read_models(await self.server.read(response), self.name)
 
     async def infer(
         self,
@@ -170,30 +112,21 @@ class OpenAI:
     ) -> Generated:
         path = "chat/completions" if call.prompt is None else "completions"
         body = self._body(call, model, turn, stream=sink is not None)
-        self.running += 1
-        try:
-            async with deadline(deadline_s, f"{self._name}'s answer"):
+        async with deadline(deadline_s, f"{self.name}'s answer"):
+            with self._one_more():
                 ends_s = self._clock.now_s() + deadline_s
                 response = await self.server.open("POST", self._urls[path], body, ends_s)
                 if sink is None:
                     return read_chat_response(await self.server.read(response))
                 return await self._stream(response, sink)
-        finally:
-            self.running -= 1
 
     async def embed(self, call: Embed, model: ModelName, deadline_s: float) -> Embedded:
         body = write_embed_request(call, model)
-        self.running += 1
-        try:
-            async with deadline(deadline_s, f"{self._name}'s vectors"):
+        async with deadline(deadline_s, f"{self.name}'s vectors"):
+            with self._one_more():
                 ends_s = self._clock.now_s() + deadline_s
                 response = await self.server.open("POST", self._urls["embeddings"], body, ends_s)
                 return read_embed_response(await self.server.read(response), len(call.inputs))
-        finally:
-            self.running -= 1
-
-    async def close(self) -> None:
-        await self.server.close()
 
     def _body(self, call: Infer, model: ModelName, turn: Turn, *, stream: bool) -> bytes:
         manner = self._manner
@@ -209,7 +142,7 @@ class OpenAI:
     async def _stream(self, response: Response, sink: Sink) -> Generated:
         if response.content_type == "application/json":
             return _pass_whole(read_chat_response(await self.server.read(response)), sink)
-        reader = ChatStreamReader(self._name)
+        reader = ChatStreamReader(self.name)
         async with response, self.server.streamed(response) as pieces:
             async for piece in pieces:
                 for delta in reader.feed(piece):

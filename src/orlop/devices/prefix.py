@@ -81,15 +81,6 @@ class PrefixIndex(Generic[K, T]):
             del node.keys[key]
             self._prune(node)
 
-    def tokens_of(self, key: K) -> tuple[T, ...]:
-        """The whole sequence.  Raises `KeyError`."""
-        pieces: list[tuple[T, ...]] = []
-        node: _Node[K, T] | None = self._ends[key]
-        while node is not None:
-            pieces.append(node.tokens)
-            node = node.parent
-        return tuple(token for piece in reversed(pieces) for token in piece)
-
     def longest(self, tokens: Sequence[T]) -> tuple[int, K | None]:
         """How many leading tokens some context shares, and one that does; (0, None) if none."""
         wanted = tuple(tokens)

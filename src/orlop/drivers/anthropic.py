@@ -5,7 +5,7 @@ marked (the top-level `cache_control`, which moves on as the conversation grows)
 sets marks of its own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -13,20 +13,17 @@ from msgspec import Struct
 from yarl import URL
 
 from orlop.abi.calls import Embed, Infer
-from orlop.abi.cards import EngineCard, ModelCard
-from orlop.abi.errors import DeadlineMissed, DeviceFailed, DeviceRefused
+from orlop.abi.cards import ModelCard
+from orlop.abi.errors import DeviceFailed, DeviceRefused
 from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.limits import OUTPUT_TOKENS_MAX
 from orlop.abi.replies import Embedded, Generated
 from orlop.devices.device import (
     ALONE,
-    Capacity,
-    Contexts,
-    EngineLoad,
-    Residence,
     Sink,
     Turn,
 )
+from orlop.devices.remote import Remote
 from orlop.devices.server import Heard, Response, Server
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock, deadline
@@ -38,7 +35,6 @@ VERSION: Final = "2023-06-01"
 OUTPUT_TOKENS: Final = 4_096
 """Where neither the call nor the list of models says how many: all models of this API can."""
 
-_LIST_S: Final = 10.0
 _MARK: Final = b'"cache_control":'
 
 
@@ -52,7 +48,7 @@ class _Models(Struct, frozen=True):
     data: list[_Model]
 
 
-class Anthropic:
+class Anthropic(Remote):
     """An `Engine`.
 
     url: as clients write it, without `/v1`.  cache: how long the prompt cache keeps a prompt, `5m`
@@ -75,76 +71,28 @@ class Anthropic:
         base = URL(url.rstrip("/"))
         base = base if base.name == "v1" else base / "v1"
         headers = {"anthropic-version": VERSION} | ({"x-api-key": key} if key else {})
-        self.server = Server(
+        server = Server(
             name, base, clock=clock, chance=chance, headers=headers, seats=slots, heard=heard
         )
-        self.running = 0
-        self._name = name
-        self._slots = slots
-        self._clock = clock
+        super().__init__(server, clock=clock, slots=slots, driver=driver)
         self._cache = cache
-        self._driver = driver
-        self._models: tuple[ModelCard, ...] = ()
 
-    @property
-    def name(self) -> EngineName:
-        return self._name
-
-    @property
-    def slots(self) -> int:
-        return self._slots
-
-    def capacity(self) -> Capacity:
-        return Capacity(slots=self.slots)
-
-    def load(self) -> EngineLoad | None:
-        return None
-
-    @property
-    def contexts(self) -> Contexts | None:
-        return None
-
-    @property
-    def residence(self) -> Residence | None:
-        return None
-
-    def card(self) -> EngineCard:
-        return EngineCard(
-            name=self._name,
-            driver=self._driver,
-            url=str(self.server.url),
-            slots=self._slots,
-            health=self.server.health,
-            reason=self.server.reason,
-            models=tuple(card.name for card in self._models),
-            running=self.running,
-        )
-
-    async def start(self) -> None:
-        await self.server.start()
-        await self.models()
-
-    async def models(self) -> Sequence[ModelCard]:
+    async def _listed(self, ends_s: float) -> tuple[ModelCard, ...]:
         url = (self.server.url / "models").with_query(limit="1000")
         try:
-            async with deadline(_LIST_S, f"listing {self._name}'s models"):
-                response = await self.server.open("GET", url, None, self._clock.now_s() + _LIST_S)
-                told = msgspec.json.decode(await self.server.read(response), type=_Models)
-        except (DeviceRefused, DeadlineMissed) as error:
-            self.server.ailing(error.message)
-            raise DeviceFailed(error.message) from error
+            response = await self.server.open("GET", url, None, ends_s)
+            told = msgspec.json.decode(await self.server.read(response), type=_Models)
         except msgspec.MsgspecError as error:
-            raise DeviceFailed(f"{self._name}'s list of models can't be read: {error}") from error
-        self._models = tuple(
+            raise DeviceFailed(f"{self.name}'s list of models can't be read: {error}") from error
+        return tuple(
             ModelCard(
                 name=ModelName(model.id),
-                engine=self._name,
+                engine=self.name,
                 context_tokens=model.max_input_tokens,
                 output_tokens_max=model.max_tokens,
             )
             for model in told.data
         )
-        return self._models
 
     async def infer(
         self,
@@ -162,23 +110,17 @@ class Anthropic:
                 output_tokens_max=self._output_tokens(model),
             )
         )
-        self.running += 1
-        try:
-            async with deadline(deadline_s, f"{self._name}'s answer"):
+        async with deadline(deadline_s, f"{self.name}'s answer"):
+            with self._one_more():
                 ends_s = self._clock.now_s() + deadline_s
                 url = self.server.url / "messages"
                 response = await self.server.open("POST", url, body, ends_s)
                 if sink is None:
                     return read_messages_response(await self.server.read(response))
                 return await self._stream(response, sink)
-        finally:
-            self.running -= 1
 
     async def embed(self, call: Embed, model: ModelName, deadline_s: float) -> Embedded:
-        raise DeviceRefused(f"{self._name} makes no vectors: use another engine's model")
-
-    async def close(self) -> None:
-        await self.server.close()
+        raise DeviceRefused(f"{self.name} makes no vectors: use another engine's model")
 
     def _output_tokens(self, model: ModelName) -> int:
         told = [card.output_tokens_max for card in self._models if card.name == model]
@@ -197,7 +139,7 @@ class Anthropic:
             for choice in made.choices:
                 sink(whole(choice))
             return made
-        reader = MessageStreamReader(self._name)
+        reader = MessageStreamReader(self.name)
         async with response, self.server.streamed(response) as pieces:
             async for piece in pieces:
                 for delta in reader.feed(piece):

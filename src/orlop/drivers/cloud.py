@@ -20,8 +20,9 @@ from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.limits import ENGINE_PROGRAMS_KNOWN
 from orlop.abi.messages import Message
 from orlop.abi.replies import Embedded, Generated
-from orlop.devices.device import ALONE, Capacity, EngineLoad, Sink, Turn
+from orlop.devices.device import ALONE, Capacity, Sink, Turn
 from orlop.devices.openai import Manner, OpenAI, no_words
+from orlop.devices.plain import Plain
 from orlop.drivers.anthropic import Anthropic
 from orlop.drivers.quota import Quota
 from orlop.machine.chance import Chance
@@ -67,7 +68,7 @@ class CloudTerms:
     """Of the input in Anthropic's dialect, without what comes from its cache; else of both."""
 
 
-class Cloud:
+class Cloud(Plain):
     """An `Engine`."""
 
     def __init__(
@@ -104,17 +105,6 @@ class Cloud:
     def capacity(self) -> Capacity:
         cache_s = CACHE_S[self._terms.cache]
         return Capacity(slots=self.slots, prefix_cache=cache_s > 0, prefix_cache_s=cache_s or None)
-
-    def load(self) -> EngineLoad | None:
-        return None
-
-    @property
-    def contexts(self) -> None:
-        return None
-
-    @property
-    def residence(self) -> None:
-        return None
 
     def card(self) -> EngineCard:
         return msgspec.structs.replace(self._inner.card(), slots=self.slots)

@@ -27,11 +27,12 @@ from orlop.abi.limits import (
 from orlop.abi.replies import Generated
 from orlop.devices.device import ALONE, Capacity, Contexts, EngineLoad, Resident, Sink, Turn
 from orlop.devices.llamacpp_calls import Props, asked, one_choice, passing, together
-from orlop.devices.openai import Manner, OpenAI
+from orlop.devices.openai import Manner
 from orlop.drivers.llama_slots import SlotTable
 from orlop.drivers.loading import Loading
 from orlop.drivers.metrics_text import bounded, read
-from orlop.drivers.watch import WATCH_S, LoadNames, Watch, read_load
+from orlop.drivers.watch import WATCH_S, LoadNames, read_load
+from orlop.drivers.watched import Watched
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock, deadline
 
@@ -68,7 +69,7 @@ class _Saved(Struct, frozen=True):
     n_saved: int = 0
 
 
-class LlamaServer(OpenAI):
+class LlamaServer(Watched):
     """An `Engine`, and the `Contexts` of its programs."""
 
     def __init__(
@@ -86,7 +87,14 @@ class LlamaServer(OpenAI):
             driver="llama-server", words=self._words, own_fields=("id_slot", "cache_prompt")
         )
         super().__init__(
-            name, url, clock=clock, chance=chance, key=key, slots=slots or _SEATS, manner=manner
+            name,
+            url,
+            clock=clock,
+            chance=chance,
+            key=key,
+            slots=slots or _SEATS,
+            manner=manner,
+            watch_s=watch_s,
         )
         self._slots = slots or _SLOTS_UNTOLD
         self._wants_slots = slots
@@ -102,17 +110,11 @@ class LlamaServer(OpenAI):
             send_away=lambda model: self._order("models/unload", model),
             needs="start it as a router, without a model",
         )
-        self._watch = Watch(
-            name, self._look, clock=clock, is_busy=lambda: self.running > 0, every_s=watch_s
-        )
 
     def capacity(self) -> Capacity:
         tokens = self._props.default_generation_settings.n_ctx * self._slots
         kv_tokens = int(bounded(tokens, ENGINE_KV_TOKENS_MAX) or 0) or None
         return Capacity(slots=self.slots, kv_tokens=kv_tokens, moves_contexts=self._can_save)
-
-    def load(self) -> EngineLoad | None:
-        return self._watch.load
 
     @property
     def contexts(self) -> Contexts | None:
@@ -121,13 +123,6 @@ class LlamaServer(OpenAI):
     @property
     def residence(self) -> Loading:
         return self._loading
-
-    async def start(self) -> None:
-        await super().start()
-        await self._learn()
-        if self.load() is None:
-            await self._watch.look()
-        self._watch.start()
 
     async def models(self) -> Sequence[ModelCard]:
         context_tokens = self._props.default_generation_settings.n_ctx
@@ -181,10 +176,6 @@ class LlamaServer(OpenAI):
             with self._table.held(program):
                 await self._slot(slot, "erase", b"{}")
             self._table.empty(program)
-
-    async def close(self) -> None:
-        await self._watch.close()
-        await super().close()
 
     def _words(self, call: Infer, turn: Turn) -> Mapping[str, object]:
         words: dict[str, object] = {"cache_prompt": True}

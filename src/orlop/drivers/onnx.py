@@ -18,8 +18,9 @@ from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.limits import EMBED_BATCH
 from orlop.abi.replies import Embedded, Generated
 from orlop.devices.artefact import digest_of
-from orlop.devices.device import ALONE, Capacity, EngineLoad, Sink, Turn
+from orlop.devices.device import ALONE, Capacity, Sink, Turn
 from orlop.devices.onnx_network import CPU, TOKENS_MAX, Network, Row, load, tokenizer_of
+from orlop.devices.plain import Plain
 from orlop.drivers.batches import Batches
 from orlop.drivers.classes import answer_of, text_to_classify
 from orlop.machine.clock import Clock, deadline
@@ -47,7 +48,7 @@ class OnnxConfig:
     """Likewise of a batch call."""
 
 
-class Onnx:
+class Onnx(Plain):
     """An `Engine`.  weights: an ONNX file, `tokenizer.json` beside it."""
 
     def __init__(
@@ -98,17 +99,6 @@ class Onnx:
 
     def capacity(self) -> Capacity:
         return Capacity(slots=self.slots, prefix_cache=False)
-
-    def load(self) -> EngineLoad | None:
-        return None
-
-    @property
-    def contexts(self) -> None:
-        return None
-
-    @property
-    def residence(self) -> None:
-        return None
 
     def card(self) -> EngineCard:
         return EngineCard(

@@ -20,10 +20,11 @@ from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.limits import ENGINE_CALLS_MAX, ENGINE_KV_TOKENS_MAX, ENGINE_LOOK_S
 from orlop.abi.replies import Generated
 from orlop.devices.device import ALONE, Capacity, EngineLoad, Sink, Turn
-from orlop.devices.openai import Manner, OpenAI
+from orlop.devices.openai import Manner
 from orlop.drivers.metrics_text import bounded
 from orlop.drivers.naps import Naps
-from orlop.drivers.watch import WATCH_S, Watch
+from orlop.drivers.watch import WATCH_S
+from orlop.drivers.watched import Watched
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
 from orlop.machine.tasks import TaskOwner
@@ -61,7 +62,7 @@ class _Named(Turn, frozen=True, kw_only=True):
     rid: str
 
 
-class SGLang(OpenAI):
+class SGLang(Watched):
     """An `Engine`."""
 
     def __init__(
@@ -76,7 +77,16 @@ class SGLang(OpenAI):
         watch_s: float = WATCH_S,
     ) -> None:
         manner = Manner(driver="sglang", words=self._words, own_fields=_OWN)
-        super().__init__(name, url, clock=clock, chance=chance, key=key, slots=slots, manner=manner)
+        super().__init__(
+            name,
+            url,
+            clock=clock,
+            chance=chance,
+            key=key,
+            slots=slots,
+            manner=manner,
+            watch_s=watch_s,
+        )
         self._chance = chance
         self._info = _Info()
         self._kv_tokens: int | None = None
@@ -87,26 +97,13 @@ class SGLang(OpenAI):
             up="resume_memory_occupation",
             needs="--enable-memory-saver",
         )
-        self._watch = Watch(
-            name, self._look, clock=clock, is_busy=lambda: self.running > 0, every_s=watch_s
-        )
 
     def capacity(self) -> Capacity:
         return Capacity(slots=self.slots, kv_tokens=self._kv_tokens)
 
-    def load(self) -> EngineLoad | None:
-        return self._watch.load
-
     @property
     def residence(self) -> Naps:
         return self._naps
-
-    async def start(self) -> None:
-        await super().start()
-        await self._learn()
-        if self.load() is None:
-            await self._watch.look()
-        self._watch.start()
 
     async def infer(
         self,
@@ -129,7 +126,6 @@ class SGLang(OpenAI):
             raise
 
     async def close(self) -> None:
-        await self._watch.close()
         await self._aborts.close()
         await super().close()
 

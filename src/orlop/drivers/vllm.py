@@ -20,10 +20,11 @@ from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.limits import ENGINE_KV_TOKENS_MAX, ENGINE_LOOK_S
 from orlop.abi.replies import Delta, Generated
 from orlop.devices.device import ALONE, Capacity, EngineLoad, Sink, Turn
-from orlop.devices.openai import Manner, OpenAI
+from orlop.devices.openai import Manner
 from orlop.drivers.metrics_text import Samples, bounded, read
 from orlop.drivers.naps import Naps
-from orlop.drivers.watch import WATCH_S, LoadNames, Watch, read_load
+from orlop.drivers.watch import WATCH_S, LoadNames, read_load
+from orlop.drivers.watched import Watched
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
 
@@ -42,7 +43,7 @@ class _Sleeping(Struct, frozen=True):
     is_sleeping: bool
 
 
-class VLLM(OpenAI):
+class VLLM(Watched):
     """An `Engine`."""
 
     def __init__(
@@ -57,7 +58,16 @@ class VLLM(OpenAI):
         watch_s: float = WATCH_S,
     ) -> None:
         manner = Manner(driver="vllm", words=self._words, own_fields=("priority", "session_id"))
-        super().__init__(name, url, clock=clock, chance=chance, key=key, slots=slots, manner=manner)
+        super().__init__(
+            name,
+            url,
+            clock=clock,
+            chance=chance,
+            key=key,
+            slots=slots,
+            manner=manner,
+            watch_s=watch_s,
+        )
         self._has_priority = True
         self._kv_tokens: int | None = None
         self._naps = Naps(
@@ -66,26 +76,13 @@ class VLLM(OpenAI):
             up="wake_up",
             needs="VLLM_SERVER_DEV_MODE=1 and --enable-sleep-mode",
         )
-        self._watch = Watch(
-            name, self._look, clock=clock, is_busy=lambda: self.running > 0, every_s=watch_s
-        )
 
     def capacity(self) -> Capacity:
         return Capacity(slots=self.slots, kv_tokens=self._kv_tokens)
 
-    def load(self) -> EngineLoad | None:
-        return self._watch.load
-
     @property
     def residence(self) -> Naps:
         return self._naps
-
-    async def start(self) -> None:
-        await super().start()
-        await self._learn_sleep()
-        if self.load() is None:
-            await self._watch.look()
-        self._watch.start()
 
     async def infer(
         self,
@@ -116,10 +113,6 @@ class VLLM(OpenAI):
         left_s = max(0.001, ends_s - self._clock.now_s())
         return await super().infer(call, model, sink, left_s, turn)
 
-    async def close(self) -> None:
-        await self._watch.close()
-        await super().close()
-
     def _words(self, call: Infer, turn: Turn) -> Mapping[str, object]:
         words: dict[str, object] = {}
         if turn.program:
@@ -128,7 +121,7 @@ class VLLM(OpenAI):
             words["priority"] = turn.urgency
         return words
 
-    async def _learn_sleep(self) -> None:
+    async def _learn(self) -> None:
         """Without development mode there is no such page."""
         try:
             said = await self.server.look("is_sleeping", ENGINE_LOOK_S)

@@ -46,7 +46,7 @@ class Moving(FakeEngine):
         self._moved = moved
 
     @property
-    def contexts(self) -> Contexts | None:  # type: ignore[override]
+    def contexts(self) -> Contexts | None:
         return self._moved
 
 

@@ -1,0 +1,18 @@
+"""What an engine says that tells nothing of its load and whose contexts and models stay put."""
+
+from orlop.devices.device import Contexts, EngineLoad, Residence
+
+
+class Plain:
+    """Drivers begin here and say otherwise where they know better."""
+
+    def load(self) -> EngineLoad | None:
+        return None
+
+    @property
+    def contexts(self) -> Contexts | None:
+        return None
+
+    @property
+    def residence(self) -> Residence | None:
+        return None
