@@ -82,6 +82,8 @@ class Places:
         elif station.capacity.moves_contexts:
             wanted = self._fate(station, context, pressure)
             self._order(station, context, wanted, "least expected waste", now_s)
+        elif not station.capacity.prefix_cache:
+            station.shelf.move(context, "drop")
 
     def squeeze(self, station: Station, now_s: float) -> None:
         """Too much is in use and retained: the smallest of those that are away lose their place."""

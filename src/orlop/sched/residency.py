@@ -109,8 +109,8 @@ class Shelf:
 
     def has_room(self, tokens: int, own: float, share: float, now_s: float) -> bool:
         """For a context of `tokens`, `own` of which are retained already, up to `share` of the
-        budget.  An engine that runs nothing takes anything."""
-        if self.budget is None or self.in_use == 0:
+        budget."""
+        if self.budget is None:
             return True
         return self.in_use + self.retained(now_s) - own + tokens <= share * self.budget
 
@@ -181,6 +181,18 @@ class Shelf:
     def lies(self, context: Context) -> tuple[int, int]:
         """Tokens of it on the device, and on the host."""
         return self._device.get(context, 0), self._host.get(context, 0)
+
+    def expire(self, now_s: float) -> None:
+        """Some engines forget what was not used for a while (a cloud's prompt cache)."""
+        kept_s = self.capacity.prefix_cache_s
+        if kept_s is None:
+            return
+        while self._device:
+            oldest = next(iter(self._device))
+            if oldest.running or oldest.rested_s + kept_s > now_s:
+                return
+            self.move(oldest, "drop")
+            oldest.program.refresh()
 
     def touch(self, context: Context, tokens: int) -> list[Context]:
         """It has `tokens` on the device now; returns those that had to make room, oldest first."""

@@ -261,6 +261,8 @@ class Scheduler:
         free = [one for one in stations if self._fits(work, context, one, now_s)]
         if not free:
             return None
+        for station in stations:
+            station.shelf.expire(now_s)
         if len(stations) == 1:
             return placement.only(work, context, stations[0])
         choice = placement.best(work, context, stations)

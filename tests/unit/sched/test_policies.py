@@ -267,6 +267,27 @@ def test_the_engine_that_has_the_context_is_chosen_until_waiting_costs_more() ->
     assert moved.grant.cached_tokens == 0
 
 
+@pytest.mark.parametrize(
+    ("capacity", "after_s", "expected"),
+    [
+        (Capacity(slots=2, speed=SPEED), 400.0, 100),
+        (Capacity(slots=2, speed=SPEED, prefix_cache_s=300.0), 200.0, 100),
+        (Capacity(slots=2, speed=SPEED, prefix_cache_s=300.0), 400.0, 0),
+        (Capacity(slots=2, speed=SPEED, prefix_cache=False), 1.0, 0),
+    ],
+)
+def test_a_context_is_believed_to_lie_where_it_was_for_as_long_as_the_engine_keeps_it(
+    capacity: Capacity, after_s: float, expected: int
+) -> None:
+    desk = Desk(SchedulerConfig(), capacity)
+    desk.leave(desk.enter("agent", (90, 10)), after_s=1.0)
+    desk.now_s += after_s
+    again = desk.enter("agent", (120, 10))
+    assert again.grant is not None
+    assert again.grant.cached_tokens == expected
+    check(desk.scheduler, desk.now_s)
+
+
 def test_new_programs_wait_while_memory_is_kept_for_those_who_come_back() -> None:
     desk = Desk(SchedulerConfig(), Capacity(slots=8, kv_tokens=10_000, speed=SPEED))
     desk.leave(desk.enter("away", (8_000, 100)), tool="bash")
