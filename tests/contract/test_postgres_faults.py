@@ -104,6 +104,39 @@ def test_a_second_kernel_is_refused_until_the_first_has_lost_its_connection(
     asyncio.run(scenario())
 
 
+def test_an_owner_whose_epoch_is_over_cannot_write_although_it_is_connected(
+    server: Server, disk: PostgresDisk
+) -> None:
+    async def scenario() -> None:
+        paused = disk.journal()
+        await paused.open("test", "host", 1)
+        known = paused.head_seq
+        with psycopg.connect(disk.url, autocommit=True) as successor:
+            successor.execute(f"UPDATE {disk.name}.owner SET epoch = 2")
+            successor.execute(f"INSERT INTO {disk.name}.boot VALUES (2, 'bot_successor')")
+        with pytest.raises(JournalStopped, match="taken it over"):
+            await paused.durable(paused.append(intent(1)).seq)
+        await paused.close()
+        async with opened(disk) as heir:
+            assert heir.head_seq == known + 1
+            assert heir.epoch == 3, "the epoch of whoever took it over is not given out again"
+
+    asyncio.run(scenario())
+
+
+def test_tables_of_the_first_layout_are_brought_up_to_date_when_they_are_opened(
+    server: Server, disk: PostgresDisk
+) -> None:
+    acknowledged, _ = asyncio.run(steps(disk, 1, 3))
+    with psycopg.connect(disk.url, autocommit=True) as operator:
+        operator.execute(f"DROP TABLE {disk.name}.owner")
+        operator.execute(f"DELETE FROM {disk.name}.meta WHERE name = 'layout'")
+    assert verify(disk.path, config=config(disk)).is_whole, "reading needs no upgrade"
+    more, _ = asyncio.run(steps(disk, 4, 3))
+    assert more > acknowledged
+    assert verify(disk.path, config=config(disk)).is_whole
+
+
 def test_events_can_be_neither_changed_nor_deleted_by_sql(
     server: Server, disk: PostgresDisk
 ) -> None:

@@ -3,7 +3,8 @@
 Invariants:
 1. A batch is one transaction in one round trip; its commit is synchronous.
 2. Who holds the advisory lock holds it by the connection that writes: whoever loses the one has
-   lost the other, so a paused owner can't write behind its successor's back.
+   lost the other.  And each commit asks whether its epoch still owns the journal, so that a paused
+   owner can't write behind its successor's back, wherever its connection has gone.
 3. After a failure nothing is written any more.  A commit whose answer was lost may have happened;
    the next opening finds out, since the anchor is in the home.
 """
@@ -18,6 +19,7 @@ from psycopg import Connection, sql
 from orlop.abi.errors import JournalStopped
 from orlop.abi.ids import Seq
 from orlop.abi.limits import JOURNAL_BUSY_S, JOURNAL_COMMIT_EVENTS
+from orlop.store import postgres_commit
 from orlop.store import postgres_schema as schema
 from orlop.store.home import Home
 from orlop.store.postgres_reading import PostgresReading
@@ -34,6 +36,7 @@ class PostgresTape(PostgresReading):
         super().__init__(home, url, name)
         self._writer: Connection | None = None
         self._is_stopped = False
+        self._epoch = 0
 
     def lock(self) -> None:
         if self._writer is not None:
@@ -64,21 +67,41 @@ class PostgresTape(PostgresReading):
 
     def write(self) -> None:
         with self._written("open"):
-            self._open().execute("SET synchronous_commit = on")
+            connection = self._open()
+            connection.execute("SET synchronous_commit = on")
+            self.upgrade(connection)
+            postgres_commit.prepare(connection, self._rendered(connection))
         self.look()
         self.learn_names()
 
+    def upgrade(self, connection: Connection) -> None:
+        """Bring older tables to the layout of today, in one transaction."""
+        with connection.transaction():
+            for layout in range(self.layout(connection) + 1, schema.LAYOUT + 1):
+                connection.execute(self.statement(schema.STEPS[layout][1]))
+            connection.execute(self.statement(schema.SET_LAYOUT), (str(schema.LAYOUT),))
+
     def begin(self, boot: Boot) -> None:
-        with self._written("begin an epoch in"):
+        with self._written("begin an epoch in"), self._open().transaction():
             self._open().execute(
                 self.statement("INSERT INTO {schema}.boot VALUES (%s, %s)"), (boot.epoch, boot.boot)
             )
+            owned = self._open().execute(
+                self.statement("UPDATE {schema}.owner SET epoch = %s WHERE epoch < %s"),
+                (boot.epoch, boot.epoch),
+            )
+            if owned.rowcount != 1:
+                raise JournalStopped(f"epoch {boot.epoch} of {self._name} is over before it began")
+        self._epoch = boot.epoch
 
     def commit(self, entries: Sequence[Entry], checkpoints: Sequence[Checkpoint]) -> None:
         with self._written("commit to"):
             connection = self._open()
-            with connection.pipeline(), connection.transaction():
-                self._insert(connection, entries, checkpoints)
+            if checkpoints:
+                with connection.transaction():
+                    self._insert(connection, self._epoch, entries, checkpoints)
+            else:
+                postgres_commit.insert(connection, self._epoch, entries)
         self._note_names(entries)
 
     def set_anchor(self, slot: int, data: bytes) -> None:
@@ -113,8 +136,8 @@ class PostgresTape(PostgresReading):
                         (boot.epoch, boot.boot),
                     )
                 for batch in _batches(entries):
-                    self._insert(connection, batch, (), made)
-                self._insert(connection, (), checkpoints, made)
+                    self._insert(connection, 0, batch, (), made)
+                self._insert(connection, 0, (), checkpoints, made)
                 self._rename(connection, self._name, kept)
                 self._rename(connection, made, self._name)
         return kept
@@ -145,9 +168,10 @@ class PostgresTape(PostgresReading):
         connection.execute(self.statement(schema.CREATE, name))
         connection.execute(
             self.statement(
-                "INSERT INTO {schema}.meta VALUES ('journal', %s), ('format', %s)", name
+                "INSERT INTO {schema}.meta VALUES ('journal', %s), ('format', %s), ('layout', %s)",
+                name,
             ),
-            (meta.journal, str(meta.format)),
+            (meta.journal, str(meta.format), str(schema.LAYOUT)),
         )
 
     def _rename(self, connection: Connection, old: str, new: str) -> None:
@@ -157,18 +181,21 @@ class PostgresTape(PostgresReading):
     def _insert(
         self,
         connection: Connection,
+        epoch: int,
         entries: Sequence[Entry],
         checkpoints: Sequence[Checkpoint],
         name: str = "",
     ) -> None:
+        """Within a transaction; name: another schema than ours."""
         if entries:
-            events = [_event(entry) for entry in entries]
-            bodies = [body for entry in entries for body in _bodies(entry)]
-            connection.execute(self.statement(schema.INSERT_EVENTS, name), _columns(events))
-            connection.execute(self.statement(schema.INSERT_BODIES, name), _columns(bodies))
+            rendered = self._rendered(connection, name) if name else None
+            postgres_commit.insert(connection, epoch, entries, rendered)
         if checkpoints:
             made = [(one.size, one.root, one.frontier, one.note) for one in checkpoints]
             connection.execute(self.statement(schema.INSERT_CHECKPOINTS, name), _columns(made))
+
+    def _rendered(self, connection: Connection, name: str = "") -> bytes:
+        return self.statement(postgres_commit.INSERT, name).as_bytes(connection)
 
     def _note_names(self, entries: Sequence[Entry]) -> None:
         names = self._names
@@ -200,34 +227,12 @@ class PostgresTape(PostgresReading):
             raise JournalStopped(
                 f"could not {what} the journal {self._name} on PostgreSQL: {error}"
             ) from error
+        except JournalStopped as error:
+            raise JournalStopped(
+                f"could not {what} the journal {self._name} on PostgreSQL: {error.message}"
+            ) from error
         except OSError as error:
             raise JournalStopped(f"could not {what} {self.home.path}: {error}") from error
-
-
-def _event(entry: Entry) -> tuple[object, ...]:
-    row, header = entry.row, entry.header
-    return (
-        row.seq,
-        row.text.decode(),
-        row.hash,
-        row.parts or None,
-        header.process,
-        header.process_seq,
-        header.kind,
-        header.call,
-        header.key,
-        header.wall_ns,
-    )
-
-
-def _bodies(entry: Entry) -> list[tuple[object, ...]]:
-    row = entry.row
-    own = (row.seq << PART_BITS, None, row.key_id, row.digest, row.data, row.blob)
-    brought = (
-        (part.place, part.name, part.key_id, part.digest, part.data, part.blob)
-        for part in entry.brought
-    )
-    return [own, *brought]
 
 
 def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:

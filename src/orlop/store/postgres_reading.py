@@ -57,6 +57,12 @@ class PostgresReading:
         except (KeyError, ValueError) as error:
             raise JournalDamaged(f"{self._name} does not say which journal it is") from error
 
+    def layout(self, connection: Connection) -> int:
+        """Of the tables as they are; the first release did not say."""
+        asked = self.statement("SELECT value FROM {schema}.meta WHERE name = 'layout'")
+        found = connection.execute(asked).fetchone()
+        return 1 if found is None else int(found[0])
+
     def head(self) -> Row | None:
         rows = self._singly("ORDER BY e.seq DESC LIMIT 1", ())
         return rows[0] if rows else None
@@ -160,6 +166,7 @@ class PostgresReading:
             autocommit=True,
             connect_timeout=DATABASE_CONNECT_S,
             application_name=f"orlop {self._name}",
+            client_encoding="utf8",
             # A server that is gone without a word is noticed, and nobody waits for ever.
             keepalives_idle=10,
             keepalives_interval=5,

@@ -1,9 +1,26 @@
 """The tables of a journal on PostgreSQL: one PostgreSQL schema a journal, so that several kernels
 share a database and neither their numbers nor their chains."""
 
-from typing import Final
+from typing import Final, LiteralString
 
-CREATE: Final = """
+LAYOUT: Final = 2
+"""Of these tables; `meta` says which one a journal has (where it says nothing: 1)."""
+
+_OWNER: Final[LiteralString] = """
+CREATE TABLE {schema}.owner(
+  one boolean PRIMARY KEY DEFAULT true CHECK (one), epoch bigint NOT NULL
+);
+INSERT INTO {schema}.owner(epoch) SELECT coalesce(max(epoch), 0) FROM {schema}.boot;
+"""
+
+STEPS: Final[dict[int, tuple[str, LiteralString]]] = {
+    2: ("a row that says which epoch may write, so that an owner of the past can't", _OWNER),
+}
+"""How an older layout becomes the next one: what for, and the statements.  None takes anything
+away, so that they may run before anybody is asked; `orlop upgrade --plan` shows them."""
+
+CREATE: Final[LiteralString] = (
+    """
 CREATE SCHEMA IF NOT EXISTS {schema};
 CREATE TABLE {schema}.meta(name text PRIMARY KEY, value text NOT NULL);
 CREATE TABLE {schema}.boot(epoch bigint PRIMARY KEY, id text NOT NULL);
@@ -56,16 +73,12 @@ CREATE TRIGGER body_no_truncate BEFORE TRUNCATE ON {schema}.body
 CREATE TRIGGER body_prune_only BEFORE UPDATE ON {schema}.body
   FOR EACH ROW EXECUTE FUNCTION {schema}.prune_only();
 """
+    + _OWNER
+)
 
-# One statement for any number of rows, so one plan and one round trip.
-INSERT_EVENTS: Final = """
-INSERT INTO {schema}.event(seq, header, hash, parts, process, process_seq, kind, call, key, wall_ns)
-SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bytea[], %s::bytea[], %s::text[], %s::bigint[],
-  %s::text[], %s::text[], %s::bytea[], %s::bigint[])
-"""
-INSERT_BODIES: Final = """
-INSERT INTO {schema}.body(id, name, key_id, digest, data, blob)
-SELECT * FROM unnest(%s::bigint[], %s::bytea[], %s::integer[], %s::bytea[], %s::bytea[], %s::text[])
+SET_LAYOUT: Final = """
+INSERT INTO {schema}.meta VALUES ('layout', %s)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value
 """
 INSERT_CHECKPOINTS: Final = """
 INSERT INTO {schema}.checkpoint(size, root, frontier, note)
