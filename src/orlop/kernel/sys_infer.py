@@ -131,8 +131,9 @@ def placed_at(
     arrived_s: float,
 ) -> Placed:
     """The call begins: from here on nobody can be sure that its engine has done nothing."""
-    running.queue_s += kernel.clock.now_s() - arrived_s
-    running.ask(kernel.clock.now_s())
+    now_s = kernel.clock.now_s()
+    running.queue_s += now_s - arrived_s
+    running.ask(now_s)
     name = EngineName(grant.engine)
     engine = kernel.registry.engines[name]
     is_alone = kernel.scheduler.load(name)[0] == 1
