@@ -22,6 +22,7 @@ from orlop.abi.ids import (
     ScheduleId,
     Seq,
 )
+from orlop.abi.rights import EVERYTHING, Rights
 
 Missed = Literal["skip", "once", "all"]
 Overlap = Literal["allow", "forbid", "replace"]
@@ -87,6 +88,8 @@ class ProcessView(Struct, frozen=True, kw_only=True):
     team: str = ""
     used: Amount = NOTHING
     """Of its budget, by it and its children."""
+    rights: Rights = EVERYTHING
+    """What it may do."""
 
 
 class ResumeOrder(Struct, frozen=True, kw_only=True):
@@ -143,6 +146,10 @@ class KeyOrder(Struct, frozen=True, kw_only=True):
     name: str = ""
     team: str = ""
     """Whose budget its clients use."""
+    allow: Rights = EVERYTHING
+    """What its clients may do (`abi.rights`)."""
+    expires_s: float | None = None
+    """From now; None: never."""
 
 
 class NewKey(Struct, frozen=True, kw_only=True):
@@ -158,6 +165,8 @@ class KeyView(Struct, frozen=True, kw_only=True):
     name: str
     team: str = ""
     created_ns: Nanoseconds
+    rights: Rights = EVERYTHING
+    expires_ns: Nanoseconds | None = None
 
 
 class ScheduleOrder(Struct, frozen=True, kw_only=True):
@@ -179,6 +188,8 @@ class ScheduleOrder(Struct, frozen=True, kw_only=True):
     latency_class: LatencyClass = "batch"
     budget: Budget = Budget()
     restart: RestartRule = "never"
+    allow: Rights | None = None
+    """The rights of its runs; None: all."""
 
 
 class ScheduleView(Struct, frozen=True, kw_only=True):

@@ -11,6 +11,8 @@ from msgspec import Struct
 from orlop.abi.hints import Hints, LatencyClass
 from orlop.abi.ids import NanoDollars, ProcessId
 from orlop.abi.messages import Message, ToolSpec
+from orlop.abi.sagas import CloseSaga, OpenSaga
+from orlop.abi.rights import Rights
 
 Dialect = Literal["", "openai", "anthropic", "responses"]
 SignalName = Literal["kill", "term", "stop", "cont", "int"]
@@ -82,6 +84,8 @@ class CallTool(Struct, frozen=True, kw_only=True, tag="call_tool", omit_defaults
     tool: str
     arguments: dict[str, object] = {}
     key: str = ""
+    saga: str = ""
+    """That it is a step of: undone with the others, unless they are committed."""
     hints: Hints = Hints()
 
 
@@ -118,6 +122,8 @@ class Spawn(Struct, frozen=True, kw_only=True, tag="spawn", omit_defaults=True):
     """What does not count when a call is looked for in the record: dates and times, random ids."""
     team: str = ""
     """Whose budget it also uses; its parent's if empty.  Only operators may name another."""
+    allow: Rights | None = None
+    """The rights that it gets (`abi.rights`), all of which the caller holds; None: all of his."""
     hints: Hints = Hints()
 
 
@@ -146,6 +152,26 @@ class Signal(Struct, frozen=True, kw_only=True, tag="signal", omit_defaults=True
 
     process: ProcessId
     signal: SignalName = "term"
+    hints: Hints = Hints()
+
+
+class Grant(Struct, frozen=True, kw_only=True, tag="grant", omit_defaults=True):
+    """Give a descendant a right that the caller and its parent hold themselves."""
+
+    TRANSPORT: ClassVar = ("hints",)
+
+    process: ProcessId
+    right: str
+    hints: Hints = Hints()
+
+
+class Revoke(Struct, frozen=True, kw_only=True, tag="revoke", omit_defaults=True):
+    """Take a right back from a descendant, and from all to whom it has passed it on."""
+
+    TRANSPORT: ClassVar = ("hints",)
+
+    process: ProcessId
+    right: str
     hints: Hints = Hints()
 
 
@@ -193,10 +219,26 @@ class Outcome(Struct, frozen=True, kw_only=True, tag="outcome", omit_defaults=Tr
     hints: Hints = Hints()
 
 
-Call = Infer | Embed | CallTool | Spawn | Wait | Exit | Signal | Sleep | Patch | Ask | Outcome
+Call = (
+    Infer
+    | Embed
+    | CallTool
+    | Spawn
+    | Wait
+    | Exit
+    | Signal
+    | Grant
+    | Revoke
+    | Sleep
+    | Patch
+    | Ask
+    | OpenSaga
+    | CloseSaga
+    | Outcome
+)
 
 METERED = (Infer, Embed, CallTool)
 """Calls that count against budgets."""
 
-PARKED = (Wait, Sleep, Ask)
+PARKED = (Wait, Sleep, Ask, CloseSaga)
 """Calls that hold no slot, may wait for days, and are re-armed at boot."""

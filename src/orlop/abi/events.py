@@ -8,6 +8,13 @@ from msgspec import Raw, Struct
 
 from orlop.abi.budgets import BudgetRemoved, BudgetSet, HoldExceeded
 from orlop.abi.calls import Call
+from orlop.abi.capabilities import (
+    RightGranted,
+    RightRefused,
+    RightsTaken,
+    SigningKeyMade,
+    TokenRevoked,
+)
 from orlop.abi.devices import (
     DeviceChanged,
     DeviceClaimed,
@@ -153,6 +160,8 @@ class CallEntered(
     """Likewise, at the prices of this moment."""
     held_ns: Nanoseconds = Nanoseconds(0)
     """Likewise: how long it may run."""
+    token: str = ""
+    """The revocation id of the narrowed token that it came with, if it was one."""
 
 
 NO_CHUNKS = Raw(b"null")
@@ -232,4 +241,9 @@ Event = (
     | QuestionAsked
     | QuestionAnswered
     | QuestionExpired
+    | RightGranted
+    | RightsTaken
+    | RightRefused
+    | TokenRevoked
+    | SigningKeyMade
 )

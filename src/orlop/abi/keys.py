@@ -2,7 +2,8 @@
 
 from msgspec import Struct
 
-from orlop.abi.ids import KeyId
+from orlop.abi.ids import KeyId, Nanoseconds
+from orlop.abi.rights import EVERYTHING, Rights
 
 
 class KeyCreated(Struct, frozen=True, kw_only=True, tag_field="kind", tag="key.created"):
@@ -13,6 +14,9 @@ class KeyCreated(Struct, frozen=True, kw_only=True, tag_field="kind", tag="key.c
     secret_digest: str
     team: str = ""
     """Whose budget its clients use."""
+    rights: Rights = EVERYTHING
+    """What its clients may do."""
+    expires_ns: Nanoseconds | None = None
 
 
 class KeyRevoked(Struct, frozen=True, kw_only=True, tag_field="kind", tag="key.revoked"):

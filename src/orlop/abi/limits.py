@@ -116,6 +116,24 @@ QUESTION_CHARS_MAX: Final = 20_000
 ANSWER_CHARS_MAX: Final = 100_000
 """Of one answer."""
 
+SAGAS_OPEN_MAX: Final = 10_000
+"""Sagas that are neither committed nor undone; each is watched by a task."""
+
+SAGAS_KEPT_MAX: Final = 2_000
+"""Sagas that are over and stay in the table; older ones are in the journal only."""
+
+SAGA_STEPS_MAX: Final = 200
+"""Calls of tools in one saga; each is a row until the saga is forgotten."""
+
+SAGA_TRIES_MAX: Final = 5
+"""Times that a compensation is called before a person is asked."""
+
+SAGA_RETRY_DELAY_S: Final = 1.0
+"""Before the second of them; doubles with each."""
+
+SETTLED_BYTES_MAX: Final = 1_048_576
+"""Of the result that a person says a call would have had."""
+
 TOOL_RETRIES_MAX: Final = 10
 """Times that a tool's failed call is made again."""
 
@@ -187,6 +205,21 @@ CHECKPOINT_EVENTS: Final = 1_024
 
 VERIFY_WHOLE_EVENTS: Final = 50_000
 """Boot verifies a journal up to this long from its first event, a longer one from a checkpoint."""
+
+PROJECTION_QUEUE_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Of events that wait to be folded into a projection; beyond, it reads them from the journal."""
+
+PROJECTION_MARK_EVENTS: Final = 20_000
+"""Events that a projection lets go by before it notes how far it knows the journal."""
+
+PROJECTION_BUSY_S: Final = 5.0
+"""How long a projection waits for a foreign lock on its file."""
+
+PROJECTION_RETRY_S: Final = 1.0
+"""Before a projection whose file failed is opened again."""
+
+PROJECTION_WAIT_S: Final = 10.0
+"""How long a call waits for a projection that is being built; then it is told to come back."""
 
 JOURNAL_BUSY_S: Final = 2.0
 """How long a commit waits for a foreign lock on the database."""
@@ -286,3 +319,24 @@ ENGINE_PROGRAMS_KNOWN: Final = 10_000
 
 BUDGETS_MAX: Final = 1_000_000
 """Accounts in the ledger: processes in the table have one each, tasks and agents too."""
+
+RIGHTS_MAX: Final = 256
+"""Rights that one process, key or token may hold."""
+
+RIGHT_CHARS_MAX: Final = 512
+"""Of one right."""
+
+RIGHTS_READ_MAX: Final = 16_384
+"""Texts of rights that are kept as read."""
+
+RIGHTS_COMPILED_MAX: Final = 4_096
+"""Different lists of rights that are kept ready to be asked."""
+
+RIGHTS_ASKED_MAX: Final = 1_024
+"""Answers that one list of rights remembers."""
+
+REFUSALS_JOURNALED_MAX: Final = 20
+"""Refusals of one process that are journaled in a minute; the next one counts those left out."""
+
+EXPIRY_S_MAX: Final = 3.2e9
+"""The longest that a key or a token may be good for: a hundred years."""

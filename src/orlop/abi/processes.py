@@ -7,6 +7,7 @@ from msgspec import Struct
 from orlop.abi.calls import Budget, DivergenceRule, Normalizer, RestartRule
 from orlop.abi.hints import LatencyClass
 from orlop.abi.ids import KeyId, Nanoseconds, Pid, ProcessId, ScheduleId, Seq
+from orlop.abi.rights import EVERYTHING, Rights
 
 
 class ProcessSpawned(Struct, frozen=True, kw_only=True, tag_field="kind", tag="process.spawned"):
@@ -30,6 +31,7 @@ class ProcessSpawned(Struct, frozen=True, kw_only=True, tag_field="kind", tag="p
     due_ns: Nanoseconds | None = None
     normalize: tuple[Normalizer, ...] = ()
     team: str = ""
+    rights: Rights = EVERYTHING
 
 
 class ProcessStarted(Struct, frozen=True, kw_only=True, tag_field="kind", tag="process.started"):

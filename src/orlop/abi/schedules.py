@@ -7,6 +7,7 @@ from msgspec import Struct
 from orlop.abi.calls import Budget, RestartRule
 from orlop.abi.hints import LatencyClass
 from orlop.abi.ids import Nanoseconds, ProcessId, ScheduleId
+from orlop.abi.rights import Rights
 
 
 class ScheduleSet(Struct, frozen=True, kw_only=True, tag_field="kind", tag="schedule.set"):
@@ -24,6 +25,8 @@ class ScheduleSet(Struct, frozen=True, kw_only=True, tag_field="kind", tag="sche
     budget: Budget
     restart: RestartRule
     start_ns: Nanoseconds
+    allow: Rights | None = None
+    """The rights of its runs; None: all."""
 
 
 class ScheduleRemoved(Struct, frozen=True, kw_only=True, tag_field="kind", tag="schedule.removed"):

@@ -173,7 +173,14 @@ class Admin:
 
     async def create_key(self, exchange: Exchange) -> None:
         order = await read(exchange, KeyOrder)
-        made = await operator.create_key(self._kernel, DEFAULT_TENANT, order.name, order.team)
+        made = await operator.create_key(
+            self._kernel,
+            DEFAULT_TENANT,
+            order.name,
+            order.team,
+            rights=order.allow,
+            expires_s=order.expires_s,
+        )
         await send(exchange, made)
 
     async def revoke_key(self, exchange: Exchange) -> None:

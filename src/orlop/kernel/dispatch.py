@@ -8,16 +8,18 @@ from orlop.abi.calls import (
     CallTool,
     Embed,
     Exit,
+    Grant,
     Infer,
     Outcome,
     Patch,
+    Revoke,
     Signal,
     Sleep,
     Spawn,
     Wait,
 )
 from orlop.abi.replies import Done
-from orlop.kernel import sys_human, sys_infer, sys_process, sys_tool
+from orlop.kernel import sys_access, sys_human, sys_infer, sys_process, sys_tool
 from orlop.kernel.admit import Admitted
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
@@ -46,6 +48,10 @@ def dispatch(  # noqa: C901 (one row a call)
             return sys_process.exit(kernel, process, running, call)
         case Signal():
             return sys_process.signal(kernel, process, running, call)
+        case Grant():
+            return sys_access.grant(kernel, process, running, call)
+        case Revoke():
+            return sys_access.revoke(kernel, process, running, call)
         case Patch():
             return sys_process.patch(running)
         case Ask():

@@ -8,6 +8,7 @@ from msgspec import Struct
 from orlop.abi.events import Header
 from orlop.abi.ids import KeyId, Nanoseconds
 from orlop.abi.keys import KeyCreated, KeyRevoked
+from orlop.abi.rights import EVERYTHING, Rights
 
 
 class KeyRow(Struct, frozen=True, kw_only=True):
@@ -16,6 +17,8 @@ class KeyRow(Struct, frozen=True, kw_only=True):
     secret_digest: str
     created_ns: Nanoseconds
     team: str = ""
+    rights: Rights = EVERYTHING
+    expires_ns: Nanoseconds | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -35,6 +38,8 @@ class Keys:
                     secret_digest=event.secret_digest,
                     created_ns=header.wall_ns,
                     team=event.team,
+                    rights=event.rights,
+                    expires_ns=event.expires_ns,
                 )
             )
         elif (key := self.rows.pop(event.key_id, None)) is not None:

@@ -23,10 +23,14 @@ from orlop.abi.processes import (
     ProcessSpawned,
     ProcessStarted,
 )
+from orlop.abi.rights import EVERYTHING, Rights, narrowed
+from orlop.access.rights import Narrowing
 from orlop.kernel import accounts, bounds
 from orlop.kernel.core import Kernel
+from orlop.kernel.key_table import KeyRow
 from orlop.kernel.process import ALIVE, NAMELESS, Process, Row, State
 from orlop.kernel.record import Record
+from orlop.kernel.rights import effective
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +46,7 @@ async def create(
     tenant: TenantId,
     *,
     parent: Process | None = None,
+    narrowing: Narrowing | None = None,
     key_id: KeyId | None = None,
     schedule: ScheduleId | None = None,
     due_ns: Nanoseconds | None = None,
@@ -76,8 +81,24 @@ async def create(
         due_ns=due_ns,
         team=call.team or (parent.row.team if parent else "") or (key.team if key else ""),
         normalize=call.normalize,
+        rights=rights_of(parent, narrowing, key, call),
     )
     return kernel.spawn(id, tenant, event)
+
+
+def rights_of(
+    parent: Process | None, narrowing: Narrowing | None, key: KeyRow | None, call: Spawn
+) -> Rights:
+    """What the call asks for, of what its parent (or the key it came with) holds; else all of that.
+
+    Raises `Denied`.
+    """
+    held, whose = EVERYTHING, "an operator"
+    if parent is not None:
+        held, whose = effective(parent, narrowing), f"process {parent.row.pid}"
+    elif key is not None:
+        held, whose = key.rights, f"key {key.id}"
+    return held if call.allow is None else narrowed(held, call.allow, whose)
 
 
 async def start(

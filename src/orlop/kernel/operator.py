@@ -7,10 +7,12 @@ from msgspec.structs import replace
 from orlop.abi.admin import KeyView, NewKey, ProcessView, Trace, TraceCall
 from orlop.abi.budgets import NOTHING
 from orlop.abi.calls import Call, CallTool, Embed, Infer, Spawn
-from orlop.abi.errors import NotFound
+from orlop.abi.errors import BadCall, NotFound
 from orlop.abi.events import CallEntered, CallFailed, CallReturned
-from orlop.abi.ids import KERNEL_PROCESS, CallId, KeyId, TenantId
+from orlop.abi.ids import KERNEL_PROCESS, CallId, KeyId, Nanoseconds, TenantId
 from orlop.abi.keys import KeyCreated, KeyRevoked
+from orlop.abi.limits import EXPIRY_S_MAX
+from orlop.abi.rights import EVERYTHING, Rights, canonical
 from orlop.kernel import bounds, codec
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Row
@@ -56,6 +58,7 @@ def view(kernel: Kernel, row: Row) -> ProcessView:
         cost=row.cost,
         team=row.team,
         used=account.ever if account is not None else NOTHING,
+        rights=row.rights,
     )
 
 
@@ -124,15 +127,35 @@ def what(call: Call) -> str:
             return ""
 
 
-async def create_key(kernel: Kernel, tenant: TenantId, name: str, team: str = "") -> NewKey:
+async def create_key(
+    kernel: Kernel,
+    tenant: TenantId,
+    name: str,
+    team: str = "",
+    *,
+    rights: Rights = EVERYTHING,
+    expires_s: float | None = None,
+) -> NewKey:
     """A client key; the journal holds its digest only.  Raises `BadCall`."""
     bounds.name("name", name)
     bounds.name("team", team)
+    rights = canonical(rights)
+    expires_ns = expiry(kernel, expires_s)
     secret = "orlk_" + kernel.chance.token(SECRET_BYTES).hex()
     id = kernel.new_key()
     event = KeyCreated(key_id=id, name=name, secret_digest=digest_of(secret), team=team)
+    event = replace(event, rights=rights, expires_ns=expires_ns)
     await kernel.journal.durable(kernel.emit(KERNEL_PROCESS, tenant, event).seq)
     return NewKey(id=id, name=name, secret=secret)
+
+
+def expiry(kernel: Kernel, expires_s: float | None) -> Nanoseconds | None:
+    """Raises `BadCall`."""
+    if expires_s is None:
+        return None
+    if not 0 < expires_s <= EXPIRY_S_MAX:
+        raise BadCall(f"expires_s: more than 0 and at most {EXPIRY_S_MAX:g}, not {expires_s:g}")
+    return Nanoseconds(kernel.clock.wall_ns() + round(expires_s * NS_PER_S))
 
 
 async def revoke_key(kernel: Kernel, tenant: TenantId, id: str) -> None:
@@ -145,7 +168,14 @@ async def revoke_key(kernel: Kernel, tenant: TenantId, id: str) -> None:
 
 def keys(kernel: Kernel) -> list[KeyView]:
     return [
-        KeyView(id=key.id, name=key.name, team=key.team, created_ns=key.created_ns)
+        KeyView(
+            id=key.id,
+            name=key.name,
+            team=key.team,
+            created_ns=key.created_ns,
+            rights=key.rights,
+            expires_ns=key.expires_ns,
+        )
         for key in kernel.tables.keys.rows.values()
     ]
 

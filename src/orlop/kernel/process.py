@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from orlop.abi.budgets import AccountName
 from orlop.abi.calls import METERED, Budget, DivergenceRule, Normalizer, RestartRule
+from orlop.abi.capabilities import RightGranted, RightsTaken
 from orlop.abi.errors import Conflict
 from orlop.abi.events import CallEntered, CallFailed, CallReturned, Event, Header
 from orlop.abi.hints import LatencyClass
@@ -39,6 +40,7 @@ from orlop.abi.processes import (
     ProcessSpawned,
     ProcessStarted,
 )
+from orlop.abi.rights import EVERYTHING, Rights, canonical
 from orlop.context.conversation import Contexts
 from orlop.kernel.record import Record
 from orlop.kernel.running import Running
@@ -146,6 +148,8 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How this incarnation left its record, if it was stopped for it."""
     restarts: int = 0
     """Restarts in a row of incarnations that did not live long; bounds a crash loop."""
+    rights: Rights = EVERYTHING
+    """What it may do; none that its parent has not."""
 
     @property
     def is_client(self) -> bool:
@@ -179,6 +183,7 @@ def spawn_row(header: Header, event: ProcessSpawned, accounts: tuple[AccountName
         team=event.team,
         accounts=accounts,
         normalize=event.normalize,
+        rights=event.rights,
         spawned_ns=header.wall_ns,
     )
 
@@ -229,6 +234,11 @@ def reduce(row: Row, header: Header, event: Event) -> Row:
             return replace(row, divergence=event.difference if event.rule == "stop" else "")
         case ProcessCaughtUp():
             return replace(row, caught_up=True)
+        case RightGranted():
+            return replace(row, rights=canonical((*row.rights, event.right)))
+        case RightsTaken():
+            kept = tuple(right for right in row.rights if right not in event.rights)
+            return replace(row, rights=kept)
         case CallEntered() | CallFailed() | CallReturned():
             return book(row, event)
         case _:
@@ -283,6 +293,11 @@ class Process:
     """It has ended, but its restart rule has not had its say: nobody is told that it is over."""
     unwanted: bool = False
     """Somebody has asked it to end, so its restart rule does not apply."""
+    refused: int = 0
+    """Calls refused for want of a right; of those, what of this minute is journaled or not."""
+    refusals_minute: int = 0
+    refusals_said: int = 0
+    refusals_unsaid: int = 0
     awake: Latch = field(default_factory=Latch)
     """Set while it is not stopped: calls wait for it at the door."""
     changed: Latch = field(default_factory=Latch)

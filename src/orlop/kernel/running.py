@@ -13,6 +13,7 @@ from orlop.abi.errors import KernelError, Killed
 from orlop.abi.ids import CallId, Digest, ProcessId, Seq
 from orlop.abi.limits import REPLIES_UNREAD_MAX
 from orlop.abi.replies import Delta, Done, Reply
+from orlop.access.rights import Narrowing
 from orlop.machine.channel import Channel
 from orlop.machine.latch import Latch
 
@@ -55,6 +56,8 @@ class Running:
     queue_s: float = 0.0
     size: int = 0
     """Bytes of what a model is shown."""
+    narrowing: Narrowing | None = None
+    """What its token leaves of its process's rights."""
     root: str = ""
     """How its conversation began: equal for all calls of one, where the client names none."""
     keep: bool = False

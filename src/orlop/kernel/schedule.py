@@ -14,6 +14,7 @@ from orlop.abi.calls import Spawn
 from orlop.abi.errors import BadCall, Exhausted, KernelError, NotFound
 from orlop.abi.ids import KERNEL_PROCESS, Nanoseconds, ScheduleId, TenantId
 from orlop.abi.limits import MISSED_RUNS_MAX, SCHEDULES_MAX
+from orlop.abi.rights import canonical
 from orlop.abi.schedules import ScheduleFired, ScheduleRemoved, ScheduleSet
 from orlop.kernel import bounds, lifecycle
 from orlop.kernel.core import Kernel
@@ -54,6 +55,7 @@ class Schedules:
                 budget=order.budget,
             )
         )
+        allow = None if order.allow is None else canonical(order.allow)
         start_ns = kernel.clock.wall_ns()
         parse(order.when, order.zone, start_ns)
         if len(kernel.tables.schedules.rows) >= SCHEDULES_MAX:
@@ -73,6 +75,7 @@ class Schedules:
             budget=order.budget,
             restart=order.restart,
             start_ns=start_ns,
+            allow=allow,
         )
         await kernel.journal.durable(kernel.emit(KERNEL_PROCESS, tenant, event).seq)
         self._changed.set()
@@ -190,6 +193,7 @@ def command_of(schedule: ScheduleSet) -> Spawn:
         latency_class=schedule.latency_class,
         budget=schedule.budget,
         restart=schedule.restart,
+        allow=schedule.allow,
     )
 
 

@@ -19,7 +19,9 @@ async def spawn(kernel: Kernel, process: Process, running: Running, call: Spawn)
     Nothing is waited for in between, so child and outcome are in one commit: a parent that is
     resumed never starts a second one.
     """
-    child = await lifecycle.create(kernel, call, process.row.tenant, parent=process)
+    child = await lifecycle.create(
+        kernel, call, process.row.tenant, parent=process, narrowing=running.narrowing
+    )
     kernel.tasks.start(lifecycle.begin(kernel, child, "first"), f"start {child.row.pid}")
     return Spawned(process=child.id, pid=child.row.pid, facts=Facts(call=running.id))
 

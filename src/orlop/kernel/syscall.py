@@ -37,8 +37,9 @@ from orlop.abi.limits import (
     PARKED_S_MAX,
 )
 from orlop.abi.replies import Completion, Done
+from orlop.access.rights import Narrowing
 from orlop.context.conversation import extend
-from orlop.kernel import accounts, bounds, codec, engines, questions, replay
+from orlop.kernel import accounts, bounds, codec, engines, questions, replay, rights
 from orlop.kernel.admit import Admitted, admit
 from orlop.kernel.call_table import OpenCall
 from orlop.kernel.core import Kernel
@@ -67,16 +68,19 @@ def enter(
     retry: bool = False,
     nonce: str = "",
     incarnation: int | None = None,
+    narrowing: Narrowing | None = None,
 ) -> Running:
     """Start `call` for `process`; its replies arrive on `Running.replies`.
 
     retry: the client says that it made this call before and lost the answer; then the earlier
     occurrence (of the same `nonce`, the client's own name for it) is joined or read again.
     incarnation: the caller's, as of when its token was read; its call may have come in slowly.
+    narrowing: what its token leaves of the process's rights.
     Raises a `KernelError` before anything has changed; every later error arrives on the channel.
     """
     require_current(process, incarnation)
     check(kernel, process, call)
+    rights.check(kernel, process, call, narrowing)
     # From here on nothing can fail.
     described = describe(kernel, process, call)
     running = Running(
@@ -89,6 +93,7 @@ def enter(
         nonce=nonce,
         keep=isinstance(call, PARKED),
         size=described.size,
+        narrowing=narrowing,
         root=root(process, call, described),
     )
     process.running[running.id] = running
@@ -294,6 +299,7 @@ def record_intent(
             held=admitted.hold.tokens,
             held_cost=admitted.hold.nano_dollars,
             held_ns=admitted.hold.ns,
+            token=running.narrowing.token if running.narrowing is not None else "",
         ),
         call=running.id,
         args_digest=described.digest,

@@ -31,6 +31,7 @@ from orlop.abi.limits import CLIENT_PATIENCE_S, PARKED_POLL_S
 from orlop.abi.overview import Overview
 from orlop.abi.questions import AnswerOrder, Question
 from orlop.abi.residency import ModelOrder, ResidencyView
+from orlop.abi.rights import EVERYTHING, Rights
 from orlop.abi.tools import ToolView, TrustOrder
 from orlop.sdk.exchange import JSON, NDJSON, ROOT, Order
 from orlop.sdk.link import Link
@@ -162,8 +163,16 @@ class Operator:
         path = f"{ROOT}/budgets/{quote(account, safe='')}"
         return _decode(self._link.ask(Order("DELETE", path, repeatable=False)).body, BudgetTable)
 
-    def create_key(self, name: str, team: str = "") -> NewKey:
-        return self._post("/keys", KeyOrder(name=name, team=team), NewKey)
+    def create_key(
+        self,
+        name: str,
+        team: str = "",
+        *,
+        allow: Rights = EVERYTHING,
+        expires_s: float | None = None,
+    ) -> NewKey:
+        order = KeyOrder(name=name, team=team, allow=allow, expires_s=expires_s)
+        return self._post("/keys", order, NewKey)
 
     def questions(self, *, closed: bool = False) -> list[Question]:
         return self._get(f"/questions?all={int(closed)}", list[Question])
