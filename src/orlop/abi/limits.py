@@ -116,6 +116,69 @@ QUESTION_CHARS_MAX: Final = 20_000
 ANSWER_CHARS_MAX: Final = 100_000
 """Of one answer."""
 
+QUESTIONS_PER_PROCESS_MAX: Final = 1_000
+"""Open questions of one process, so that none asks so much that nobody answers the others."""
+
+ARGUMENTS_COMPARED_MAX: Final = 1_000
+"""Pairs of agent and tool whose newest arguments are kept, to show what the next call changes."""
+
+ARGUMENTS_COMPARED_BYTES_MAX: Final = 16_384
+"""Of such arguments; larger ones are not compared."""
+
+CHANGES_SHOWN_MAX: Final = 100
+"""Differences between two calls' arguments that are shown."""
+
+PREVIEW_CHARS_MAX: Final = 20_000
+"""Of what a tool says that a call would change."""
+
+ANSWERS_PER_BATCH_MAX: Final = 1_000
+"""Questions that are answered with one order."""
+
+PEOPLE_MAX: Final = 10_000
+"""People who have spoken, or have a token."""
+
+GRANTS_MAX: Final = 10_000
+"""Grants that are open."""
+
+GRANTS_KEPT_MAX: Final = 2_000
+"""Grants that are over and stay in the table."""
+
+GRANT_S_MAX: Final = 90 * 86_400.0
+"""The longest grant."""
+
+AUTONOMY_ROWS_MAX: Final = 10_000
+"""Agents, tools and types of tasks whose autonomy is kept apart."""
+
+AUTONOMY_MOVES_KEPT: Final = 20
+"""Of one of them, the newest; older ones are in the journal only."""
+
+AUTONOMY_WINDOW_MAX: Final = 500
+"""Judgements in which drift is looked for."""
+
+VERSIONS_KNOWN_MAX: Final = 64
+"""Models, prompts, programs and tools that one agent's evidence is about."""
+
+ESCALATION_STEPS_MAX: Final = 16
+"""Steps of one chain."""
+
+WEBHOOK_TRIES_MAX: Final = 8
+"""Times that one notification is sent; the pause doubles from a second."""
+
+WEBHOOK_ANSWER_S: Final = 10.0
+"""How long its receiver may take."""
+
+WEBHOOKS_AT_ONCE_MAX: Final = 16
+"""Notifications on their way."""
+
+WEBHOOK_AGE_S_MAX: Final = 300.0
+"""How far the timestamp of a signed message may be from now."""
+
+CASE_MESSAGES_MAX: Final = 200
+"""Of a conversation that is handed over; older ones are in the journal."""
+
+CASE_EFFECTS_MAX: Final = 500
+"""Of a process that is handed over: its newest calls of tools."""
+
 SAGAS_OPEN_MAX: Final = 10_000
 """Sagas that are neither committed nor undone; each is watched by a task."""
 
@@ -340,3 +403,39 @@ REFUSALS_JOURNALED_MAX: Final = 20
 
 EXPIRY_S_MAX: Final = 3.2e9
 """The longest that a key or a token may be good for: a hundred years."""
+
+POLICY_BYTES_MAX: Final = 1024 * 1024
+"""One file of a policy."""
+
+POLICY_FILES_MAX: Final = 256
+"""Files of one policy."""
+
+POLICY_RULES_MAX: Final = 5_000
+"""Rules of one policy."""
+
+POLICY_SLICES_MAX: Final = 512
+"""Parts of a policy that are kept ready to be asked: one for each kind of call."""
+
+POLICY_PLACES_MAX: Final = 16_384
+"""Pairs of a process and what it acts on whose part of the policy is remembered."""
+
+POLICY_ANSWERS_MAX: Final = 64
+"""Answers that one such pair remembers, each for other facts."""
+
+POLICY_CASES_MAX: Final = 5_000
+"""Cases in one order of `orlop policy test`."""
+
+DIFFERENCES_KEPT_MAX: Final = 200
+"""Calls shown that a shadow policy, or a back-test, decides otherwise: the newest."""
+
+COUNTERS_MAX: Final = 20_000
+"""Counts of calls that are kept, by account, action and resource; the longest idle are dropped."""
+
+LABELS_MAX: Final = 64
+"""Labels of what one process has received; one more is `many`."""
+
+LABEL_PRINTS_MAX: Final = 50_000
+"""Pieces of labelled data that one process is known by; with more, all that is new has labels."""
+
+LABELLED_MESSAGES_MAX: Final = 20_000
+"""Messages and tool uses of one process whose labels are remembered; with more, likewise."""

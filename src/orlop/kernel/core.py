@@ -45,6 +45,7 @@ from orlop.sched.estimates import Estimates
 from orlop.sched.scheduler import Scheduler
 from orlop.sched.turns import Turns
 from orlop.store.journal import Draft, Journal, Part
+from orlop.store.projection import Projection
 from orlop.tools.catalog import Catalog
 
 log = logging.getLogger(__name__)
@@ -135,6 +136,8 @@ class Kernel:
     estimates: Estimates = field(default_factory=Estimates)
     prices: Mapping[str, PriceConfig] = field(default_factory=dict)
     """Of models, by name or by `engine/name`."""
+    projections: Sequence[Projection] = ()
+    """What is too large for the tables, each in a file of its own."""
     turns: Turns = field(init=False)
     """The scheduler, for tasks."""
 
@@ -163,12 +166,13 @@ class Kernel:
         """
         if (row := self.tables.rows.get(process)) is not None:
             check(row.state, event)
+        body = encode(event)
         header = self.journal.append(
             Draft(
                 process=process,
                 tenant=tenant,
                 kind=KIND[type(event)],
-                body=encode(event),
+                body=body,
                 parts=parts,
                 call=call,
                 cause=cause,
@@ -177,6 +181,8 @@ class Kernel:
             )
         )
         self.tables.apply(header, event)
+        for projection in self.projections:
+            projection.put(header, body)
         self._follow(process)
         if header.seq - self.snapshot_seq >= self.config.snapshot_events:
             try:
