@@ -1,0 +1,163 @@
+"""From what a program may touch to the command line that holds it there."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from orlop.abi.errors import NotReady
+from orlop.abi.sandbox import Sandbox
+from orlop.sandbox import bubblewrap
+from orlop.sandbox.ground import (
+    DEVICES,
+    INTERPRETER,
+    MACHINE,
+    SETTINGS,
+    SOURCE,
+    SYSTEM,
+    covers,
+    resolved,
+    runtime,
+)
+from orlop.sandbox.plan import Plan, Tier
+
+INSIDE: Final = (
+    "import os, sys; sys.path.insert(0, {source!r}); "
+    "from orlop.sandbox.inside import main; os._exit(main(sys.argv[1]))"
+)
+
+PROXY_VARIABLES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY")
+TRUST_VARIABLES: Final = (
+    *("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO"),
+    *("NODE_EXTRA_CA_CERTS", "AWS_CA_BUNDLE", "PIP_CERT"),
+)
+OPEN_FILES: Final = 4_096
+PROCESSES: Final = 512
+
+GATE_SOCKET: Final = "egress.sock"
+GATE_TRUST: Final = "trust.pem"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doors:
+    """Where the kernel is, from outside.
+
+    gate: a folder with nothing in it but the proxy's socket and the certificates to trust.
+    """
+
+    home: Path
+    url: str = ""
+    socket: str = ""
+    gate: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """What is started in the place of a command."""
+
+    command: tuple[str, ...]
+    env: Mapping[str, str]
+
+
+def check(wanted: Sandbox, tier: Tier, home: Path) -> None:
+    """Raises `NotReady` for what this tier can't keep."""
+    if tier == "bwrap":
+        return
+    for path in (*wanted.read, *wanted.write):
+        if covers(os.path.realpath(path), str(home)):
+            raise NotReady(
+                f"{path} has the kernel's home {home} in it, which the sandbox tier `landlock` "
+                "can't hide: name narrower folders, or install bubblewrap"
+            )
+    if wanted.files == "all":
+        raise NotReady("files = all needs the sandbox tier `bwrap`: install bubblewrap")
+
+
+def seal(
+    wanted: Sandbox,
+    tier: Tier,
+    doors: Doors,
+    command: Sequence[str],
+    env: Mapping[str, str],
+    cwd: str,
+    *,
+    tally: int = -1,
+    credential: str = "",
+) -> Sealed:
+    """credential: what its proxy knows it by.  tally: see `Plan`.  Raises `NotReady`."""
+    check(wanted, tier, doors.home)
+    reads = resolved([*wanted.read, *runtime(command[0], env)])
+    writes = resolved(wanted.write)
+    env = dict(env)
+    port = urlsplit(doors.url).port if doors.url else None
+    own = tier == "bwrap"
+    shared = _shared(doors) if own else {}
+    relays: list[tuple[int, str]] = []
+    if own and doors.socket and port is not None:
+        relays.append((port, shared[doors.socket]))
+    if doors.gate is not None:
+        gate = shared.get(str(doors.gate), str(doors.gate))
+        relays.append((0, f"{gate}/{GATE_SOCKET}"))
+        for name in PROXY_VARIABLES:
+            env[name] = f"http://{credential}@127.0.0.1:{{port}}"
+        env |= {"NO_PROXY": "127.0.0.1,localhost,::1", "no_proxy": "127.0.0.1,localhost,::1"}
+        env |= dict.fromkeys(TRUST_VARIABLES, f"{gate}/{GATE_TRUST}") | {"NODE_USE_ENV_PROXY": "1"}
+        reads.append(str(doors.gate))
+    if doors.socket in shared and "ORLOP_SOCKET" in env:
+        env["ORLOP_SOCKET"] = shared[doors.socket]
+    plan = Plan(
+        tier=tier,
+        command=tuple(command),
+        cwd=cwd or "/",
+        reads=(*_ground(own), *((*reads, bubblewrap.INSIDE) if own else reads)),
+        writes=(*writes, "/dev") if own else (*writes, *DEVICES),
+        open_files=wanted.files == "all",
+        scratch=bubblewrap.SCRATCH if own else "",
+        sockets=(bubblewrap.INSIDE,) if own else tuple(filter(None, (doors.socket,))),
+        ports=() if own or port is None else (port,),
+        relays=tuple(relays),
+        proxy_variables=PROXY_VARIABLES if doors.gate is not None else (),
+        limits=_limits(wanted, own),
+        tally=tally,
+    )
+    inside = (INTERPRETER, "-I", "-S", "-c", INSIDE.format(source=SOURCE), plan.text())
+    if not own:
+        return Sealed(command=inside, env=env)
+    line = bubblewrap.arguments(
+        [path for path in reads if path != str(doors.gate)],
+        writes,
+        list(shared.items()),
+        str(doors.home),
+        all_files=wanted.files == "all",
+    )
+    return Sealed(command=(*line, *inside), env=env)
+
+
+def _shared(doors: Doors) -> dict[str, str]:
+    """What of the kernel's is seen inside, and where."""
+    shared: dict[str, str] = {}
+    if doors.socket:
+        shared[doors.socket] = f"{bubblewrap.INSIDE}/kernel.sock"
+    if doors.gate is not None:
+        shared[str(doors.gate)] = f"{bubblewrap.INSIDE}/gate"
+    return shared
+
+
+def _ground(own: bool) -> tuple[str, ...]:
+    return (*SYSTEM, *SETTINGS) if own else (*SYSTEM, *SETTINGS, *MACHINE)
+
+
+def _limits(wanted: Sandbox, own: bool) -> tuple[tuple[str, int], ...]:
+    """What is counted by user and not by sandbox is limited only where the user is its own."""
+    limits = {"nofile": wanted.open_files or OPEN_FILES}
+    if own:
+        limits["nproc"] = wanted.processes or PROCESSES
+    if wanted.memory_bytes is not None:
+        limits["as"] = wanted.memory_bytes
+    if wanted.file_bytes is not None:
+        limits["fsize"] = wanted.file_bytes
+    if wanted.cpu_s is not None:
+        limits["cpu"] = wanted.cpu_s
+    return tuple(limits.items())
