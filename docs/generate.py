@@ -17,7 +17,7 @@ from typing import Final, get_args, get_type_hints
 import click
 import msgspec
 
-from orlop.abi import calls, replies
+from orlop.abi import calls, replies, sagas
 from orlop.abi.errors import KernelError, tree
 from orlop.boot import Settings
 from orlop.http import openapi
@@ -38,6 +38,8 @@ REPLIES: Final[Mapping[type[msgspec.Struct], type[msgspec.Struct]]] = {
     calls.Spawn: replies.Spawned,
     calls.Wait: replies.Exited,
     calls.Ask: replies.Answer,
+    sagas.OpenSaga: sagas.SagaBegun,
+    sagas.CloseSaga: sagas.SagaOver,
 }
 """All other calls answer with `Ok`."""
 

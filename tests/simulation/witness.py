@@ -21,6 +21,7 @@ from orlop.abi.replies import (
     ToolResult,
     Vectors,
 )
+from orlop.abi.sagas import SagaBegun, SagaOver
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,10 @@ def said(done: Done) -> bytes:
         case Patched():
             return msgspec.json.encode(replace(done, facts=bare))
         case Answer():
+            return msgspec.json.encode(replace(done, facts=bare))
+        case SagaBegun():
+            return msgspec.json.encode(replace(done, facts=bare))
+        case SagaOver():
             return msgspec.json.encode(replace(done, facts=bare))
         case Ok():
             return msgspec.json.encode(replace(done, facts=bare))

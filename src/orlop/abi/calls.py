@@ -12,6 +12,7 @@ from orlop.abi.hints import Hints, LatencyClass
 from orlop.abi.ids import NanoDollars, ProcessId
 from orlop.abi.messages import Message, ToolSpec
 from orlop.abi.sagas import CloseSaga, OpenSaga
+from orlop.abi.sagas import CloseSaga, OpenSaga
 from orlop.abi.rights import Rights
 
 Dialect = Literal["", "openai", "anthropic", "responses"]

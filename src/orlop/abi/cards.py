@@ -177,3 +177,11 @@ class ToolCard(Struct, frozen=True, kw_only=True, omit_defaults=True):
     env: dict[str, str] = {}
     price: NanoDollars = NanoDollars(0)
     """Of one call."""
+    compensate: str = ""
+    """The tool that undoes a call of this one, when its saga is given up."""
+    compensate_with: dict[str, object] = {}
+    """That tool's arguments, with places as in `{result.id}`; empty: those of the call."""
+    compensate_unknown: bool = False
+    """It may also be called where nobody knows whether there is anything to undo."""
+    system: str = ""
+    """The external system whose limits its calls share."""

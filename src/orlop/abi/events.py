@@ -21,6 +21,7 @@ from orlop.abi.devices import (
     DeviceErased,
     DeviceReleased,
 )
+from orlop.abi.effects import EffectSettled
 from orlop.abi.ids import (
     DEFAULT_TENANT,
     BootId,
@@ -46,6 +47,15 @@ from orlop.abi.processes import (
 from orlop.abi.questions import QuestionAnswered, QuestionAsked, QuestionExpired
 from orlop.abi.replies import Done
 from orlop.abi.residency import ModelLeft, ModelLoaded, ModelMeasured, ModelPinned
+from orlop.abi.sagas import (
+    SagaClosed,
+    SagaDecided,
+    SagaOpened,
+    SagaRetried,
+    SagaStuck,
+    SagaUndoing,
+    SagaUndone,
+)
 from orlop.abi.schedules import ScheduleFired, ScheduleRemoved, ScheduleSet
 from orlop.abi.tools import ToolChanged, ToolPinned, ToolRefused
 
@@ -238,6 +248,14 @@ Event = (
     | ToolPinned
     | ToolChanged
     | ToolRefused
+    | EffectSettled
+    | SagaOpened
+    | SagaDecided
+    | SagaUndoing
+    | SagaUndone
+    | SagaStuck
+    | SagaRetried
+    | SagaClosed
     | QuestionAsked
     | QuestionAnswered
     | QuestionExpired

@@ -197,6 +197,24 @@ SAGA_RETRY_DELAY_S: Final = 1.0
 SETTLED_BYTES_MAX: Final = 1_048_576
 """Of the result that a person says a call would have had."""
 
+SAGAS_OPEN_MAX: Final = 10_000
+"""Sagas that are neither committed nor undone; each is watched by a task."""
+
+SAGAS_KEPT_MAX: Final = 2_000
+"""Sagas that are over and stay in the table; older ones are in the journal only."""
+
+SAGA_STEPS_MAX: Final = 200
+"""Calls of tools in one saga; each is a row until the saga is forgotten."""
+
+SAGA_TRIES_MAX: Final = 5
+"""Times that a compensation is called before a person is asked."""
+
+SAGA_RETRY_DELAY_S: Final = 1.0
+"""Before the second of them; doubles with each."""
+
+SETTLED_BYTES_MAX: Final = 1_048_576
+"""Of the result that a person says a call would have had."""
+
 TOOL_RETRIES_MAX: Final = 10
 """Times that a tool's failed call is made again."""
 

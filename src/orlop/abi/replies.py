@@ -7,6 +7,7 @@ from msgspec import Struct
 from orlop.abi.hints import Facts, Usage
 from orlop.abi.ids import Pid, ProcessId
 from orlop.abi.messages import Message, TokenLogprob
+from orlop.abi.sagas import SagaBegun, SagaOver
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
@@ -138,5 +139,5 @@ class Ok(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="ok"):
     facts: Facts
 
 
-Done = Completion | Vectors | ToolResult | Spawned | Exited | Patched | Answer | Ok
+Done = Completion | Vectors | ToolResult | Spawned | Exited | Patched | Answer | SagaBegun | SagaOver | Ok
 Reply = Delta | Done

@@ -14,13 +14,14 @@ from msgspec.structs import replace
 from orlop.abi.budgets import NOTHING, Amount
 from orlop.abi.calls import Budget, Call, CallTool, Embed, Infer
 from orlop.abi.cards import ModelCard, ModelKind
+from orlop.abi.effects import SettledEffect
 from orlop.abi.errors import BadCall, EffectUnknown, Unpriced
 from orlop.abi.hints import Usage
 from orlop.abi.ids import NanoDollars, Nanoseconds
 from orlop.abi.limits import CALL_DEADLINE_S, CALL_DEADLINE_S_MAX, CHOICES_MAX, OUTPUT_TOKENS_MAX
 from orlop.abi.replies import Completion, Done, Vectors
 from orlop.devices.device import Tool
-from orlop.kernel import devices, forms
+from orlop.kernel import devices, effects, forms, saga
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
 from orlop.kernel.running import Running
@@ -40,6 +41,8 @@ class Admitted:
     tool: Tool | None = None
     was_cut_off: bool = False
     """The same tool call began before, and whether it took effect is not known."""
+    settled: SettledEffect | None = None
+    """A person has said that it happened."""
     hold: Amount = NOTHING
     """What it may use at most, as far as anybody limits it."""
     run_s: float | None = None
@@ -170,11 +173,15 @@ def _ns(longest_s: float | None) -> Nanoseconds:
 
 def _tool(kernel: Kernel, process: Process, running: Running, call: CallTool) -> Admitted:
     tool = kernel.tools.find(call.tool)
+    known = effects.settled(kernel, process, running)
     unknown = kernel.tables.calls.unknown.get((process.id, running.digest))
-    if unknown and tool.card.effect in ("compensable", "irreversible"):
+    if call.saga:
+        saga.require_step(kernel, process, call, tool.card)
+    if known is None and unknown and tool.card.effect in ("compensable", "irreversible"):
         raise EffectUnknown(
             f"{call.tool} was called with these arguments before and cut off; it is "
-            f"{tool.card.effect}, so it is not called again unseen"
+            f"{tool.card.effect}, so it is not called again unseen: look "
+            f"whether it happened, then `orlop effects settle {unknown[0].call}`"
         )
     accounts, now_ns = kernel.accounts(process), kernel.clock.wall_ns()
     left = account.room(accounts, now_ns)
@@ -183,11 +190,15 @@ def _tool(kernel: Kernel, process: Process, running: Running, call: CallTool) ->
     hold = Amount(1, 0, cost, _ns(run_s))
     account.require(accounts, hold, now_ns)
     # From here on nothing can fail.
-    running.effect = unknown[0] if unknown else call.key or running.id
+    if known is not None:
+        running.effect = known.effect
+    else:
+        running.effect = unknown[0].effect if unknown else call.key or running.id
     return Admitted(
         call=call,
         tool=tool,
-        was_cut_off=bool(unknown),
+        was_cut_off=known is None and bool(unknown),
+        settled=known,
         hold=hold,
         run_s=run_s,
         is_limited=left is not None,

@@ -120,6 +120,10 @@ class Kernel:
     """MCP servers, whose tools come and go."""
     answers: dict[str, asyncio.Event] = field(default_factory=dict)
     """Of questions to people: set when one is decided."""
+    sagas: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    """That are not over, and who attends to each."""
+    sagas_changed: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Set and forgotten when one has moved."""
     calls_in_flight: int = 0
     calls_parked: int = 0
     snapshot_seq: Seq = Seq(0)
@@ -291,6 +295,10 @@ class Kernel:
             if live is not None:
                 del self.processes[id]
                 self.clients.discard(live)
+
+    def saga_changes(self, id: str) -> asyncio.Event:
+        """Set when the saga moves next."""
+        return self.sagas_changed.setdefault(id, asyncio.Event())
 
     def is_over(self, id: ProcessId) -> bool:
         row = self.tables.rows.get(id)

@@ -19,7 +19,8 @@ from orlop.abi.calls import (
     Wait,
 )
 from orlop.abi.replies import Done
-from orlop.kernel import sys_access, sys_human, sys_infer, sys_process, sys_tool
+from orlop.abi.sagas import CloseSaga, OpenSaga
+from orlop.kernel import sys_access, sys_human, sys_infer, sys_process, sys_saga, sys_tool
 from orlop.kernel.admit import Admitted
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
@@ -56,6 +57,10 @@ def dispatch(  # noqa: C901 (one row a call)
             return sys_process.patch(running)
         case Ask():
             return sys_human.ask(kernel, process, running, call)
+        case OpenSaga():
+            return sys_saga.open_saga(kernel, process, running, call)
+        case CloseSaga():
+            return sys_saga.close_saga(kernel, process, running, call)
         case Outcome():
             return sys_process.outcome(kernel, process, running, call)
         case _:

@@ -7,7 +7,7 @@ from orlop.abi.budgets import NOTHING
 from orlop.abi.errors import Interrupted, JournalDamaged
 from orlop.abi.events import CallFailed, Snapshot
 from orlop.abi.ids import Seq
-from orlop.kernel import codec, lifecycle, syscall
+from orlop.kernel import codec, lifecycle, saga, syscall
 from orlop.kernel.call_table import OpenCall
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process, State
@@ -52,6 +52,7 @@ async def recover(kernel: Kernel) -> None:
     for open_call in tuple(kernel.tables.calls.open.values()):
         settle(kernel, open_call)
     await kernel.journal.flush()
+    saga.recover(kernel)
     for process in tuple(kernel.processes.values()):
         kernel.tasks.start(revive(kernel, process), f"revive {process.row.pid}")
 

@@ -30,6 +30,7 @@ from orlop.abi.replies import (
     ToolUseDelta,
     Vectors,
 )
+from orlop.abi.sagas import SagaBegun, SagaOver
 from orlop.kernel import codec, history
 from orlop.kernel.admit import admit
 from orlop.kernel.core import Kernel
@@ -278,6 +279,10 @@ def with_facts(done: Done, *, seq: Seq, replayed: bool = False) -> Done:
         case Patched():
             return replace(done, facts=facts)
         case Answer():
+            return replace(done, facts=facts)
+        case SagaBegun():
+            return replace(done, facts=facts)
+        case SagaOver():
             return replace(done, facts=facts)
         case Ok():
             return replace(done, facts=facts)

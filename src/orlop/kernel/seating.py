@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from orlop.abi.calls import CallTool, Embed, Infer
-from orlop.abi.cards import EngineCard, ModelCard
+from orlop.abi.cards import EngineCard, ModelCard, ToolCard
 from orlop.abi.ids import EngineName
 from orlop.abi.limits import CALL_DEADLINE_S
 from orlop.abi.replies import Generated
@@ -75,6 +75,15 @@ def attach_tool(kernel: Kernel, name: str, concurrency: int) -> None:
     station = kernel.scheduler.stations.get(name)
     if station is None or station.capacity.slots != concurrency:
         kernel.scheduler.attach(name, Capacity(slots=concurrency))
+
+
+def places(card: ToolCard) -> list[tuple[str, int]]:
+    """What a call of a tool must hold, each with the calls that may hold it at once.
+
+    All take them in the order of their names, so that no two wait for each other.
+    """
+    alone = [(f"alone:{name}", 1) for name in sorted(set(card.conflicts))]
+    return [*alone, (f"tool:{card.name}", card.concurrency)]
 
 
 def work(

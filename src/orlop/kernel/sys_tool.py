@@ -17,7 +17,7 @@ from orlop.abi.ids import NanoDollars
 from orlop.abi.limits import TOOL_RETRY_DELAY_S
 from orlop.abi.replies import ToolResult
 from orlop.devices.device import Tool
-from orlop.kernel import seating
+from orlop.kernel import effects, seating
 from orlop.kernel.admit import Admitted
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
@@ -38,9 +38,12 @@ async def call_tool(
     schemas = kernel.tools.schemas(call.tool)
     if wrong := schemas.arguments.wrong(call.arguments):
         raise BadCall(f"arguments of {call.tool}: {wrong}")
+    if admitted.settled is not None:
+        known = await effects.result(kernel, admitted.settled)
+        return ToolResult(value=known, facts=_facts(running))
     arrived_s = kernel.clock.now_s()
     async with AsyncExitStack() as held:
-        for name, concurrency in places(tool):
+        for name, concurrency in seating.places(tool.card):
             seating.attach_tool(kernel, name, concurrency)
             work = seating.work(kernel, process, running, call, (name,))
             await held.enter_async_context(kernel.turns.seat(work))
@@ -60,15 +63,6 @@ async def call_tool(
         raise ResultWrong(f"{call.tool} has run, and its result breaks its schema: {wrong}")
     cost = NanoDollars(tool.card.price * running.tries)
     return ToolResult(value=value, facts=replace(_facts(running), cost=cost))
-
-
-def places(tool: Tool) -> list[tuple[str, int]]:
-    """What a call of the tool must hold, each with the calls that may hold it at once.
-
-    All take them in the order of their names, so that no two wait for each other.
-    """
-    alone = [(f"alone:{name}", 1) for name in sorted(set(tool.card.conflicts))]
-    return [*alone, (f"tool:{tool.card.name}", tool.card.concurrency)]
 
 
 async def answer(kernel: Kernel, running: Running, call: CallTool, tool: Tool) -> object:

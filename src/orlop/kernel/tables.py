@@ -16,6 +16,7 @@ from orlop.abi.devices import (
     DeviceName,
     DeviceReleased,
 )
+from orlop.abi.effects import EffectSettled, SettledEffect, UnknownEffect
 from orlop.abi.errors import JournalDamaged, NotFound
 from orlop.abi.events import CallEntered, CallFailed, CallReturned, Event, Header, Snapshot
 from orlop.abi.ids import (
@@ -27,15 +28,26 @@ from orlop.abi.keys import KeyCreated, KeyRevoked
 from orlop.abi.processes import ProcessSpawned, ProcessStarted
 from orlop.abi.questions import Question, QuestionAnswered, QuestionAsked, QuestionExpired
 from orlop.abi.residency import ModelLoaded, ModelMeasured, ModelPinned
+from orlop.abi.sagas import (
+    SagaClosed,
+    SagaDecided,
+    SagaOpened,
+    SagaRetried,
+    SagaStuck,
+    SagaUndoing,
+    SagaUndone,
+    SagaView,
+)
 from orlop.abi.schedules import ScheduleFired, ScheduleRemoved, ScheduleSet
 from orlop.abi.tools import Manifest, ToolChanged, ToolPinned
-from orlop.kernel import accounts, call_table, key_table
-from orlop.kernel.call_table import Calls, OpenCall, UnknownEffect
+from orlop.kernel import accounts, call_table, key_table, saga_table
+from orlop.kernel.call_table import Calls, OpenCall
 from orlop.kernel.claim_table import Claims
 from orlop.kernel.key_table import KeyRow, Keys
 from orlop.kernel.model_table import ModelRow, Models
 from orlop.kernel.process import Row, State, reduce, spawn_row
 from orlop.kernel.question_table import Questions
+from orlop.kernel.saga_table import Sagas
 from orlop.kernel.schedule_table import ScheduleRow, ScheduleTable
 from orlop.machine.clock import NS_PER_S
 from orlop.meter import ledger
@@ -70,6 +82,8 @@ class State2(Struct, kw_only=True):
     measured: list[Measured] = []
     manifests: dict[str, Manifest] = {}
     questions: list[Question] = []
+    sagas: list[SagaView] = []
+    settled: list[SettledEffect] = []
     ledger: LedgerState
 
 
@@ -89,6 +103,7 @@ class Tables:
     """What servers say of their tools, by the tool's name."""
     questions: Questions = field(default_factory=Questions)
     """To people."""
+    sagas: Sagas = field(default_factory=Sagas)
     exited: dict[ProcessId, None] = field(default_factory=dict)
     """Exited processes, the longest ago first."""
     pids: dict[Pid, ProcessId] = field(default_factory=dict)
@@ -119,6 +134,19 @@ class Tables:
                 self.manifests[event.tool] = manifest(self.manifests.get(event.tool), event)
             case QuestionAsked() | QuestionAnswered() | QuestionExpired():
                 self.questions.fold(header, event, self.rows.get(header.process))
+            case (
+                SagaOpened()
+                | SagaDecided()
+                | SagaUndoing()
+                | SagaUndone()
+                | SagaStuck()
+                | SagaRetried()
+                | SagaClosed()
+            ):
+                self.sagas.fold(header, event, self.rows.get(header.process))
+            case EffectSettled():
+                self.calls.judged(header, event)
+                self.sagas.settled(header, event)
             case DeviceChanged() | DeviceClaimed() | DeviceReleased() | DeviceErased():
                 self.claims.fold(event)
             case _:
@@ -170,6 +198,7 @@ class Tables:
     def _call(self, header: Header, event: CallEntered | CallReturned | CallFailed) -> None:
         assert header.call is not None
         self.questions.call(header, event)
+        self.sagas.call(header, event)
         if isinstance(event, CallEntered):
             self.calls.entered(header.call, header, event)
             self._hold(header, event)
@@ -226,6 +255,8 @@ class Tables:
             measured=list(self.models.measured.values()),
             manifests=self.manifests,
             questions=list(self.questions.rows.values()),
+            sagas=list(self.sagas.rows.values()),
+            settled=self.calls.settled_effects(),
             ledger=self.ledger.state(),
         )
         return Snapshot(format=STATE_FORMAT, state=msgspec.Raw(msgspec.json.encode(state)))
@@ -252,7 +283,7 @@ def restored(snapshot: Snapshot) -> Tables | None:
         rows={row.id: row for row in state.rows},
         keys=key_table.restored(state.keys),
         schedules=ScheduleTable({row.set.schedule: row for row in state.schedules}),
-        calls=call_table.restored(state.open_calls, state.unknown),
+        calls=call_table.restored(state.open_calls, state.unknown, state.settled),
         exited=dict.fromkeys(state.exited),
         pids={row.pid: row.id for row in state.rows},
         models=Models(
@@ -265,6 +296,7 @@ def restored(snapshot: Snapshot) -> Tables | None:
             unerased=state.unerased,
         ),
         manifests=state.manifests,
+        sagas=saga_table.restored(state.sagas),
         ledger=ledger.restored(state.ledger),
     )
     for row in state.rows:
