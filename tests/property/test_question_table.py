@@ -12,7 +12,7 @@ from orlop.abi.ids import CallId, Nanoseconds, Pid, ProcessId, Seq
 from orlop.abi.processes import ProcessSpawned
 from orlop.abi.questions import QuestionAnswered, QuestionAsked, QuestionExpired
 from orlop.abi.replies import ToolResult
-from orlop.kernel.question_table import OPEN
+from orlop.people.question_table import OPEN
 from orlop.kernel.tables import Tables, restored
 
 PROCESS = ProcessId("prc_1")
@@ -73,7 +73,7 @@ class QuestionTable(RuleBasedStateMachine):
     @rule(target=questions, digest=st.sampled_from([b"a", b"b"]))
     def ask(self, digest: bytes) -> str:
         """As the kernel does: only where no question about this call is open."""
-        about = self.tables.questions.about(PROCESS, digest)
+        about = self.tables.people.questions.about(PROCESS, digest)
         if about is not None and about.state in OPEN and about.state != "executing":
             return about.id
         id = f"qst_{next(self.numbers)}"
@@ -83,7 +83,7 @@ class QuestionTable(RuleBasedStateMachine):
 
     @rule(id=questions, yes=st.booleans())
     def answer(self, id: str, yes: bool) -> None:
-        before = self.tables.questions.rows[id].state
+        before = self.tables.people.questions.rows[id].state
         verdict = "approve" if yes else "deny"
         self.note(QuestionAnswered(question=id, verdict=verdict, person="Grace"))  # type: ignore[arg-type]
         if before == "pending":
@@ -96,14 +96,14 @@ class QuestionTable(RuleBasedStateMachine):
     @rule(digest=st.sampled_from([b"a", b"b"]))
     def begin(self, digest: bytes) -> None:
         """A call begins where the door lets it: what it is about is approved, or unknown."""
-        about = self.tables.questions.about(PROCESS, digest)
+        about = self.tables.people.questions.about(PROCESS, digest)
         if about is None or about.state not in ("approved", "unknown"):
             return
         call = f"cal_{next(self.numbers)}"
         entered = CallEntered(incarnation=1, body=CallTool(tool="pay"), effect=call)
         self.note(entered, call=call, digest=digest)
         self.running[CallId(call)] = about.id
-        assert self.tables.questions.rows[about.id].state == "executing"
+        assert self.tables.people.questions.rows[about.id].state == "executing"
 
     @rule(data=st.data(), how=st.sampled_from(sorted(ENDS)))
     def end(self, data: st.DataObject, how: str) -> None:
@@ -120,19 +120,19 @@ class QuestionTable(RuleBasedStateMachine):
         """From a snapshot alone."""
         tables = restored(self.tables.snapshot())
         assert tables is not None
-        assert tables.questions.rows == self.tables.questions.rows
-        assert tables.questions.by_call == self.tables.questions.by_call
+        assert tables.people.questions.rows == self.tables.people.questions.rows
+        assert tables.people.questions.by_call == self.tables.people.questions.by_call
         self.tables = tables
 
     @invariant()
     def an_answer_stands(self) -> None:
         for id, verdict in self.answered.items():
-            state = self.tables.questions.rows[id].state
+            state = self.tables.people.questions.rows[id].state
             assert state == "denied" if verdict == "denied" else state not in ("pending", "denied")
 
     @invariant()
     def what_is_closed_stays_closed(self) -> None:
-        for id, row in self.tables.questions.rows.items():
+        for id, row in self.tables.people.questions.rows.items():
             assert self.closed.get(id, row.state) == row.state
             if row.state not in OPEN:
                 self.closed[id] = row.state

@@ -107,7 +107,7 @@ def test_every_approval_is_used_exactly_once_whenever_the_kernel_dies(seed: int)
         await asyncio.gather(*(town.agent(process, order) for order in range(ORDERS)))
         await helpers[1]
         helpers[0].cancel()
-        rows = list(town.kernel.tables.questions.rows.values())
+        rows = list(town.kernel.tables.people.questions.rows.values())
         told = f"seed {seed}, {town.kills} kills: {[(row.arguments, row.state) for row in rows]}"
         assert sorted(str(row.arguments["order"]) for row in rows) == list("0123"), told
         assert all(row.state == "done" for row in rows), told

@@ -35,6 +35,8 @@ from orlop.abi.ids import (
 )
 from orlop.abi.keys import KeyCreated, KeyRevoked
 from orlop.abi.processes import (
+from orlop.abi.people import PeopleEvent
+from orlop.abi.policy import Decision, PolicyRefused, PolicyRemoved, PolicySet
     Diverged,
     OutcomeStated,
     ProcessCaughtUp,
@@ -44,7 +46,6 @@ from orlop.abi.processes import (
     ProcessSpawned,
     ProcessStarted,
 )
-from orlop.abi.questions import QuestionAnswered, QuestionAsked, QuestionExpired
 from orlop.abi.replies import Done
 from orlop.abi.residency import ModelLeft, ModelLoaded, ModelMeasured, ModelPinned
 from orlop.abi.sagas import (
@@ -171,6 +172,14 @@ class CallEntered(
     held_ns: Nanoseconds = Nanoseconds(0)
     """Likewise: how long it may run."""
     token: str = ""
+    cleared_by: str = ""
+    """What let it through where a person is asked otherwise: a question, a grant, an autonomy."""
+    prompt: str = ""
+    """Of a model call of an agent whose autonomy is ruled: a digest of its instructions."""
+    labels: tuple[str, ...] = ()
+    """Where what it was made from came from, as far as that is not trusted."""
+    decision: Decision | None = None
+    """What the policy said of it; None: no policy is set."""
     """The revocation id of the narrowed token that it came with, if it was one."""
 
 
@@ -256,9 +265,10 @@ Event = (
     | SagaStuck
     | SagaRetried
     | SagaClosed
-    | QuestionAsked
-    | QuestionAnswered
-    | QuestionExpired
+    | PeopleEvent
+    | PolicySet
+    | PolicyRemoved
+    | PolicyRefused
     | RightGranted
     | RightsTaken
     | RightRefused

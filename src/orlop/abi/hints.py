@@ -32,6 +32,8 @@ class Hints(Struct, frozen=True, kw_only=True, omit_defaults=True):
     subject: str = ""
     """Whose case it is: a customer, an order, an asset."""
     task: TaskId | None = None
+    task_type: str = ""
+    """What kind of task it is: autonomy is kept apart by it."""
 
 
 class Usage(Struct, frozen=True, omit_defaults=True):

@@ -1,10 +1,12 @@
-"""What people are asked: questions of agents, and calls of tools that need their approval."""
+"""What people are asked: questions of agents, and calls that need their word."""
 
 from typing import Literal
 
 from msgspec import Struct
 
-from orlop.abi.ids import Nanoseconds, Pid, ProcessId, TenantId
+from orlop.abi.calls import CallTool
+from orlop.abi.grants import GrantTerms
+from orlop.abi.ids import CallId, NanoDollars, Nanoseconds, Pid, ProcessId, TenantId
 
 QuestionState = Literal[
     "pending",
@@ -16,12 +18,48 @@ QuestionState = Literal[
     "done",
     "failed",
     "unknown",
+    "agreed",
+    "disagreed",
 ]
-Verdict = Literal["approve", "deny", "answer"]
+Form = Literal["question", "approval", "suggestion", "observation", "elicitation"]
+"""An agent asks; a call waits; a person acts in an agent's place; a call that is not made, to be
+judged; an MCP server asks in the middle of a call."""
+
+Verdict = Literal["approve", "deny", "answer", "take", "agree", "disagree"]
+"""`take`: the person has done it himself, and says what came of it."""
+
+Proof = Literal["operator", "token", "webhook", "chain"]
+"""How it is known who spoke: he holds the operator's token and the name is as he gave it; his own
+token; a signed webhook vouches for him; nobody did, and the escalation's end says what follows."""
+
+Touch = Literal[
+    "approval",
+    "denial",
+    "edit",
+    "answer",
+    "takeover",
+    "judgement",
+    "grant",
+    "incident",
+    "setting",
+    "note",
+]
+"""What a person has done."""
 
 
-class QuestionAsked(Struct, frozen=True, kw_only=True, tag_field="kind", tag="human.asked"):
-    """An agent asks, or the kernel asks for it whether a tool may be called with these arguments.
+class Change(Struct, frozen=True, omit_defaults=True):
+    """Where two sets of arguments differ.  `was`, `now`: JSON; empty where there is nothing."""
+
+    path: str
+    """A JSON pointer (RFC 6901)."""
+    was: str = ""
+    now: str = ""
+
+
+class QuestionAsked(
+    Struct, frozen=True, kw_only=True, tag_field="kind", tag="human.asked", omit_defaults=True
+):
+    """An agent asks, or the kernel asks for it whether a call may be made.
 
     The header's `args_digest` is the call's: an approval is for this process and these arguments.
     """
@@ -35,9 +73,29 @@ class QuestionAsked(Struct, frozen=True, kw_only=True, tag_field="kind", tag="hu
     effect: str = ""
     """What a second execution would do."""
     expires_ns: Nanoseconds
+    form: Form | None = None
+    """None, in journals of earlier releases: an approval if it names a tool, else a question."""
+    asked_by: str = ""
+    """Which rules want a person's word: the tool's card, a policy, an autonomy level."""
+    cost: NanoDollars = NanoDollars(0)
+    """Of the call, at most."""
+    compared: CallId | None = None
+    """The agent's previous call of the same tool; `changes` are against it."""
+    changes: tuple[Change, ...] = ()
+    preview: str = ""
+    """What the tool's own `preview` says that the call would change."""
+    chain: str = ""
+    """The escalation that it follows."""
+    task: str = ""
+    """The type of the task, and `level` the autonomy that the call was asked about at."""
+    level: str = ""
+    schema: dict[str, object] = {}
+    """Of an elicitation: what its answer must be."""
 
 
-class QuestionAnswered(Struct, frozen=True, kw_only=True, tag_field="kind", tag="human.answered"):
+class QuestionAnswered(
+    Struct, frozen=True, kw_only=True, tag_field="kind", tag="human.answered", omit_defaults=True
+):
     """A person has touched this: who, what was said, and how long it took him."""
 
     question: str
@@ -47,11 +105,62 @@ class QuestionAnswered(Struct, frozen=True, kw_only=True, tag_field="kind", tag=
     """To a question; to an approval, a note for the agent."""
     minutes: float = 0.0
     """As the person says; 0: not said."""
+    touch: Touch | None = None
+    """None, in journals of earlier releases: as the verdict says."""
+    proof: Proof = "operator"
+    cost: NanoDollars = NanoDollars(0)
+    """Of those minutes."""
+    arguments: dict[str, object] | None = None
+    """The person's, in the place of the agent's."""
+    result: object = None
+    """Of a `take`: what came of it."""
+    delivery: str = ""
+    """The webhook's own id, if it came by one."""
 
 
 class QuestionExpired(Struct, frozen=True, kw_only=True, tag_field="kind", tag="human.expired"):
     question: str
     reason: str = ""
+
+
+class QuestionEscalated(Struct, frozen=True, kw_only=True, tag_field="kind", tag="human.escalated"):
+    """The next people of the chain are asked as well.  step: from 1."""
+
+    question: str
+    step: int
+    to: tuple[str, ...]
+
+
+class QuestionNotified(Struct, frozen=True, kw_only=True, tag_field="kind", tag="human.notified"):
+    """The outgoing webhook has told of the question up to and with `step`, or has been given up."""
+
+    question: str
+    step: int
+    failed: str = ""
+
+
+class CallParked(Struct, frozen=True, kw_only=True, tag_field="kind", tag="call.parked"):
+    """A call waits for a person, and its client was told to come back: it outlives the kernel."""
+
+    question: str
+    body: CallTool
+    nonce: str
+    incarnation: int
+
+
+class CallRefused(Struct, frozen=True, kw_only=True, tag_field="kind", tag="call.refused"):
+    """A parked call has ended without having begun."""
+
+    code: str
+    message: str
+
+
+class Parked(Struct, frozen=True, kw_only=True):
+    """A row: a parked call."""
+
+    call: CallId
+    process: ProcessId
+    parked: CallParked
 
 
 class Question(Struct, frozen=True, kw_only=True):
@@ -79,12 +188,74 @@ class Question(Struct, frozen=True, kw_only=True):
     minutes: float = 0.0
     call: str = ""
     """That an approval was used for."""
+    form: Form = "question"
+    asked_by: str = ""
+    cost: NanoDollars = NanoDollars(0)
+    compared: CallId | None = None
+    changes: tuple[Change, ...] = ()
+    preview: str = ""
+    chain: str = ""
+    step: int = 0
+    """Of its chain: how many steps were taken."""
+    asked_of: tuple[str, ...] = ()
+    """Whom the chain has reached; empty: everybody."""
+    notified: int = -1
+    """The step that the outgoing webhook has told of; -1: of nothing yet."""
+    task: str = ""
+    level: str = ""
+    schema: dict[str, object] = {}
+    proof: Proof = "operator"
+    edited: dict[str, object] | None = None
+    """A person's arguments, in the place of the agent's."""
+    taken: bool = False
+    """A person has done it himself, with this result."""
+    result: object = None
+    delivery: str = ""
+
+    @property
+    def is_override(self) -> bool:
+        """The person wanted something else than the agent did."""
+        return self.state in ("denied", "disagreed") or self.edited is not None
 
 
 class AnswerOrder(Struct, frozen=True, kw_only=True):
-    """`orlop approve`, `orlop deny`, `orlop answer`."""
+    """`orlop approve`, `orlop deny`, `orlop answer`, `orlop take`."""
 
+    verdict: Verdict
+    person: str = ""
+    """Who says so; one who comes with a token of his own need not."""
+    answer: str = ""
+    minutes: float = 0.0
+    arguments: dict[str, object] | None = None
+    """With `approve`: call the tool with these instead; with `take`: what was really done."""
+    result: object = None
+    """With `take`: what came of it, as the tool would have said it."""
+    grant: GrantTerms | None = None
+    """With `approve`: let the agent call this tool from now on, within these terms."""
+
+
+class BatchOrder(Struct, frozen=True, kw_only=True):
+    """The same word on many: each is answered by itself, whatever becomes of the others."""
+
+    ids: tuple[str, ...]
+    order: AnswerOrder
+
+
+class BatchLine(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    id: str
+    state: str = ""
+    """Of the question now; empty where it could not be answered."""
+    code: str = ""
+    message: str = ""
+
+
+class SignedAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of a signed webhook that brings a person's word."""
+
+    question: str
     verdict: Verdict
     person: str
     answer: str = ""
     minutes: float = 0.0
+    arguments: dict[str, object] | None = None
+    result: object = None

@@ -20,7 +20,7 @@ from orlop.abi.questions import (
 )
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
-from orlop.kernel.question_table import OPEN, TRANSITIONS, allows
+from orlop.people.question_table import OPEN, TRANSITIONS, allows
 from orlop.kernel.running import Running
 from orlop.machine.chance import mint
 from orlop.machine.clock import NS_PER_S, deadline
@@ -37,7 +37,7 @@ async def cleared(kernel: Kernel, process: Process, running: Running) -> None:
     card = kernel.tools.find(call.tool).card
     if card.approval == "never":
         return
-    row = kernel.tables.questions.about(process.id, running.digest)
+    row = kernel.tables.people.questions.about(process.id, running.digest)
     row = _as_of_now(kernel, row) if row is not None else None
     if row is None or row.state not in OPEN or row.state == "executing":
         row = _ask(
@@ -70,7 +70,7 @@ async def cleared(kernel: Kernel, process: Process, running: Running) -> None:
 async def ask(kernel: Kernel, process: Process, running: Running, call: Ask) -> Question:
     """A question's answer.  Asked once, however often the kernel starts.  Raises `NotAnswered`."""
     id = f"qst_{running.id.removeprefix('cal_')}"
-    if id not in kernel.tables.questions.rows:
+    if id not in kernel.tables.people.questions.rows:
         asked = QuestionAsked(
             question=id,
             text=call.text,
@@ -89,20 +89,20 @@ def _after(kernel: Kernel, seconds: float) -> Nanoseconds:
 
 
 def _ask(kernel: Kernel, process: Process, asked: QuestionAsked, digest: bytes) -> Question:
-    pending = len(kernel.tables.questions.rows) - len(kernel.tables.questions.closed)
+    pending = len(kernel.tables.people.questions.rows) - len(kernel.tables.people.questions.closed)
     if pending >= QUESTIONS_OPEN_MAX:
         raise Exhausted(
             f"{pending} questions wait for people (QUESTIONS_OPEN_MAX)", retry_after_s=60.0
         )
     # From here on only the journal can fail.
     kernel.emit(process.id, process.row.tenant, asked, args_digest=digest or None)
-    return kernel.tables.questions.rows[asked.question]
+    return kernel.tables.people.questions.rows[asked.question]
 
 
 async def decided(kernel: Kernel, id: str) -> Question:
     """The question once it is pending no more; what is due expires here."""
     await kernel.journal.flush()
-    while (row := kernel.tables.questions.rows[id]).state == "pending":
+    while (row := kernel.tables.people.questions.rows[id]).state == "pending":
         left_s = (row.expires_ns - kernel.clock.wall_ns()) / NS_PER_S
         if left_s <= 0:
             _expire(kernel, row, "nobody answered in time")
@@ -145,12 +145,12 @@ async def answer(kernel: Kernel, id: str, order: AnswerOrder) -> Question:
     )
     _wake(kernel, id)
     await kernel.journal.flush()
-    return kernel.tables.questions.rows[id]
+    return kernel.tables.people.questions.rows[id]
 
 
 def find(kernel: Kernel, id: str) -> Question:
     """Raises `NotFound`.  What is overdue, or whose process has ended, expires here."""
-    row = kernel.tables.questions.rows.get(id)
+    row = kernel.tables.people.questions.rows.get(id)
     if row is None:
         raise NotFound(f"no question {id[:100]!r}; `orlop approvals` lists those that wait")
     return _as_of_now(kernel, row)
@@ -158,7 +158,7 @@ def find(kernel: Kernel, id: str) -> Question:
 
 def listed(kernel: Kernel, *, closed: bool) -> list[Question]:
     """Those that wait for a person, or all that are known, oldest first."""
-    rows = [_as_of_now(kernel, row) for row in tuple(kernel.tables.questions.rows.values())]
+    rows = [_as_of_now(kernel, row) for row in tuple(kernel.tables.people.questions.rows.values())]
     return [row for row in rows if closed or row.state == "pending"]
 
 
@@ -175,7 +175,7 @@ def _as_of_now(kernel: Kernel, row: Question) -> Question:
 def _expire(kernel: Kernel, row: Question, reason: str) -> Question:
     kernel.emit(row.process, row.tenant, QuestionExpired(question=row.id, reason=reason))
     _wake(kernel, row.id)
-    return kernel.tables.questions.rows[row.id]
+    return kernel.tables.people.questions.rows[row.id]
 
 
 def _wake(kernel: Kernel, id: str) -> None:

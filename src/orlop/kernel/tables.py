@@ -26,7 +26,9 @@ from orlop.abi.ids import (
 )
 from orlop.abi.keys import KeyCreated, KeyRevoked
 from orlop.abi.processes import ProcessSpawned, ProcessStarted
-from orlop.abi.questions import Question, QuestionAnswered, QuestionAsked, QuestionExpired
+from orlop.abi.people import PeopleEvent
+from orlop.abi.policy import PolicyRemoved, PolicySet
+from orlop.abi.questions import Question
 from orlop.abi.residency import ModelLoaded, ModelMeasured, ModelPinned
 from orlop.abi.sagas import (
     SagaClosed,
@@ -45,8 +47,9 @@ from orlop.kernel.call_table import Calls, OpenCall
 from orlop.kernel.claim_table import Claims
 from orlop.kernel.key_table import KeyRow, Keys
 from orlop.kernel.model_table import ModelRow, Models
-from orlop.kernel.process import Row, State, reduce, spawn_row
-from orlop.kernel.question_table import Questions
+from orlop.kernel.policy_table import Policies, PolicyState
+from orlop.kernel.process import OVER, Row, reduce, spawn_row
+from orlop.kernel.record import is_unknown
 from orlop.kernel.saga_table import Sagas
 from orlop.kernel.schedule_table import ScheduleRow, ScheduleTable
 from orlop.machine.clock import NS_PER_S
@@ -54,6 +57,8 @@ from orlop.meter import ledger
 from orlop.meter.ledger import Held, Ledger, LedgerState
 
 log = logging.getLogger(__name__)
+from orlop.people import office
+from orlop.people.office import Office, OfficeState
 
 STATE_FORMAT: Final = 2
 """Of the snapshot's body; another format is not read, and the journal is read from the start."""
@@ -84,6 +89,7 @@ class State2(Struct, kw_only=True):
     questions: list[Question] = []
     sagas: list[SagaView] = []
     settled: list[SettledEffect] = []
+    people: OfficeState = OfficeState()
     ledger: LedgerState
 
 
@@ -101,8 +107,8 @@ class Tables:
     models: Models = field(default_factory=Models)
     manifests: dict[str, Manifest] = field(default_factory=dict)
     """What servers say of their tools, by the tool's name."""
-    questions: Questions = field(default_factory=Questions)
-    """To people."""
+    people: Office = field(default_factory=Office)
+    """What they are asked, what they allow, who they are."""
     sagas: Sagas = field(default_factory=Sagas)
     exited: dict[ProcessId, None] = field(default_factory=dict)
     """Exited processes, the longest ago first."""
@@ -122,6 +128,9 @@ class Tables:
                     self.schedules.fired(event.schedule, event.due_ns, header.process, 1)
             case CallEntered() | CallReturned() | CallFailed():
                 self._call(header, event)
+        if isinstance(event, PeopleEvent):
+            self._people(header, event)
+            return
             case KeyCreated() | KeyRevoked():
                 self.keys.fold(header, event)
             case BudgetSet() | BudgetRemoved():
@@ -132,8 +141,6 @@ class Tables:
                 self.models.fold(event)
             case ToolPinned() | ToolChanged():
                 self.manifests[event.tool] = manifest(self.manifests.get(event.tool), event)
-            case QuestionAsked() | QuestionAnswered() | QuestionExpired():
-                self.questions.fold(header, event, self.rows.get(header.process))
             case (
                 SagaOpened()
                 | SagaDecided()
@@ -166,6 +173,11 @@ class Tables:
 
     def _limit(self, header: Header, event: BudgetSet | BudgetRemoved) -> None:
         """An operator's word; without it, a process has its own budget again."""
+    def _people(self, header: Header, event: PeopleEvent) -> None:
+        row = self.rows.get(header.process)
+        pid, name = (row.pid, row.name) if row is not None else (None, "")
+        self.people.fold(header, event, pid, name)
+
         if isinstance(event, BudgetSet):
             self.ledger.allow(header.tenant, event.account, event.limit, header.wall_ns)
             return
@@ -176,6 +188,25 @@ class Tables:
 
     def _process(self, header: Header, event: Event) -> None:
         row = self.rows.get(header.process)
+    def _arrived(self, header: Header, event: ProcessArrived) -> None:
+        """Another kernel's process lives here now; maybe once more."""
+        if (earlier := self.rows.pop(header.process, None)) is not None:
+            self.exited.pop(earlier.id, None)
+            self.pids.pop(earlier.pid, None)
+            self.ledger.leave(earlier.tenant, earlier.accounts)
+        brought = belongings(event)
+        row = self.rows[header.process] = settled_row(brought.row, event.pid)
+        self.pids[event.pid] = row.id
+        self.next_pid = max(self.next_pid, event.pid + 1)
+        self.ledger.join(row.tenant, row.accounts, header.wall_ns)
+        if brought.account is not None:
+            self.ledger.carry(brought.account)
+        for held in brought.holds:
+            self.ledger.hold(held, header.wall_ns)
+        self.calls.put(brought.open_calls, brought.unknown, brought.settled)
+        for question in brought.questions:
+            self.people.questions.put(question)
+
         if row is None:
             return
         row = self.rows[row.id] = reduce(row, header, event)
@@ -197,7 +228,6 @@ class Tables:
 
     def _call(self, header: Header, event: CallEntered | CallReturned | CallFailed) -> None:
         assert header.call is not None
-        self.questions.call(header, event)
         self.sagas.call(header, event)
         if isinstance(event, CallEntered):
             self.calls.entered(header.call, header, event)
@@ -210,6 +240,8 @@ class Tables:
 
     def _hold(self, header: Header, event: CallEntered) -> None:
         row, amount = self.rows.get(header.process), accounts.held(event)
+        self.policies.drop(oldest)
+        self.people.drop(oldest)
         if row is None or header.call is None or amount == NOTHING:
             return
         held = Held(
@@ -217,11 +249,17 @@ class Tables:
             tenant=row.tenant,
             accounts=row.accounts,
             amount=amount,
+            row = self.rows.get(header.process)
+            self.people.entered(header, event, row.name if row is not None else "")
             second=header.wall_ns // NS_PER_S,
         )
         self.ledger.hold(held, header.wall_ns)
 
     def find(self, reference: str) -> Row:
+            if isinstance(event, CallReturned):
+                self.policies.returned(header, event)
+            is_lost = isinstance(event, CallFailed) and is_unknown(event.code)
+            self.people.ended(header, event, is_lost=is_lost)
         """A row by pid, id, or name if only one live process has it.  Raises `NotFound`."""
         if reference.isascii() and reference.isdecimal() and len(reference) <= PID_DIGITS_MAX:
             id = self.pids.get(Pid(int(reference)))
@@ -254,7 +292,8 @@ class Tables:
             unerased=self.claims.unerased,
             measured=list(self.models.measured.values()),
             manifests=self.manifests,
-            questions=list(self.questions.rows.values()),
+            questions=list(self.people.questions.rows.values()),
+            people=self.people.state(),
             sagas=list(self.sagas.rows.values()),
             settled=self.calls.settled_effects(),
             ledger=self.ledger.state(),
@@ -302,6 +341,5 @@ def restored(snapshot: Snapshot) -> Tables | None:
     for row in state.rows:
         for account in tables.ledger.line(row.tenant, row.accounts):
             account.rows += 1
-    for question in state.questions:
-        tables.questions.put(question)
     return tables
+        people=office.restored(state.questions, state.people),

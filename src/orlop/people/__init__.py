@@ -1,0 +1,1 @@
+"""The people beside the agents: what they are asked, what they allow, whom they trust."""
