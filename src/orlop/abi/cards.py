@@ -9,6 +9,7 @@ from orlop.abi.ids import EngineName, ModelName, NanoDollars
 ModelKind = Literal["chat", "embed"]
 Effect = Literal["pure", "idempotent", "queryable", "compensable", "irreversible"]
 Approval = Literal["never", "always"]
+Trust = Literal["trusted", "untrusted"]
 Health = Literal["starting", "ready", "failing", "gone"]
 
 
@@ -177,6 +178,10 @@ class ToolCard(Struct, frozen=True, kw_only=True, omit_defaults=True):
     env: dict[str, str] = {}
     price: NanoDollars = NanoDollars(0)
     """Of one call."""
+    trust: Trust = "trusted"
+    """Whether strangers may have written what it says."""
+    labels: tuple[str, ...] = ()
+    """Of what it says, beside `untrusted`: where that comes from."""
     compensate: str = ""
     """The tool that undoes a call of this one, when its saga is given up."""
     compensate_with: dict[str, object] = {}

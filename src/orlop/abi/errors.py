@@ -51,6 +51,13 @@ class Unauthenticated(KernelError):
     fix = "Start the program with `orlop run`, or make a key with `orlop key create`."
 
 
+class TokenRefused(Unauthenticated):
+    """A token or key of this kernel's that has expired, was revoked, or claims more than it may."""
+
+    code = "E1105"
+    fix = "The message names the rule; `orlop token show` tells what a token says."
+
+
 class Denied(KernelError):
     """The caller is known and may not do this."""
 
@@ -89,6 +96,13 @@ class NotApproved(Denied):
 
     code = "E1103"
     fix = "The message says who and why; a call with other arguments is asked about anew."
+
+
+class RuleForbids(Denied):
+    """A rule of the policy forbids the call, or none permits it."""
+
+    code = "E1104"
+    fix = "`orlop policy why CALL` shows the rule and what it looked at; `orlop policy show` all."
 
 
 class ToolBarred(NotFound):

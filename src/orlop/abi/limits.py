@@ -197,24 +197,6 @@ SAGA_RETRY_DELAY_S: Final = 1.0
 SETTLED_BYTES_MAX: Final = 1_048_576
 """Of the result that a person says a call would have had."""
 
-SAGAS_OPEN_MAX: Final = 10_000
-"""Sagas that are neither committed nor undone; each is watched by a task."""
-
-SAGAS_KEPT_MAX: Final = 2_000
-"""Sagas that are over and stay in the table; older ones are in the journal only."""
-
-SAGA_STEPS_MAX: Final = 200
-"""Calls of tools in one saga; each is a row until the saga is forgotten."""
-
-SAGA_TRIES_MAX: Final = 5
-"""Times that a compensation is called before a person is asked."""
-
-SAGA_RETRY_DELAY_S: Final = 1.0
-"""Before the second of them; doubles with each."""
-
-SETTLED_BYTES_MAX: Final = 1_048_576
-"""Of the result that a person says a call would have had."""
-
 TOOL_RETRIES_MAX: Final = 10
 """Times that a tool's failed call is made again."""
 
@@ -286,6 +268,42 @@ CHECKPOINT_EVENTS: Final = 1_024
 
 VERIFY_WHOLE_EVENTS: Final = 50_000
 """Boot verifies a journal up to this long from its first event, a longer one from a checkpoint."""
+
+MEMORY_QUERY_WORDS_MAX: Final = 32
+"""Words of a query that are looked for; more make it no clearer."""
+
+MEMORY_TEXT_CHARS_MAX: Final = 100_000
+"""Of one memory."""
+
+MEMORY_ITEMS_MAX: Final = 1_000
+"""Memories written, forgotten or held in one call."""
+
+MEMORY_ATTRIBUTES_BYTES_MAX: Final = 64 * 1024
+"""Of one memory's attributes, as JSON."""
+
+MEMORY_RECALL_MAX: Final = 1_000
+"""Memories that one recall gives."""
+
+MEMORY_NAMESPACES_MAX: Final = 256
+"""Namespaces that one recall looks into, patterns written out."""
+
+MEMORY_DIMENSIONS_MAX: Final = 16_384
+"""Of one vector."""
+
+MEMORY_SUBJECTS_MAX: Final = 32
+"""Identifiers of one memory's subject."""
+
+MEMORY_SOURCES_MAX: Final = 256
+"""Sources of one memory."""
+
+MEMORY_VERSIONS_MAX: Final = 100_000
+"""Of one memory."""
+
+MEMORY_ROLLBACK_MAX: Final = 100_000
+"""Memories that one rollback changes: it is one event."""
+
+MEMORY_SHARES_MAX: Final = 10_000
+"""Shares of namespaces in one kernel, and kinds with a schema."""
 
 PROJECTION_QUEUE_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of events that wait to be folded into a projection; beyond, it reads them from the journal."""
@@ -452,8 +470,65 @@ COUNTERS_MAX: Final = 20_000
 LABELS_MAX: Final = 64
 """Labels of what one process has received; one more is `many`."""
 
+LABEL_WORDS_MAX: Final = 20_000
+"""Words of one labelled value; a longer one is not followed piece by piece."""
+
 LABEL_PRINTS_MAX: Final = 50_000
 """Pieces of labelled data that one process is known by; with more, all that is new has labels."""
 
 LABELLED_MESSAGES_MAX: Final = 20_000
 """Messages and tool uses of one process whose labels are remembered; with more, likewise."""
+
+FILE_PATH_BYTES_MAX: Final = 4_096
+"""Of one path, as in Linux."""
+
+FILE_NAME_BYTES_MAX: Final = 255
+"""Of one word of a path, as in Linux: so `orlop files sync` can write each to a disk."""
+
+FILE_PIECE_BYTES: Final = 1_048_576
+"""Content is cut into pieces of so many bytes, each stored and read by itself."""
+
+FILE_INLINE_BYTES_MAX: Final = 8 * 1_048_576
+"""Content inside one `write` or `put`; more is stored in pieces before (`POST /orlop/v1/pieces`)."""
+
+FILE_READ_BYTES_MAX: Final = 8 * 1_048_576
+"""What one `read` gives; more is asked for with `offset`."""
+
+FILES_PER_CALL_MAX: Final = 1_000
+"""Files that one `write` or `read` may name."""
+
+FILES_AT_ONCE_MAX: Final = 10_000
+"""Files that one `change` of a folder may touch; they are one event."""
+
+FILES_LISTED_MAX: Final = 10_000
+"""Lines of one listing; `after` gives the next."""
+
+FILE_SHARES_MAX: Final = 10_000
+"""Rules about folders, in one kernel; all are in RAM.  Likewise the names of snapshots."""
+
+MOUNTS_MAX: Final = 100
+"""Folders of the host that are mounted."""
+
+PIPES_MAX: Final = 10_000
+"""Pipes with something in them."""
+
+PIPE_MESSAGES_MAX: Final = 1_000
+"""Messages that wait in one pipe; whoever puts one more waits until one is taken."""
+
+TOKEN_CHARS_MAX: Final = 16_384
+"""Of one process's token; a header line longer than that is refused by many proxies anyway."""
+
+TOKEN_BLOCKS_MAX: Final = 16
+"""Of one token: each narrowing adds one."""
+
+TOKENS_READ_MAX: Final = 4_096
+"""Tokens that are kept as read and verified."""
+
+TOKENS_REVOKED_MAX: Final = 100_000
+"""Revoked tokens that are remembered; those that have expired are forgotten."""
+
+SIGNING_KEYS_MAX: Final = 64
+"""Keys whose tokens are accepted at once."""
+
+SECRET_BYTES_MAX: Final = 16_384
+"""Of one secret in a file."""

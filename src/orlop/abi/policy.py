@@ -41,7 +41,7 @@ class PolicyRemoved(Struct, frozen=True, kw_only=True, tag_field="kind", tag="po
     shadow: bool = False
 
 
-class CallRefused(
+class PolicyRefused(
     Struct, frozen=True, kw_only=True, tag_field="kind", tag="policy.refused", omit_defaults=True
 ):
     """A call was refused by a rule before it began.  `body`: without its messages."""

@@ -10,10 +10,12 @@ from enum import Enum
 
 from orlop.abi.calls import PARKED, Call
 from orlop.abi.errors import KernelError, Killed
-from orlop.abi.ids import CallId, Digest, ProcessId, Seq
+from orlop.abi.ids import CallId, Digest, EngineName, ProcessId, Seq
 from orlop.abi.limits import REPLIES_UNREAD_MAX
+from orlop.abi.policy import Decision
 from orlop.abi.replies import Delta, Done, Reply
 from orlop.access.rights import Narrowing
+from orlop.access.taint import CLEAN, Labels
 from orlop.machine.channel import Channel
 from orlop.machine.latch import Latch
 
@@ -54,6 +56,14 @@ class Running:
     tries: int = 0
     """Times that its tool was run."""
     queue_s: float = 0.0
+    labels: Labels = CLEAN
+    """Where what it was made from came from."""
+    brings: Labels = CLEAN
+    """Labels of its result; whoever handles it adds to them."""
+    decision: Decision | None = None
+    """What the policy says of it."""
+    engines: frozenset[EngineName] | None = None
+    """Those that a rule lets serve it; None: any."""
     size: int = 0
     """Bytes of what a model is shown."""
     narrowing: Narrowing | None = None

@@ -1,0 +1,115 @@
+"""How often something was done lately: calls by account, action and resource, in sliding windows.
+
+A call is counted when it begins, so those in flight are included.  Time is cut into slots of ten
+seconds, and after an hour of five minutes; a window includes the whole slot that its edge lies in,
+so that a count is never too small.
+"""
+
+from array import array
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Final
+
+from msgspec import Struct
+
+from orlop.abi.limits import COUNTERS_MAX
+
+SLOT_S: Final = 10
+COARSE_S: Final = 300
+FINE_SLOTS: Final = 3_600 // SLOT_S
+DAY_SLOTS: Final = 86_400 // SLOT_S + 1
+TIDY_SLOTS: Final = 1_024
+"""A counter of more slots is made coarser, and what is older than a day is dropped."""
+
+Key = tuple[str, str, str, str]
+"""Tenant, account, action, resource."""
+
+
+class CounterState(Struct, frozen=True, array_like=True):
+    """In a snapshot."""
+
+    key: Key
+    slots: list[int]
+    totals: list[int]
+
+
+class Counter:
+    """`totals[i]`: all calls up to and with slot `slots[i]`."""
+
+    __slots__ = ("slots", "totals")
+
+    def __init__(self, slots: Iterable[int] = (), totals: Iterable[int] = ()) -> None:
+        self.slots = array("q", slots)
+        self.totals = array("q", totals)
+
+    def add(self, slot: int) -> None:
+        """A clock that is set back counts into the newest slot."""
+        slots, totals = self.slots, self.totals
+        if slots and slots[-1] >= slot:
+            totals[-1] += 1
+            return
+        slots.append(slot)
+        totals.append(totals[-1] + 1 if totals else 1)
+        if len(slots) > TIDY_SLOTS:
+            self._tidy(slot)
+
+    def within(self, slot: int, window_s: int) -> int:
+        """Calls in the last `window_s` seconds, seen from `slot`."""
+        slots = self.slots
+        first = slot - window_s // SLOT_S
+        if not slots or slots[-1] < first:
+            return 0
+        place = bisect_left(slots, first)
+        return self.totals[-1] - (self.totals[place - 1] if place else 0)
+
+    def _tidy(self, now: int) -> None:
+        coarse, kept = COARSE_S // SLOT_S, list[tuple[int, int]]()
+        for slot, total in zip(self.slots, self.totals, strict=True):
+            is_old = slot < now - FINE_SLOTS
+            # An old slot stands at its end, so that its calls are counted for rather too long.
+            moved = (slot // coarse + 1) * coarse - 1 if is_old else slot
+            if kept and kept[-1][0] >= moved:
+                kept[-1] = (kept[-1][0], total)
+            else:
+                kept.append((moved, total))
+        while len(kept) > 1 and kept[1][0] < now - DAY_SLOTS:
+            del kept[0]
+        self.slots = array("q", [slot for slot, _ in kept])
+        self.totals = array("q", [total for _, total in kept])
+
+
+class Counts:
+    """Counters by what they count.  The longest idle are dropped when there are too many."""
+
+    def __init__(self) -> None:
+        self._counters: OrderedDict[Key, Counter] = OrderedDict()
+
+    def add(
+        self, tenant: str, accounts: Iterable[str], action: str, resource: str, second: int
+    ) -> None:
+        slot, counters = second // SLOT_S, self._counters
+        for account in accounts:
+            key = (tenant, account, action, resource)
+            counter = counters.get(key)
+            if counter is None:
+                counter = counters[key] = Counter()
+                if len(counters) > COUNTERS_MAX:
+                    counters.popitem(last=False)
+            counter.add(slot)
+
+    def within(
+        self, tenant: str, account: str, action: str, resource: str, second: int, window_s: int
+    ) -> int:
+        counter = self._counters.get((tenant, account, action, resource))
+        return counter.within(second // SLOT_S, window_s) if counter is not None else 0
+
+    def state(self) -> list[CounterState]:
+        return [
+            CounterState(key, list(counter.slots), list(counter.totals))
+            for key, counter in self._counters.items()
+        ]
+
+    def restore(self, states: Iterable[CounterState]) -> None:
+        for state in states:
+            self._counters[state.key] = Counter(state.slots, state.totals)

@@ -1,0 +1,95 @@
+"""What policies are decided by, as far as it is the journal's: a fold.
+
+The sets that are in force, how often things were done lately, and which labels a process has taken
+in.  A back-test folds the journal once more and asks other rules on the way.
+"""
+
+from dataclasses import dataclass, field
+
+from msgspec import Struct
+
+from orlop.abi.budgets import AccountName
+from orlop.abi.events import CallEntered, CallReturned, Header
+from orlop.abi.ids import CallId, Nanoseconds, ProcessId
+from orlop.abi.limits import LABELS_MAX
+from orlop.abi.policy import PolicyRemoved, PolicySet
+from orlop.access.counts import CounterState, Counts
+from orlop.access.taint import MANY
+from orlop.kernel.policy_calls import target
+from orlop.machine.clock import NS_PER_S
+
+
+class PolicyState(Struct, kw_only=True):
+    """In a snapshot."""
+
+    current: PolicySet | None = None
+    shadow: PolicySet | None = None
+    since_ns: Nanoseconds = Nanoseconds(0)
+    counts: list[CounterState] = []
+    carried: dict[ProcessId, dict[str, CallId]] = {}
+
+
+@dataclass(eq=False, slots=True)
+class Policies:
+    """`carried`: by process and label, the call that brought the label into it first."""
+
+    current: PolicySet | None = None
+    shadow: PolicySet | None = None
+    since_ns: Nanoseconds = Nanoseconds(0)
+    """When the present set came into force."""
+    counts: Counts = field(default_factory=Counts)
+    carried: dict[ProcessId, dict[str, CallId]] = field(default_factory=dict)
+
+    def fold(self, header: Header, event: PolicySet | PolicyRemoved) -> None:
+        new = event if isinstance(event, PolicySet) else None
+        if event.shadow:
+            self.shadow = new
+        else:
+            self.current, self.since_ns = new, header.wall_ns
+
+    def entered(
+        self, header: Header, event: CallEntered, accounts: tuple[AccountName, ...]
+    ) -> None:
+        """accounts: of the process."""
+        if (found := target(event.body)) is not None:
+            second = header.wall_ns // NS_PER_S
+            self.counts.add(header.tenant, accounts, found[0], found[1], second)
+        if event.labels:
+            self._carry(header, event.labels)
+
+    def returned(self, header: Header, event: CallReturned) -> None:
+        if event.labels:
+            self._carry(header, event.labels)
+
+    def _carry(self, header: Header, labels: tuple[str, ...]) -> None:
+        assert header.call is not None
+        known = self.carried.setdefault(header.process, {})
+        for label in labels:
+            if label not in known:
+                known.setdefault(label if len(known) < LABELS_MAX else MANY, header.call)
+
+    def inherit(self, parent: ProcessId, child: ProcessId) -> None:
+        """What a process has taken in may be in its child's command line and environment."""
+        if (known := self.carried.get(parent)) is not None:
+            self.carried[child] = dict(known)
+
+    def drop(self, process: ProcessId) -> None:
+        """The process has left the table."""
+        self.carried.pop(process, None)
+
+    def state(self) -> PolicyState:
+        return PolicyState(
+            current=self.current,
+            shadow=self.shadow,
+            since_ns=self.since_ns,
+            counts=self.counts.state(),
+            carried=self.carried,
+        )
+
+
+def restored(state: PolicyState) -> Policies:
+    found = Policies(
+        current=state.current, shadow=state.shadow, since_ns=state.since_ns, carried=state.carried
+    )
+    found.counts.restore(state.counts)
+    return found
