@@ -59,6 +59,8 @@ from orlop.models.registry import Registry
 from orlop.models.residency import Terms
 from orlop.models.residents import CPU, Residents
 from orlop.programs import shim, warden
+from orlop.sandbox.cell import Doors
+from orlop.sandbox.cells import Cells, SandboxConfig, check_config
 from orlop.sched.scheduler import Scheduler, SchedulerConfig
 from orlop.store import tapes
 from orlop.store.home import Home
@@ -128,6 +130,7 @@ class Settings:
     """Tools by name, each in a table of its own."""
     mcp: dict[str, McpConfig] = field(default_factory=dict)
     """MCP servers by name, each in a table of its own."""
+    sandbox: SandboxConfig = field(default_factory=SandboxConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +162,7 @@ def read_settings(config: Path | None, home: Path, engine_flags: Sequence[str]) 
         drivers.check(name, entry, models_dir(settings))
     configured_devices.check(settings.devices)
     mcp.check(settings.mcp)
+    check_config(settings.sandbox, {}, home)
     shelved = [model.name for model in shelf.installed(models_dir(settings))]
     forms.check(settings.models.cards, [*settings.engines, *shelved])
     return settings
@@ -200,6 +204,20 @@ async def build(power: Power, tokens: Tokens) -> Kernel:
             program.env, power.url, power.socket_path, token, program.id, program.incarnation
         )
 
+    cells = Cells(
+        Doors(home=power.home, url=power.url, socket=power.socket_path),
+        settings.sandbox,
+        ThreadOffload("sandbox"),
+    )
+
+    def seal(
+        program: Program, command: Sequence[str], env: Mapping[str, str]
+    ) -> tuple[Sequence[str], Mapping[str, str]]:
+        assert program.sandbox is not None
+        token = env["ORLOP_TOKEN"]
+        sealed = cells.seal(program.sandbox, command, env, program.cwd, token=token)
+        return sealed.command, sealed.env
+
     return Kernel(
         clock=clock,
         chance=chance,
@@ -212,7 +230,10 @@ async def build(power: Power, tokens: Tokens) -> Kernel:
             for name, config in settings.mcp.items()
         ),
         residents=residents(settings.models),  # which models lie where
-        launcher=Shims(power.home / "run", Path(shim.__file__), power.lifeline, clock, environment),
+        launcher=Shims(
+            power.home / "run", Path(shim.__file__), power.lifeline, clock, environment, seal
+        ),
+        cells=cells,
         config=settings.kernel,
         prices=settings.models.prices,  # what it costs
         cards=settings.models.cards,  # one model, many artefacts

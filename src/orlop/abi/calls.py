@@ -14,6 +14,7 @@ from orlop.abi.messages import Message, ToolSpec
 from orlop.abi.sagas import CloseSaga, OpenSaga
 from orlop.abi.sagas import CloseSaga, OpenSaga
 from orlop.abi.rights import Rights
+from orlop.abi.sandbox import Sandbox
 
 Dialect = Literal["", "openai", "anthropic", "responses"]
 SignalName = Literal["kill", "term", "stop", "cont", "int"]
@@ -125,6 +126,8 @@ class Spawn(Struct, frozen=True, kw_only=True, tag="spawn", omit_defaults=True):
     """Whose budget it also uses; its parent's if empty.  Only operators may name another."""
     allow: Rights | None = None
     """The rights that it gets (`abi.rights`), all of which the caller holds; None: all of his."""
+    sandbox: Sandbox | None = None
+    """What it may touch, never more than its parent; None: as its parent, or as orlop.toml says."""
     hints: Hints = Hints()
 
 

@@ -8,6 +8,7 @@ from orlop.abi.calls import Budget, DivergenceRule, Normalizer, RestartRule
 from orlop.abi.hints import LatencyClass
 from orlop.abi.ids import KeyId, Nanoseconds, Pid, ProcessId, ScheduleId, Seq
 from orlop.abi.rights import EVERYTHING, Rights
+from orlop.abi.sandbox import Sandbox
 
 
 class ProcessSpawned(Struct, frozen=True, kw_only=True, tag_field="kind", tag="process.spawned"):
@@ -32,6 +33,7 @@ class ProcessSpawned(Struct, frozen=True, kw_only=True, tag_field="kind", tag="p
     normalize: tuple[Normalizer, ...] = ()
     team: str = ""
     rights: Rights = EVERYTHING
+    sandbox: Sandbox | None = None
 
 
 class ProcessStarted(Struct, frozen=True, kw_only=True, tag_field="kind", tag="process.started"):

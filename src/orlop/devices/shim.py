@@ -12,14 +12,16 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 import psutil
 
 from orlop.abi.errors import DeviceFailed
 from orlop.abi.ids import ProcessId
+from orlop.abi.sandbox import Sandbox
 from orlop.machine.clock import Clock
 
 WATCH_S: Final = 0.2
@@ -51,9 +53,17 @@ class Program(Protocol):
     @property
     def env(self) -> dict[str, str]: ...
     @property
+    def sandbox(self) -> Sandbox | None: ...
+    @property
     def os_pid(self) -> int | None: ...
     @property
     def os_started(self) -> float | None: ...
+
+
+Seal: TypeAlias = Callable[
+    [Program, Sequence[str], Mapping[str, str]], tuple[Sequence[str], Mapping[str, str]]
+]
+"""Program, command and environment to what is started in their place, for one with a sandbox."""
 
 
 class Shims:
@@ -70,12 +80,14 @@ class Shims:
         lifeline: int,
         clock: Clock,
         environment: Callable[[Program], Mapping[str, str]],
+        seal: Seal | None = None,
     ) -> None:
         self._run = run
         self._script = script
         self._lifeline = lifeline
         self._clock = clock
         self._environment = environment
+        self._seal = seal
         self._waiting: dict[ProcessId, subprocess.Popen[bytes]] = {}
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         """By process id; those of an earlier kernel are not among them."""
@@ -117,11 +129,21 @@ class Shims:
         shim = self._waiting.pop(program.id, None)
         if shim is None or shim.stdin is None:
             return
-        env = dict(self._environment(program))
-        command = list(program.command)
+        env = self._environment(program)
+        command: Sequence[str] = list(program.command)
         # As a shell would: the name is looked up on the program's own PATH, not on ours.
-        command[0] = shutil.which(command[0], path=env.get("PATH")) or command[0]
-        order = {"command": command, "cwd": program.cwd, "env": env}
+        found = shutil.which(command[0], path=env.get("PATH")) or command[0]
+        command = [found, *command[1:]]
+        sealed = program.sandbox is not None
+        if sealed:
+            assert self._seal is not None
+            command, env = self._seal(program, command, env)
+        order = {
+            "command": list(command),
+            "cwd": "/" if sealed else program.cwd,
+            "env": dict(env),
+            "sealed": sealed,
+        }
         try:
             with shim.stdin as gate:
                 gate.write(json.dumps(order).encode() + b"\ngo\n")
@@ -138,6 +160,14 @@ class Shims:
             return int(said["status"]), str(said["reason"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+    def tally(self, program: Program) -> Mapping[str, int]:
+        """What sandboxes of its incarnations have counted: files, programs, connections."""
+        counted: Counter[str] = Counter()
+        for path in self.folder(program).parent.glob("*/tally.json"):
+            with contextlib.suppress(OSError, ValueError, TypeError):
+                counted.update(json.loads(path.read_text() or "{}"))
+        return counted
 
     def signal(self, program: Program, name: str) -> None:
         """To the command's whole group; to the shim where no command runs yet."""

@@ -42,6 +42,7 @@ from orlop.models.forms import CardConfig
 from orlop.models.registry import Registry
 from orlop.models.residents import Residents
 from orlop.sched.estimates import Estimates
+from orlop.sandbox.cells import Cells
 from orlop.sched.scheduler import Scheduler
 from orlop.sched.turns import Turns
 from orlop.store.journal import Draft, Journal, Part
@@ -134,6 +135,8 @@ class Kernel:
     device_look: asyncio.Event = field(default_factory=asyncio.Event)
     """Set: look at the devices now, not at the next interval."""
     devices_seen: asyncio.Event | None = None
+    cells: Cells | None = None
+    """Sandboxes; None where programs are not real (the simulation)."""
     """Set after the first look; None where nobody looks."""
     checkpoints: dict[ClaimId, Checkpoint] = field(default_factory=dict)
     """How each holder of a device saves its state."""

@@ -26,6 +26,7 @@ from orlop.abi.processes import (
 from orlop.abi.rights import EVERYTHING, Rights, narrowed
 from orlop.access.rights import Narrowing
 from orlop.kernel import accounts, bounds
+from orlop.kernel.confinement import sandbox_of
 from orlop.kernel.core import Kernel
 from orlop.kernel.key_table import KeyRow
 from orlop.kernel.process import ALIVE, NAMELESS, Process, Row, State
@@ -51,7 +52,7 @@ async def create(
     schedule: ScheduleId | None = None,
     due_ns: Nanoseconds | None = None,
 ) -> Process:
-    """A row in the table; nothing runs yet.  Raises `BadCall`, `Exhausted`.
+    """A row in the table; nothing runs yet.  Raises `BadCall`, `Exhausted`, `Denied`, `NotReady`.
 
     As everywhere, a child has its parent's folder and environment, but for what the call changes.
     """
@@ -60,6 +61,7 @@ async def create(
         raise Exhausted(f"processes are nested {CHILDREN_DEPTH_MAX} deep (CHILDREN_DEPTH_MAX)")
     if parent is not None and call.team not in ("", parent.row.team):
         raise Denied(f"team: a process of team {parent.row.team!r} can't spend what others have")
+    sandbox = await sandbox_of(kernel, parent, call)
     id = kernel.new_process()
     key = kernel.tables.keys.rows.get(key_id) if key_id is not None else None
     program = call.program or (parent.row.program if parent is not None else kernel.new_task())
@@ -82,6 +84,7 @@ async def create(
         team=call.team or (parent.row.team if parent else "") or (key.team if key else ""),
         normalize=call.normalize,
         rights=rights_of(parent, narrowing, key, call),
+        sandbox=sandbox,
     )
     return kernel.spawn(id, tenant, event)
 
@@ -163,7 +166,9 @@ async def launch(kernel: Kernel, process: Process) -> None:
     row = process.row
     try:
         os_pid, os_started = await kernel.launcher.launch(row)
-    except DeviceFailed as error:
+    except (DeviceFailed, NotReady) as error:
+        if kernel.cells is not None:
+            await kernel.cells.require(row.sandbox)
         log.warning("process %d could not be started: %s", row.pid, error)
         await over(kernel, process, row.incarnation, LAUNCH_FAILED, error.message)
         return

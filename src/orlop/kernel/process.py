@@ -42,6 +42,7 @@ from orlop.abi.processes import (
 )
 from orlop.abi.rights import EVERYTHING, Rights, canonical
 from orlop.context.conversation import Contexts
+from orlop.abi.sandbox import Sandbox
 from orlop.kernel.record import Record
 from orlop.kernel.running import Running
 from orlop.machine.clock import NS_PER_S
@@ -134,6 +135,7 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
     started_ns: Nanoseconds | None = None
     ended_ns: Nanoseconds | None = None
     calls: int = 0
+    sandbox: Sandbox | None = None
     calls_metered: int = 0
     """Of the calls, those that count against a budget."""
     input_tokens: int = 0
@@ -198,6 +200,7 @@ def reduce(row: Row, header: Header, event: Event) -> Row:
                 reason="",
                 divergence="",
                 incarnation=event.incarnation,
+        sandbox=event.sandbox,
                 mode=event.mode,
                 strict=event.strict,
                 status=None,

@@ -83,10 +83,9 @@ def seal(
     env: Mapping[str, str],
     cwd: str,
     *,
-    tally: int = -1,
     credential: str = "",
 ) -> Sealed:
-    """credential: what its proxy knows it by.  tally: see `Plan`.  Raises `NotReady`."""
+    """credential: what its proxy knows it by.  Raises `NotReady`."""
     check(wanted, tier, doors.home)
     reads = resolved([*wanted.read, *runtime(command[0], env)])
     writes = resolved(wanted.write)
@@ -120,7 +119,6 @@ def seal(
         relays=tuple(relays),
         proxy_variables=PROXY_VARIABLES if doors.gate is not None else (),
         limits=_limits(wanted, own),
-        tally=tally,
     )
     inside = (INTERPRETER, "-I", "-S", "-c", INSIDE.format(source=SOURCE), plan.text())
     if not own:

@@ -43,7 +43,9 @@ CAPABILITY_VERSION_3: Final = 0x20080522
 CAPSET: Final[dict[str, int]] = {"x86_64": 126, "aarch64": 91}
 
 TALLY_S: Final = 0.5
-"""Between two writings of the tally."""
+"""Between two looks at what there is to tell."""
+
+TALLY_BYTES: Final = 512
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -126,15 +128,14 @@ def start(cell: Plan) -> tuple[int, int]:
     return program, listeners[0]
 
 
-def tell(cell: Plan, watcher: Watcher) -> None:
+def tell(tally: int, watcher: Watcher) -> None:
     """Into the file that the kernel reads."""
-    if cell.tally >= 0:
-        text = json.dumps(dict(watcher.tally)).encode()
-        os.pwrite(cell.tally, text.ljust(512), 0)
+    if tally >= 0:
+        os.pwrite(tally, json.dumps(dict(watcher.tally)).encode().ljust(TALLY_BYTES), 0)
 
 
 def attend(
-    cell: Plan, program: int, watcher: Watcher, selector: selectors.BaseSelector, relays: Relays
+    tally: int, program: int, watcher: Watcher, selector: selectors.BaseSelector, relays: Relays
 ) -> int:
     """Until the program has ended; its status as the kernel gives it."""
     wakeup, alarm = os.pipe()
@@ -162,7 +163,7 @@ def attend(
                 relays.ready(key.data, events, now_s)
         if told != watcher.tally:
             told = dict(watcher.tally)
-            tell(cell, watcher)
+            tell(tally, watcher)
 
 
 def reap(program: int) -> None:
@@ -213,15 +214,16 @@ def main(text: str) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # For the program; it ends, and then so do we.
     _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    tally = int(os.environ.pop("ORLOP_TALLY", "-1"))
     selector = selectors.DefaultSelector()
     relays = Relays(selector)
     cell, is_ours = prepared(plan.read(text), relays)
     try:
         program, listener = start(cell)
         watcher = Watcher(cell, listener)
-        status = os.waitstatus_to_exitcode(attend(cell, program, watcher, selector, relays))
+        status = os.waitstatus_to_exitcode(attend(tally, program, watcher, selector, relays))
         bury()
-        tell(cell, watcher)
+        tell(tally, watcher)
     finally:
         if is_ours:
             shutil.rmtree(cell.scratch, ignore_errors=True)

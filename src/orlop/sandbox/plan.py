@@ -33,8 +33,6 @@ class Plan:
     """Environment variables in which `{port}` is the last relay's port."""
     limits: tuple[tuple[str, int], ...] = ()
     """Names of `resource.RLIMIT_…` in lower case, with their values."""
-    tally: int = -1
-    """A descriptor of the file in which it is told what was done beside the kernel; -1: none."""
 
     def text(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))

@@ -6,8 +6,10 @@ import click
 
 from orlop.abi.admin import ProcessView, ResumeOrder
 from orlop.abi.calls import Budget, Spawn
+from orlop.abi.sandbox import Sandbox
 from orlop.sdk.environment import with_named
 from orlop.sdk.operator import Operator
+from orlop.shell.confine import sandbox_options
 from orlop.shell.ending import report_end
 from orlop.shell.exits import OK
 from orlop.shell.follow import attend
@@ -43,6 +45,7 @@ PASS_THROUGH = {"ignore_unknown_options": True, "allow_interspersed_args": False
 @click.option("--version", default="", help="The program's version, as its author names it.")
 @normalize_option
 @env_option
+@sandbox_options
 @detach_option
 @framed
 def run(
@@ -58,6 +61,7 @@ def run(
     version: str,
     normalize: tuple[str, ...],
     named: tuple[str, ...],
+    sandbox: Sandbox | None,
     detach: bool,
 ) -> int:
     """Start a program as a process: `orlop run -- python agent.py`.
@@ -78,6 +82,7 @@ def run(
         team=team,
         version=version,
         normalize=tuple(NORMALIZERS[name] for name in normalize),
+        sandbox=sandbox,
     )
     operator = frame.operator()
     return _follow(frame, operator, operator.spawn(order), detach)

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from orlop.abi.ids import ProcessId
+from orlop.abi.sandbox import Sandbox
 from orlop.devices import shim as shims
 from orlop.devices.shim import Shims, is_alive
 from orlop.machine.clock import SystemClock
@@ -33,6 +34,7 @@ class Row:
     command: tuple[str, ...] = (sys.executable, "-c", BEARS)
     cwd: str = ""
     env: dict[str, str] = field(default_factory=dict)
+    sandbox: Sandbox | None = None
     os_pid: int | None = None
     os_started: float | None = None
 

@@ -1,0 +1,27 @@
+"""Which sandbox a process gets: what was asked for, never wider than its parent's."""
+
+from orlop.abi.calls import Spawn
+from orlop.abi.errors import Denied, NotReady
+from orlop.abi.sandbox import Sandbox
+from orlop.kernel.core import Kernel
+from orlop.kernel.process import Process
+from orlop.sandbox.cells import narrowed
+
+
+async def sandbox_of(kernel: Kernel, parent: Process | None, call: Spawn) -> Sandbox | None:
+    """Raises `Denied` for more than the parent has, `NotReady` where none can be kept here."""
+    held = parent.row.sandbox if parent is not None else None
+    wanted = call.sandbox
+    if wanted is None and held is None and call.command and kernel.cells is not None:
+        wanted = kernel.cells.default
+    try:
+        sandbox = narrowed(held, wanted)
+    except ValueError as field:
+        raise Denied(
+            f"sandbox.{field}: a process in a sandbox can't give what it has not"
+        ) from None
+    if sandbox is not None and call.command:
+        if kernel.cells is None:
+            raise NotReady("this kernel has no sandbox")
+        await kernel.cells.require(sandbox)
+    return sandbox
