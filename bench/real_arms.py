@@ -166,7 +166,7 @@ async def through() -> AsyncIterator[Through]:
             supervisor_pid=None,
             listeners=(),
         )
-        built = await boot.build(power, Tokens(bytes(32), "orlo_bench"))
+        built = await boot.build(power, Tokens.volatile(SystemChance()))
         engine = built.registry.engines[EngineName("local")]
         await engine.start()
         built.registry.learn(engine.name, await engine.models())

@@ -21,6 +21,7 @@ from orlop.drivers.engines import EngineConfig
 from orlop.kernel import recovery
 from orlop.kernel.core import Kernel, KernelConfig
 from orlop.kernel.shutdown import shut_down
+from orlop.machine.chance import SystemChance
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ async def kernel(
             supervisor_pid=None,
             listeners=(),
         )
-        built = await boot.build(power, Tokens(bytes(32), "orlo_bench"))
+        built = await boot.build(power, Tokens.volatile(SystemChance()))
         for engine in built.registry.engines.values():
             await engine.start()
             built.registry.learn(engine.name, await engine.models())

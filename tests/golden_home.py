@@ -22,6 +22,7 @@ from orlop.kernel.core import Kernel
 from orlop.kernel.schedule import Schedules
 from orlop.kernel.shutdown import shut_down
 from orlop.kernel.tables import Tables
+from orlop.machine.chance import SystemChance
 from orlop.store.secrets import secret_file
 
 
@@ -102,7 +103,7 @@ async def opened(home: Path, *, engine: bool = False) -> AsyncGenerator[OldKerne
         listeners=[],
     )
     operator = secret_file(home / "keys" / "operator.token", "orlo_")
-    tokens = Tokens(secret_file(home / "keys" / "tokens.secret").encode(), operator)
+    tokens = Tokens.volatile(SystemChance(), operator)
     kernel = await build(power, tokens)
     try:
         for name, driver in kernel.registry.engines.items():
@@ -135,7 +136,7 @@ async def tables_of(home: Path, *, from_start: bool = False) -> bytes:
         supervisor_pid=None,
         listeners=[],
     )
-    kernel = await build(power, Tokens(b"", ""))
+    kernel = await build(power, Tokens.volatile(SystemChance()))
     try:
         tables = await folded(kernel) if from_start else kernel.tables
         return msgspec.json.format(bytes(tables.snapshot().state), indent=1)

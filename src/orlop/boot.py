@@ -21,6 +21,7 @@ import orlop
 from orlop.abi.errors import BadCall, JournalDamaged, JournalStopped, KernelError, Misconfigured
 from orlop.abi.events import Halted
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, ModelName
+from orlop.access.capability import Capabilities, TokenConfig
 from orlop.access.principal import OPERATOR_PREFIX, Tokens
 from orlop.context.conversation import Namer
 from orlop.devices import shelf
@@ -40,8 +41,9 @@ from orlop.hardware.table import DeviceTable
 from orlop.http.app import App
 from orlop.http.place import HttpConfig, Place
 from orlop.http.server import serve
-from orlop.kernel import claims, devices, engines, manifests, recovery, residence
+from orlop.kernel import claims, devices, engines, file_store, manifests, recovery, residence
 from orlop.kernel.core import Kernel, KernelConfig
+from orlop.kernel.file_store import FileConfig
 from orlop.kernel.schedule import Schedules
 from orlop.kernel.shutdown import shut_down
 from orlop.machine import faults
@@ -66,6 +68,7 @@ from orlop.store import tapes
 from orlop.store.home import Home
 from orlop.store.journal import Journal
 from orlop.store.secrets import secret_file
+from orlop.store.signing_keys import SigningKeys
 from orlop.store.tapes import JournalConfig
 from orlop.tools.catalog import Catalog
 
@@ -120,7 +123,9 @@ class Settings:
     kernel: KernelConfig = field(default_factory=KernelConfig)
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     journal: JournalConfig = field(default_factory=JournalConfig)
+    files: FileConfig = field(default_factory=FileConfig)
     http: HttpConfig = field(default_factory=HttpConfig)
+    tokens: TokenConfig = field(default_factory=TokenConfig)
     models: ModelsConfig = field(default_factory=ModelsConfig)
     engines: dict[str, EngineConfig] = field(default_factory=dict)
     """Engines by name, each in a table of its own."""
@@ -199,7 +204,7 @@ async def build(power: Power, tokens: Tokens) -> Kernel:
     lifeline = Lifeline(home.path / "tools", Path(warden.__file__), clock)
 
     def environment(program: Program) -> Mapping[str, str]:
-        token = tokens.process(program.id, program.incarnation)
+        token = tokens.process(tables.rows[program.id], clock.wall_ns())
         return program_environment(
             program.env, power.url, power.socket_path, token, program.id, program.incarnation
         )
@@ -218,6 +223,7 @@ async def build(power: Power, tokens: Tokens) -> Kernel:
         sealed = cells.seal(program.sandbox, command, env, program.cwd, token=token)
         return sealed.command, sealed.env
 
+    files = file_store.build(journal, clock, home.path / "index", settings.files)
     return Kernel(
         clock=clock,
         chance=chance,
@@ -238,6 +244,8 @@ async def build(power: Power, tokens: Tokens) -> Kernel:
         prices=settings.models.prices,  # what it costs
         cards=settings.models.cards,  # one model, many artefacts
         devices=DeviceTable(config=settings.devices),  # what computes, and who has it
+        files=files,  # versions of files, of which the journal is the truth
+        projections=(files.projection,),
         tables=tables,  # who exists
         namer=Namer(journal.name_of),
         tasks=TaskOwner("kernel"),
@@ -266,6 +274,14 @@ def models_dir(settings: Settings) -> Path:
     return Path(settings.models.dir).expanduser() if settings.models.dir else default_models_dir()
 
 
+def read_tokens(power: Power) -> Tokens:
+    """What tokens are signed with, and the operator's own.  Raises `Misconfigured`."""
+    folder = power.home / "keys"
+    keys = SigningKeys.open(folder / "tokens.json", SystemChance(), SystemClock().wall_ns())
+    operator = secret_file(folder / "operator.token", OPERATOR_PREFIX)
+    return Tokens(Capabilities(keys, power.settings.tokens), operator)
+
+
 def told_to_stop(lifeline: int) -> asyncio.Event:
     """Set by a signal, or when the supervisor is gone."""
     stop = asyncio.Event()
@@ -284,10 +300,7 @@ def told_to_stop(lifeline: int) -> asyncio.Event:
 async def run(power: Power) -> int:
     """From power on to power off; the exit status."""
     stop = told_to_stop(power.lifeline)
-    tokens = Tokens(
-        secret_file(power.home / "keys" / "tokens.secret").encode(),
-        secret_file(power.home / "keys" / "operator.token", OPERATOR_PREFIX),
-    )
+    tokens = read_tokens(power)
     place = Place(
         home=power.home,
         url=power.url,
@@ -310,6 +323,8 @@ async def run(power: Power) -> int:
     claims.recover(kernel)
     sight = Sight(models_dir(power.settings))
     devices.begin(kernel, sight, ThreadOffload("devices"))
+    for projection in kernel.projections:
+        kernel.tasks.start(projection.run(), "projection")
     schedules = Schedules(kernel)
     kernel.tasks.start(schedules.run(), "schedules")
     for engine in kernel.registry.engines.values():
@@ -335,6 +350,8 @@ async def run(power: Power) -> int:
     log.info("the kernel is up at %s, epoch %d", power.url, kernel.journal.epoch)
     await serve(app, power.listeners, stop, power.settings.http)
     await shut_down(kernel)
+    for projection in kernel.projections:
+        await projection.close()
     if kernel.journal.stopped is None:
         kernel.emit(KERNEL_PROCESS, DEFAULT_TENANT, Halted(reason="stopped by its supervisor"))
     is_lost = bool(power.settings.journal.url) and kernel.journal.stopped is not None

@@ -18,10 +18,11 @@ from simulation.programs import Machine, Program, TownLauncher
 from simulation.tools import EFFECTS, TownTool, World
 from simulation.witness import Witness
 
-from orlop.abi.calls import Call, Infer
+from orlop.abi.calls import Budget, Call, Infer
 from orlop.abi.cards import Effect
 from orlop.abi.errors import Conflict, JournalStopped
-from orlop.abi.ids import EngineName
+from orlop.abi.ids import DEFAULT_TENANT, EngineName, Nanoseconds, ProcessId, TenantId
+from orlop.abi.rights import EVERYTHING, Rights
 from orlop.access.principal import Tokens
 from orlop.context.conversation import Namer
 from orlop.devices.fake import FakeConfig
@@ -44,7 +45,8 @@ from orlop.tools.catalog import Catalog
 FENCED: Final = 4
 """The status of a copy that found that it is not wanted any more."""
 
-SECRET: Final = b"the town's secret, thirty-two bytes long"
+NEVER_NS: Final = Nanoseconds(0)
+"""When tokens are made: they do not expire here."""
 
 
 class Trouble(SeededChance):
@@ -92,6 +94,17 @@ class Life:
         return running
 
 
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a token says of a process; what it holds now, the kernel's table says."""
+
+    id: ProcessId
+    incarnation: int
+    tenant: TenantId = DEFAULT_TENANT
+    rights: Rights = EVERYTHING
+    budget: Budget = Budget()
+
+
 class Town:
     """`lives`: kernels so far.  `kills`: kernels, programs and shims that were killed."""
 
@@ -104,7 +117,7 @@ class Town:
         self.clock = LoopClock()
         self.tape = VolatileTape()
         self.keyring = Keyring.volatile(self.chance)
-        self.tokens = Tokens(SECRET, "orlo_operator")
+        self.tokens = Tokens.volatile(SeededChance(seed), "orlo_operator")
         self.machine = Machine(self._body, self.chance)
         self.world = World()
         self.witness = Witness(self.paid_for)
@@ -279,7 +292,7 @@ class Town:
         if program.command[0] != "agent":
             await self.clock.sleep(self.random.random() * 3)
             return 0
-        token = self.tokens.process(program.id, program.incarnation)
+        token = self.tokens.process(Holding(program.id, program.incarnation), NEVER_NS)
         fields = {"authorization": f"Bearer {token}"}
         try:
             return await self.agent(program.command, fields, program.awake).run()

@@ -302,6 +302,12 @@ MEMORY_VERSIONS_MAX: Final = 100_000
 MEMORY_ROLLBACK_MAX: Final = 100_000
 """Memories that one rollback changes: it is one event."""
 
+MEMORY_TOUCHES_KEPT: Final = 10_000
+"""Blocks of vectors whose last uses are remembered, also after they have left RAM."""
+
+MEMORY_CANDIDATES_MAX: Final = 200
+"""Memories that each way of searching names for the fused order, beside those asked for."""
+
 MEMORY_SHARES_MAX: Final = 10_000
 """Shares of namespaces in one kernel, and kinds with a schema."""
 
@@ -532,3 +538,6 @@ SIGNING_KEYS_MAX: Final = 64
 
 SECRET_BYTES_MAX: Final = 16_384
 """Of one secret in a file."""
+
+APPROVAL_S: Final = 604_800.0
+"""How long a person may take to agree to a call that no tool's card says more of."""

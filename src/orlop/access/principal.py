@@ -1,8 +1,7 @@
-"""Who is asking: a process, a client with a key, or the operator.
+"""Who is asking: a process with its token, a client with a key, or the operator.
 
-A process's token is made from its id and incarnation under a secret of this home, so the kernel
-keeps none, and a token of an earlier incarnation is recognised and fenced.  (Capabilities that
-narrow come with the issue "One door".)
+Tokens of processes are capabilities (`access.capability`); a client's key is a secret whose digest
+the kernel knows, with its rights; the operator's may do everything.
 """
 
 import hmac
@@ -11,17 +10,19 @@ from hashlib import sha256
 from typing import Final
 
 from orlop.abi.errors import Unauthenticated
-from orlop.abi.ids import ProcessId
+from orlop.abi.ids import Nanoseconds
+from orlop.access.capability import Capabilities, Capability, Holder, TokenConfig
+from orlop.machine.chance import Chance
+from orlop.store.signing_keys import SigningKeys
+from orlop.wire import tokens
 
-PROCESS_PREFIX: Final = "orlp_"
 OPERATOR_PREFIX: Final = "orlo_"
 KEY_PREFIX: Final = "orlk_"
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessPrincipal:
-    process: ProcessId
-    incarnation: int
+    capability: Capability
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,33 +41,26 @@ Principal = ProcessPrincipal | OperatorPrincipal | KeyPrincipal
 
 
 class Tokens:
-    """Makes and reads tokens.  secret: 32 bytes, kept in the home, the same for all its kernels."""
+    """Makes and reads tokens of all kinds."""
 
-    def __init__(self, secret: bytes, operator: str) -> None:
-        self._secret = secret
-        self._operator = operator
+    def __init__(self, capabilities: Capabilities, operator: str) -> None:
+        self.capabilities = capabilities
+        self._operator = operator.encode()
 
-    def process(self, process: ProcessId, incarnation: int) -> str:
-        """`orlp_<process id without prefix>.<incarnation>.<32 hex digits>`"""
-        body = f"{process.removeprefix('prc_')}.{incarnation}"
-        return f"{PROCESS_PREFIX}{body}.{self._mac(body)}"
+    @classmethod
+    def volatile(cls, chance: Chance, operator: str = "") -> "Tokens":
+        """For tests and the simulation: with keys that nobody keeps."""
+        return cls(Capabilities(SigningKeys.volatile(chance), TokenConfig()), operator)
 
-    def read(self, token: str) -> Principal:
+    def process(self, holder: Holder, now_ns: Nanoseconds) -> str:
+        return self.capabilities.make(holder, now_ns)
+
+    def read(self, token: str, now_ns: Nanoseconds) -> Principal:
         """Raises `Unauthenticated`."""
-        if token.startswith(PROCESS_PREFIX):
-            return self._process(token.removeprefix(PROCESS_PREFIX))
+        if token.startswith(tokens.PREFIX):
+            return ProcessPrincipal(self.capabilities.read(token, now_ns))
         if token.startswith(KEY_PREFIX):
             return KeyPrincipal(sha256(token.encode()).hexdigest())
-        if hmac.compare_digest(token.encode(), self._operator.encode()):
+        if self._operator and hmac.compare_digest(token.encode(), self._operator):
             return OperatorPrincipal()
         raise Unauthenticated("the key is none of this kernel's")
-
-    def _process(self, text: str) -> ProcessPrincipal:
-        body, _, mac = text.rpartition(".")
-        process, _, incarnation = body.rpartition(".")
-        if not hmac.compare_digest(mac.encode(), self._mac(body).encode()):
-            raise Unauthenticated("the process token is not one of this kernel's")
-        return ProcessPrincipal(ProcessId(f"prc_{process}"), int(incarnation))
-
-    def _mac(self, body: str) -> str:
-        return hmac.new(self._secret, body.encode(), sha256).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""Rights, ready to be asked at the door: exact names first, then patterns, and every answer kept."""
+"""Rights, ready to be asked at the door: exact names first, then patterns; answers are kept."""
 
 from dataclasses import dataclass
 from functools import lru_cache

@@ -13,6 +13,7 @@ from orlop.abi.errors import Broken, Denied, KernelError, NotFound, NotReady, Wr
 from orlop.abi.ids import CallId
 from orlop.abi.replies import Completion
 from orlop.access.principal import Tokens
+from orlop.access.rights import Narrowing
 from orlop.http import anthropic, metrics, native, openai, openapi, responses
 from orlop.http.admin import Admin, missing
 from orlop.http.auth import Doorman
@@ -22,8 +23,9 @@ from orlop.http.exchange import Event, Exchange, InFlight, Receive, Route, Send
 from orlop.http.models import Models
 from orlop.http.place import HttpConfig, Place
 from orlop.http.questions import Questions
+from orlop.http.rights import RightsRoutes
 from orlop.http.tools import Tools
-from orlop.kernel import forms, history, syscall
+from orlop.kernel import forms, history, rights, syscall
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
 from orlop.kernel.schedule import Schedules
@@ -36,7 +38,10 @@ LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]", "orlop"})
 
 OURS: Final = "/orlop/v1/"
 METHODS: Final = ("GET", "POST", "DELETE")
-PUBLIC_PATHS: Final = ("/health", "/ready", "/metrics", "/openapi.json")
+OPEN_PATHS: Final = ("/health", "/ready")
+TOLD_PATHS: Final = {"/metrics": "metrics", "/openapi.json": "openapi"}
+"""What a token is asked for, unless `http.open` names it."""
+
 DIALECT_ROUTES: Final = {**openai.ROUTES, **anthropic.ROUTES, **responses.ROUTES}
 PREFIX_ROUTES: Final = {**openai.PREFIX_ROUTES, **responses.PREFIX_ROUTES}
 
@@ -53,20 +58,30 @@ R = TypeVar("R")
 class KernelDoor:
     """The kernel as one process sees it."""
 
-    __slots__ = ("_incarnation", "_kernel", "_process")
+    __slots__ = ("_incarnation", "_kernel", "_narrowing", "_process")
 
-    def __init__(self, kernel: Kernel, process: Process) -> None:
+    def __init__(
+        self, kernel: Kernel, process: Process, narrowing: Narrowing | None = None
+    ) -> None:
         self._kernel = kernel
         self._process = process
         self._incarnation = process.row.incarnation
+        self._narrowing = narrowing
 
     def enter(self, call: Call, *, retry: bool = False) -> InFlight:
         return syscall.enter(
-            self._kernel, self._process, call, retry=retry, incarnation=self._incarnation
+            self._kernel,
+            self._process,
+            call,
+            retry=retry,
+            incarnation=self._incarnation,
+            narrowing=self._narrowing,
         )
 
     def models(self) -> Sequence[ModelCard]:
-        return (*self._kernel.registry.cards(), *forms.listed(self._kernel))
+        """Those that the process may ask."""
+        cards = (*self._kernel.registry.cards(), *forms.listed(self._kernel))
+        return rights.usable(self._process, self._narrowing, cards)
 
     async def recorded(self, call: CallId) -> tuple[Infer, Completion]:
         return await history.answered(self._kernel, self._process.row.tenant, call)
@@ -78,6 +93,7 @@ class App:
     def __init__(self, place: Place, config: HttpConfig, tokens: Tokens) -> None:
         self._place = place
         self._hosts = LOOPBACK | {config.host, f"[{config.host}]", *config.allowed_hosts}
+        self._open_words = config.open
         self._tokens = tokens
         self._kernel: Kernel | None = None
         self._doorman: Doorman | None = None
@@ -94,6 +110,7 @@ class App:
             **Models(kernel).routes(),
             **Devices(kernel).routes(),
             **Budgets(kernel).routes(),
+            **RightsRoutes(kernel, self._tokens.capabilities).routes(),
         }
         self._admin |= Tools(kernel).routes() | Questions(kernel).routes()
         self._metrics = metrics.registry(kernel)
@@ -119,16 +136,20 @@ class App:
     async def _route(self, exchange: Exchange) -> None:
         self._check_host(exchange)
         path = exchange.path
-        if path in PUBLIC_PATHS:
-            await self._public(exchange)
+        if path in OPEN_PATHS:
+            await self._open(exchange)
             return
         if self._kernel is None or self._doorman is None:
             raise self._refusal
+        if path in TOLD_PATHS:
+            await self._told(self._doorman, self._kernel, exchange)
+            return
         caller = self._doorman.caller(exchange)
+        exchange.narrowing = caller.narrowing
         route = find_dialect(exchange.method, path)
         if route is not None:
             process = await self._doorman.process(caller, exchange)
-            exchange.door = KernelDoor(self._kernel, process)
+            exchange.door = KernelDoor(self._kernel, process, caller.narrowing)
             await route(exchange)
             return
         matched = match(NATIVE_ROUTES, exchange.method, path)
@@ -152,27 +173,35 @@ class App:
 
     def methods(self, path: str) -> list[str]:
         """Those that some route has for `path`."""
-        if path in PUBLIC_PATHS:
+        if path in OPEN_PATHS or path in TOLD_PATHS:
             return ["GET", "HEAD"]
         ours = dict.fromkeys([*NATIVE_ROUTES, *self._admin], True)
         return [
             method for method in METHODS if find_dialect(method, path) or match(ours, method, path)
         ]
 
-    async def _public(self, exchange: Exchange) -> None:
+    async def _open(self, exchange: Exchange) -> None:
         """What needs no token: it says nothing about anybody's calls."""
         if exchange.method not in ("GET", "HEAD"):
             raise self._no_route(exchange)
+        if exchange.path == "/health":
+            await exchange.send_json(200, b'{"status":"ok"}')
+            return
+        reasons = [self._refusal.message] if self._kernel is None else missing(self._kernel)
+        body = {"ready": not reasons, "missing": reasons}
+        await exchange.send_json(503 if reasons else 200, msgspec.json.encode(body))
+
+    async def _told(self, doorman: Doorman, kernel: Kernel, exchange: Exchange) -> None:
+        """What is for machines that look after this one: any token, or none if `http.open` says so;
+        for the metrics, one with that right."""
+        if exchange.method not in ("GET", "HEAD"):
+            raise self._no_route(exchange)
+        if TOLD_PATHS[exchange.path] not in self._open_words:
+            caller = doorman.caller(exchange)
+            if exchange.path == "/metrics":
+                doorman.require(caller, "metrics")
         if exchange.path == "/openapi.json":
             await exchange.send_json(200, openapi.text())
-        elif exchange.path == "/health":
-            await exchange.send_json(200, b'{"status":"ok"}')
-        elif exchange.path == "/ready":
-            reasons = [self._refusal.message] if self._kernel is None else missing(self._kernel)
-            body = {"ready": not reasons, "missing": reasons}
-            await exchange.send_json(503 if reasons else 200, msgspec.json.encode(body))
-        elif self._kernel is None:
-            raise self._refusal
         else:
             kind = "text/plain; version=0.0.4; charset=utf-8"
             await exchange.send(200, metrics.text(self._metrics), kind)

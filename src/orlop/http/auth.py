@@ -1,14 +1,22 @@
 """Headers to who is asking, and to the process that the call belongs to."""
 
 import contextlib
-from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 from orlop.abi.calls import Spawn
-from orlop.abi.errors import BadCall, Conflict, Denied, Fenced, Unauthenticated
+from orlop.abi.errors import (
+    BadCall,
+    Conflict,
+    Denied,
+    Fenced,
+    TokenRefused,
+    Unauthenticated,
+)
 from orlop.abi.ids import DEFAULT_TENANT, KeyId
 from orlop.abi.limits import NAME_CHARS_MAX
+from orlop.abi.rights import EVERYTHING, Family, Rights
+from orlop.access.capability import Capability
 from orlop.access.principal import (
     KeyPrincipal,
     OperatorPrincipal,
@@ -16,11 +24,10 @@ from orlop.access.principal import (
     ProcessPrincipal,
     Tokens,
 )
-from orlop.kernel import lifecycle, syscall
+from orlop.access.rights import Narrowing, compiled
+from orlop.kernel import lifecycle, rights, syscall, tokens
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import ALIVE, NAMELESS, Process, State
-
-TOKENS_CACHED_MAX: Final = 4_096
 
 
 class Headers(Protocol):
@@ -31,10 +38,18 @@ class Headers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is asking.  `key`: a client key's id."""
+    """Who is asking.  `key`: a client key's id; `rights`: that key's."""
 
     principal: Principal
     key: KeyId | None = None
+    rights: Rights = EVERYTHING
+
+    @property
+    def narrowing(self) -> Narrowing | None:
+        """What a narrowed token leaves of its process's rights."""
+        if isinstance(self.principal, ProcessPrincipal):
+            return self.principal.capability.narrowing
+        return None
 
     def require_operator(self) -> None:
         """Raises `Denied`."""
@@ -48,7 +63,6 @@ class Doorman:
     def __init__(self, kernel: Kernel, tokens: Tokens) -> None:
         self._kernel = kernel
         self._tokens = tokens
-        self._read: OrderedDict[str, Principal] = OrderedDict()
 
     def caller(self, headers: Headers) -> Caller:
         """Raises `Unauthenticated`."""
@@ -57,22 +71,41 @@ class Doorman:
         token = token or headers.header("x-api-key")
         if not token:
             raise Unauthenticated("no key was sent: `authorization: Bearer …` or `x-api-key: …`")
-        principal = self._read.get(token)
-        if principal is None:
-            principal = self._read[token] = self._tokens.read(token)
-            if len(self._read) > TOKENS_CACHED_MAX:
-                self._read.popitem(last=False)
-        if not isinstance(principal, KeyPrincipal):
-            return Caller(principal)
-        key = self._kernel.tables.keys.by_digest.get(principal.digest)
-        if key is not None:
-            return Caller(principal, key)
-        raise Unauthenticated("this kernel knows no such key; `orlop key create` makes one")
+        now_ns = self._kernel.clock.wall_ns()
+        principal = self._tokens.read(token, now_ns)
+        match principal:
+            case ProcessPrincipal():
+                tokens.require_good(self._kernel, principal.capability)
+                return Caller(principal)
+            case KeyPrincipal():
+                return self._client(principal, now_ns)
+            case _:
+                return Caller(principal)
+
+    def _client(self, principal: KeyPrincipal, now_ns: int) -> Caller:
+        """Raises `Unauthenticated`, `TokenRefused`."""
+        keys = self._kernel.tables.keys
+        key = keys.by_digest.get(principal.digest)
+        if key is None:
+            raise Unauthenticated("this kernel knows no such key; `orlop key create` makes one")
+        row = keys.rows[key]
+        if row.expires_ns is not None and now_ns >= row.expires_ns:
+            raise TokenRefused(f"key {key} ({row.name or 'no name'}) has expired")
+        return Caller(principal, key, row.rights)
+
+    def require(self, caller: Caller, family: Family) -> None:
+        """A right that is no process's call.  Raises `Denied`."""
+        principal = caller.principal
+        if isinstance(principal, ProcessPrincipal):
+            process = self._own(principal.capability)
+            rights.require(process, family, narrowing=caller.narrowing)
+        elif isinstance(principal, KeyPrincipal) and not compiled(caller.rights).allows(family):
+            raise Denied(f"key {caller.key} has no right to {family}; it was made without")
 
     async def process(self, caller: Caller, headers: Headers) -> Process:
         """The process that the call belongs to.  Raises `Fenced` for an old incarnation's token."""
         if isinstance(caller.principal, ProcessPrincipal):
-            return self._own(caller.principal)
+            return self._own(caller.principal.capability)
         program, name = headers.header("orlop-program"), headers.header("orlop-process")
         if len(program) > NAME_CHARS_MAX or len(name) > NAME_CHARS_MAX:
             raise BadCall(f"orlop-program, orlop-process: at most {NAME_CHARS_MAX} characters")
@@ -88,11 +121,11 @@ class Doorman:
             )
         return found
 
-    def _own(self, principal: ProcessPrincipal) -> Process:
-        process = self._kernel.processes.get(principal.process)
+    def _own(self, capability: Capability) -> Process:
+        process = self._kernel.processes.get(capability.process)
         if process is None:
-            raise Unauthenticated(f"process {principal.process} is no longer in the table")
-        syscall.require_current(process, principal.incarnation)
+            raise Unauthenticated(f"process {capability.process} is no longer in the table")
+        syscall.require_current(process, capability.incarnation)
         if process.row.state not in ALIVE:
             raise Fenced(f"process {process.row.pid} is {process.row.state}; this copy must end")
         return process

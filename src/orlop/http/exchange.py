@@ -21,6 +21,7 @@ from orlop.abi.errors import BadCall, Killed, TooLarge
 from orlop.abi.ids import CallId
 from orlop.abi.limits import BODY_BYTES_MAX
 from orlop.abi.replies import Completion, Reply
+from orlop.access.rights import Narrowing
 
 Event: TypeAlias = MutableMapping[str, object]
 Receive: TypeAlias = Callable[[], Awaitable[Event]]
@@ -132,6 +133,8 @@ class Exchange:
         self._query: dict[str, list[str]] | None = None
         self.door: Door | None = None
         self.params: dict[str, str] = {}
+        self.narrowing: Narrowing | None = None
+        """What the caller's token leaves of its process's rights."""
         self.started = False
         """The status line has been sent."""
 

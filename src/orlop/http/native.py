@@ -47,7 +47,13 @@ async def call(kernel: Kernel, process: Process, exchange: Exchange) -> None:
     if len(nonce) > NONCE_CHARS_MAX:
         raise BadCall(f"orlop-key: at most {NONCE_CHARS_MAX} characters")
     running = syscall.enter(
-        kernel, process, made, retry=exchange.is_retry, nonce=nonce, incarnation=incarnation
+        kernel,
+        process,
+        made,
+        retry=exchange.is_retry,
+        nonce=nonce,
+        incarnation=incarnation,
+        narrowing=exchange.narrowing,
     )
     if NDJSON in exchange.header("accept"):
         await stream(running, exchange)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from orlop.machine.ranges import Limit, Port
 
@@ -29,5 +30,7 @@ class HttpConfig:
     """Seconds in which a call has to arrive, from its first byte to its last."""
     stall_s: Limit = 300.0
     """Seconds that a client may leave its answer unread, once no more can be written."""
+    open: tuple[Literal["metrics", "openapi"], ...] = ()
+    """Of `/metrics` and `/openapi.json`, what is told without a token."""
     allowed_hosts: tuple[str, ...] = ()
     """`Host` headers that are answered beside loopback's own names (DNS rebinding is refused)."""

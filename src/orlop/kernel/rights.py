@@ -8,16 +8,18 @@ Invariant: no process in the table holds a right that its parent there does not 
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from orlop.abi import rights
 from orlop.abi.calls import Ask, Call, CallTool, Embed, Grant, Infer, Revoke, Signal, Spawn
 from orlop.abi.capabilities import RightGranted, RightRefused, RightsTaken
+from orlop.abi.cards import ModelCard
 from orlop.abi.errors import Conflict, Denied, KernelError
+from orlop.abi.files import FileCall
 from orlop.abi.limits import NAME_CHARS_MAX, REFUSALS_JOURNALED_MAX
 from orlop.abi.rights import Access, Family, Rights, Scope
 from orlop.access.rights import Narrowing, compiled
-from orlop.kernel import accounts
+from orlop.kernel import accounts, files
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process, Row
 from orlop.machine.clock import NS_PER_S
@@ -81,7 +83,8 @@ def needs(kernel: Kernel, call: Call) -> Iterator[tuple[Family, tuple[str, ...],
         case Grant() | Revoke():
             yield "grant", ("",), ""
         case _:
-            pass
+            if isinstance(call, FileCall):
+                yield from (("file", (path,), access) for path, access in files.needs(call))
 
 
 def _any(
@@ -100,6 +103,17 @@ def _any(
             first = first or error
     if first is not None:
         raise first
+
+
+def usable(
+    process: Process, narrowing: Narrowing | None, cards: Sequence[ModelCard]
+) -> Sequence[ModelCard]:
+    """Of models, those that the caller may ask."""
+    held = compiled(process.row.rights)
+    if held.is_everything and narrowing is None:
+        return cards
+    lists = [held] if narrowing is None else [held, narrowing.held]
+    return [card for card in cards if all(one.allows("model", card.name) for one in lists)]
 
 
 def wanted(family: Family, name: str, access: Access) -> str:

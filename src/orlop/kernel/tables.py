@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from orlop.abi.budgets import NOTHING, BudgetRemoved, BudgetSet
+from orlop.abi.capabilities import RevokedView, TokenRevoked
 from orlop.abi.cards import Measured
 from orlop.abi.devices import (
     DeviceChanged,
@@ -19,15 +20,26 @@ from orlop.abi.devices import (
 from orlop.abi.effects import EffectSettled, SettledEffect, UnknownEffect
 from orlop.abi.errors import JournalDamaged, NotFound
 from orlop.abi.events import CallEntered, CallFailed, CallReturned, Event, Header, Snapshot
+from orlop.abi.files import (
+    FilesChanged,
+    FileShared,
+    FileSnapshot,
+    FolderMounted,
+    FolderUnmounted,
+    PiecesStored,
+    PipePut,
+    PipeTaken,
+)
 from orlop.abi.ids import (
     Pid,
     ProcessId,
     TenantId,
 )
+from orlop.abi.kernels import JournalKnown, ProcessArrived, ProcessLeft
 from orlop.abi.keys import KeyCreated, KeyRevoked
-from orlop.abi.processes import ProcessSpawned, ProcessStarted
 from orlop.abi.people import PeopleEvent
 from orlop.abi.policy import PolicyRemoved, PolicySet
+from orlop.abi.processes import ProcessSpawned, ProcessStarted
 from orlop.abi.questions import Question
 from orlop.abi.residency import ModelLoaded, ModelMeasured, ModelPinned
 from orlop.abi.sagas import (
@@ -42,9 +54,11 @@ from orlop.abi.sagas import (
 )
 from orlop.abi.schedules import ScheduleFired, ScheduleRemoved, ScheduleSet
 from orlop.abi.tools import Manifest, ToolChanged, ToolPinned
-from orlop.kernel import accounts, call_table, key_table, saga_table
+from orlop.kernel import accounts, call_table, file_table, key_table, policy_table, saga_table, token_table
+from orlop.kernel.arrivals import belongings, settled_row
 from orlop.kernel.call_table import Calls, OpenCall
 from orlop.kernel.claim_table import Claims
+from orlop.kernel.file_table import FileState, FileTable
 from orlop.kernel.key_table import KeyRow, Keys
 from orlop.kernel.model_table import ModelRow, Models
 from orlop.kernel.policy_table import Policies, PolicyState
@@ -52,13 +66,14 @@ from orlop.kernel.process import OVER, Row, reduce, spawn_row
 from orlop.kernel.record import is_unknown
 from orlop.kernel.saga_table import Sagas
 from orlop.kernel.schedule_table import ScheduleRow, ScheduleTable
+from orlop.kernel.token_table import RevokedTokens
 from orlop.machine.clock import NS_PER_S
 from orlop.meter import ledger
 from orlop.meter.ledger import Held, Ledger, LedgerState
-
-log = logging.getLogger(__name__)
 from orlop.people import office
 from orlop.people.office import Office, OfficeState
+
+log = logging.getLogger(__name__)
 
 STATE_FORMAT: Final = 2
 """Of the snapshot's body; another format is not read, and the journal is read from the start."""
@@ -86,10 +101,14 @@ class State2(Struct, kw_only=True):
     unerased: dict[DeviceName, TenantId] = {}
     measured: list[Measured] = []
     manifests: dict[str, Manifest] = {}
+    tokens: list[RevokedView] = []
     questions: list[Question] = []
+    people: OfficeState = OfficeState()
     sagas: list[SagaView] = []
     settled: list[SettledEffect] = []
-    people: OfficeState = OfficeState()
+    files: FileState = FileState()
+    elders: list[JournalKnown] = []
+    policies: PolicyState = PolicyState()
     ledger: LedgerState
 
 
@@ -100,6 +119,7 @@ class Tables:
     next_pid: int = 2
     rows: dict[ProcessId, Row] = field(default_factory=dict)
     keys: Keys = field(default_factory=Keys)
+    tokens: RevokedTokens = field(default_factory=RevokedTokens)
     schedules: ScheduleTable = field(default_factory=ScheduleTable)
     calls: Calls = field(default_factory=Calls)
     claims: Claims = field(default_factory=Claims)
@@ -110,9 +130,15 @@ class Tables:
     people: Office = field(default_factory=Office)
     """What they are asked, what they allow, who they are."""
     sagas: Sagas = field(default_factory=Sagas)
+    policies: Policies = field(default_factory=Policies)
+    """What they are decided by."""
+    files: FileTable = field(default_factory=FileTable)
+    """What is said of folders; files themselves are a projection."""
     exited: dict[ProcessId, None] = field(default_factory=dict)
     """Exited processes, the longest ago first."""
     pids: dict[Pid, ProcessId] = field(default_factory=dict)
+    elders: dict[int, JournalKnown] = field(default_factory=dict)
+    """Journals of kernels that were lost, whose processes live here now, by their numbers."""
     ledger: Ledger = field(default_factory=Ledger)
     """What budgets allow, and what is used and held of them."""
     gone: set[ProcessId] = field(default_factory=set)
@@ -120,6 +146,9 @@ class Tables:
 
     def apply(self, header: Header, event: Event) -> None:  # noqa: C901 (one row a kind)
         """Fold one event in."""
+        if isinstance(event, PeopleEvent):
+            self._people(header, event)
+            return
         match event:
             case ProcessSpawned():
                 self._spawned(header, event)
@@ -128,9 +157,8 @@ class Tables:
                     self.schedules.fired(event.schedule, event.due_ns, header.process, 1)
             case CallEntered() | CallReturned() | CallFailed():
                 self._call(header, event)
-        if isinstance(event, PeopleEvent):
-            self._people(header, event)
-            return
+            case TokenRevoked():
+                self.tokens.fold(header, event)
             case KeyCreated() | KeyRevoked():
                 self.keys.fold(header, event)
             case BudgetSet() | BudgetRemoved():
@@ -154,10 +182,32 @@ class Tables:
             case EffectSettled():
                 self.calls.judged(header, event)
                 self.sagas.settled(header, event)
+            case PolicySet() | PolicyRemoved():
+                self.policies.fold(header, event)
             case DeviceChanged() | DeviceClaimed() | DeviceReleased() | DeviceErased():
                 self.claims.fold(event)
+            case (
+                FilesChanged()
+                | PiecesStored()
+                | FileSnapshot()
+                | FileShared()
+                | FolderMounted()
+                | FolderUnmounted()
+                | PipePut()
+                | PipeTaken()
+            ):
+                self.files.fold(header, event)
+            case JournalKnown():
+                self.elders[event.number] = event
+            case ProcessArrived():
+                self._arrived(header, event)
             case _:
                 self._process(header, event)
+
+    def _people(self, header: Header, event: PeopleEvent) -> None:
+        row = self.rows.get(header.process)
+        pid, name = (row.pid, row.name) if row is not None else (None, "")
+        self.people.fold(header, event, pid, name)
 
     def _spawned(self, header: Header, event: ProcessSpawned) -> None:
         parent = self.rows.get(event.parent) if event.parent is not None else None
@@ -165,29 +215,10 @@ class Tables:
         row = self.rows[header.process] = spawn_row(header, event, line)
         self.pids[event.pid] = header.process
         self.ledger.join(row.tenant, line, header.wall_ns)
+        if event.parent is not None:
+            self.policies.inherit(event.parent, header.process)
         self._budget(row, header)
 
-    def _budget(self, row: Row, header: Header) -> None:
-        label = f"process {row.pid} ({row.name})"
-        self.ledger.of_process(row.tenant, row.accounts[0], label, row.budget, header.wall_ns)
-
-    def _limit(self, header: Header, event: BudgetSet | BudgetRemoved) -> None:
-        """An operator's word; without it, a process has its own budget again."""
-    def _people(self, header: Header, event: PeopleEvent) -> None:
-        row = self.rows.get(header.process)
-        pid, name = (row.pid, row.name) if row is not None else (None, "")
-        self.people.fold(header, event, pid, name)
-
-        if isinstance(event, BudgetSet):
-            self.ledger.allow(header.tenant, event.account, event.limit, header.wall_ns)
-            return
-        self.ledger.allow(header.tenant, event.account, None, header.wall_ns)
-        row = self.rows.get(ProcessId(event.account.partition(":")[2]))
-        if row is not None and row.accounts[0] == event.account:
-            self._budget(row, header)
-
-    def _process(self, header: Header, event: Event) -> None:
-        row = self.rows.get(header.process)
     def _arrived(self, header: Header, event: ProcessArrived) -> None:
         """Another kernel's process lives here now; maybe once more."""
         if (earlier := self.rows.pop(header.process, None)) is not None:
@@ -206,13 +237,39 @@ class Tables:
         self.calls.put(brought.open_calls, brought.unknown, brought.settled)
         for question in brought.questions:
             self.people.questions.put(question)
+        for saga in brought.sagas:
+            self.sagas.put(saga)
 
+    def _left(self, header: Header) -> None:
+        """Its calls end, and are booked, where it lives now."""
+        for call in [one for one in self.calls.open.values() if one.process == header.process]:
+            del self.calls.open[call.call]
+            self.ledger.settle(call.call, NOTHING, header.wall_ns)
+
+    def _budget(self, row: Row, header: Header) -> None:
+        label = f"process {row.pid} ({row.name})"
+        self.ledger.of_process(row.tenant, row.accounts[0], label, row.budget, header.wall_ns)
+
+    def _limit(self, header: Header, event: BudgetSet | BudgetRemoved) -> None:
+        """An operator's word; without it, a process has its own budget again."""
+        if isinstance(event, BudgetSet):
+            self.ledger.allow(header.tenant, event.account, event.limit, header.wall_ns)
+            return
+        self.ledger.allow(header.tenant, event.account, None, header.wall_ns)
+        row = self.rows.get(ProcessId(event.account.partition(":")[2]))
+        if row is not None and row.accounts[0] == event.account:
+            self._budget(row, header)
+
+    def _process(self, header: Header, event: Event) -> None:
+        row = self.rows.get(header.process)
         if row is None:
             return
         row = self.rows[row.id] = reduce(row, header, event)
         if isinstance(event, ProcessStarted) and event.budget is not None:
             self._budget(row, header)
-        if row.state is State.EXITED:
+        if isinstance(event, ProcessLeft):
+            self._left(header)
+        if row.state in OVER:
             self.exited[row.id] = None
             while len(self.exited) > EXITED_KEPT_MAX:
                 self._drop(next(iter(self.exited)))
@@ -225,23 +282,29 @@ class Tables:
         self.ledger.leave(row.tenant, row.accounts)
         self.gone.add(oldest)
         self.calls.drop(oldest)
+        self.policies.drop(oldest)
+        self.people.drop(oldest)
 
     def _call(self, header: Header, event: CallEntered | CallReturned | CallFailed) -> None:
         assert header.call is not None
         self.sagas.call(header, event)
         if isinstance(event, CallEntered):
             self.calls.entered(header.call, header, event)
+            row = self.rows.get(header.process)
+            self.people.entered(header, event, row.name if row is not None else "")
             self._hold(header, event)
+            self.policies.entered(header, event, row.accounts if row is not None else ())
         else:
             self.ledger.settle(header.call, accounts.used(event), header.wall_ns)
             self.calls.ended(header.call, event)
+            self.policies.ended(header, event)
+            is_lost = isinstance(event, CallFailed) and is_unknown(event.code)
+            self.people.ended(header, event, is_lost=is_lost)
         if (row := self.rows.get(header.process)) is not None:
             self.rows[row.id] = reduce(row, header, event)
 
     def _hold(self, header: Header, event: CallEntered) -> None:
         row, amount = self.rows.get(header.process), accounts.held(event)
-        self.policies.drop(oldest)
-        self.people.drop(oldest)
         if row is None or header.call is None or amount == NOTHING:
             return
         held = Held(
@@ -249,17 +312,11 @@ class Tables:
             tenant=row.tenant,
             accounts=row.accounts,
             amount=amount,
-            row = self.rows.get(header.process)
-            self.people.entered(header, event, row.name if row is not None else "")
             second=header.wall_ns // NS_PER_S,
         )
         self.ledger.hold(held, header.wall_ns)
 
     def find(self, reference: str) -> Row:
-            if isinstance(event, CallReturned):
-                self.policies.returned(header, event)
-            is_lost = isinstance(event, CallFailed) and is_unknown(event.code)
-            self.people.ended(header, event, is_lost=is_lost)
         """A row by pid, id, or name if only one live process has it.  Raises `NotFound`."""
         if reference.isascii() and reference.isdecimal() and len(reference) <= PID_DIGITS_MAX:
             id = self.pids.get(Pid(int(reference)))
@@ -268,7 +325,7 @@ class Tables:
             return row
         else:
             named = [row for row in self.rows.values() if row.name == reference]
-            alive = [row for row in named if row.state is not State.EXITED]
+            alive = [row for row in named if row.state not in OVER]
             found = alive or named[-1:]
         if len(found) > 1:
             pids = ", ".join(str(row.pid) for row in found)
@@ -292,10 +349,14 @@ class Tables:
             unerased=self.claims.unerased,
             measured=list(self.models.measured.values()),
             manifests=self.manifests,
+            tokens=list(self.tokens.rows.values()),
             questions=list(self.people.questions.rows.values()),
             people=self.people.state(),
             sagas=list(self.sagas.rows.values()),
             settled=self.calls.settled_effects(),
+            files=self.files.state(),
+            elders=list(self.elders.values()),
+            policies=self.policies.state(),
             ledger=self.ledger.state(),
         )
         return Snapshot(format=STATE_FORMAT, state=msgspec.Raw(msgspec.json.encode(state)))
@@ -323,6 +384,7 @@ def restored(snapshot: Snapshot) -> Tables | None:
         keys=key_table.restored(state.keys),
         schedules=ScheduleTable({row.set.schedule: row for row in state.schedules}),
         calls=call_table.restored(state.open_calls, state.unknown, state.settled),
+        files=file_table.restored(state.files),
         exited=dict.fromkeys(state.exited),
         pids={row.pid: row.id for row in state.rows},
         models=Models(
@@ -335,11 +397,14 @@ def restored(snapshot: Snapshot) -> Tables | None:
             unerased=state.unerased,
         ),
         manifests=state.manifests,
+        tokens=token_table.restored(state.tokens),
+        people=office.restored(state.questions, state.people),
         sagas=saga_table.restored(state.sagas),
+        elders={known.number: known for known in state.elders},
+        policies=policy_table.restored(state.policies),
         ledger=ledger.restored(state.ledger),
     )
     for row in state.rows:
         for account in tables.ledger.line(row.tenant, row.accounts):
             account.rows += 1
     return tables
-        people=office.restored(state.questions, state.people),
