@@ -18,6 +18,7 @@ __all__ = [
     "agent",
     "connect",
     "connect_sync",
+    "narrowed",
 ]
 
 _HOMES = {
@@ -30,6 +31,7 @@ _HOMES = {
     "agent": "orlop.sdk.agent",
     "connect": "orlop.sdk.kernel",
     "connect_sync": "orlop.sdk.sync",
+    "narrowed": "orlop.sdk.tokens",
 }
 
 

@@ -7,6 +7,7 @@ from orlop.sdk.kernel import connect as connect
 from orlop.sdk.sync import SyncKernel as SyncKernel
 from orlop.sdk.sync import SyncProcess as SyncProcess
 from orlop.sdk.sync import connect_sync as connect_sync
+from orlop.sdk.tokens import narrowed as narrowed
 
 __all__ = [
     "Agent",
@@ -18,5 +19,6 @@ __all__ = [
     "agent",
     "connect",
     "connect_sync",
+    "narrowed",
 ]
 __version__: str

@@ -13,10 +13,12 @@ from orlop.abi.calls import (
     Ask,
     Call,
     Exit,
+    Grant,
     Infer,
     Outcome,
     OutcomeStatus,
     Patch,
+    Revoke,
     SignalName,
     Sleep,
     Wait,
@@ -142,6 +144,14 @@ class Kernel:
     async def signal(self, process: ProcessId, signal: SignalName = "term") -> None:
         await self.call(signal_call(process, signal))
 
+    async def grant(self, process: ProcessId, right: str) -> None:
+        """Give a descendant a right that this process holds, as in `tool:shop.buy`."""
+        await self.call(Grant(process=process, right=right))
+
+    async def revoke(self, process: ProcessId, right: str) -> None:
+        """Take a right back, also from whoever the descendant has passed it on to."""
+        await self.call(Revoke(process=process, right=right))
+
     async def ask(
         self, text: str, *, choices: Sequence[str] = (), expires_s: float = 604_800.0
     ) -> str:
@@ -179,6 +189,12 @@ class Process:
 
     async def signal(self, signal: SignalName = "term") -> None:
         await self._kernel.signal(self.id, signal)
+
+    async def grant(self, right: str) -> None:
+        await self._kernel.grant(self.id, right)
+
+    async def revoke(self, right: str) -> None:
+        await self._kernel.revoke(self.id, right)
 
 
 class Stream:

@@ -24,6 +24,16 @@ from orlop.abi.admin import (
 )
 from orlop.abi.budgets import AccountView, BudgetOrder, BudgetTable
 from orlop.abi.calls import SignalName, Spawn
+from orlop.abi.capabilities import (
+    RevokedView,
+    RevokeOrder,
+    RightsOrder,
+    RightsView,
+    RotateOrder,
+    SigningKeyView,
+    TokenOrder,
+    TokenView,
+)
 from orlop.abi.cards import CardView, Measured
 from orlop.abi.devices import ClaimPlacement, ClaimView, DeviceCard, DeviceTable, DrainOrder
 from orlop.abi.errors import Broken
@@ -173,6 +183,34 @@ class Operator:
     ) -> NewKey:
         order = KeyOrder(name=name, team=team, allow=allow, expires_s=expires_s)
         return self._post("/keys", order, NewKey)
+
+    def rights(self, ref: str) -> RightsView:
+        return self._get(f"/processes/{quote(ref, safe='')}/rights", RightsView)
+
+    def grant(self, ref: str, right: str) -> RightsView:
+        order = RightsOrder(right=right)
+        return self._post(f"/processes/{quote(ref, safe='')}/grant", order, RightsView)
+
+    def revoke(self, ref: str, right: str) -> RightsView:
+        order = RightsOrder(right=right)
+        return self._post(f"/processes/{quote(ref, safe='')}/revoke", order, RightsView)
+
+    def token(self, token: str) -> TokenView:
+        """What it says, and whether it is accepted."""
+        return self._post("/tokens/read", TokenOrder(token=token), TokenView)
+
+    def revoke_token(self, what: str, reason: str = "") -> RevokedView:
+        """A token, the id of one of its blocks, or a process: all tokens of its incarnation."""
+        return self._post("/tokens/revoke", RevokeOrder(what=what, reason=reason), RevokedView)
+
+    def revoked_tokens(self) -> list[RevokedView]:
+        return self._get("/tokens/revoked", list[RevokedView])
+
+    def signing_keys(self) -> list[SigningKeyView]:
+        return self._get("/tokens/keys", list[SigningKeyView])
+
+    def rotate_key(self, accept_s: float) -> SigningKeyView:
+        return self._post("/tokens/rotate", RotateOrder(accept_s=accept_s), SigningKeyView)
 
     def questions(self, *, closed: bool = False) -> list[Question]:
         return self._get(f"/questions?all={int(closed)}", list[Question])

@@ -13,10 +13,12 @@ from orlop.abi.calls import (
     Ask,
     Call,
     Exit,
+    Grant,
     Infer,
     Outcome,
     OutcomeStatus,
     Patch,
+    Revoke,
     SignalName,
     Sleep,
     Wait,
@@ -133,6 +135,14 @@ class SyncKernel:
     def signal(self, process: ProcessId, signal: SignalName = "term") -> None:
         self.call(signal_call(process, signal))
 
+    def grant(self, process: ProcessId, right: str) -> None:
+        """Give a descendant a right that this process holds, as in `tool:shop.buy`."""
+        self.call(Grant(process=process, right=right))
+
+    def revoke(self, process: ProcessId, right: str) -> None:
+        """Take a right back, also from whoever the descendant has passed it on to."""
+        self.call(Revoke(process=process, right=right))
+
     def ask(self, text: str, *, choices: Sequence[str] = (), expires_s: float = 604_800.0) -> str:
         """A person's answer, however long he takes; also across restarts.  Raises `NotAnswered`."""
         call = Ask(text=text, choices=tuple(choices), expires_s=expires_s)
@@ -167,6 +177,12 @@ class SyncProcess:
 
     def signal(self, signal: SignalName = "term") -> None:
         self._kernel.signal(self.id, signal)
+
+    def grant(self, right: str) -> None:
+        self._kernel.grant(self.id, right)
+
+    def revoke(self, right: str) -> None:
+        self._kernel.revoke(self.id, right)
 
 
 class SyncStream:

@@ -66,6 +66,9 @@ class SpawnOptions(TypedDict, total=False):
     program: str
     team: str
     """Whose budget it also uses; default: the caller's."""
+    allow: Sequence[str]
+    """The rights that it gets, all of which the caller holds (`orlop.abi.rights`); default: all of
+    his."""
     version: str
     normalize: Sequence[Normalizer]
     hints: Hints
@@ -133,6 +136,7 @@ def spawn_call(
         on_divergence=options.get("on_divergence", "stop"),
         program=options.get("program", ""),
         team=options.get("team", ""),
+        allow=tuple(options["allow"]) if "allow" in options else None,
         version=options.get("version", ""),
         normalize=tuple(options.get("normalize", ())),
         hints=options.get("hints", NO_HINTS),

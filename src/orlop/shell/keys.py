@@ -1,14 +1,15 @@
-"""`orlop key`: keys for clients that the kernel does not start."""
+"""`orlop key`: keys for clients that the kernel does not start, and the key that signs tokens."""
 
 import click
 
 from orlop.shell.frame import Frame, framed
+from orlop.shell.options import DURATION, allow_option
 from orlop.shell.screen import date, show_json, table
 
 
 @click.group()
 def key() -> None:
-    """Make, list and revoke clients' keys.
+    """Make, list and revoke clients' keys; rotate the key that signs tokens.
 
     A client uses a key as OPENAI_API_KEY or ANTHROPIC_API_KEY, with the kernel's URL as base URL.
     """
@@ -17,10 +18,15 @@ def key() -> None:
 @key.command()
 @click.argument("name", default="")
 @click.option("--team", default="", help="Whose budget its clients use: see `orlop budget`.")
+@allow_option
+@click.option("--expires", "expires_s", type=DURATION, help="After how long: 30m, 24h, 90d.")
 @framed
-def create(frame: Frame, name: str, team: str) -> None:
+def create(
+    frame: Frame, name: str, team: str, allow: tuple[str, ...] | None, expires_s: float | None
+) -> None:
     """Make a key, and print it: it is not shown again."""
-    made = frame.operator().create_key(name, team)
+    rights = ("*",) if allow is None else allow
+    made = frame.operator().create_key(name, team, allow=rights, expires_s=expires_s)
     if frame.as_json:
         show_json(made)
     else:
@@ -38,9 +44,18 @@ def list_keys(frame: Frame) -> None:
         click.echo("no keys")
     else:
         rows = [
-            (view.id, view.name or "-", view.team or "-", date(view.created_ns)) for view in found
+            (
+                view.id,
+                view.name or "-",
+                view.team or "-",
+                ", ".join(view.rights) or "nothing",
+                date(view.created_ns),
+                date(view.expires_ns),
+            )
+            for view in found
         ]
-        click.echo(table(("KEY", "NAME", "TEAM", "CREATED"), rows, frozenset()))
+        titles = ("KEY", "NAME", "TEAM", "MAY", "CREATED", "EXPIRES")
+        click.echo(table(titles, rows, frozenset()))
 
 
 @key.command()
@@ -51,3 +66,29 @@ def revoke(frame: Frame, key_id: str) -> None:
     frame.operator().revoke_key(key_id)
     if frame.as_json:
         show_json({"revoked": key_id})
+
+
+@key.command()
+@click.option(
+    "--accept",
+    "accept_s",
+    type=DURATION,
+    default="7d",
+    show_default=True,
+    help="How long tokens that were signed before are accepted; 0: no longer.",
+)
+@framed
+def rotate(frame: Frame, accept_s: float) -> None:
+    """Sign the tokens of processes with a new key.
+
+    Processes that run keep theirs until then; `orlop resume` gives one a new token.
+    """
+    operator = frame.operator()
+    made = operator.rotate_key(accept_s)
+    if frame.as_json:
+        show_json(made)
+        return
+    click.echo(f"key {made.key} signs now")
+    for earlier in operator.signing_keys():
+        if earlier.until_ns is not None:
+            click.echo(f"key {earlier.key} is accepted until {date(earlier.until_ns)}")

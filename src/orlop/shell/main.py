@@ -58,6 +58,12 @@ COMMANDS: Final = {
     "deny": Entry(ACCESS, "Refuse an agent a call.", "orlop.shell.approvals:deny"),
     "answer": Entry(ACCESS, "Answer an agent's question.", "orlop.shell.approvals:answer"),
     "key": Entry(ACCESS, "Make, list and revoke clients' keys.", "orlop.shell.keys:key"),
+    "token": Entry(
+        ACCESS, "Narrow, show and revoke the tokens of processes.", "orlop.shell.tokens:token"
+    ),
+    "rights": Entry(
+        ACCESS, "Show, give and take what processes may do.", "orlop.shell.rights:rights"
+    ),
     "budget": Entry(ACCESS, "Show and set what accounts may use.", "orlop.shell.budgets:budget"),
     "schedule": Entry(ACCESS, "Start a program at set times.", "orlop.shell.schedules:schedule"),
     "journal": Entry(RECORDS, "Verify and export the journal.", "orlop.shell.journal:journal"),

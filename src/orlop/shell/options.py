@@ -7,8 +7,10 @@ from typing import Final, ParamSpec, TypeVar, get_args
 import click
 
 from orlop.abi.calls import Budget, DivergenceRule, Normalizer, RestartRule
+from orlop.abi.errors import KernelError
 from orlop.abi.hints import LatencyClass
 from orlop.abi.ids import NanoDollars
+from orlop.abi.rights import canonical
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -52,6 +54,45 @@ class BudgetType(click.ParamType[Budget]):
         )
 
 
+class DurationType(click.ParamType[float]):
+    """`90`, `90s`, `30m`, `24h`, `7d`: seconds."""
+
+    name = "duration"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        text = str(value)
+        number, unit = (text[:-1], text[-1]) if text[-1:] in LENGTHS_S else (text, "s")
+        if not NUMBER.fullmatch(number):
+            self.fail(f"{text!r}: write 90, 90s, 30m, 24h or 7d", param, ctx)
+        return float(number) * LENGTHS_S[unit]
+
+
+DURATION: Final = DurationType()
+LENGTHS_S: Final = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+
+
+def _rights(
+    ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
+) -> tuple[str, ...] | None:
+    """None where the option was not given: that is not the same as nothing."""
+    if not value:
+        return None
+    try:
+        return canonical(value)
+    except KernelError as error:
+        raise click.BadParameter(error.message, ctx, param) from error
+
+
+allow_option = click.option(
+    "--allow",
+    multiple=True,
+    metavar="RIGHT",
+    callback=_rights,
+    help="What it may do, as in model:smollm2, tool:shop.*, spawn, ask, memory:notes:read, "
+    "file:/data:read, net:example.com.  May be given often; without it: everything.",
+)
 budget_option = click.option(
     "--budget",
     type=BudgetType(),

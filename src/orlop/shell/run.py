@@ -19,6 +19,7 @@ from orlop.shell.options import (
     DIVERGENCES,
     NORMALIZERS,
     RESTARTS,
+    allow_option,
     budget_option,
     class_option,
     command_argument,
@@ -38,6 +39,7 @@ PASS_THROUGH = {"ignore_unknown_options": True, "allow_interspersed_args": False
 @click.option("--name", default="", help="A name for people, and for other commands.")
 @class_option
 @budget_option
+@allow_option
 @restart_option
 @divergence_option
 @click.option("--program", default="", help="The task that it serves, together with others.")
@@ -54,6 +56,7 @@ def run(
     name: str,
     latency_class: str | None,
     budget: Budget | None,
+    allow: tuple[str, ...] | None,
     restart: str,
     on_divergence: str | None,
     program: str,
@@ -83,6 +86,7 @@ def run(
         version=version,
         normalize=tuple(NORMALIZERS[name] for name in normalize),
         sandbox=sandbox,
+        allow=allow,
     )
     operator = frame.operator()
     return _follow(frame, operator, operator.spawn(order), detach)

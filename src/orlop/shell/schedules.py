@@ -12,6 +12,7 @@ from orlop.shell.frame import Frame, framed
 from orlop.shell.options import (
     CLASSES,
     RESTARTS,
+    allow_option,
     budget_option,
     class_option,
     command_argument,
@@ -66,6 +67,7 @@ def schedule() -> None:
 )
 @class_option
 @budget_option
+@allow_option
 @restart_option
 @env_option
 @framed
@@ -79,6 +81,7 @@ def add(
     overlap: str,
     latency_class: str | None,
     budget: Budget | None,
+    allow: tuple[str, ...] | None,
     restart: str,
     named: tuple[str, ...],
 ) -> None:
@@ -95,6 +98,7 @@ def add(
         latency_class=CLASSES[latency_class or "batch"],
         budget=budget or Budget(),
         restart=RESTARTS[restart],
+        allow=allow,
     )
     made = frame.operator().schedule(order)
     if frame.as_json:

@@ -1,0 +1,131 @@
+"""`orlop token`: narrow, look at, and revoke the tokens of processes."""
+
+import os
+import sys
+
+import click
+
+from orlop.abi.capabilities import BlockView, TokenView
+from orlop.abi.rights import Rights
+from orlop.sdk.tokens import narrowed, own_token, said
+from orlop.shell.frame import Frame, framed
+from orlop.shell.options import DURATION, allow_option
+from orlop.shell.screen import date, show_json, table
+
+STANDARD_INPUT = "-"
+
+
+@click.group()
+def token() -> None:
+    """Narrow, show and revoke the tokens of processes.
+
+    TOKEN is a token, `-` for standard input, or left out: then it is $ORLOP_TOKEN.
+    """
+
+
+@token.command()
+@click.argument("text", metavar="[TOKEN]", default="")
+@allow_option
+@click.option("--expires", "expires_s", type=DURATION, help="After how long: 30m, 24h, 90d.")
+@framed
+def narrow(frame: Frame, text: str, allow: Rights | None, expires_s: float | None) -> None:
+    """Print a token with fewer rights, or for a shorter time.  Asks no kernel."""
+    if allow is None and expires_s is None:
+        raise click.UsageError("say what it may still do (--allow), or how long (--expires)")
+    made = narrowed(_given(text), allow=allow, expires_s=expires_s)
+    if frame.as_json:
+        show_json({"token": made, "id": said(made).ids[-1]})
+    else:
+        click.echo(made)
+
+
+@token.command()
+@click.argument("text", metavar="[TOKEN]", default="")
+@click.option("--offline", is_flag=True, help="Only what it says; nobody checks who signed it.")
+@framed
+def show(frame: Frame, text: str, offline: bool) -> None:
+    """Show what a token says, and whether the kernel accepts it."""
+    given = _given(text)
+    view = _unverified(given) if offline else frame.operator().token(given)
+    if frame.as_json:
+        show_json(view)
+        return
+    click.echo(f"process      {view.process}, incarnation {view.incarnation} ({view.tenant})")
+    click.echo(f"format       {view.format}, signed with key {view.key}")
+    rows = [
+        (
+            "revoked" if block.revoked else "",
+            "as before" if block.allow is None else ", ".join(block.allow) or "nothing",
+            date(block.expires_ns),
+            block.id,
+        )
+        for block in view.blocks
+    ]
+    click.echo(table(("", "MAY", "EXPIRES", "ID"), rows, frozenset()))
+    unknown = "nobody has checked it" if offline else "accepted"
+    click.echo(view.refusal or unknown)
+
+
+@token.command()
+@click.argument("what")
+@click.option("--reason", default="", help="Told to whoever calls with it.")
+@framed
+def revoke(frame: Frame, what: str, reason: str) -> None:
+    """Refuse a token from now on, and all that were narrowed from it.
+
+    WHAT is the token, the id of one of its blocks (`orlop token show`), or a process: then it is
+    every token of its present incarnation.
+    """
+    meant = _given(what) if what == STANDARD_INPUT else what
+    view = frame.operator().revoke_token(meant, reason)
+    if frame.as_json:
+        show_json(view)
+    else:
+        click.echo(f"revoked {view.id}")
+
+
+@token.command()
+@framed
+def revoked(frame: Frame) -> None:
+    """List what was revoked."""
+    found = frame.operator().revoked_tokens()
+    if frame.as_json:
+        show_json(found)
+    elif not found:
+        click.echo("no revoked tokens")
+    else:
+        rows = [(date(row.revoked_ns), date(row.expires_ns), row.reason, row.id) for row in found]
+        click.echo(table(("REVOKED", "EXPIRES", "REASON", "ID"), rows, frozenset()))
+
+
+@token.command()
+@framed
+def keys(frame: Frame) -> None:
+    """List the public keys that tokens are checked with."""
+    found = frame.operator().signing_keys()
+    if frame.as_json:
+        show_json(found)
+        return
+    rows = [(str(row.key), date(row.made_ns), date(row.until_ns), row.public) for row in found]
+    click.echo(table(("KEY", "MADE", "ACCEPTED UNTIL", "ED25519"), rows, frozenset({0})))
+
+
+def _given(text: str) -> str:
+    if text == STANDARD_INPUT:
+        return sys.stdin.readline(1 << 16).strip()
+    return text or os.environ.get("ORLOP_TOKEN", "") or own_token()
+
+
+def _unverified(text: str) -> TokenView:
+    read = said(text)
+    return TokenView(
+        format=read.format,
+        process=read.first.process,
+        incarnation=read.first.incarnation,
+        tenant=read.first.tenant,
+        key=read.key,
+        blocks=tuple(
+            BlockView(id=id, allow=block.allow, expires_ns=block.expires_ns)
+            for id, block in zip(read.ids, (read.first, *read.blocks), strict=True)
+        ),
+    )
