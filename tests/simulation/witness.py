@@ -8,6 +8,8 @@ import msgspec
 from msgspec.structs import replace
 
 from orlop.abi.calls import Call, Infer, Sleep
+from orlop.abi.egress import Fetched
+from orlop.abi.files import Changed, Contents, Found, Listing
 from orlop.abi.hints import Facts
 from orlop.abi.ids import CallId, Seq
 from orlop.abi.replies import (
@@ -68,6 +70,8 @@ def said(done: Done) -> bytes:
             return msgspec.json.encode(replace(done, facts=bare))
         case Vectors():
             return msgspec.json.encode(replace(done, facts=bare))
+        case Fetched():
+            return msgspec.json.encode(replace(done, facts=bare))
         case ToolResult():
             return msgspec.json.encode(replace(done, facts=bare))
         case Spawned():
@@ -77,6 +81,8 @@ def said(done: Done) -> bytes:
         case Patched():
             return msgspec.json.encode(replace(done, facts=bare))
         case Answer():
+            return msgspec.json.encode(replace(done, facts=bare))
+        case Changed() | Contents() | Listing() | Found():
             return msgspec.json.encode(replace(done, facts=bare))
         case SagaBegun():
             return msgspec.json.encode(replace(done, facts=bare))

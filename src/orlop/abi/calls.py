@@ -8,6 +8,8 @@ from typing import ClassVar, Literal
 
 from msgspec import Struct
 
+from orlop.abi.egress import Fetch
+from orlop.abi.files import FileCall, Take, WatchFiles
 from orlop.abi.hints import Hints, LatencyClass
 from orlop.abi.ids import NanoDollars, ProcessId
 from orlop.abi.messages import Message, ToolSpec
@@ -226,6 +228,7 @@ class Outcome(Struct, frozen=True, kw_only=True, tag="outcome", omit_defaults=Tr
 Call = (
     Infer
     | Embed
+    | Fetch
     | CallTool
     | Spawn
     | Wait
@@ -241,7 +244,7 @@ Call = (
     | Outcome
 )
 
-METERED = (Infer, Embed, CallTool)
+METERED = (Infer, Embed, CallTool, Fetch)
 """Calls that count against budgets."""
 
 PARKED = (Wait, Sleep, Ask, CloseSaga)

@@ -22,6 +22,8 @@ from orlop.abi.devices import (
     DeviceReleased,
 )
 from orlop.abi.effects import EffectSettled
+from orlop.abi.egress import EgressEvent
+from orlop.abi.files import FileEvent
 from orlop.abi.ids import (
     DEFAULT_TENANT,
     BootId,
@@ -275,3 +277,7 @@ Event = (
     | TokenRevoked
     | SigningKeyMade
 )
+    | JournalKnown
+    | ProcessArrived
+    | ProcessLeft
+    | EgressEvent

@@ -541,3 +541,24 @@ SECRET_BYTES_MAX: Final = 16_384
 
 APPROVAL_S: Final = 604_800.0
 """How long a person may take to agree to a call that no tool's card says more of."""
+
+FETCH_BODY_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Of one exchange with a server outside, each way: it is recorded whole.  More goes by a tunnel."""
+
+URL_CHARS_MAX: Final = 16_384
+"""Of an address outside; servers take half of it."""
+
+HEADERS_BYTES_MAX: Final = 64 * 1024
+"""Of one exchange, each way."""
+
+EGRESS_CONNECTIONS_MAX: Final = 256
+"""Connections through the proxy that one process may have at once."""
+
+EGRESS_IDLE_S: Final = 300.0
+"""How long such a connection may say nothing."""
+
+EGRESS_CONNECT_S: Final = 20.0
+"""To open a connection to a server outside."""
+
+CERTIFICATES_KEPT: Final = 512
+"""Certificates of our own that are kept for servers outside, the most recently used."""

@@ -4,6 +4,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from orlop.abi.egress import Fetched
+from orlop.abi.files import FileReply
 from orlop.abi.hints import Facts, Usage
 from orlop.abi.ids import Pid, ProcessId
 from orlop.abi.messages import Message, TokenLogprob
@@ -139,5 +141,18 @@ class Ok(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="ok"):
     facts: Facts
 
 
-Done = Completion | Vectors | ToolResult | Spawned | Exited | Patched | Answer | SagaBegun | SagaOver | Ok
+Done = (
+    Completion
+    | Vectors
+    | ToolResult
+    | Fetched
+    | Spawned
+    | Exited
+    | Patched
+    | Answer
+    | FileReply
+    | SagaBegun
+    | SagaOver
+    | Ok
+)
 Reply = Delta | Done

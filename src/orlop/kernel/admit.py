@@ -15,13 +15,14 @@ from orlop.abi.budgets import NOTHING, Amount
 from orlop.abi.calls import Budget, Call, CallTool, Embed, Infer
 from orlop.abi.cards import ModelCard, ModelKind
 from orlop.abi.effects import SettledEffect
+from orlop.abi.egress import Fetch
 from orlop.abi.errors import BadCall, EffectUnknown, Unpriced
 from orlop.abi.hints import Usage
 from orlop.abi.ids import NanoDollars, Nanoseconds
 from orlop.abi.limits import CALL_DEADLINE_S, CALL_DEADLINE_S_MAX, CHOICES_MAX, OUTPUT_TOKENS_MAX
 from orlop.abi.replies import Completion, Done, Vectors
 from orlop.devices.device import Tool
-from orlop.kernel import devices, effects, forms, saga
+from orlop.kernel import devices, effects, egress, files, forms, saga
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
 from orlop.kernel.running import Running
@@ -72,6 +73,8 @@ def admit(kernel: Kernel, process: Process, running: Running) -> Admitted:
         case CallTool():
             return _tool(kernel, process, running, call)
         case _:
+        case Fetch():
+            return _fetch(kernel, process, running, call)
             return Admitted(call=call)
 
 
@@ -160,7 +163,9 @@ def _fitting(call: Infer, cards: Sequence[ModelCard], given: int, cap: int, left
     return max(1, min([cap, *(room // call.sampling.n for room in rooms)]))
 
 
-def _longest_s(call: Infer | Embed | CallTool, left: Budget | None, most_s: float) -> float | None:
+def _longest_s(
+    call: Infer | Embed | CallTool | Fetch, left: Budget | None, most_s: float
+) -> float | None:
     """How long it may have a device, where a budget of seconds is what ends it; else None."""
     if left is None or left.seconds is None:
         return None
@@ -178,6 +183,29 @@ def _tool(kernel: Kernel, process: Process, running: Running, call: CallTool) ->
     if call.saga:
         saga.require_step(kernel, process, call, tool.card)
     if known is None and unknown and tool.card.effect in ("compensable", "irreversible"):
+def _fetch(kernel: Kernel, process: Process, running: Running, call: Fetch) -> Admitted:
+    known = effects.settled(kernel, process, running)
+    if known is not None:
+        effect, name = "irreversible", known.effect
+    else:
+        effect, name = egress.named(kernel, process, running.digest, running.id, call)
+    accounts, now_ns = kernel.accounts(process), kernel.clock.wall_ns()
+    left = account.room(accounts, now_ns)
+    run_s = _longest_s(call, left, CALL_DEADLINE_S_MAX)
+    hold = Amount(1, 0, NanoDollars(0), _ns(run_s))
+    account.require(accounts, hold, now_ns)
+    # From here on nothing can fail.
+    running.effect = name
+    return Admitted(
+        call=call,
+        settled=known,
+        hold=hold,
+        run_s=run_s,
+        is_limited=left is not None,
+        costs=effect != "pure",
+    )
+
+
         raise EffectUnknown(
             f"{call.tool} was called with these arguments before and cut off; it is "
             f"{tool.card.effect}, so it is not called again unseen: look "

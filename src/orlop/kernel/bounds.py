@@ -7,9 +7,11 @@ from typing import Final
 
 from orlop.abi.calls import Ask, Budget, Call, CallTool, Embed, Exit, Infer, Patch, Sampling, Spawn
 from orlop.abi.errors import BadCall
+from orlop.abi.egress import Fetch
 from orlop.abi.limits import (
     EMBED_DIMENSIONS_MAX,
     KEY_CHARS_MAX,
+    HEADERS_BYTES_MAX,
     LOGPROBS_TOP_MAX,
     NAME_CHARS_MAX,
     PARKED_S_MAX,
@@ -17,7 +19,13 @@ from orlop.abi.limits import (
     STOP_SEQUENCES_MAX,
     TOKEN_MAX,
 )
+    URL_CHARS_MAX,
 
+from orlop.kernel.outside import place
+
+METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
+
+HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 STATUS_MAX: Final = 2**31 - 1
 """Of an exit: more than any operating system has."""
 
@@ -40,6 +48,8 @@ def check(call: Call) -> None:  # noqa: C901 (one row a call)
         case Embed():
             _within("dimensions", call.dimensions, 1, EMBED_DIMENSIONS_MAX)
         case CallTool():
+        case Fetch():
+            fetch(call)
             if len(call.key) > KEY_CHARS_MAX or "\0" in call.key:
                 raise BadCall(f"key: at most {KEY_CHARS_MAX} characters, and no NUL")
         case Exit():
@@ -57,6 +67,21 @@ def check(call: Call) -> None:  # noqa: C901 (one row a call)
 
 
 def spawn(call: Spawn) -> None:
+def fetch(call: Fetch) -> None:
+    """What no server would take.  Raises `BadCall`."""
+    if call.method not in METHODS:
+        raise BadCall(f"method: one of {', '.join(METHODS)}")
+    if len(call.url) > URL_CHARS_MAX or not call.url.isprintable() or " " in call.url:
+        raise BadCall(f"url: at most {URL_CHARS_MAX} printable characters, and no spaces")
+    for name, value in (*call.headers, *call.carried):
+        if not HEADER_NAME.fullmatch(name) or not value.isprintable():
+            raise BadCall(f"headers: {name[:NAME_CHARS_MAX]!r} is no header, or has no plain value")
+    place(call.url)
+    told = sum(len(name) + len(value) for name, value in (*call.headers, *call.carried))
+    if told > HEADERS_BYTES_MAX:
+        raise BadCall(f"headers: at most {HEADERS_BYTES_MAX} bytes (HEADERS_BYTES_MAX)")
+
+
     """What the operating system or a terminal would choke on.  Raises `BadCall`."""
     name("name", call.name)
     name("program", call.program)

@@ -8,9 +8,13 @@ from msgspec import Struct
 
 from orlop.abi.calls import PARKED, Call, CallTool
 from orlop.abi.effects import EffectSettled, SettledEffect, UnknownEffect
+from orlop.abi.egress import Fetch
 from orlop.abi.events import CallEntered, CallFailed, CallReturned, Header
 from orlop.abi.ids import CallId, Nanoseconds, ProcessId, Seq, TenantId
 from orlop.kernel.record import is_unknown
+
+SHOWN_CHARS = 200
+"""Of a request, for people."""
 
 E = TypeVar("E", UnknownEffect, SettledEffect)
 
@@ -57,7 +61,7 @@ class Calls:
             nonce=event.nonce,
             digest=header.args_digest or b"",
             effect=event.effect,
-            tool=body.tool if isinstance(body, CallTool) else "",
+            tool=_actor(body),
             saga=body.saga if isinstance(body, CallTool) else "",
             was_cut_off=self._resolve(header, event.effect),
         )
@@ -144,3 +148,10 @@ def restored(
 def _is_open_still(call: OpenCall, event: CallFailed) -> bool:
     """Whether nobody knows, after this outcome, if the call's effect has happened."""
     return call.was_cut_off or (event.asked and is_unknown(event.code))
+def _actor(call: Call) -> str:
+    """Whatever acts, as people are told of it."""
+    if isinstance(call, Fetch):
+        return f"{call.method} {call.url}"[:SHOWN_CHARS]
+    return call.tool if isinstance(call, CallTool) else ""
+
+

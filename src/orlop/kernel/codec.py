@@ -7,6 +7,7 @@ import msgspec
 from msgspec.structs import replace
 
 from orlop.abi.calls import Call, Infer
+from orlop.abi.egress import Fetch
 from orlop.abi.errors import JournalDamaged
 from orlop.abi.events import NO_CHUNKS, CallEntered, CallReturned, Event
 from orlop.abi.hints import Hints
@@ -44,8 +45,11 @@ def decode(stored: Stored) -> Event | None:
 
 
 def plain(call: Call) -> Call:
-    """The call without its conversation, which lies beside it in the journal."""
-    return replace(call, messages=()) if isinstance(call, Infer) else call
+    """The call without its conversation, which lies beside it in the journal, and without what is
+    in none (credentials)."""
+    if isinstance(call, Infer):
+        return replace(call, messages=())
+    return replace(call, carried=()) if isinstance(call, Fetch) else call
 
 
 ROUTING_FIELDS: Final = frozenset({"prompt_cache_key", "safety_identifier", "user"})
@@ -60,6 +64,8 @@ def meaning(call: Call) -> bytes:
         if not ROUTING_FIELDS.isdisjoint(extra):
             extra = {name: value for name, value in extra.items() if name not in ROUTING_FIELDS}
         bare = replace(bare, messages=(), stream=False, extra=extra)
+    if isinstance(bare, Fetch):
+        bare = replace(bare, carried=())
     return canonical(msgspec.to_builtins(bare))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from orlop.abi.devices import ClaimId
+from orlop.abi.egress import NetRule
 from orlop.abi.errors import Exhausted, KernelError, NotFound, NotReady
 from orlop.abi.events import Event, Header
 from orlop.abi.ids import (
@@ -30,7 +31,8 @@ from orlop.hardware.table import DeviceTable
 from orlop.kernel.clients import Clients
 from orlop.kernel.codec import KIND, encode
 from orlop.kernel.orders import Orders
-from orlop.kernel.process import Process, Row, State, check
+from orlop.kernel.outside import Refusals, Web
+from orlop.kernel.process import OVER, Process, Row, check
 from orlop.kernel.tables import Tables
 from orlop.machine.chance import Chance, mint
 from orlop.machine.clock import Clock
@@ -134,7 +136,11 @@ class Kernel:
     devices: DeviceTable = field(default_factory=DeviceTable)
     device_look: asyncio.Event = field(default_factory=asyncio.Event)
     """Set: look at the devices now, not at the next interval."""
-    devices_seen: asyncio.Event | None = None
+    web: Web | None = None
+    """What asks servers outside."""
+    egress: Sequence[NetRule] = ()
+    """Hosts that every process may reach."""
+    egress_refusals: dict[ProcessId, Refusals] = field(default_factory=dict)
     cells: Cells | None = None
     """Sandboxes; None where programs are not real (the simulation)."""
     """Set after the first look; None where nobody looks."""

@@ -6,6 +6,7 @@ import msgspec
 from msgspec.structs import replace
 
 from orlop.abi.calls import Call, Infer
+from orlop.abi.egress import Fetch
 from orlop.abi.errors import NotFound
 from orlop.abi.hints import Hints
 from orlop.kernel import history
@@ -47,6 +48,8 @@ def readable(call: Call) -> list[str]:
     bare = replace(call, hints=Hints())
     if isinstance(bare, Infer):
         bare = replace(bare, stream=False)
+    if isinstance(bare, Fetch):
+        bare = replace(bare, carried=())
     return msgspec.json.format(msgspec.json.encode(bare), indent=2).decode().splitlines()
 
 

@@ -18,6 +18,8 @@ from orlop.abi.calls import (
     Spawn,
     Wait,
 )
+from orlop.abi.egress import Fetch
+from orlop.abi.files import FileCall
 from orlop.abi.replies import Done
 from orlop.abi.sagas import CloseSaga, OpenSaga
 from orlop.kernel import sys_access, sys_human, sys_infer, sys_process, sys_saga, sys_tool
@@ -50,6 +52,8 @@ def dispatch(  # noqa: C901 (one row a call)
         case Signal():
             return sys_process.signal(kernel, process, running, call)
         case Grant():
+        case Fetch():
+            return sys_fetch.fetch(kernel, running, call, admitted)
             return sys_access.grant(kernel, process, running, call)
         case Revoke():
             return sys_access.revoke(kernel, process, running, call)

@@ -18,7 +18,22 @@ from orlop.abi.calls import (
     Spawn,
     Wait,
 )
+from orlop.abi.egress import Fetch
+from orlop.abi.files import (
+    ChangeFiles,
+    ListFiles,
+    Put,
+    ReadFiles,
+    SearchFiles,
+    Take,
+    WatchFiles,
+    WriteFiles,
+)
 from orlop.abi.sagas import CloseSaga, OpenSaga
+from orlop.kernel.outside import place
+
+Targets = tuple[tuple[str, str], ...]
+"""Actions, each with the name of the thing that it is done to."""
 
 
 def target(call: Call) -> tuple[str, str] | None:
@@ -30,7 +45,10 @@ def target(call: Call) -> tuple[str, str] | None:
         case Infer():
             return "infer", call.model
         case Embed():
-            return "embed", call.model
+            return (("embed", call.model),)
+        case Fetch():
+            _, host, _ = place(call.url)
+            return (("net", host),)
         case CallTool():
             return "call_tool", call.tool
         case Spawn():

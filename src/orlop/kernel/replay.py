@@ -5,6 +5,7 @@ import asyncio
 from msgspec.structs import replace
 
 from orlop.abi.calls import Infer, Patch
+from orlop.abi.egress import Fetched
 from orlop.abi.errors import (
     Diverged,
     JournalDamaged,
@@ -275,6 +276,8 @@ def with_facts(done: Done, *, seq: Seq, replayed: bool = False) -> Done:
         case Spawned():
             return replace(done, facts=facts)
         case Exited():
+        case Fetched():
+            return replace(done, facts=facts)
             return replace(done, facts=facts)
         case Patched():
             return replace(done, facts=facts)
@@ -285,4 +288,6 @@ def with_facts(done: Done, *, seq: Seq, replayed: bool = False) -> Done:
         case SagaOver():
             return replace(done, facts=facts)
         case Ok():
+            return replace(done, facts=facts)
+        case Changed() | Contents() | Listing() | Found():
             return replace(done, facts=facts)

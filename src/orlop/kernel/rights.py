@@ -14,12 +14,14 @@ from orlop.abi import rights
 from orlop.abi.calls import Ask, Call, CallTool, Embed, Grant, Infer, Revoke, Signal, Spawn
 from orlop.abi.capabilities import RightGranted, RightRefused, RightsTaken
 from orlop.abi.cards import ModelCard
+from orlop.abi.egress import Fetch
 from orlop.abi.errors import Conflict, Denied, KernelError
 from orlop.abi.files import FileCall
 from orlop.abi.limits import NAME_CHARS_MAX, REFUSALS_JOURNALED_MAX
 from orlop.abi.rights import Access, Family, Rights, Scope
 from orlop.access.rights import Narrowing, compiled
-from orlop.kernel import accounts, files
+from orlop.files.touched import touched
+from orlop.kernel import accounts, outside
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process, Row
 from orlop.machine.clock import NS_PER_S
@@ -74,6 +76,9 @@ def needs(kernel: Kernel, call: Call) -> Iterator[tuple[Family, tuple[str, ...],
             yield "model", (call.model,) if meant == call.model else (call.model, meant), ""
         case CallTool():
             yield "tool", (call.tool,), ""
+        case Fetch():
+            _, host, port = outside.place(call.url)
+            yield "net", (f"{host}:{port}",), ""
         case Spawn():
             yield "spawn", (call.command[0] if call.command else "",), ""
         case Signal():

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from orlop.abi.calls import CallTool, Embed, Infer
 from orlop.abi.cards import EngineCard, ModelCard, ToolCard
+from orlop.abi.egress import Fetch
 from orlop.abi.ids import EngineName
 from orlop.abi.limits import CALL_DEADLINE_S
 from orlop.abi.replies import Generated
@@ -19,7 +20,7 @@ from orlop.models.route import servable
 from orlop.sched.work import Grant, Used, Work
 
 
-def left_s(kernel: Kernel, running: Running, call: Infer | Embed | CallTool) -> float:
+def left_s(kernel: Kernel, running: Running, call: Infer | Embed | CallTool | Fetch) -> float:
     """Seconds until the call's deadline; small but positive when it is over."""
     allowed = call.hints.deadline_s or CALL_DEADLINE_S
     return max(0.001, allowed - (kernel.clock.now_s() - running.started_s))

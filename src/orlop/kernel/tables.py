@@ -18,6 +18,7 @@ from orlop.abi.devices import (
     DeviceReleased,
 )
 from orlop.abi.effects import EffectSettled, SettledEffect, UnknownEffect
+from orlop.abi.egress import EgressClosed, EgressRefused
 from orlop.abi.errors import JournalDamaged, NotFound
 from orlop.abi.events import CallEntered, CallFailed, CallReturned, Event, Header, Snapshot
 from orlop.abi.files import (
@@ -54,10 +55,20 @@ from orlop.abi.sagas import (
 )
 from orlop.abi.schedules import ScheduleFired, ScheduleRemoved, ScheduleSet
 from orlop.abi.tools import Manifest, ToolChanged, ToolPinned
-from orlop.kernel import accounts, call_table, file_table, key_table, policy_table, saga_table, token_table
+from orlop.kernel import (
+    accounts,
+    call_table,
+    egress_table,
+    file_table,
+    key_table,
+    policy_table,
+    saga_table,
+    token_table,
+)
 from orlop.kernel.arrivals import belongings, settled_row
 from orlop.kernel.call_table import Calls, OpenCall
 from orlop.kernel.claim_table import Claims
+from orlop.kernel.egress_table import EgressEntry, EgressTable
 from orlop.kernel.file_table import FileState, FileTable
 from orlop.kernel.key_table import KeyRow, Keys
 from orlop.kernel.model_table import ModelRow, Models
@@ -102,6 +113,7 @@ class State2(Struct, kw_only=True):
     measured: list[Measured] = []
     manifests: dict[str, Manifest] = {}
     tokens: list[RevokedView] = []
+    egress: list[EgressEntry] = []
     questions: list[Question] = []
     people: OfficeState = OfficeState()
     sagas: list[SagaView] = []
@@ -120,6 +132,8 @@ class Tables:
     rows: dict[ProcessId, Row] = field(default_factory=dict)
     keys: Keys = field(default_factory=Keys)
     tokens: RevokedTokens = field(default_factory=RevokedTokens)
+    egress: EgressTable = field(default_factory=EgressTable)
+    """What processes have sent out."""
     schedules: ScheduleTable = field(default_factory=ScheduleTable)
     calls: Calls = field(default_factory=Calls)
     claims: Claims = field(default_factory=Claims)
@@ -157,6 +171,8 @@ class Tables:
                     self.schedules.fired(event.schedule, event.due_ns, header.process, 1)
             case CallEntered() | CallReturned() | CallFailed():
                 self._call(header, event)
+            case EgressClosed() | EgressRefused():
+                self.egress.fold(header, event)
             case TokenRevoked():
                 self.tokens.fold(header, event)
             case KeyCreated() | KeyRevoked():
@@ -283,6 +299,7 @@ class Tables:
         self.gone.add(oldest)
         self.calls.drop(oldest)
         self.policies.drop(oldest)
+        self.egress.drop(oldest)
         self.people.drop(oldest)
 
     def _call(self, header: Header, event: CallEntered | CallReturned | CallFailed) -> None:
@@ -355,6 +372,7 @@ class Tables:
             sagas=list(self.sagas.rows.values()),
             settled=self.calls.settled_effects(),
             files=self.files.state(),
+            egress=self.egress.state(),
             elders=list(self.elders.values()),
             policies=self.policies.state(),
             ledger=self.ledger.state(),
@@ -385,6 +403,7 @@ def restored(snapshot: Snapshot) -> Tables | None:
         schedules=ScheduleTable({row.set.schedule: row for row in state.schedules}),
         calls=call_table.restored(state.open_calls, state.unknown, state.settled),
         files=file_table.restored(state.files),
+        egress=egress_table.restored(state.egress),
         exited=dict.fromkeys(state.exited),
         pids={row.pid: row.id for row in state.rows},
         models=Models(
