@@ -2,6 +2,7 @@
 
 import os
 import random
+import threading
 from typing import Final, Protocol
 
 from orlop.abi.ids import Nanoseconds
@@ -19,12 +20,35 @@ class Chance(Protocol):
         ...
 
 
+_AT_ONCE: Final = 4096
+"""Bytes that are asked of the system together: each call needs a few, and asking costs more than
+they do."""
+
+
 class SystemChance:
+    """No byte is given out twice, whatever thread or child process asks."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._fresh = b""
+        self._at = 0
+        os.register_at_fork(after_in_child=self._forget)
+
     def token(self, length: int) -> bytes:
-        return os.urandom(length)
+        with self._lock:
+            begin, end = self._at, self._at + length
+            if end > len(self._fresh):
+                if length > _AT_ONCE:
+                    return os.urandom(length)
+                self._fresh, begin, end = os.urandom(_AT_ONCE), 0, length
+            self._at = end
+            return self._fresh[begin:end]
 
     def uniform(self) -> float:
         return random.random()
+
+    def _forget(self) -> None:
+        self._lock, self._fresh, self._at = threading.Lock(), b"", 0
 
 
 class SeededChance:

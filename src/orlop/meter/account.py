@@ -21,6 +21,35 @@ HELD_AGAIN_S: Final = 1.0
 
 
 @dataclass(eq=False, slots=True)
+class Tally:
+    """An `Amount` that is counted in place: each call changes several."""
+
+    calls: int = 0
+    tokens: int = 0
+    nano_dollars: int = 0
+    ns: int = 0
+
+    def add(self, amount: Amount) -> None:
+        self.calls += amount.calls
+        self.tokens += amount.tokens
+        self.nano_dollars += amount.nano_dollars
+        self.ns += amount.ns
+
+    def take(self, amount: Amount) -> None:
+        self.calls -= amount.calls
+        self.tokens -= amount.tokens
+        self.nano_dollars -= amount.nano_dollars
+        self.ns -= amount.ns
+
+    def amount(self) -> Amount:
+        return Amount(self.calls, self.tokens, NanoDollars(self.nano_dollars), Nanoseconds(self.ns))
+
+
+def tally(amount: Amount) -> Tally:
+    return Tally(amount.calls, amount.tokens, amount.nano_dollars, amount.ns)
+
+
+@dataclass(eq=False, slots=True)
 class Account:
     """Changed by the ledger alone."""
 
@@ -30,8 +59,6 @@ class Account:
     source: Source = "none"
     before: Amount = NOTHING
     """Used before this period began."""
-    ever: Amount = NOTHING
-    held: Amount = NOTHING
     calls_held: int = 0
     start_ns: Nanoseconds = Nanoseconds(0)
     """Of the period that `used` is counted in."""
@@ -42,11 +69,44 @@ class Account:
     """Processes in the table that use it."""
     is_bounding: bool = False
     """What a call may use at most must be known before it begins."""
+    all_used: Tally = field(default_factory=Tally)
+    on_hold: Tally = field(default_factory=Tally)
+
+    @property
+    def ever(self) -> Amount:
+        return self.all_used.amount()
+
+    @property
+    def held(self) -> Amount:
+        return self.on_hold.amount()
 
     @property
     def used(self) -> Amount:
         """In this period, as of the last `roll`."""
         return self.ever if self.start_ns == 0 else self.ever - self.before
+
+    @property
+    def is_rated(self) -> bool:
+        return bool(self.limit.calls_per_minute or self.limit.tokens_per_minute)
+
+    def hold(self, amount: Amount, second: int, now_ns: Nanoseconds) -> None:
+        """A call begins, in `second`."""
+        self.on_hold.add(amount)
+        self.calls_held += 1
+        if self.is_bounding:
+            self.roll(now_ns)
+            if self.is_rated:
+                self.minute.add(second, amount.calls, amount.tokens)
+
+    def settle(self, held: Amount, used: Amount, second: int, now_ns: Nanoseconds) -> None:
+        """That call has ended."""
+        if self.is_bounding:
+            self.roll(now_ns)
+        self.on_hold.take(held)
+        self.calls_held -= 1
+        self.all_used.add(used)
+        if self.is_rated:
+            self.minute.add(second, used.calls - held.calls, used.tokens - held.tokens)
 
     def allow(self, limit: Limit, source: Source, now_ns: Nanoseconds) -> None:
         """A new limit.  Another period than before is counted from now; `ever` from the start."""

@@ -15,7 +15,7 @@ from msgspec import Struct
 from orlop.abi.budgets import NOTHING, AccountName, Amount, Limit, Source
 from orlop.abi.calls import Budget
 from orlop.abi.ids import CallId, Nanoseconds, TenantId
-from orlop.meter.account import UNLIMITED, Account
+from orlop.meter.account import UNLIMITED, Account, tally
 from orlop.meter.period import Minute, ends
 
 
@@ -147,13 +147,7 @@ class Ledger:
             return
         self.holds[held.call] = held
         for account in self.line(held.tenant, held.accounts):
-            account.held += held.amount
-            account.calls_held += 1
-            if not account.is_bounding:
-                continue
-            account.roll(now_ns)
-            if account.limit.calls_per_minute or account.limit.tokens_per_minute:
-                account.minute.add(held.second, held.amount.calls, held.amount.tokens)
+            account.hold(held.amount, held.second, now_ns)
 
     def settle(self, call: CallId, used: Amount, now_ns: Nanoseconds) -> None:
         """Its outcome is in the journal."""
@@ -161,14 +155,7 @@ class Ledger:
         if held is None:
             return
         for account in self.line(held.tenant, held.accounts):
-            if account.is_bounding:
-                account.roll(now_ns)
-            account.held -= held.amount
-            account.calls_held -= 1
-            account.ever += used
-            if account.limit.calls_per_minute or account.limit.tokens_per_minute:
-                unused = used.tokens - held.amount.tokens
-                account.minute.add(held.second, used.calls - held.amount.calls, unused)
+            account.settle(held.amount, used, held.second, now_ns)
             if account.rows <= 0:
                 self._drop(held.tenant, account)
 
@@ -225,7 +212,7 @@ def restored(state: LedgerState) -> Ledger:
             limit=row.limit,
             source=row.source,
             before=row.before,
-            ever=row.ever,
+            all_used=tally(row.ever),
             start_ns=row.start_ns,
             until_ns=ends(row.limit.per, row.start_ns),
             minute=Minute(row.minute),
@@ -234,6 +221,6 @@ def restored(state: LedgerState) -> Ledger:
     for held in state.holds:
         ledger.holds[held.call] = held
         for account in ledger.line(held.tenant, held.accounts):
-            account.held += held.amount
+            account.on_hold.add(held.amount)
             account.calls_held += 1
     return ledger

@@ -21,7 +21,6 @@ from orlop.store.pack import pack, unpack
 FORMAT: Final = b"\x00"
 NAME_BYTES: Final = 16
 _NONCE_BYTES: Final = 12
-_NONCES_AT_ONCE: Final = 64
 _NONCE_END: Final = 1 + _NONCE_BYTES
 
 
@@ -50,18 +49,11 @@ class Sealer:
         self._chance = chance
         self._of_tenant: dict[TenantId, _Keys] = {}
         self._by_id: dict[int, _Keys | None] = {}
-        self._nonces: list[bytes] = []
 
     def seal(self, tenant: TenantId, epoch: int, place: int, plain: bytes) -> tuple[int, bytes]:
         """The key's id, and the sealed bytes."""
         keys = self._of_tenant.get(tenant) or self._keys(tenant)
-        if not self._nonces:
-            # Asking the system once for many costs less than asking it for each.
-            fresh = self._chance.token(_NONCE_BYTES * _NONCES_AT_ONCE)
-            self._nonces = [
-                fresh[at : at + _NONCE_BYTES] for at in range(0, len(fresh), _NONCE_BYTES)
-            ]
-        nonce = self._nonces.pop()
+        nonce = self._chance.token(_NONCE_BYTES)
         return keys.id, FORMAT + nonce + keys.box.encrypt(
             nonce, pack(plain), self._journal + epoch.to_bytes(8) + place.to_bytes(8)
         )
