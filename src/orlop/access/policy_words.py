@@ -38,11 +38,11 @@ ACTIONS: Final[Mapping[str, str]] = {
     "remember": "Memory",
     "recall": "Memory",
     "forget": "Memory",
-    "open": "File",
     "read": "File",
     "write": "File",
     "list": "File",
     "pipe": "File",
+    "share": "File",
     "net": "Host",
 }
 """What may be done, each to one type of things.  A process's own affairs (`wait`, `sleep`, `exit`,
@@ -67,7 +67,6 @@ class Leaf:
 
 
 def _leaves() -> Iterable[Leaf]:
-    files = ("open", "read", "write", "list", "pipe")
     yield Leaf("taint", "Set<String>", [], "labels of what the call was made from")
     yield Leaf("autonomy", "String", "autonomous", "the agent's level of autonomy with this tool")
     yield Leaf("class", "String", "standard", "`interactive`, `standard` or `batch`")
@@ -92,7 +91,6 @@ def _leaves() -> Iterable[Leaf]:
     yield Leaf("arguments", "", {}, "the tool's arguments, by their schema", ("call_tool",))
     yield Leaf("command", "String", "", "the command line", ("spawn",))
     yield Leaf("signal", "String", "term", "its name", ("signal",))
-    yield Leaf("path", "String", "", "what is opened", files)
     yield Leaf("method", "String", "GET", "of HTTP", ("net",))
     yield Leaf("url", "String", "", "what is asked for", ("net",))
 

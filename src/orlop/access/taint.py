@@ -20,7 +20,7 @@ Invariant: labels of a process are never taken away.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -38,6 +38,9 @@ from orlop.abi.messages import Foreign, Message
 from orlop.wire.canonical import canonical
 
 Labels = frozenset[str]
+
+Tools = Callable[[str], Labels | None]
+"""Labels of what a tool of the kernel's says; None: the kernel has none of that name."""
 
 CLEAN: Final[Labels] = frozenset()
 LOCAL: Final = "local"
@@ -157,10 +160,10 @@ class Tracker:
         self,
         messages: Sequence[Message],
         names: Sequence[bytes],
-        tools: Mapping[str, Labels],
+        tools: Tools,
         call: CallId,
     ) -> Labels:
-        """What a model is shown by `call`.  tools: labels of the kernel's tools, by name."""
+        """What a model is shown by `call`."""
         found: Labels = CLEAN
         asked: dict[str, str] = {}
         for message, name in zip(messages, names, strict=True):
@@ -177,13 +180,14 @@ class Tracker:
         message: Message,
         name: bytes,
         asked: Mapping[str, str],
-        tools: Mapping[str, Labels],
+        tools: Tools,
         call: CallId,
     ) -> Labels:
         """At a message for the first time."""
         text, labels = message_text(message), CLEAN
         if message.role == "tool" or message.tool_use_id:
-            labels = _of_tool(asked.get(message.tool_use_id, message.name), tools)
+            told = tools(asked.get(message.tool_use_id, message.name))
+            labels = frozenset([LOCAL]) if told is None else told
             self.received(labels, call, text, name=name)
         if self.is_blind and message.role not in ("system", "developer"):
             labels |= self.all()
@@ -205,6 +209,10 @@ class Tracker:
                 found |= known[piece]
         return found
 
+    def of_texts(self, given: Iterable[str]) -> Labels:
+        """Of what is no conversation."""
+        return self.all() if self.is_blind else CLEAN.union(*map(self._of_text, given))
+
     def answered(self, message: Message, name: bytes, labels: Labels, call: CallId) -> None:
         """A model has answered, having been shown what has these labels."""
         for use in message.tool_uses:
@@ -221,24 +229,14 @@ class Tracker:
         if not self.carried:
             return CLEAN
         uses = self._uses.get(canonical(arguments), ())
-        matching = [labels for name, labels in uses if _plain(name) == _plain(tool)]
+        matching = [labels for name, labels in uses if plain(name) == plain(tool)]
         if not matching or self.is_blind:
             return self.all()
         return CLEAN.union(*matching)
 
 
-def _of_tool(name: str, tools: Mapping[str, Labels]) -> Labels:
+def plain(name: str) -> str:
     """Models are shown other names than the kernel has: `time.now` may be `time_now` there."""
-    if name in tools:
-        return tools[name]
-    plain = _plain(name)
-    for known, labels in tools.items():
-        if _plain(known) == plain:
-            return labels
-    return frozenset([LOCAL])
-
-
-def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 

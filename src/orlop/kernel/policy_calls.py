@@ -1,4 +1,4 @@
-"""Which action of the policy a call is, and on what."""
+"""Which actions of the policy a call is, and on what."""
 
 from typing import assert_never
 
@@ -36,30 +36,54 @@ Targets = tuple[tuple[str, str], ...]
 """Actions, each with the name of the thing that it is done to."""
 
 
-def target(call: Call) -> tuple[str, str] | None:
-    """The action and the name of the thing; None: the process's own affair, no rule is asked.
+def targets(call: Call) -> Targets:  # noqa: C901 (one row a call)
+    """None for the process's own affairs: no rule is asked of them.
 
     A call without a row here does not type-check.
     """
     match call:
         case Infer():
-            return "infer", call.model
+            return (("infer", call.model),)
         case Embed():
             return (("embed", call.model),)
         case Fetch():
             _, host, _ = place(call.url)
             return (("net", host),)
         case CallTool():
-            return "call_tool", call.tool
+            return (("call_tool", call.tool),)
         case Spawn():
-            return "spawn", call.name or (call.command[0] if call.command else "")
+            return (("spawn", call.name or (call.command[0] if call.command else "")),)
         case Signal():
-            return "signal", call.process
+            return (("signal", call.process),)
         case Ask():
-            return "ask", "anyone"
+            return (("ask", "anyone"),)
+        case WriteFiles():
+            return tuple(("write", one.path) for one in call.files)
+        case ReadFiles():
+            return tuple(("read", one.path) for one in call.files)
+        case ListFiles() | WatchFiles() | SearchFiles():
+            return (("list" if not isinstance(call, SearchFiles) else "read", call.path),)
+        case Put() | Take():
+            return (("pipe", call.pipe),)
+        case ChangeFiles():
+            return _changes(call)
         case Wait() | Exit() | Sleep() | Patch() | Outcome():
-            return None
+            return ()
         case Grant() | Revoke() | OpenSaga() | CloseSaga():
-            return None  # Of what it may do already: narrowed, or put together.
+            return ()  # Of what it may do already: narrowed, or put together.
         case _:
             assert_never(call)
+
+
+def _changes(call: ChangeFiles) -> Targets:
+    match call.action:
+        case "copy":
+            return ("read", call.path), ("write", call.to)
+        case "move":
+            return ("write", call.path), ("write", call.to)
+        case "snapshot":
+            return (("read", call.path),)
+        case "share":
+            return (("share", call.path),)
+        case _:
+            return (("write", call.path),)

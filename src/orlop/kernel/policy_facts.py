@@ -4,7 +4,7 @@ Live and in a back-test alike: the tables are a fold of the journal, so those of
 tables after the events up to then.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
@@ -15,7 +15,7 @@ from orlop.abi.ids import Nanoseconds, ProcessId
 from orlop.access import policy_words
 from orlop.access.policy_words import Entity, cedar_value
 from orlop.access.taint import Labels
-from orlop.kernel.policy_calls import target
+from orlop.kernel.policy_calls import targets
 from orlop.kernel.process import Row
 from orlop.kernel.tables import Tables
 from orlop.machine.clock import NS_PER_S
@@ -162,16 +162,12 @@ def subject(row: Row) -> Entity:
     )
 
 
-def thing(tables: Tables, world: World, call: Call) -> tuple[str, Entity] | None:
-    """What is done, and to what; None: no rule is asked."""
-    found = target(call)
-    if found is None:
-        return None
-    action, name = found
-    if action == "signal":
-        row = tables.rows.get(ProcessId(name))
-        return action, subject(row) if row is not None else policy_words.thing(action, name)
-    return action, policy_words.thing(action, name, attributes(world, action, name))
+def things(tables: Tables, world: World, call: Call) -> Iterator[tuple[str, Entity]]:
+    """What is done, and to what; nothing: no rule is asked."""
+    for action, name in targets(call):
+        row = tables.rows.get(ProcessId(name)) if action == "signal" else None
+        known = attributes(world, action, name)
+        yield action, subject(row) if row else policy_words.thing(action, name, known)
 
 
 def attributes(world: World, action: str, name: str) -> Mapping[str, object]:

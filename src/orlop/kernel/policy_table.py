@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 
 from orlop.abi.budgets import AccountName
-from orlop.abi.events import CallEntered, CallReturned, Header
+from orlop.abi.events import CallEntered, CallFailed, CallReturned, Header
 from orlop.abi.ids import CallId, Nanoseconds, ProcessId
 from orlop.abi.limits import LABELS_MAX
 from orlop.abi.policy import PolicyRemoved, PolicySet
 from orlop.access.counts import CounterState, Counts
 from orlop.access.taint import MANY
-from orlop.kernel.policy_calls import target
+from orlop.kernel.policy_calls import targets
 from orlop.machine.clock import NS_PER_S
 
 
-class PolicyState(Struct, kw_only=True):
+class PolicyState(Struct, frozen=True, kw_only=True):
     """In a snapshot."""
 
     current: PolicySet | None = None
@@ -51,13 +51,13 @@ class Policies:
         self, header: Header, event: CallEntered, accounts: tuple[AccountName, ...]
     ) -> None:
         """accounts: of the process."""
-        if (found := target(event.body)) is not None:
-            second = header.wall_ns // NS_PER_S
-            self.counts.add(header.tenant, accounts, found[0], found[1], second)
+        second = header.wall_ns // NS_PER_S
+        for action, name in targets(event.body):
+            self.counts.add(header.tenant, accounts, action, name, second)
         if event.labels:
             self._carry(header, event.labels)
 
-    def returned(self, header: Header, event: CallReturned) -> None:
+    def ended(self, header: Header, event: CallReturned | CallFailed) -> None:
         if event.labels:
             self._carry(header, event.labels)
 

@@ -1,183 +1,313 @@
-"""Asking people, and waiting for them: durable, by id, answered once.
+"""What waits at the door for a person's word, and the agents' own questions.
 
-Whoever waits holds no slot.  A call of a tool that needs an approval waits at the door, before its
-intent: after a restart it is made again by its client, finds its question and waits on.
+Whoever waits holds no slot.  A call that needs a person's word waits before its intent: after a
+restart it is made again by its client, finds its question and waits on.  Where the client was told
+to come back for the answer, the kernel makes it again by itself.
 """
 
-import asyncio
-import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
-from orlop.abi.calls import Ask, CallTool
-from orlop.abi.errors import BadCall, Conflict, Exhausted, NotAnswered, NotApproved, NotFound
-from orlop.abi.ids import Nanoseconds
-from orlop.abi.limits import ANSWER_CHARS_MAX, QUESTIONS_OPEN_MAX
-from orlop.abi.questions import (
-    AnswerOrder,
-    Question,
-    QuestionAnswered,
-    QuestionAsked,
-    QuestionExpired,
-)
+import msgspec
+from msgspec.structs import replace
+
+from orlop.abi.calls import Ask, Call, CallTool
+from orlop.abi.cards import ToolCard
+from orlop.abi.errors import Exhausted, KernelError, NotAnswered, NotApproved, Observed
+from orlop.abi.hints import Hints
+from orlop.abi.ids import NanoDollars
+from orlop.abi.limits import APPROVAL_S, PARKED_CALLS_MAX, PREVIEW_CHARS_MAX, PREVIEW_S
+from orlop.abi.questions import CallParked, CallRefused, Change, Form, Question, QuestionAsked
+from orlop.devices.device import Previewing
+from orlop.kernel import codec
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
-from orlop.people.question_table import OPEN, TRANSITIONS, allows
-from orlop.kernel.running import Running
+from orlop.kernel.running import Running, Taken
 from orlop.machine.chance import mint
-from orlop.machine.clock import NS_PER_S, deadline
+from orlop.machine.clock import deadline
+from orlop.people import asking, trust
+from orlop.people.chains import chain_for
+from orlop.people.changes import changes
+from orlop.people.office import UNSEEN
+from orlop.people.question_table import OPEN
+from orlop.people.trust import Ruling
 
 
-async def cleared(kernel: Kernel, process: Process, running: Running) -> None:
-    """Return once the call may begin; nothing may wait between this and its intent.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """What a person is to be asked, and which rules want that."""
 
-    Raises `NotApproved`; `DeadlineMissed` where the call has a deadline of its own.
+    form: Form
+    what: str
+    arguments: dict[str, object]
+    effect: str
+    approval_s: float
+    asked_by: str
+    said: str = ""
+    cost: NanoDollars = NanoDollars(0)
+    level: str = ""
+    task: str = ""
+
+
+async def cleared(kernel: Kernel, process: Process, running: Running) -> bool:
+    """Return once the call may begin: whether it has waited for that.
+
+    Nothing may wait between this and its intent.  Raises `NotApproved`, `Observed`; `DeadlineMissed`
+    where the call has a deadline of its own.
     """
-    call = running.call
-    if not isinstance(call, CallTool):
-        return
-    card = kernel.tools.find(call.tool).card
-    if card.approval == "never":
-        return
-    row = kernel.tables.people.questions.about(process.id, running.digest)
-    row = _as_of_now(kernel, row) if row is not None else None
-    if row is None or row.state not in OPEN or row.state == "executing":
-        row = _ask(
-            kernel,
-            process,
-            QuestionAsked(
-                question=mint("qst", kernel.chance, kernel.clock.wall_ns()),
-                text=f"may {process.row.name} (pid {process.row.pid}) call {call.tool}?",
-                tool=call.tool,
-                arguments=call.arguments,
-                effect=card.effect,
-                expires_ns=_after(kernel, card.approval_s),
-            ),
-            running.digest,
-        )
-    if call.hints.deadline_s is None:
-        row = await decided(kernel, row.id)
-    else:
-        async with deadline(call.hints.deadline_s, f"the approval of {call.tool}"):
-            row = await decided(kernel, row.id)
-    if row.state in ("denied", "expired"):
-        said = f": {row.answer}" if row.answer else ""
-        who = f" by {row.person}" if row.person else ""
-        raise NotApproved(f"{call.tool} with these arguments was {row.state}{who}{said} ({row.id})")
-    if row.state not in ("approved", "unknown"):
+    running.cleared_by, running.taken = "", None
+    seconds = running.call.hints.deadline_s
+    has_waited = False
+    while True:
+        row = kernel.office.questions.about(process.id, running.digest)
+        row = asking.as_of_now(kernel, row) if row is not None else None
+        if row is None or row.state not in OPEN or row.state == "executing":
+            need = needed(kernel, process, running, was_denied=_was_denied(row))
+            if need is None:
+                return has_waited
+            row = await put(kernel, process, running, need)
+        if row.state == "pending":
+            has_waited = True
+            with parked(kernel, process, running, row):
+                if seconds is None:
+                    row = await asking.decided(kernel, row.id)
+                else:
+                    async with deadline(seconds, f"the approval of {row.tool}"):
+                        row = await asking.decided(kernel, row.id)
+        if row.state in ("denied", "expired"):
+            raise refusal(row)
+        if row.state in ("approved", "unknown"):
+            follow(running, row)
+            return has_waited
         # Another call with the same arguments was faster: this one is asked about by itself.
-        await cleared(kernel, process, running)
+
+
+def follow(running: Running, row: Question) -> None:
+    """Make the call as the person wants it."""
+    running.cleared_by = row.id
+    if row.taken:
+        running.taken = Taken(row.result, row.person)
+    if row.edited is not None and isinstance(running.call, CallTool):
+        running.call = replace(running.call, arguments=row.edited)
+
+
+def refusal(row: Question) -> NotApproved:
+    said = f": {row.answer}" if row.answer else ""
+    who = f" by {row.person}" if row.person else ""
+    return NotApproved(f"{row.tool} with these arguments was {row.state}{who}{said} ({row.id})")
+
+
+def _was_denied(row: Question | None) -> bool:
+    return row is not None and row.state == "denied"
+
+
+def needed(
+    kernel: Kernel, process: Process, running: Running, *, was_denied: bool
+) -> Need | None:
+    """What a person must say first; None: nothing, and `running.cleared_by` says why not."""
+    call, decision = running.call, running.decision
+    card = kernel.tools.find(call.tool).card if isinstance(call, CallTool) else None
+    if card is not None and isinstance(call, CallTool):
+        if kernel.wrong_arguments(call.tool, call.arguments):
+            return None  # Its handler refuses it, so that the journal has the refusal.
+    ruled = ruling(kernel, process, call, card, was_denied=was_denied)
+    if ruled is not None and ruled.row.level in ("observe", "suggest"):
+        form: Form = "observation" if ruled.row.level == "observe" else "suggestion"
+        return _need(form, call, card, [f"autonomy: level {ruled.row.level}"], ruled)
+    wanted = [f"the card of {card.name}"] if card is not None and card.approval != "never" else []
+    said = ""
+    if decision is not None and decision.verdict == "ask":
+        wanted += [f"rule {rule}" for rule in decision.rules]
+        said = decision.reason
+    if ruled is not None and ruled.is_asked:
+        wanted.append(ruled.reason)
+    if not wanted:
+        running.cleared_by = f"{UNSEEN}{ruled.row.level}" if ruled is not None else ""
+        return None
+    if is_granted(kernel, process, running):
+        return None
+    level = ruled if ruled is not None and ruled.is_asked else None
+    return _need("approval", call, card, wanted, level, said)
+
+
+def ruling(
+    kernel: Kernel, process: Process, call: Call, card: ToolCard | None, *, was_denied: bool
+) -> Ruling | None:
+    """What progressive autonomy says of the call."""
+    if not kernel.desk.rules or card is None or not isinstance(call, CallTool):
+        return None
+    row = process.row
+    return trust.ruling(
+        kernel, row.id, row.tenant, row.name, row.version, call, card, was_denied=was_denied
+    )
+
+
+def is_granted(kernel: Kernel, process: Process, running: Running) -> bool:
+    """Whether somebody has approved the call in advance."""
+    call, row = running.call, process.row
+    if not isinstance(call, CallTool):
+        return False
+    now_ns = kernel.clock.wall_ns()
+    grant = kernel.office.grants.covering(row.tenant, row.name, call.tool, call.arguments, now_ns)
+    if grant is None:
+        return False
+    running.cleared_by = grant.id
+    return True
+
+
+def _need(
+    form: Form,
+    call: Call,
+    card: ToolCard | None,
+    wanted: list[str],
+    ruled: Ruling | None,
+    said: str = "",
+) -> Need:
+    return Need(
+        form=form,
+        what=card.name if card is not None else type(call).__name__.lower(),
+        arguments=call.arguments if isinstance(call, CallTool) else shown(call),
+        effect=card.effect if card is not None else "",
+        approval_s=_patience_s(form, card, ruled),
+        asked_by=", ".join(wanted),
+        said=said,
+        cost=NanoDollars(card.price * (1 + card.retries)) if card is not None else NanoDollars(0),
+        level=ruled.row.level if ruled is not None else "",
+        task=ruled.row.key.task if ruled is not None else "",
+    )
+
+
+def _patience_s(form: Form, card: ToolCard | None, ruled: Ruling | None) -> float:
+    if form == "observation" and ruled is not None:
+        return ruled.rule.judge_s
+    return card.approval_s if card is not None else APPROVAL_S
+
+
+def shown(call: Call) -> dict[str, object]:
+    """A call that is no tool's, as a person is shown it."""
+    plain = msgspec.to_builtins(codec.plain(replace(call, hints=Hints())))
+    assert isinstance(plain, dict)
+    return plain
+
+
+async def put(kernel: Kernel, process: Process, running: Running, need: Need) -> Question:
+    """Ask, unless somebody has asked meanwhile.  Raises `Observed` where nothing more follows."""
+    preview = await previewed(kernel, running.call)
+    row = kernel.office.questions.about(process.id, running.digest)
+    if row is not None and row.state in OPEN and row.state != "executing":
+        return row
+    what, said = need.what, f" {need.said}" if need.said else ""
+    before = kernel.office.questions.shown.get((process.row.name, what))
+    compared: tuple[Change, ...] = ()
+    if before is not None:
+        compared = changes(before.arguments, need.arguments)
+    row = asking.ask(
+        kernel,
+        process.id,
+        process.row.tenant,
+        QuestionAsked(
+            question=mint("qst", kernel.chance, kernel.clock.wall_ns()),
+            text=f"may {process.row.name} (pid {process.row.pid}) call {what}?{said}",
+            tool=what,
+            arguments=need.arguments,
+            effect=need.effect,
+            expires_ns=asking.after(kernel, need.approval_s),
+            form=need.form,
+            asked_by=need.asked_by,
+            cost=need.cost,
+            compared=before.call if before is not None else None,
+            changes=compared,
+            preview=preview,
+            chain=chain_for(kernel.desk.chains, what, process.row.name),
+            task=need.task,
+            level=need.level,
+        ),
+        digest=running.digest,
+        call=running.id,
+    )
+    if need.form == "observation":
+        await kernel.journal.flush()
+        raise Observed(
+            f"{what} was not called: {process.row.name} is only observed. What it would have done "
+            f"is written down as {row.id}, for people to judge"
+        )
+    return row
+
+
+async def previewed(kernel: Kernel, call: Call) -> str:
+    """What the tool says that the call would change; why it can't say, if it fails."""
+    tool = kernel.tools.find(call.tool) if isinstance(call, CallTool) else None
+    if tool is None or not isinstance(tool, Previewing) or not isinstance(call, CallTool):
+        return ""
+    try:
+        said = await tool.preview(call.arguments, PREVIEW_S)
+    except KernelError as error:
+        said = f"(the tool's preview failed: {error.message})"
+    if len(said) > PREVIEW_CHARS_MAX:
+        said = f"{said[:PREVIEW_CHARS_MAX]}… ({len(said) - PREVIEW_CHARS_MAX} more characters)"
+    return said
+
+
+# Waiting: parked calls hold no place among those in flight.
+
+
+@contextmanager
+def parked(kernel: Kernel, process: Process, running: Running, row: Question) -> Iterator[None]:
+    """While inside, the call waits for a person.  Raises `Exhausted`."""
+    if kernel.calls_parked >= PARKED_CALLS_MAX:
+        raise Exhausted(f"{PARKED_CALLS_MAX} calls are parked", retry_after_s=60.0)
+    if running.detached and not running.promised and isinstance(running.call, CallTool):
+        event = CallParked(
+            question=row.id,
+            body=running.call,
+            nonce=running.nonce,
+            incarnation=running.incarnation,
+        )
+        kernel.emit(process.id, process.row.tenant, event, call=running.id)
+        running.promised = True
+    running.waits_for = row.id
+    kernel.calls_parked += 1
+    kernel.calls_in_flight -= 1
+    process.parked += 1
+    try:
+        yield
+    finally:
+        running.waits_for = ""
+        kernel.calls_parked -= 1
+        kernel.calls_in_flight += 1
+        process.parked -= 1
+
+
+def conclude(kernel: Kernel, process: Process, running: Running, error: KernelError | None) -> None:
+    """A promised call that ends without an intent leaves a word for whoever asks for it."""
+    if not running.promised or running.seq or error is None or kernel.closing:
+        return
+    if kernel.journal.stopped is None:
+        refused = CallRefused(code=error.code, message=error.message)
+        kernel.emit(process.id, process.row.tenant, refused, call=running.id)
+
+
+# The agents' own questions.
 
 
 async def ask(kernel: Kernel, process: Process, running: Running, call: Ask) -> Question:
     """A question's answer.  Asked once, however often the kernel starts.  Raises `NotAnswered`."""
     id = f"qst_{running.id.removeprefix('cal_')}"
-    if id not in kernel.tables.people.questions.rows:
+    if id not in kernel.office.questions.rows:
         asked = QuestionAsked(
             question=id,
             text=call.text,
             choices=call.choices,
-            expires_ns=_after(kernel, call.expires_s),
+            expires_ns=asking.after(kernel, call.expires_s),
+            form="question",
+            chain=chain_for(kernel.desk.chains, "", process.row.name),
         )
-        _ask(kernel, process, asked, b"")
-    row = await decided(kernel, id)
-    if row.state != "answered":
-        raise NotAnswered(f"nobody answered {call.text[:200]!r} in time ({id})")
-    return row
-
-
-def _after(kernel: Kernel, seconds: float) -> Nanoseconds:
-    return Nanoseconds(kernel.clock.wall_ns() + round(seconds * NS_PER_S))
-
-
-def _ask(kernel: Kernel, process: Process, asked: QuestionAsked, digest: bytes) -> Question:
-    pending = len(kernel.tables.people.questions.rows) - len(kernel.tables.people.questions.closed)
-    if pending >= QUESTIONS_OPEN_MAX:
-        raise Exhausted(
-            f"{pending} questions wait for people (QUESTIONS_OPEN_MAX)", retry_after_s=60.0
-        )
-    # From here on only the journal can fail.
-    kernel.emit(process.id, process.row.tenant, asked, args_digest=digest or None)
-    return kernel.tables.people.questions.rows[asked.question]
-
-
-async def decided(kernel: Kernel, id: str) -> Question:
-    """The question once it is pending no more; what is due expires here."""
-    await kernel.journal.flush()
-    while (row := kernel.tables.people.questions.rows[id]).state == "pending":
-        left_s = (row.expires_ns - kernel.clock.wall_ns()) / NS_PER_S
-        if left_s <= 0:
-            _expire(kernel, row, "nobody answered in time")
-            continue
-        woken = kernel.answers.setdefault(id, asyncio.Event())
-        try:
-            async with asyncio.timeout(left_s):
-                await woken.wait()
-        except TimeoutError:
-            pass
-    return row
-
-
-async def answer(kernel: Kernel, id: str, order: AnswerOrder) -> Question:
-    """A person's word.  Raises `NotFound`, `BadCall`, and `Conflict` where it is not open."""
-    row = find(kernel, id)
-    if not order.person.strip() or not order.person.isprintable():
-        raise BadCall("person: who says so?")
-    if len(order.answer) > ANSWER_CHARS_MAX or not 0 <= order.minutes < math.inf:
-        raise BadCall(f"answer: at most {ANSWER_CHARS_MAX} characters; minutes: 0 or more")
-    if row.state != "pending":
-        who = f" by {row.person}" if row.person else ""
-        raise Conflict(f"{id} is {row.state}{who}; it can't be answered twice")
-    if not allows(row, order.verdict):
-        kind = "an approval: approve or deny it" if row.tool else "a question: answer it"
-        raise BadCall(f"{id} is {kind}")
-    if row.choices and order.answer not in row.choices:
-        raise BadCall(f"answer: one of {', '.join(row.choices)}")
-    # From here on only the journal can fail.
-    kernel.emit(
-        row.process,
-        row.tenant,
-        QuestionAnswered(
-            question=id,
-            verdict=order.verdict,
-            person=order.person,
-            answer=order.answer,
-            minutes=order.minutes,
-        ),
-    )
-    _wake(kernel, id)
-    await kernel.journal.flush()
-    return kernel.tables.people.questions.rows[id]
-
-
-def find(kernel: Kernel, id: str) -> Question:
-    """Raises `NotFound`.  What is overdue, or whose process has ended, expires here."""
-    row = kernel.tables.people.questions.rows.get(id)
-    if row is None:
-        raise NotFound(f"no question {id[:100]!r}; `orlop approvals` lists those that wait")
-    return _as_of_now(kernel, row)
-
-
-def listed(kernel: Kernel, *, closed: bool) -> list[Question]:
-    """Those that wait for a person, or all that are known, oldest first."""
-    rows = [_as_of_now(kernel, row) for row in tuple(kernel.tables.people.questions.rows.values())]
-    return [row for row in rows if closed or row.state == "pending"]
-
-
-def _as_of_now(kernel: Kernel, row: Question) -> Question:
-    if (row.state, "expire") not in TRANSITIONS or kernel.journal.stopped is not None:
+        asking.ask(kernel, process.id, process.row.tenant, asked, call=running.id)
+    row = await asking.decided(kernel, id)
+    if row.state == "answered":
         return row
-    if kernel.is_over(row.process):
-        return _expire(kernel, row, "its process has ended")
-    if row.expires_ns <= kernel.clock.wall_ns():
-        return _expire(kernel, row, "nobody answered in time")
-    return row
-
-
-def _expire(kernel: Kernel, row: Question, reason: str) -> Question:
-    kernel.emit(row.process, row.tenant, QuestionExpired(question=row.id, reason=reason))
-    _wake(kernel, row.id)
-    return kernel.tables.people.questions.rows[row.id]
-
-
-def _wake(kernel: Kernel, id: str) -> None:
-    if (woken := kernel.answers.pop(id, None)) is not None:
-        woken.set()
+    if row.state == "denied" and row.person:
+        said = f": {row.answer}" if row.answer else ""
+        raise NotAnswered(f"{row.person} won't answer {call.text[:200]!r}{said} ({id})")
+    raise NotAnswered(f"nobody answered {call.text[:200]!r} in time ({id})")

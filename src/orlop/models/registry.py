@@ -53,6 +53,11 @@ class Registry:
     def cards(self) -> tuple[ModelCard, ...]:
         return tuple(card for cards in self._cards.values() for card in cards)
 
+    def named(self, model: str) -> list[ModelCard]:
+        """Every card that goes by this name, for whatever it may serve; none is fine."""
+        name = self.meant(model)
+        return [*self._by_name.get((name, "chat"), ()), *self._by_name.get((name, "embed"), ())]
+
     def find(self, model: str, kind: ModelKind) -> list[ModelCard]:
         """Every card that serves `model`, which is a name, an alias, or `engine/name`.
 

@@ -1,0 +1,105 @@
+"""Labels of calls and of their results: the kernel's side of `access.taint`."""
+
+from collections.abc import Sequence
+
+import msgspec
+from msgspec.structs import replace
+
+from orlop.abi.calls import CallTool, Embed, Infer
+from orlop.abi.cards import ToolCard
+from orlop.abi.events import CallFailed, CallReturned
+from orlop.abi.replies import Completion, Done, ToolResult
+from orlop.access.taint import CLEAN, Labels, Tracker, plain
+from orlop.kernel.core import Kernel
+from orlop.kernel.described import Described
+from orlop.kernel.process import Process
+from orlop.kernel.running import Running
+from orlop.store.journal import Part
+
+UNTRUSTED = "untrusted"
+
+
+def of_card(card: ToolCard) -> Labels:
+    """What a tool says has these."""
+    own = frozenset(card.labels)
+    return own | {UNTRUSTED} if card.trust == UNTRUSTED else own
+
+
+def tracker(kernel: Kernel, process: Process) -> Tracker:
+    """What is known of the process's data.
+
+    After a restart of the kernel, and in a child, only that it has taken in these labels.
+    """
+    if process.tracker is None:
+        carried = dict(kernel.tables.policies.carried.get(process.id, {}))
+        process.tracker = Tracker(carried=carried, is_blind=bool(carried))
+    return process.tracker
+
+
+def of_call(kernel: Kernel, process: Process, running: Running, described: Described) -> Labels:
+    """Where what the call is made from came from."""
+    call, known = running.call, tracker(kernel, process)
+    if isinstance(call, Infer):
+        shows_results = any(m.role == "tool" or m.tool_use_id for m in call.messages)
+        if not known.carried and not shows_results:
+            return CLEAN
+        names = [part.name for part in described.parts]
+        lookup = _Tools(kernel)
+        return known.of_conversation(call.messages, names, lookup.labels, running.id)
+    if not known.carried:
+        return CLEAN
+    if isinstance(call, CallTool):
+        return known.of_tool_call(call.tool, call.arguments)
+    if isinstance(call, Embed):
+        return known.of_texts(call.inputs)
+    return known.all()
+
+
+class _Tools:
+    """Labels by a tool's name, as the kernel has it or as a model is shown it."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._plain: dict[str, ToolCard] = {}
+
+    def labels(self, name: str) -> Labels | None:
+        """None: no tool of the kernel's."""
+        card = self._kernel.tools.card(name)
+        if card is None:
+            if not self._plain:
+                self._plain = {plain(card.name): card for card in self._kernel.tools.cards()}
+            card = self._plain.get(plain(name))
+        return of_card(card) if card is not None else None
+
+
+def labelled(
+    kernel: Kernel,
+    process: Process,
+    running: Running,
+    event: CallReturned | CallFailed,
+    done: Done | None,
+    parts: Sequence[Part],
+) -> CallReturned | CallFailed:
+    """The outcome with the labels of what it brings, which is known again from here on.
+
+    What a tool says of its failure is its own words too.
+    """
+    known, call = tracker(kernel, process), running.call
+    labels = running.brings
+    if isinstance(call, CallTool):
+        card = kernel.tools.card(call.tool)
+        labels |= running.labels | (of_card(card) if card is not None else CLEAN)
+    if isinstance(event, CallFailed):
+        known.received(labels, running.id, event.message)
+    elif isinstance(done, Completion):
+        labels |= running.labels
+        for choice, part in zip(done.choices, parts, strict=True):
+            known.answered(choice.message, part.name, labels, running.id)
+    elif labels:
+        known.received(labels, running.id, _value(done))
+    return replace(event, labels=tuple(sorted(labels))) if labels else event
+
+
+def _value(done: Done | None) -> object:
+    """What a result says."""
+    return done.value if isinstance(done, ToolResult) else msgspec.to_builtins(done)
