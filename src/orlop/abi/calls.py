@@ -239,6 +239,7 @@ Call = (
     | Sleep
     | Patch
     | Ask
+    | FileCall
     | OpenSaga
     | CloseSaga
     | Outcome
@@ -247,5 +248,5 @@ Call = (
 METERED = (Infer, Embed, CallTool, Fetch)
 """Calls that count against budgets."""
 
-PARKED = (Wait, Sleep, Ask, CloseSaga)
+PARKED = (Wait, Sleep, Ask, WatchFiles, Take, CloseSaga)
 """Calls that hold no slot, may wait for days, and are re-armed at boot."""

@@ -259,6 +259,7 @@ Event = (
     | ToolPinned
     | ToolChanged
     | ToolRefused
+    | FileEvent
     | EffectSettled
     | SagaOpened
     | SagaDecided

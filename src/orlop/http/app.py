@@ -14,7 +14,7 @@ from orlop.abi.ids import CallId
 from orlop.abi.replies import Completion
 from orlop.access.principal import Tokens
 from orlop.access.rights import Narrowing
-from orlop.http import anthropic, metrics, native, openai, openapi, responses
+from orlop.http import anthropic, files, metrics, native, openai, openapi, responses
 from orlop.http.admin import Admin, missing
 from orlop.http.auth import Doorman
 from orlop.http.budgets import Budgets
@@ -49,6 +49,10 @@ NativeRoute: TypeAlias = Callable[[Kernel, Process, Exchange], Awaitable[None]]
 NATIVE_ROUTES: Final[Mapping[tuple[str, ...], NativeRoute]] = {
     ("POST", "calls"): native.call,
     ("GET", "calls", "{ref}"): native.find_call,
+    ("POST", "pieces"): files.store_pieces,
+    ("GET", "files"): files.download,
+    ("POST", "files"): files.upload,
+    ("DELETE", "files"): files.delete,
 }
 """Below `/orlop/v1`; for processes."""
 
@@ -110,6 +114,7 @@ class App:
             **Models(kernel).routes(),
             **Devices(kernel).routes(),
             **Budgets(kernel).routes(),
+            **files.Mounts(kernel).routes(),
             **RightsRoutes(kernel, self._tokens.capabilities).routes(),
         }
         self._admin |= Tools(kernel).routes() | Questions(kernel).routes()

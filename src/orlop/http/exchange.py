@@ -197,6 +197,18 @@ class Exchange:
             if not event.get("more_body"):
                 return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    async def stretches(self) -> AsyncIterator[bytes]:
+        """The body as it comes.  Raises `Killed` where the client left in the middle."""
+        while True:
+            event = await self._receive()
+            if event["type"] == "http.disconnect":
+                raise Killed("the client left before it had sent its file")
+            piece = event.get("body", b"")
+            assert isinstance(piece, bytes)
+            yield piece
+            if not event.get("more_body"):
+                return
+
     # Answering.
 
     async def send(

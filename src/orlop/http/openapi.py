@@ -11,7 +11,8 @@ import msgspec
 import orlop
 from orlop.abi import admin
 from orlop.http.openapi_dialects import ERRORS, REPLIES, REQUESTS, Schema
-from orlop.http.openapi_routes import OPERATIONS, Operation
+from orlop.http.openapi_operation import Operation
+from orlop.http.openapi_routes import OPERATIONS
 
 REF: Final = "#/components/schemas/{name}"
 
@@ -83,7 +84,7 @@ def _operation(row: Operation, of_type: dict[str, dict[str, object]]) -> dict[st
     }
     if row.body is not None:
         body = {"schema": _schema(row.body, of_type)}
-        operation["requestBody"] = {"required": True, "content": {"application/json": body}}
+        operation["requestBody"] = {"required": True, "content": {row.media: body}}
     if row.public:
         operation["security"] = []
     return operation

@@ -1,6 +1,5 @@
 """Every route of the HTTP API as a row; a test holds the table against what is really served."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from orlop.abi import (
@@ -16,7 +15,9 @@ from orlop.abi import (
 )
 from orlop.abi.calls import Call, Spawn
 from orlop.abi.replies import Done
+from orlop.http import openapi_files
 from orlop.http.openapi_dialects import Schema
+from orlop.http.openapi_operation import NDJSON, OURS, SSE, Operation
 
 EMPTY: Final[Schema] = {"type": "object", "maxProperties": 0}
 READY: Final[Schema] = {
@@ -33,29 +34,6 @@ PARKED: Final[Schema] = {
     "properties": {"call": {"type": "string"}},
 }
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """One route.  `body`, `reply`: an ABI type, a schema, or the name of a component."""
-
-    method: str
-    path: str
-    summary: str
-    body: object = None
-    reply: object = None
-    status: int = 200
-    stream: str = ""
-    """The media type of its answer in pieces, if it has one."""
-    query: tuple[str, ...] = ()
-    """Names; of numbers, unless one ends in `=`."""
-    later: object = None
-    """What it answers with 202."""
-    public: bool = False
-
-
-SSE: Final = "text/event-stream"
-NDJSON: Final = "application/x-ndjson"
-OURS: Final = "/orlop/v1"
 
 PUBLIC: Final = (
     Operation(
@@ -175,10 +153,12 @@ PROCESSES: Final = (
         query=("wait",),
         later=PARKED,
     ),
+    *openapi_files.PROCESSES,
 )
 """Our own routes for processes."""
 
 OPERATORS: Final = (
+    *openapi_files.OPERATORS,
     Operation(method="GET", path=f"{OURS}/info", summary="Where all is", reply=admin.Info),
     Operation(
         method="GET",

@@ -18,6 +18,7 @@ from orlop.abi.effects import SettledEffect
 from orlop.abi.egress import Fetch
 from orlop.abi.errors import BadCall, EffectUnknown, Unpriced
 from orlop.abi.hints import Usage
+from orlop.abi.files import FileCall
 from orlop.abi.ids import NanoDollars, Nanoseconds
 from orlop.abi.limits import CALL_DEADLINE_S, CALL_DEADLINE_S_MAX, CHOICES_MAX, OUTPUT_TOKENS_MAX
 from orlop.abi.replies import Completion, Done, Vectors
@@ -72,9 +73,11 @@ def admit(kernel: Kernel, process: Process, running: Running) -> Admitted:
             return _embed(kernel, process, call)
         case CallTool():
             return _tool(kernel, process, running, call)
-        case _:
         case Fetch():
             return _fetch(kernel, process, running, call)
+        case _:
+            if isinstance(call, FileCall):
+                files.check(kernel, process, call)
             return Admitted(call=call)
 
 

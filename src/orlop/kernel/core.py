@@ -30,6 +30,7 @@ from orlop.hardware.claim import Checkpoint
 from orlop.hardware.table import DeviceTable
 from orlop.kernel.clients import Clients
 from orlop.kernel.codec import KIND, encode
+from orlop.kernel.file_store import FileStore
 from orlop.kernel.orders import Orders
 from orlop.kernel.outside import Refusals, Web
 from orlop.kernel.process import OVER, Process, Row, check
@@ -149,6 +150,8 @@ class Kernel:
     estimates: Estimates = field(default_factory=Estimates)
     prices: Mapping[str, PriceConfig] = field(default_factory=dict)
     """Of models, by name or by `engine/name`."""
+    files: FileStore | None = None
+    """None: this kernel keeps none."""
     projections: Sequence[Projection] = ()
     """What is too large for the tables, each in a file of its own."""
     turns: Turns = field(init=False)

@@ -22,7 +22,15 @@ from orlop.abi.egress import Fetch
 from orlop.abi.files import FileCall
 from orlop.abi.replies import Done
 from orlop.abi.sagas import CloseSaga, OpenSaga
-from orlop.kernel import sys_access, sys_human, sys_infer, sys_process, sys_saga, sys_tool
+from orlop.kernel import (
+    file_calls,
+    sys_access,
+    sys_human,
+    sys_infer,
+    sys_process,
+    sys_saga,
+    sys_tool,
+)
 from orlop.kernel.admit import Admitted
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
@@ -34,6 +42,8 @@ def dispatch(  # noqa: C901 (one row a call)
 ) -> Awaitable[Done]:
     """Between entry and exit the call is its handler's."""
     call = admitted.call
+    if isinstance(call, FileCall):
+        return file_calls.dispatch(kernel, process, running, call)
     match call:
         case Infer():
             return sys_infer.infer(kernel, process, running, call, admitted.cards)

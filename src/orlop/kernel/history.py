@@ -10,11 +10,12 @@ from msgspec.structs import replace
 from orlop.abi.calls import Infer
 from orlop.abi.errors import JournalDamaged, NotFound
 from orlop.abi.events import CallEntered, CallFailed, CallReturned
+from orlop.abi.files import Contents
 from orlop.abi.ids import CallId, Digest, Seq, TenantId
 from orlop.abi.messages import Message
 from orlop.abi.processes import Diverged, ProcessCaughtUp
 from orlop.abi.replies import Completion, Delta, Done
-from orlop.kernel import codec
+from orlop.kernel import codec, file_content
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
 from orlop.kernel.record import Record, Recorded, build, is_told
@@ -154,6 +155,8 @@ async def restore(
     kernel: Kernel, tenant: TenantId, returned: CallReturned
 ) -> tuple[Done, list[Delta]]:
     """A recorded result, and the pieces in which it came (none if in one)."""
+    if isinstance(returned.done, Contents):
+        return await file_content.filled(kernel, tenant, returned.done), []
     if not isinstance(returned.done, Completion):
         return returned.done, []
     messages = await messages_of(kernel, tenant, returned.messages)

@@ -29,7 +29,9 @@ from orlop.abi.files import (
     WatchFiles,
     WriteFiles,
 )
+from orlop.abi.files import FileCall
 from orlop.abi.sagas import CloseSaga, OpenSaga
+from orlop.files.touched import touched
 from orlop.kernel.outside import place
 
 Targets = tuple[tuple[str, str], ...]
@@ -41,6 +43,9 @@ def targets(call: Call) -> Targets:  # noqa: C901 (one row a call)
 
     A call without a row here does not type-check.
     """
+    if isinstance(call, FileCall):
+        path, access = next(iter(touched(call)))
+        return access or "read", path
     match call:
         case Infer():
             return (("infer", call.model),)

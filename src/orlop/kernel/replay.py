@@ -13,6 +13,7 @@ from orlop.abi.errors import (
     from_code,
 )
 from orlop.abi.events import CallFailed, CallReturned, Event
+from orlop.abi.files import Changed, Contents, Found, Listing
 from orlop.abi.hints import Facts
 from orlop.abi.ids import Seq
 from orlop.abi.limits import DIVERGENCE_GRACE_S
@@ -263,7 +264,9 @@ def note(process: Process, running: Running, event: Event, outcome: Seq | None) 
     )
 
 
-def with_facts(done: Done, *, seq: Seq, replayed: bool = False) -> Done:
+def with_facts(  # noqa: C901 (one row an answer)
+    done: Done, *, seq: Seq, replayed: bool = False
+) -> Done:
     """`done` with its place in the journal."""
     facts = replace(done.facts, seq=seq, replayed=replayed)
     match done:

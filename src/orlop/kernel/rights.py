@@ -89,7 +89,7 @@ def needs(kernel: Kernel, call: Call) -> Iterator[tuple[Family, tuple[str, ...],
             yield "grant", ("",), ""
         case _:
             if isinstance(call, FileCall):
-                yield from (("file", (path,), access) for path, access in files.needs(call))
+                yield from (("file", (path,), access) for path, access in touched(call))
 
 
 def _any(

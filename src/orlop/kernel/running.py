@@ -18,6 +18,7 @@ from orlop.access.rights import Narrowing
 from orlop.access.taint import CLEAN, Labels
 from orlop.machine.channel import Channel
 from orlop.machine.latch import Latch
+from orlop.store.rows import Part
 
 
 class Phase(Enum):
@@ -72,6 +73,8 @@ class Running:
     """How its conversation began: equal for all calls of one, where the client names none."""
     keep: bool = False
     """The client's leaving does not end it: the result will be asked for again."""
+    parts: tuple[Part, ...] = ()
+    """The content that it brings, for the event that it will lie beside."""
     deltas: list[Delta] = field(default_factory=list[Delta])
     done: Done | None = None
     task: asyncio.Task[None] | None = None

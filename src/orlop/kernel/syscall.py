@@ -26,6 +26,7 @@ from orlop.abi.errors import (
     KernelError,
 )
 from orlop.abi.events import CallEntered, CallFailed, CallReturned
+from orlop.abi.files import Contents
 from orlop.abi.ids import Nanoseconds, Seq
 from orlop.abi.limits import (
     CALL_DEADLINE_S,
@@ -39,7 +40,7 @@ from orlop.abi.limits import (
 from orlop.abi.replies import Completion, Done
 from orlop.access.rights import Narrowing
 from orlop.context.conversation import extend
-from orlop.kernel import accounts, bounds, codec, engines, questions, replay, rights
+from orlop.kernel import accounts, bounds, codec, engines, file_content, questions, replay, rights
 from orlop.kernel.admit import Admitted, admit
 from orlop.kernel.call_table import OpenCall
 from orlop.kernel.core import Kernel
@@ -79,6 +80,7 @@ def enter(
     Raises a `KernelError` before anything has changed; every later error arrives on the channel.
     """
     require_current(process, incarnation)
+    call, parts = file_content.prepared(kernel, process, call)
     check(kernel, process, call)
     rights.check(kernel, process, call, narrowing)
     # From here on nothing can fail.
@@ -368,6 +370,8 @@ def outcome(
         parts = tuple(kernel.namer.part(tenant, choice.message) for choice in done.choices)
         returned = codec.returned(done, parts, running.deltas)
         return settled(returned, kernel, running, admitted), parts
+    if isinstance(done, Contents):
+        return settled(CallReturned(done=file_content.bare(done)), kernel, running, admitted), ()
     if done is not None:
         return settled(CallReturned(done=done), kernel, running, admitted), ()
     error = error or Broken("a call ended in nothing")

@@ -1,0 +1,1 @@
+"""Names, versions and content of files; the journal is where they are kept."""

@@ -1,0 +1,158 @@
+"""A folder of the host, and no way out of it: each step is opened from the one before, and no
+symbolic link is ever followed.
+
+All functions block.  Writes are atomic and durable: a reader finds the old or the new content.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from orlop.abi.errors import BadCall, Denied, DeviceFailed, Exhausted, KernelError, NotFound
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class HostFile:
+    """`version`: its time of change in nanoseconds, so that a comparison notices one."""
+
+    name: str
+    version: int
+    size: int
+    is_folder: bool = False
+
+
+def read(root: Path, words: Sequence[str], offset: int, length: int) -> tuple[HostFile, bytes]:
+    with _folder(root, words[:-1]) as folder, _said(words):
+        handle = os.open(
+            words[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder
+        )
+        try:
+            found = _regular(os.fstat(handle), words)
+            return found, os.pread(handle, min(length, found.size), offset)
+        finally:
+            os.close(handle)
+
+
+def look(root: Path, words: Sequence[str]) -> HostFile | None:
+    """The file's size and version; None where there is none."""
+    try:
+        with _folder(root, words[:-1]) as folder, _said(words):
+            return _regular(os.stat(words[-1], dir_fd=folder, follow_symlinks=False), words)
+    except NotFound:
+        return None
+
+
+def write(root: Path, words: Sequence[str], data: bytes, beside: str) -> HostFile:
+    """beside: a name that nobody else uses, for the new content on its way."""
+    with _folder(root, words[:-1], make=True) as folder, _said(words):
+        handle = os.open(
+            beside,
+            os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
+            0o644,
+            dir_fd=folder,
+        )
+        try:
+            try:
+                with open(handle, "wb", closefd=False) as file:
+                    file.write(data)
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            os.replace(beside, words[-1], src_dir_fd=folder, dst_dir_fd=folder)
+        except OSError:
+            os.unlink(beside, dir_fd=folder)
+            raise
+        os.fsync(folder)
+        return _regular(os.stat(words[-1], dir_fd=folder, follow_symlinks=False), words)
+
+
+def remove(root: Path, words: Sequence[str]) -> None:
+    with _folder(root, words[:-1]) as folder, _said(words):
+        os.unlink(words[-1], dir_fd=folder)
+        os.fsync(folder)
+
+
+def listed(root: Path, words: Sequence[str], limit: int) -> list[HostFile]:
+    """What lies in a folder, by name; links and devices are not shown."""
+    with _folder(root, words) as folder, _said(words):
+        found: list[HostFile] = []
+        for name in sorted(os.listdir(folder)):
+            state = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if stat.S_ISDIR(state.st_mode):
+                found.append(HostFile(name, 0, 0, is_folder=True))
+            elif stat.S_ISREG(state.st_mode):
+                found.append(HostFile(name, state.st_mtime_ns, state.st_size))
+            if len(found) >= limit:
+                break
+        return found
+
+
+@contextmanager
+def _folder(root: Path, words: Sequence[str], *, make: bool = False) -> Iterator[int]:
+    """A handle of the folder that the words lead to."""
+    with _said(words):
+        handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for word in words:
+                if word in ("", ".", "..") or "/" in word:
+                    raise BadCall(f"{word!r} is no name in a folder")
+                if make:
+                    _make(word, handle)
+                inner = os.open(word, _FOLDER, dir_fd=handle)
+                os.close(handle)
+                handle = inner
+        except BaseException:
+            os.close(handle)
+            raise
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _make(word: str, folder: int) -> None:
+    try:
+        os.mkdir(word, 0o755, dir_fd=folder)
+        os.fsync(folder)
+    except FileExistsError:
+        pass
+
+
+def _regular(state: os.stat_result, words: Sequence[str]) -> HostFile:
+    if stat.S_ISLNK(state.st_mode):
+        raise Denied(f"{'/'.join(words)} is a symbolic link, and none is followed")
+    if not stat.S_ISREG(state.st_mode):
+        raise BadCall(f"{'/'.join(words)} is no file")
+    return HostFile(words[-1], state.st_mtime_ns, state.st_size)
+
+
+@contextmanager
+def _said(words: Sequence[str]) -> Iterator[None]:
+    """The operating system's errors as ours."""
+    try:
+        yield
+    except OSError as error:
+        raise _error(error, "/".join(words) or "the folder") from error
+
+
+def _error(error: OSError, path: str) -> KernelError:
+    said = os.strerror(error.errno or 0)
+    match error.errno:
+        case errno.ENOENT:
+            return NotFound(f"{path} is not in the mounted folder")
+        case errno.ELOOP | errno.ENOTDIR:
+            return Denied(f"{path} leads through a symbolic link or a file: none is followed")
+        case errno.EISDIR:
+            return BadCall(f"{path} is a folder: name a file in it")
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return Denied(f"the host does not let the kernel have {path}: {said}")
+        case errno.ENOSPC | errno.EDQUOT:
+            return Exhausted(f"no room for {path}: {said}", retry_after_s=60.0)
+        case _:
+            return DeviceFailed(f"{path}: {said}")

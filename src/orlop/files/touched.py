@@ -1,0 +1,38 @@
+"""Which paths a call touches, and what it does there: for rights and policies."""
+
+from collections.abc import Iterator
+
+from orlop.abi.files import (
+    ChangeFiles,
+    FileCall,
+    ListFiles,
+    Put,
+    ReadFiles,
+    SearchFiles,
+    Take,
+    WatchFiles,
+    WriteFiles,
+)
+from orlop.abi.rights import Access
+
+
+def touched(call: FileCall) -> Iterator[tuple[str, Access]]:
+    match call:
+        case WriteFiles():
+            yield from ((one.path, "write") for one in call.files)
+        case ReadFiles():
+            yield from ((one.path, "read") for one in call.files)
+        case ListFiles() | SearchFiles() | WatchFiles():
+            yield call.path, "read"
+        case Put() | Take():
+            yield call.pipe, "write" if isinstance(call, Put) else "read"
+        case ChangeFiles(action="copy"):
+            yield call.path, "read"
+            yield call.to, "write"
+        case ChangeFiles(action="move"):
+            yield call.path, "write"
+            yield call.to, "write"
+        case ChangeFiles(action="snapshot"):
+            yield call.path, "read"
+        case ChangeFiles():
+            yield call.path, "write"

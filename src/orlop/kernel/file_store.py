@@ -1,0 +1,147 @@
+"""The kernel's half of files that lives: the tree's projection, and what it does not know yet.
+
+Invariant: `head` knows every version that was emitted, durable or not, so that a comparison with
+it, followed by an event without a wait between them, can't lose anybody's change.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from orlop.abi.files import FileChange
+from orlop.abi.ids import Seq, TenantId
+from orlop.files import paths
+from orlop.files.tree import FileFold, FileTree
+from orlop.machine.clock import Clock
+from orlop.machine.offload import Offload, ThreadOffload
+from orlop.machine.ranges import Many
+from orlop.store.journal import Journal
+from orlop.store.projection import Projection, ProjectionFile
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileConfig:
+    """The `[files]` table of orlop.toml."""
+
+    bytes_max: Many = 4 * 1024**3
+    """The largest file; a larger one is refused before it is stored."""
+    index: bool = True
+    """Whether text files can be searched by their words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest version of a file."""
+
+    path: str
+    version: int
+    size: int
+    deleted: bool
+    seq: Seq
+
+    @property
+    def known(self) -> int:
+        """The version that whoever looks for the file finds; 0: none, it is deleted."""
+        return 0 if self.deleted else self.version
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class FileStore:
+    """`disk`: where folders of the host are read and written."""
+
+    projection: Projection
+    disk: Offload
+    config: FileConfig = field(default_factory=FileConfig)
+    reserved: set[Seq] = field(default_factory=set)
+    """Messages in pipes that somebody is taking right now."""
+    _recent: dict[tuple[TenantId, str], Head] = field(default_factory=dict)
+    _moved: asyncio.Event = field(default_factory=asyncio.Event)
+
+    # Reading.
+
+    async def current(self) -> None:
+        """All that is durable is in the tree."""
+        await self.projection.current()
+
+    async def read(
+        self, work: Callable[Concatenate[FileTree, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """What `work` finds in the tree, beside the event loop."""
+
+        def whole(connection: sqlite3.Connection) -> R:
+            return work(FileTree(connection), *args, **kwargs)
+
+        return await self.projection.read(whole)
+
+    def look(
+        self, work: Callable[Concatenate[FileTree, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Likewise, at once; what is not folded yet is missing."""
+
+        def whole(connection: sqlite3.Connection) -> R:
+            return work(FileTree(connection), *args, **kwargs)
+
+        return self.projection.look(whole)
+
+    def head(self, tenant: TenantId, path: str) -> Head | None:
+        """The newest version of all, also if it is a deletion."""
+        recent = self._recent.get((tenant, path))
+        if recent is not None and recent.seq > self.projection.applied_seq:
+            return recent
+        row = self.look(FileTree.head, tenant, path)
+        return None if row is None else Head(path, row.version, row.size, row.deleted, row.seq)
+
+    def heads(self, tenant: TenantId, folder: str, limit: int) -> dict[str, Head]:
+        """Likewise of all files at and below `folder` that are there; more than `limit` may be
+        left out."""
+        rows = self.look(FileTree.below, tenant, folder, limit=limit)
+        found = {row.path: Head(row.path, row.version, row.size, False, row.seq) for row in rows}
+        if (own := self.head(tenant, folder)) is not None:
+            found[folder] = own
+        for (whose, path), recent in self._recent.items():
+            is_new = recent.seq > self.projection.applied_seq
+            if whose == tenant and is_new and paths.is_below(path, folder):
+                found[path] = recent
+        return {path: head for path, head in found.items() if not head.deleted}
+
+    # Changing.
+
+    def note(
+        self, tenant: TenantId, changes: Sequence[FileChange], sizes: Sequence[int], seq: Seq
+    ) -> None:
+        """These were emitted as event `seq`."""
+        applied = self.projection.applied_seq
+        for key in [key for key, head in self._recent.items() if head.seq <= applied]:
+            del self._recent[key]
+        for change, size in zip(changes, sizes, strict=True):
+            head = Head(change.path, change.version, size, change.deleted, seq)
+            self._recent[tenant, change.path] = head
+        self.wake()
+
+    def wake(self) -> None:
+        """Something has changed: whoever waits looks again."""
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    async def moved(self) -> None:
+        """Return when something has changed."""
+        await self._moved.wait()
+
+
+def build(journal: Journal, clock: Clock, folder: Path, config: FileConfig) -> FileStore:
+    """The store whose projections lie in `folder`."""
+    projection = Projection(
+        FileFold(),
+        ProjectionFile(FileFold(), folder / "files.db"),
+        journal,
+        clock,
+        writing=ThreadOffload("files-writing"),
+        reading=ThreadOffload("files-reading"),
+    )
+    return FileStore(projection=projection, disk=ThreadOffload("files-disk"), config=config)

@@ -1,0 +1,92 @@
+"""The `watch`, `put` and `take` system calls: waiting for files and for one another."""
+
+from orlop.abi.errors import BadCall, Exhausted
+from orlop.abi.files import (
+    Contents,
+    FileContent,
+    ListFiles,
+    Listing,
+    PipePut,
+    PipeTaken,
+    Put,
+    Take,
+    WatchFiles,
+)
+from orlop.abi.hints import Facts
+from orlop.abi.limits import FILES_LISTED_MAX, PIPE_MESSAGES_MAX, PIPES_MAX
+from orlop.abi.replies import Ok
+from orlop.files import listing
+from orlop.kernel import file_content, files
+from orlop.kernel.core import Kernel
+from orlop.kernel.file_table import Message
+from orlop.kernel.process import Process
+from orlop.kernel.running import Running
+
+
+async def watch(kernel: Kernel, process: Process, running: Running, call: WatchFiles) -> Listing:
+    """What has changed after `since`, deletions too; waits until something has."""
+    store, tenant = files.store(kernel), process.row.tenant
+    if kernel.tables.files.mount(tenant, call.path) is not None:
+        raise BadCall(f"{call.path} lies in a mounted folder, where changes are not seen")
+    wanted = ListFiles(path=call.path, deep=True, since=call.since, limit=FILES_LISTED_MAX)
+    while True:
+        moved = store.moved()
+        await kernel.journal.flush()
+        at = kernel.journal.durable_seq
+        rows, more = await store.read(listing.page, tenant, wanted, None)
+        shown = [row for row in rows if files.may(kernel, process, row.path, "read")]
+        if shown:
+            moved.close()
+            return Listing(files=tuple(shown), more=more, at=at, facts=Facts(call=running.id))
+        await moved
+
+
+async def put(kernel: Kernel, process: Process, running: Running, call: Put) -> Ok:
+    """Waits while the pipe is full, as long as its deadline allows."""
+    store, place = files.store(kernel), (process.row.tenant, call.pipe)
+    pipes = kernel.tables.files.pipes
+    if place not in pipes and len(pipes) >= PIPES_MAX:
+        raise Exhausted(f"{PIPES_MAX} pipes have something in them (PIPES_MAX)", retry_after_s=60.0)
+    while len(pipes.get(place, ())) >= PIPE_MESSAGES_MAX:
+        await store.moved()
+    kernel.emit(
+        process.id,
+        process.row.tenant,
+        PipePut(pipe=call.pipe, pieces=call.pieces),
+        call=running.id,
+        cause=running.seq,
+        parts=running.parts,
+    )
+    store.wake()
+    return Ok(facts=Facts(call=running.id))
+
+
+async def take(kernel: Kernel, process: Process, running: Running, call: Take) -> Contents:
+    """The oldest message that nobody else is taking.  It is gone with the call's outcome, in the
+    same commit: a call that is cut off leaves it where it is."""
+    store, tenant = files.store(kernel), process.row.tenant
+    while (message := _free(kernel, process, call)) is None:
+        await store.moved()
+    store.reserved.add(message.put)
+    try:
+        await kernel.journal.durable(message.put)
+        size = sum(piece.size for piece in message.pieces)
+        data = await file_content.joined(kernel, tenant, message.pieces, 0, size)
+        kernel.emit(
+            process.id,
+            tenant,
+            PipeTaken(pipe=call.pipe, put=message.put),
+            call=running.id,
+            cause=running.seq,
+        )
+    finally:
+        store.reserved.discard(message.put)
+        store.wake()
+    content = FileContent(path=call.pipe, size=size, data=data, pieces=message.pieces, length=size)
+    return Contents(files=(content,), facts=Facts(call=running.id))
+
+
+def _free(kernel: Kernel, process: Process, call: Take) -> Message | None:
+    waiting = kernel.tables.files.pipes.get((process.row.tenant, call.pipe), ())
+    reserved = files.store(kernel).reserved
+    return next((message for message in waiting if message.put not in reserved), None)
