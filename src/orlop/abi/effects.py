@@ -34,14 +34,15 @@ class SettledEffect(Struct, frozen=True, kw_only=True):
 
 
 class EffectSettled(Struct, frozen=True, kw_only=True, tag_field="kind", tag="effect.settled"):
-    """A person has looked, and says whether an effect happened.  The header names its call."""
+    """It is known now whether an effect happened.  The header names its call."""
 
     effect: str
     tool: str
     happened: bool
     result: object = None
     """What the call would have returned."""
-    person: str
+    person: str = ""
+    """Who has looked; empty: the tool itself could tell."""
     note: str = ""
 
 

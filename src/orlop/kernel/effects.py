@@ -15,7 +15,7 @@ from orlop.abi.errors import BadCall, NotFound, TooLarge
 from orlop.abi.events import CallEntered
 from orlop.abi.ids import CallId, Pid
 from orlop.abi.limits import ANSWER_CHARS_MAX, NAME_CHARS_MAX, SETTLED_BYTES_MAX
-from orlop.kernel import codec, history
+from orlop.kernel import codec, history, saga
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
 from orlop.kernel.running import Running
@@ -119,6 +119,7 @@ async def settle(kernel: Kernel, id: str, order: SettleOrder) -> EffectView:
         call=unknown.call or None,
         args_digest=unknown.digest,
     )
+    saga.told(kernel, view.id)
     await kernel.journal.flush()
     return view
 

@@ -127,7 +127,8 @@ async def _attended(kernel: Kernel, id: str) -> None:
         row = kernel.tables.sagas.rows[id]
         if row.state == "open":
             await _decided(kernel, row)
-        if find(kernel, id).state == "compensating":
+        # A person may answer while the last words are being written.
+        while find(kernel, id).state == "compensating":
             await _compensate(kernel, id)
     except JournalStopped:
         log.warning("saga %s waits for the next kernel", id)
@@ -252,8 +253,8 @@ async def _once(
             return
         if tool.card.effect != "pure":
             raise NotFound(f"the card of {step.tool} names no `compensate` any more")
-    if step.state == "unknown" and not await _happened(kernel, tool, step):
-        _settle(kernel, row, step, SagaUndone(saga=row.id, step=step.seq, state="failed"))
+    if step.state == "unknown" and not tool.card.compensate_unknown:
+        await _learn(kernel, row, step, tool)
         return
     undoing = kernel.tools.find(tool.card.compensate)
     arguments = await _arguments(kernel, tool.card, step)
@@ -291,20 +292,31 @@ def _settle(kernel: Kernel, row: SagaView, step: SagaStep, event: SagaUndone) ->
     kernel.emit(row.process, row.tenant, event)
 
 
-async def _happened(kernel: Kernel, tool: Tool, step: SagaStep) -> bool:
-    """Whether the step itself took place.  Raises `EffectUnknown`."""
-    if tool.card.effect == "pure":
-        return False
-    if tool.card.effect == "queryable":
-        happened = await tool.happened(step.effect)
-        if happened is not None:
-            return happened
-    elif tool.card.compensate_unknown:
-        return True
-    raise EffectUnknown(
-        f"nobody knows whether {step.tool} happened: look, and say so with "
-        f"`orlop effects settle {step.call}`"
-    )
+async def _learn(kernel: Kernel, row: SagaView, step: SagaStep, tool: Tool) -> None:
+    """What became of the step, from its tool: one that can tell is asked, and one that does nothing
+    twice under one key is called again.  Raises `EffectUnknown` where only a person can know."""
+    happened: bool | None = None
+    value: object = None
+    match tool.card.effect:
+        case "pure":
+            happened = False
+        case "queryable":
+            happened = await tool.happened(step.effect)
+            value = {"happened": True, "key": step.effect} if happened else None
+        case "idempotent":
+            value = await _act(kernel, row, tool, await _given(kernel, step), step.effect)
+            happened = True
+        case "compensable" | "irreversible":
+            pass
+    if happened is None:
+        raise EffectUnknown(
+            f"nobody knows whether {step.tool} happened: look, and say so with "
+            f"`orlop effects settle {step.call}`"
+        )
+    unknown = kernel.tables.calls.unknown_effects()
+    digest = next((one.digest for one in unknown if one.call == step.call), b"")
+    event = EffectSettled(effect=step.effect, tool=step.tool, happened=happened, result=value)
+    kernel.emit(row.process, row.tenant, event, call=step.call, args_digest=digest or None)
 
 
 async def _was_undone(undoing: Tool, key: str) -> bool:
@@ -319,16 +331,21 @@ async def _was_undone(undoing: Tool, key: str) -> bool:
 
 async def _arguments(kernel: Kernel, card: ToolCard, step: SagaStep) -> Mapping[str, object]:
     """Of the compensation, by the card's template.  Raises `BadCall`."""
-    await kernel.journal.flush()
-    entered = codec.decode(await history.event(kernel, step.seq))
-    assert isinstance(entered, CallEntered) and isinstance(entered.body, CallTool)
-    given: dict[str, object] = {"arguments": entered.body.arguments, "key": step.effect}
+    given: dict[str, object] = {"arguments": await _given(kernel, step), "key": step.effect}
     if step.outcome is not None and step.state != "unknown":
         given["result"] = await _result(kernel, step.outcome)
     made = template.filled(card.compensate_with or "{arguments}", given)
     if not isinstance(made, dict):
         raise BadCall(f"compensate_with of {card.name} gives no object")
     return made
+
+
+async def _given(kernel: Kernel, step: SagaStep) -> Mapping[str, object]:
+    """The arguments of the step's own call."""
+    await kernel.journal.flush()
+    entered = codec.decode(await history.event(kernel, step.seq))
+    assert isinstance(entered, CallEntered) and isinstance(entered.body, CallTool)
+    return entered.body.arguments
 
 
 async def _result(kernel: Kernel, outcome: Seq) -> object:

@@ -133,11 +133,14 @@ class Sagas:
             self._step(row, step.seq, _ending(step, event), outcome=header.seq)
 
     def _began(self, row: SagaView, header: Header, event: CallEntered, tool: str) -> None:
-        """A call that takes over the effect of an earlier one is the same step once more."""
+        """A call that takes over the effect of an earlier one is the same step once more; one whose
+        effect is there already, by a person's word or under the caller's own key, is no step."""
         assert header.call is not None
-        self.calls[header.call] = (row.id, header.seq)
         again = next((s for s in row.steps if (s.effect, s.tool) == (event.effect, tool)), None)
-        if again is not None and (again.state, "begin") in STEP:
+        if again is not None and (again.state, "begin") not in STEP:
+            return
+        self.calls[header.call] = (row.id, header.seq)
+        if again is not None:
             was_unknown = again.state == "unknown"
             others = tuple(step for step in row.steps if step is not again)
             step = replace(again, seq=header.seq, call=header.call, state="begun")
