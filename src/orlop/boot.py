@@ -41,9 +41,19 @@ from orlop.hardware.table import DeviceTable
 from orlop.http.app import App
 from orlop.http.place import HttpConfig, Place
 from orlop.http.server import serve
-from orlop.kernel import claims, devices, engines, file_store, manifests, recovery, residence
+from orlop.kernel import (
+    claims,
+    devices,
+    engines,
+    file_store,
+    lease,
+    manifests,
+    recovery,
+    residence,
+)
 from orlop.kernel.core import Kernel, KernelConfig
 from orlop.kernel.file_store import FileConfig
+from orlop.kernel.lease import Lease
 from orlop.kernel.schedule import Schedules
 from orlop.kernel.shutdown import shut_down
 from orlop.machine import faults
@@ -65,6 +75,7 @@ from orlop.sandbox.cell import Doors
 from orlop.sandbox.cells import Cells, SandboxConfig, check_config
 from orlop.sched.scheduler import Scheduler, SchedulerConfig
 from orlop.store import tapes
+from orlop.store.cluster import cluster
 from orlop.store.home import Home
 from orlop.store.journal import Journal
 from orlop.store.secrets import secret_file
@@ -188,9 +199,11 @@ async def build(power: Power, tokens: Tokens) -> Kernel:
     settings, home = power.settings, Home(power.home)
     clock, chance = SystemClock(), SystemChance()  # time and chance
     tape = tapes.tape(home, settings.journal)
+    shared = cluster(home, settings.journal, clock, chance)
+    keyring = home.keyring(chance, has_journal=tape.look() is not None)
     journal = Journal(  # what has happened
         tape,
-        home.keyring(chance, has_journal=tape.look() is not None),
+        keyring if shared is None else shared.keyring(keyring),
         clock,
         chance,
         ThreadOffload("journal"),
@@ -311,6 +324,7 @@ async def run(power: Power) -> int:
     app = App(place, power.settings.http, tokens)
     try:
         kernel = await build(power, tokens)
+        place_among = await joined(kernel, power)
     except JournalStopped as reason:  # Damaged, on a full disk, or held by another kernel.
         log.error("no call can be answered: %s: %s", reason.code, reason.message)
         app.refuse(reason)
@@ -320,6 +334,7 @@ async def run(power: Power) -> int:
         await serve(app, power.listeners, stop, power.settings.http)
         return EXIT_AGAIN if is_away else 0
     await recovery.recover(kernel)
+    lease.begin(place_among)
     claims.recover(kernel)
     sight = Sight(models_dir(power.settings))
     devices.begin(kernel, sight, ThreadOffload("devices"))
@@ -356,7 +371,17 @@ async def run(power: Power) -> int:
         kernel.emit(KERNEL_PROCESS, DEFAULT_TENANT, Halted(reason="stopped by its supervisor"))
     is_lost = bool(power.settings.journal.url) and kernel.journal.stopped is not None
     await kernel.journal.close()
+    await lease.left(place_among)
     return EXIT_AGAIN if is_lost else 0
+
+
+async def joined(kernel: Kernel, power: Power) -> Lease | None:
+    """Its place among the kernels that share a database; None: it shares none."""
+    config = power.settings.journal
+    shared = cluster(Home(power.home), config, kernel.clock, kernel.chance)
+    if shared is None:
+        return None
+    return await lease.joined(kernel, shared, power.url, platform.node(), config.schema)
 
 
 async def until_stopped(kernel: Kernel, stop: asyncio.Event) -> None:

@@ -35,10 +35,12 @@ from orlop.abi.ids import (
     Seq,
     TenantId,
 )
+from orlop.abi.kernels import JournalKnown, ProcessArrived, ProcessLeft
 from orlop.abi.keys import KeyCreated, KeyRevoked
-from orlop.abi.processes import (
+from orlop.abi.memory import MemoryEvent
 from orlop.abi.people import PeopleEvent
 from orlop.abi.policy import Decision, PolicyRefused, PolicyRemoved, PolicySet
+from orlop.abi.processes import (
     Diverged,
     OutcomeStated,
     ProcessCaughtUp,
@@ -173,7 +175,9 @@ class CallEntered(
     """Likewise, at the prices of this moment."""
     held_ns: Nanoseconds = Nanoseconds(0)
     """Likewise: how long it may run."""
-    token: str = ""
+    within: CallId | None = None
+    """Of a call that the kernel made to answer another one: that one.  A program that resumes does
+    not make it."""
     cleared_by: str = ""
     """What let it through where a person is asked otherwise: a question, a grant, an autonomy."""
     prompt: str = ""
@@ -182,6 +186,7 @@ class CallEntered(
     """Where what it was made from came from, as far as that is not trusted."""
     decision: Decision | None = None
     """What the policy said of it; None: no policy is set."""
+    token: str = ""
     """The revocation id of the narrowed token that it came with, if it was one."""
 
 
@@ -203,6 +208,8 @@ class CallReturned(
     booked: int = 0
     """Tokens booked beside its usage: the whole hold, where its engine told no usage."""
     booked_cost: NanoDollars = NanoDollars(0)
+    labels: tuple[str, ...] = ()
+    """Of what it brought: where that came from, as far as that is not trusted."""
 
 
 class CallFailed(
@@ -221,6 +228,8 @@ class CallFailed(
     """How long it ran; the whole hold, where the kernel was lost."""
     asked: bool = True
     """A device had been asked, so it may have acted; False: the call was still in a queue."""
+    labels: tuple[str, ...] = ()
+    """Of what it said of its failure: where that came from."""
 
 
 Event = (
@@ -260,6 +269,7 @@ Event = (
     | ToolChanged
     | ToolRefused
     | FileEvent
+    | MemoryEvent
     | EffectSettled
     | SagaOpened
     | SagaDecided
@@ -277,8 +287,8 @@ Event = (
     | RightRefused
     | TokenRevoked
     | SigningKeyMade
-)
     | JournalKnown
     | ProcessArrived
     | ProcessLeft
     | EgressEvent
+)

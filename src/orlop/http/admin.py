@@ -29,7 +29,7 @@ from orlop.http.place import Place
 from orlop.kernel import bounds, codec, lifecycle, operator
 from orlop.kernel import schedule as schedules
 from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process, State
+from orlop.kernel.process import OVER, Process
 from orlop.kernel.schedule import Schedules
 from orlop.wire import json_guard
 
@@ -95,7 +95,7 @@ class Admin:
     async def processes(self, exchange: Exchange) -> None:
         rows = sorted(self._kernel.tables.rows.values(), key=lambda row: row.pid)
         if exchange.query("all", "0") == "0":
-            rows = [row for row in rows if row.state is not State.EXITED]
+            rows = [row for row in rows if row.state not in OVER]
         await send(exchange, [operator.view(self._kernel, row) for row in rows])
 
     async def process(self, exchange: Exchange) -> None:

@@ -128,7 +128,7 @@ async def find_call(kernel: Kernel, process: Process, exchange: Exchange) -> Non
 async def recorded(kernel: Kernel, process: Process, id: str) -> Done:
     """A finished call's result from the journal.  Raises what it ended in, or `NotFound`."""
     await kernel.journal.flush()
-    for stored in await kernel.journal.of_call(CallId(id)):
+    for stored in await kernel.elders.of_call(CallId(id)):
         event = codec.decode(stored)
         if stored.header.process != process.id:
             break

@@ -106,6 +106,20 @@ class Calls:
         """Whether a call takes over the effect of one that was cut off."""
         return _remove(self.unknown, (header.process, header.args_digest or b""), effect)
 
+    def put(
+        self,
+        calls: Iterable[OpenCall],
+        unknown: Iterable[UnknownEffect],
+        settled: Iterable[SettledEffect],
+    ) -> None:
+        """From a snapshot, or with a process that arrives."""
+        for call in calls:
+            self.open[call.call] = call
+        for left in unknown:
+            self.unknown.setdefault((left.process, left.digest), []).append(left)
+        for known in settled:
+            self.settled.setdefault((known.process, known.digest), []).append(known)
+
     def drop(self, process: ProcessId) -> None:
         """The process has left the table."""
         for place in [place for place in self.unknown if place[0] == process]:
@@ -134,20 +148,6 @@ def _remove(
     return True
 
 
-def restored(
-    calls: Iterable[OpenCall], unknown: Iterable[UnknownEffect], settled: Iterable[SettledEffect]
-) -> Calls:
-    table = Calls(open={call.call: call for call in calls})
-    for left in unknown:
-        table.unknown.setdefault((left.process, left.digest), []).append(left)
-    for known in settled:
-        table.settled.setdefault((known.process, known.digest), []).append(known)
-    return table
-
-
-def _is_open_still(call: OpenCall, event: CallFailed) -> bool:
-    """Whether nobody knows, after this outcome, if the call's effect has happened."""
-    return call.was_cut_off or (event.asked and is_unknown(event.code))
 def _actor(call: Call) -> str:
     """Whatever acts, as people are told of it."""
     if isinstance(call, Fetch):
@@ -155,3 +155,14 @@ def _actor(call: Call) -> str:
     return call.tool if isinstance(call, CallTool) else ""
 
 
+def restored(
+    calls: Iterable[OpenCall], unknown: Iterable[UnknownEffect], settled: Iterable[SettledEffect]
+) -> Calls:
+    table = Calls()
+    table.put(calls, unknown, settled)
+    return table
+
+
+def _is_open_still(call: OpenCall, event: CallFailed) -> bool:
+    """Whether nobody knows, after this outcome, if the call's effect has happened."""
+    return call.was_cut_off or (event.asked and is_unknown(event.code))

@@ -6,7 +6,7 @@ Invariant: a name's entry is the first process that took it; a nameless client's
 from typing import TypeAlias
 
 from orlop.abi.ids import KeyId
-from orlop.kernel.process import NAMELESS, Process, State
+from orlop.kernel.process import NAMELESS, OVER, Process
 
 Said: TypeAlias = tuple[KeyId | None, str, str]
 """Key, program (empty: whichever it is) and name."""
@@ -45,4 +45,4 @@ def _ways(process: Process) -> tuple[Said, Said]:
 
 
 def _is_left(process: Process) -> bool:
-    return process.row.is_nameless and process.row.state is State.EXITED
+    return process.row.is_nameless and process.row.state in OVER

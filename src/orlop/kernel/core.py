@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from orlop.abi.cards import ToolCard
 from orlop.abi.devices import ClaimId
 from orlop.abi.egress import NetRule
 from orlop.abi.errors import Exhausted, KernelError, NotFound, NotReady
@@ -30,7 +31,9 @@ from orlop.hardware.claim import Checkpoint
 from orlop.hardware.table import DeviceTable
 from orlop.kernel.clients import Clients
 from orlop.kernel.codec import KIND, encode
+from orlop.kernel.elders import Elders, nowhere
 from orlop.kernel.file_store import FileStore
+from orlop.kernel.guard import Guard
 from orlop.kernel.orders import Orders
 from orlop.kernel.outside import Refusals, Web
 from orlop.kernel.process import OVER, Process, Row, check
@@ -44,13 +47,16 @@ from orlop.meter.usage import PriceConfig
 from orlop.models.forms import CardConfig
 from orlop.models.registry import Registry
 from orlop.models.residents import Residents
-from orlop.sched.estimates import Estimates
 from orlop.sandbox.cells import Cells
+from orlop.sched.estimates import Estimates
 from orlop.sched.scheduler import Scheduler
 from orlop.sched.turns import Turns
+from orlop.people.house import Desk
+from orlop.people.office import Office
 from orlop.store.journal import Draft, Journal, Part
 from orlop.store.projection import Projection
 from orlop.tools.catalog import Catalog
+from orlop.tools.schema import Schema
 
 log = logging.getLogger(__name__)
 
@@ -122,8 +128,8 @@ class Kernel:
     residents: Residents = field(default_factory=Residents)
     servers: Sequence[McpServer] = ()
     """MCP servers, whose tools come and go."""
-    answers: dict[str, asyncio.Event] = field(default_factory=dict)
-    """Of questions to people: set when one is decided."""
+    desk: Desk = field(default_factory=Desk)
+    """What people are asked by, and who waits for them."""
     sagas: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     """That are not over, and who attends to each."""
     sagas_changed: dict[str, asyncio.Event] = field(default_factory=dict)
@@ -144,6 +150,7 @@ class Kernel:
     egress_refusals: dict[ProcessId, Refusals] = field(default_factory=dict)
     cells: Cells | None = None
     """Sandboxes; None where programs are not real (the simulation)."""
+    devices_seen: asyncio.Event | None = None
     """Set after the first look; None where nobody looks."""
     checkpoints: dict[ClaimId, Checkpoint] = field(default_factory=dict)
     """How each holder of a device saves its state."""
@@ -152,13 +159,20 @@ class Kernel:
     """Of models, by name or by `engine/name`."""
     files: FileStore | None = None
     """None: this kernel keeps none."""
+    guard: Guard = field(default_factory=Guard)
+    """The policy in force."""
     projections: Sequence[Projection] = ()
     """What is too large for the tables, each in a file of its own."""
+    on_arrival: list[Callable[[int], Awaitable[None]]] = field(default_factory=list)
+    """Told the number of each journal that is taken over: its events belong to projections too."""
+    elders: Elders = field(init=False)
+    """Journals of lost kernels, for the record of their processes that live here now."""
     turns: Turns = field(init=False)
     """The scheduler, for tasks."""
 
     def __post_init__(self) -> None:
         self.turns = Turns(self.scheduler, self.clock)
+        self.elders = Elders(self.journal, self.tables.elders, nowhere)
         self.scheduler.on_order = Orders(self.registry.engines, self.tasks).give
 
     # Recording.
@@ -240,6 +254,24 @@ class Kernel:
             )
         return None
 
+    # People: what `people.house` asks for.
+
+    @property
+    def office(self) -> Office:
+        return self.tables.people
+
+    def card_of(self, tool: str) -> ToolCard | None:
+        return self.tools.card(tool)
+
+    def wrong_arguments(self, tool: str, arguments: object) -> str:
+        return self.tools.schemas(tool).arguments.wrong(arguments)
+
+    def wrong_result(self, tool: str, value: object) -> str:
+        return self.tools.schemas(tool).results.wrong(value)
+
+    def wrong_by(self, schema: dict[str, object], value: object) -> str:
+        return Schema(schema).wrong(value)
+
     # Names.
 
     def new_call(self) -> CallId:
@@ -314,4 +346,4 @@ class Kernel:
 
     def is_over(self, id: ProcessId) -> bool:
         row = self.tables.rows.get(id)
-        return row is None or row.state is State.EXITED
+        return row is None or row.state in OVER

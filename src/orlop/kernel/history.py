@@ -83,7 +83,7 @@ class Past:
 async def read_past(kernel: Kernel, process: Process, after: int = 0) -> Past:
     """after: a process sequence number; outcomes past it whose intents are not are left out."""
     await kernel.journal.flush()
-    stored = await kernel.journal.of_process(process.id, after, kinds=CALL_KINDS)
+    stored = await kernel.elders.of_process(process.id, after, kinds=CALL_KINDS)
     intents: dict[CallId, Recorded] = {}
     dropped: set[Seq] = set()
     again: defaultdict[Seq, list[tuple[int, str]]] = defaultdict(list)
@@ -108,7 +108,7 @@ async def read_past(kernel: Kernel, process: Process, after: int = 0) -> Past:
                     again[one.intent].append((event.incarnation, one.nonce))
             case _:
                 pass
-    past = sorted(intents.values(), key=lambda recorded: recorded.intent)
+    past = list(intents.values())  # In the process's own order, over all the homes it has had.
     running = {call.seq for call in process.running.values() if call.seq}
     past = [recorded for recorded in past if recorded.intent not in running]
     return Past(past, dropped, again)
@@ -145,7 +145,7 @@ def _call(item: Stored) -> CallId:
 
 async def event(kernel: Kernel, seq: Seq) -> Stored:
     """One event.  Raises `NotFound` where retention has pruned its body."""
-    found = await kernel.journal.read(seq, seq)
+    found = await kernel.elders.event(seq)
     if not found or found[0].body is None:
         raise NotFound(f"event {seq} is no longer kept; the chain holds its digest only")
     return found[0]
@@ -165,7 +165,7 @@ async def restore(
 
 async def messages_of(kernel: Kernel, tenant: TenantId, names: Sequence[str]) -> list[Message]:
     """Messages by their names (hexadecimal)."""
-    return [codec.message(await kernel.journal.part(tenant, bytes.fromhex(name))) for name in names]
+    return [codec.message(await kernel.elders.part(tenant, bytes.fromhex(name))) for name in names]
 
 
 async def conversation(
@@ -193,7 +193,7 @@ async def conversation(
 
 
 async def _reply_names(kernel: Kernel, intent: Stored) -> Sequence[str]:
-    for stored in await kernel.journal.of_call(_call(intent)):
+    for stored in await kernel.elders.of_call(_call(intent)):
         outcome = codec.decode(stored)
         if isinstance(outcome, CallReturned):
             return outcome.messages
@@ -224,7 +224,7 @@ async def answered(kernel: Kernel, tenant: TenantId, call: CallId) -> tuple[Infe
     """
     await kernel.journal.flush()
     made: Infer | None = None
-    for stored in await kernel.journal.of_call(call):
+    for stored in await kernel.elders.of_call(call):
         if stored.header.tenant != tenant:
             break
         match codec.decode(stored):

@@ -29,7 +29,7 @@ from orlop.kernel import accounts, bounds
 from orlop.kernel.confinement import sandbox_of
 from orlop.kernel.core import Kernel
 from orlop.kernel.key_table import KeyRow
-from orlop.kernel.process import ALIVE, NAMELESS, Process, Row, State
+from orlop.kernel.process import ALIVE, NAMELESS, OVER, Process, Row, State
 from orlop.kernel.record import Record
 from orlop.kernel.rights import effective
 
@@ -156,7 +156,9 @@ async def begin(kernel: Kernel, process: Process, mode: Mode) -> None:
 
 
 def require_ended(row: Row) -> None:
-    """Raises `Conflict` while an incarnation lives."""
+    """Raises `Conflict` while an incarnation lives, here or elsewhere."""
+    if row.state is State.ELSEWHERE:
+        raise Conflict(f"process {row.pid} lives at {row.home}: ask there")
     if row.state in ALIVE:
         raise Conflict(f"process {row.pid} is {row.state} already; `orlop kill {row.pid}` first")
 
@@ -165,10 +167,10 @@ async def launch(kernel: Kernel, process: Process) -> None:
     """Start the command; its shim is in the journal before the command can call."""
     row = process.row
     try:
-        os_pid, os_started = await kernel.launcher.launch(row)
-    except (DeviceFailed, NotReady) as error:
         if kernel.cells is not None:
             await kernel.cells.require(row.sandbox)
+        os_pid, os_started = await kernel.launcher.launch(row)
+    except (DeviceFailed, NotReady) as error:
         log.warning("process %d could not be started: %s", row.pid, error)
         await over(kernel, process, row.incarnation, LAUNCH_FAILED, error.message)
         return
@@ -296,10 +298,10 @@ async def signal(kernel: Kernel, process: Process, name: SignalName, reason: str
         kernel.launcher.signal(row, name)
         return
     process.unwanted = True  # Also of one that has ended: its restart may be due.
-    if row.state is State.EXITED:
-        raise Conflict(f"process {row.pid} has ended already")
+    if row.state in OVER:
+        raise Conflict(f"process {row.pid} has ended already, or lives elsewhere: {row.reason}")
     for child in kernel.children(row.id):
-        if child.state is not State.EXITED:
+        if child.state not in OVER:
             await signal(kernel, kernel.get(child.id), name, reason)
     if row.state not in ALIVE or row.is_client:
         number = signals.SIGKILL if name == "kill" else signals.SIGTERM

@@ -66,7 +66,7 @@ async def trace(kernel: Kernel, row: Row) -> Trace:
     """A process, its calls in order, and its children's traces."""
     await kernel.journal.flush()
     calls: dict[CallId, TraceCall] = {}
-    for stored in await kernel.journal.of_process(row.id):
+    for stored in await kernel.elders.of_process(row.id):
         event, call = codec.decode(stored), stored.header.call
         if call is None:
             continue

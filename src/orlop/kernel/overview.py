@@ -9,7 +9,7 @@ from orlop.abi.limits import PROCESSES_SHOWN_MAX
 from orlop.abi.overview import Overview
 from orlop.kernel import models, operator
 from orlop.kernel.core import Kernel
-from orlop.kernel.process import Row, State
+from orlop.kernel.process import OVER, Row, State
 from orlop.sched import view
 
 
@@ -21,7 +21,7 @@ def overview(kernel: Kernel, started_ns: Nanoseconds) -> Overview:
         live = kernel.processes.get(row.id)
         return (len(live.running) if live is not None else 0, row.calls, row.pid)
 
-    alive = [row for row in rows if row.state is not State.EXITED]
+    alive = [row for row in rows if row.state not in OVER]
     shown = sorted(alive, key=busy, reverse=True)[:PROCESSES_SHOWN_MAX]
     seen = view.view(kernel.scheduler, kernel.clock.now_s())
     return Overview(

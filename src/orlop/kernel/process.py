@@ -29,6 +29,7 @@ from orlop.abi.ids import (
     ScheduleId,
     TenantId,
 )
+from orlop.abi.kernels import ProcessLeft
 from orlop.abi.limits import STEADY_S
 from orlop.abi.processes import (
     Diverged,
@@ -41,8 +42,9 @@ from orlop.abi.processes import (
     ProcessStarted,
 )
 from orlop.abi.rights import EVERYTHING, Rights, canonical
-from orlop.context.conversation import Contexts
 from orlop.abi.sandbox import Sandbox
+from orlop.access.taint import Tracker
+from orlop.context.conversation import Contexts
 from orlop.kernel.record import Record
 from orlop.kernel.running import Running
 from orlop.machine.clock import NS_PER_S
@@ -55,6 +57,8 @@ class State(StrEnum):
     STOPPED = "stopped"
     INTERRUPTED = "interrupted"
     EXITED = "exited"
+    ELSEWHERE = "elsewhere"
+    """Another kernel has taken it over."""
 
 
 TRANSITIONS: Final[Mapping[tuple[State, str], State]] = {
@@ -69,6 +73,10 @@ TRANSITIONS: Final[Mapping[tuple[State, str], State]] = {
     (State.INTERRUPTED, "start"): State.RUNNING,
     (State.INTERRUPTED, "end"): State.EXITED,
     (State.EXITED, "start"): State.RUNNING,
+    (State.NEW, "leave"): State.ELSEWHERE,
+    (State.RUNNING, "leave"): State.ELSEWHERE,
+    (State.STOPPED, "leave"): State.ELSEWHERE,
+    (State.INTERRUPTED, "leave"): State.ELSEWHERE,
 }
 
 NAMELESS: Final = "client"
@@ -76,6 +84,9 @@ NAMELESS: Final = "client"
 
 ALIVE: Final = (State.RUNNING, State.STOPPED)
 """States in which an incarnation exists."""
+
+OVER: Final = (State.EXITED, State.ELSEWHERE)
+"""States in which nothing more comes from it here."""
 
 
 def step(state: State, event: str) -> State:
@@ -95,6 +106,8 @@ def check(state: State, event: Event) -> None:
             step(state, event.event)
         case ProcessEnded():
             step(state, "end")
+        case ProcessLeft():
+            step(state, "leave")
         case _:
             pass
 
@@ -123,6 +136,7 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
     accounts: tuple[AccountName, ...] = ()
     """What its calls use: its own first, then its parent's, its task's, its agent's and so on."""
     normalize: tuple[Normalizer, ...] = ()
+    sandbox: Sandbox | None = None
     state: State = State.NEW
     reason: str = ""
     incarnation: int = 0
@@ -135,7 +149,6 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
     started_ns: Nanoseconds | None = None
     ended_ns: Nanoseconds | None = None
     calls: int = 0
-    sandbox: Sandbox | None = None
     calls_metered: int = 0
     """Of the calls, those that count against a budget."""
     input_tokens: int = 0
@@ -152,6 +165,8 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Restarts in a row of incarnations that did not live long; bounds a crash loop."""
     rights: Rights = EVERYTHING
     """What it may do; none that its parent has not."""
+    home: str = ""
+    """Where it lives, if another kernel has taken it over."""
 
     @property
     def is_client(self) -> bool:
@@ -186,11 +201,12 @@ def spawn_row(header: Header, event: ProcessSpawned, accounts: tuple[AccountName
         accounts=accounts,
         normalize=event.normalize,
         rights=event.rights,
+        sandbox=event.sandbox,
         spawned_ns=header.wall_ns,
     )
 
 
-def reduce(row: Row, header: Header, event: Event) -> Row:
+def reduce(row: Row, header: Header, event: Event) -> Row:  # noqa: C901 (one row a kind)
     """The row after `event`; events that say nothing about the process leave it as it is."""
     match event:
         case ProcessStarted():
@@ -200,7 +216,6 @@ def reduce(row: Row, header: Header, event: Event) -> Row:
                 reason="",
                 divergence="",
                 incarnation=event.incarnation,
-        sandbox=event.sandbox,
                 mode=event.mode,
                 strict=event.strict,
                 status=None,
@@ -221,6 +236,11 @@ def reduce(row: Row, header: Header, event: Event) -> Row:
                 state=step(row.state, event.event),
                 reason=event.reason,
                 restarts=0 if was_steady(row, header) else row.restarts,
+            )
+        case ProcessLeft():
+            where = event.url or event.host
+            return replace(
+                row, state=step(row.state, "leave"), home=where, reason=f"taken over by {where}"
             )
         case ProcessEnded():
             return replace(
@@ -291,7 +311,11 @@ class Process:
     contexts: Contexts = field(default_factory=Contexts)
     record: Record | None = None
     """What it did before; None until the journal has been asked (after a boot, on a resume)."""
+    tracker: Tracker | None = None
+    """Where its data came from; None until it is asked."""
     calls_replayed: int = 0
+    parked: int = 0
+    """Calls that wait at the door for a person: they are not in flight."""
     restarting: bool = False
     """It has ended, but its restart rule has not had its say: nobody is told that it is over."""
     unwanted: bool = False

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from orlop.abi.budgets import NOTHING
 from orlop.abi.errors import Interrupted, JournalDamaged
 from orlop.abi.events import CallFailed, Snapshot
-from orlop.abi.ids import Seq
+from orlop.abi.ids import DEFAULT_TENANT, Seq
+from orlop.abi.questions import CallRefused, Parked
 from orlop.kernel import codec, lifecycle, saga, syscall
 from orlop.kernel.call_table import OpenCall
 from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process, State
+from orlop.kernel.process import ALIVE, OVER, Process, State
 from orlop.kernel.tables import Tables, restored
 from orlop.store.journal import Journal
 
@@ -51,6 +52,8 @@ async def recover(kernel: Kernel) -> None:
         kernel.attach(row)
     for open_call in tuple(kernel.tables.calls.open.values()):
         settle(kernel, open_call)
+    for waiting in tuple(kernel.office.questions.parked.values()):
+        wait_on(kernel, waiting)
     await kernel.journal.flush()
     saga.recover(kernel)
     for process in tuple(kernel.processes.values()):
@@ -82,10 +85,24 @@ def settle(kernel: Kernel, open_call: OpenCall) -> None:
     )
 
 
+def wait_on(kernel: Kernel, waiting: Parked) -> None:
+    """A call that waits for a person waits on, as long as its program lives: one that is started
+    again makes it again, and finds its question."""
+    process = kernel.processes.get(waiting.process)
+    if process is not None and process.row.state in ALIVE:
+        row = process.row
+        if row.is_client or (row.caught_up and kernel.launcher.alive(row)):
+            syscall.wait_again(kernel, process, waiting)
+            return
+    lost = Interrupted("the program that made this call was lost")
+    refused = CallRefused(code=lost.code, message=lost.message)
+    kernel.emit(waiting.process, DEFAULT_TENANT, refused, call=waiting.call)
+
+
 async def revive(kernel: Kernel, process: Process) -> None:
     """Adopt a program that outlived the last kernel, or bring it back as its rule says."""
     row = process.row
-    if row.is_client or row.state is State.EXITED:
+    if row.is_client or row.state in OVER:
         return
     if row.state is State.NEW:
         await lifecycle.begin(kernel, process, "first")

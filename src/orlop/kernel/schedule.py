@@ -18,7 +18,7 @@ from orlop.abi.rights import canonical
 from orlop.abi.schedules import ScheduleFired, ScheduleRemoved, ScheduleSet
 from orlop.kernel import bounds, lifecycle
 from orlop.kernel.core import Kernel
-from orlop.kernel.process import State
+from orlop.kernel.process import OVER
 from orlop.kernel.schedule_table import ScheduleRow
 from orlop.kernel.when import When, parse
 from orlop.machine.clock import NS_PER_S
@@ -159,7 +159,7 @@ class Schedules:
 
     def _is_running(self, row: ScheduleRow) -> bool:
         process = self._kernel.tables.rows.get(row.process) if row.process is not None else None
-        return process is not None and process.state is not State.EXITED
+        return process is not None and process.state not in OVER
 
     def _skip(self, row: ScheduleRow, due_ns: Nanoseconds, reason: str, runs: int = 1) -> None:
         """Decide that nothing starts for the `runs` that were due up to `due_ns`."""

@@ -38,6 +38,7 @@ from orlop.abi.ids import (
 )
 from orlop.abi.kernels import JournalKnown, ProcessArrived, ProcessLeft
 from orlop.abi.keys import KeyCreated, KeyRevoked
+from orlop.abi.memory import MemoryKindSet, MemoryModelChosen, MemoryShared
 from orlop.abi.people import PeopleEvent
 from orlop.abi.policy import PolicyRemoved, PolicySet
 from orlop.abi.processes import ProcessSpawned, ProcessStarted
@@ -71,6 +72,7 @@ from orlop.kernel.claim_table import Claims
 from orlop.kernel.egress_table import EgressEntry, EgressTable
 from orlop.kernel.file_table import FileState, FileTable
 from orlop.kernel.key_table import KeyRow, Keys
+from orlop.kernel.memory_table import MemoryRules, MemoryTable
 from orlop.kernel.model_table import ModelRow, Models
 from orlop.kernel.policy_table import Policies, PolicyState
 from orlop.kernel.process import OVER, Row, reduce, spawn_row
@@ -115,6 +117,7 @@ class State2(Struct, kw_only=True):
     tokens: list[RevokedView] = []
     egress: list[EgressEntry] = []
     questions: list[Question] = []
+    memory: list[MemoryRules] = []
     people: OfficeState = OfficeState()
     sagas: list[SagaView] = []
     settled: list[SettledEffect] = []
@@ -139,6 +142,8 @@ class Tables:
     claims: Claims = field(default_factory=Claims)
     """Of devices."""
     models: Models = field(default_factory=Models)
+    memory: MemoryTable = field(default_factory=MemoryTable)
+    """Shares, schemas and models of memories; these themselves are a projection."""
     manifests: dict[str, Manifest] = field(default_factory=dict)
     """What servers say of their tools, by the tool's name."""
     people: Office = field(default_factory=Office)
@@ -185,6 +190,8 @@ class Tables:
                 self.models.fold(event)
             case ToolPinned() | ToolChanged():
                 self.manifests[event.tool] = manifest(self.manifests.get(event.tool), event)
+            case MemoryShared() | MemoryKindSet() | MemoryModelChosen():
+                self.memory.fold(header, event)
             case (
                 SagaOpened()
                 | SagaDecided()
@@ -368,6 +375,7 @@ class Tables:
             manifests=self.manifests,
             tokens=list(self.tokens.rows.values()),
             questions=list(self.people.questions.rows.values()),
+            memory=self.memory.state(),
             people=self.people.state(),
             sagas=list(self.sagas.rows.values()),
             settled=self.calls.settled_effects(),

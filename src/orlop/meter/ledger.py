@@ -97,6 +97,16 @@ class Ledger:
             source: Source = "process" if budget != Budget() else "none"
             account.allow(Limit(budget=budget), source, now_ns)
 
+    def carry(self, row: AccountRow) -> None:
+        """An account that comes with its process from another kernel, as it was there."""
+        known = self.accounts.get((row.tenant, row.name))
+        account = self.accounts[row.tenant, row.name] = _account(row)
+        account.rows = known.rows if known is not None else 0
+
+    def row(self, tenant: TenantId, name: AccountName) -> AccountRow | None:
+        """One account as a snapshot has it."""
+        return next((row for row in self._rows() if (row.tenant, row.name) == (tenant, name)), None)
+
     def allow(
         self, tenant: TenantId, name: AccountName, limit: Limit | None, now_ns: Nanoseconds
     ) -> None:
@@ -206,21 +216,25 @@ def restored(state: LedgerState) -> Ledger:
     """As it was.  Which processes use an account its caller says, by `Account.rows`."""
     ledger = Ledger(templates={(row.tenant, row.kind): row.limit for row in state.templates})
     for row in state.accounts:
-        ledger.accounts[row.tenant, row.name] = Account(
-            row.name,
-            row.label,
-            limit=row.limit,
-            source=row.source,
-            before=row.before,
-            all_used=tally(row.ever),
-            start_ns=row.start_ns,
-            until_ns=ends(row.limit.per, row.start_ns),
-            minute=Minute(row.minute),
-            is_bounding=row.limit != UNLIMITED,
-        )
+        ledger.accounts[row.tenant, row.name] = _account(row)
     for held in state.holds:
         ledger.holds[held.call] = held
         for account in ledger.line(held.tenant, held.accounts):
             account.on_hold.add(held.amount)
             account.calls_held += 1
     return ledger
+
+
+def _account(row: AccountRow) -> Account:
+    return Account(
+        row.name,
+        row.label,
+        limit=row.limit,
+        source=row.source,
+        before=row.before,
+        all_used=tally(row.ever),
+        start_ns=row.start_ns,
+        until_ns=ends(row.limit.per, row.start_ns),
+        minute=Minute(row.minute),
+        is_bounding=row.limit != UNLIMITED,
+    )

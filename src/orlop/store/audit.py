@@ -10,6 +10,7 @@ from msgspec import Struct
 from orlop.abi.errors import JournalDamaged
 from orlop.abi.events import Header
 from orlop.abi.ids import Seq
+from orlop.abi.kernels import ARRIVED
 from orlop.abi.limits import JOURNAL_READ_EVENTS, VERIFY_WHOLE_EVENTS
 from orlop.store import anchor, checkpoint, merkle
 from orlop.store.anchor import Anchor
@@ -192,7 +193,8 @@ class Audit:
             return None
         wanted = self._process_seqs.get(header.process, 0) + 1
         self._process_seqs[header.process] = header.process_seq
-        if header.process_seq == wanted:
+        # What it did elsewhere meanwhile is in another journal.
+        if header.process_seq == wanted or (header.kind == ARRIVED and header.process_seq > wanted):
             return None
         return f"it should be event {wanted} of process {header.process}"
 

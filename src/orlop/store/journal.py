@@ -27,6 +27,7 @@ from orlop.abi.ids import (
     Seq,
     TenantId,
 )
+from orlop.abi.kernels import ELDER_BITS
 from orlop.abi.limits import JOURNAL_READ_EVENTS
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
@@ -61,7 +62,7 @@ class Journal:
         reading: Offload | None = None,
     ) -> None:
         self._tape = tape
-        self._keyring = keyring
+        self.keyring = keyring
         self._opener = Opener(tape, keyring, clock, chance)
         self._chance = chance
         self._offload = offload
@@ -69,6 +70,7 @@ class Journal:
         self._sealer: Sealer | None = None
         self._reader: Reader | None = None
         self._life: Life | None = None
+        self._seen = Seq(0)
         self.id = JournalId("")
 
     # Opening and closing.
@@ -102,6 +104,8 @@ class Journal:
         if meta is None:
             raise JournalStopped("there is no journal here yet; `orlop up` makes one")
         check_format(meta)
+        head = await self._reading(self._tape.head)
+        self._seen = Seq(0) if head is None else head.seq
         self._take(meta.journal)
 
     async def accept_loss(self, reason: str) -> list[Damage]:
@@ -151,8 +155,9 @@ class Journal:
 
     @property
     def head_seq(self) -> Seq:
-        """Of the newest event that was appended, durable or not."""
-        return self._alive().stamper.head_seq
+        """Of the newest event that was appended, durable or not; of a journal that is open for
+        reading only, of the newest when it was opened."""
+        return self._seen if self._life is None else self._life.stamper.head_seq
 
     @property
     def durable_seq(self) -> Seq:
@@ -160,6 +165,8 @@ class Journal:
 
     def process_head(self, process: ProcessId) -> int:
         """The process sequence number of its newest event, durable or not; 0 if it has none."""
+        if self._life is None:
+            return self._tape.process_head(process)
         return self._alive().stamper.process_head(process)
 
     @property
@@ -195,7 +202,17 @@ class Journal:
 
     async def durable(self, seq: Seq) -> None:
         """Return when the event is committed and anchored; `JournalStopped` if it never will be."""
+        if seq >> ELDER_BITS:
+            return  # Another journal's: it was durable before this one heard of it.
         await self._alive().committer.durable(seq)
+
+    def adopt(self, process: ProcessId, process_seq: int) -> None:
+        """Let the process's own sequence go on here after `process_seq`."""
+        self._alive().stamper.adopt(process, process_seq)
+
+    def halt(self, why: str) -> None:
+        """Write nothing any more: somebody else may do so now."""
+        self._alive().committer.stop(JournalStopped(why))
 
     async def flush(self) -> None:
         """Everything appended so far is durable."""
@@ -283,7 +300,7 @@ class Journal:
 
     def _take(self, journal: JournalId) -> Sealer:
         self.id = journal
-        self._sealer = sealer = Sealer(journal, self._keyring, self._chance)
+        self._sealer = sealer = Sealer(journal, self.keyring, self._chance)
         self._reader = Reader(self._tape, sealer)
         return sealer
 
@@ -305,7 +322,7 @@ class Journal:
             "last": damage.last,
             "reason": f"{reason} ({damage.reason})",
         }
-        signature = self._keyring.sign(canonical(said)).hex()
+        signature = self.keyring.sign(canonical(said)).hex()
         return msgspec.convert(
             {**said, "signature": signature, "kind": "journal.loss_accepted"}, LossAccepted
         )

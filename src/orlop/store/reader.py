@@ -6,6 +6,7 @@ from msgspec.structs import force_setattr
 
 from orlop.abi.errors import JournalDamaged, NotFound
 from orlop.abi.ids import BootId, CallId, ProcessId, Seq, TenantId
+from orlop.abi.kernels import ARRIVED
 from orlop.abi.limits import JOURNAL_READ_EVENTS
 from orlop.store.chain import digest_of, flaw_in_body, header_of
 from orlop.store.rows import Row, Stored
@@ -39,12 +40,18 @@ class Reader:
     def of_process(
         self, process: ProcessId, after: int, kinds: Sequence[str] | None
     ) -> list[Stored]:
-        """Up to JOURNAL_READ_EVENTS; without `kinds`, gaps are noticed."""
+        """Up to JOURNAL_READ_EVENTS; without `kinds`, gaps are noticed.
+
+        What a process did elsewhere before it arrived here is no gap.
+        """
         found = self._opened(self._tape.of_process(process, after, kinds, JOURNAL_READ_EVENTS))
-        for wanted, event in enumerate(found, start=after + 1):
+        wanted = after + 1
+        for event in found:
             header = event.header
-            if header.process != process or (kinds is None and header.process_seq != wanted):
+            is_next = header.process_seq == wanted or header.kind == ARRIVED
+            if header.process != process or (kinds is None and not is_next):
                 raise JournalDamaged(f"event {wanted} of process {process} is missing")
+            wanted = header.process_seq + 1
         return found
 
     def of_call(self, call: CallId) -> list[Stored]:

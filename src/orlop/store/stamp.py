@@ -82,6 +82,12 @@ class Stamper:
         known = self._processes.get(process)
         return known[0] if known is not None else self._tape.process_head(process)
 
+    def adopt(self, process: ProcessId, process_seq: int) -> None:
+        """Its next event goes on after `process_seq`, which another journal has."""
+        if process_seq > self.process_head(process):
+            # Never let go of before the next event is durable: until then no look-up would tell.
+            self._processes[process] = (process_seq, Seq(self.head_seq + 1))
+
     def forget_until(self, durable: Seq) -> None:
         """Drop what RAM need not hold, oldest first: what is durable can be looked up."""
         while len(self._parts) > JOURNAL_PARTS_KNOWN:

@@ -1,9 +1,10 @@
 """Which tape a journal is on.  Opened by boot, and by what works without a kernel."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orlop.abi.errors import Misconfigured
+from orlop.machine.ranges import Seconds
 from orlop.store.home import Home
 from orlop.store.sqlite import SqliteTape
 from orlop.store.tape import Tape
@@ -19,6 +20,15 @@ class JournalConfig:
     """`postgresql://…`: the journal is kept there; by default it is a file in the home."""
     schema: str = "orlop"
     """The PostgreSQL schema that it fills: one a kernel, where several share a database."""
+    key_file: str = ""
+    """A secret that kernels on one PostgreSQL share: they take over each other's processes."""
+    lease_s: Seconds = 5.0
+    """How long such a kernel may be silent before another one takes its processes over."""
+
+
+def in_schema(config: JournalConfig, schema: str) -> JournalConfig:
+    """Another kernel's journal in the same database."""
+    return replace(config, schema=schema)
 
 
 def tape(home: Home, config: JournalConfig) -> Tape:

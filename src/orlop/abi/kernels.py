@@ -1,0 +1,69 @@
+"""Several kernels on one database: what the journal remembers of one another, and what is shown.
+
+A process has one home at a time.  Where its kernel is lost, another takes it over: it arrives in
+that one's journal with its own sequence going on, and once the old kernel is back, it leaves there.
+"""
+
+from typing import Final
+
+from msgspec import Raw, Struct
+
+from orlop.abi.ids import JournalId, Nanoseconds, Pid, Seq
+
+ARRIVED: Final = "process.arrived"
+"""Of a header: the one kind of event that may skip numbers of its process's own sequence."""
+
+ELDER_BITS: Final = 40
+"""A sequence number beyond this many bits names another journal's event: `number << 40 | seq`, its
+number as in `JournalKnown`.  So an event refers across journals as it does within its own."""
+
+
+class JournalKnown(Struct, frozen=True, kw_only=True, tag_field="kind", tag="journal.known"):
+    """Another kernel's journal, whose processes this one has taken over; it is read from now on."""
+
+    number: int
+    """From 1: in this journal's references to that one's events."""
+    journal: JournalId
+    schema: str
+    """Where it lies in the shared database."""
+    host: str
+    elders: dict[int, int] = {}
+    """That journal's numbers of others, and ours of the same ones."""
+
+
+class ProcessArrived(Struct, frozen=True, kw_only=True, tag_field="kind", tag=ARRIVED):
+    """A process of a lost kernel has its home here now.  What came before is in the other journal,
+    up to the event of this process that has the number before this one's."""
+
+    pid: Pid
+    """It has a new one."""
+    elder: int
+    """The number of the journal that it comes from."""
+    state: Raw
+    """Its row, open calls, questions, account: see `kernel.takeover.Belongings`."""
+
+
+class ProcessLeft(Struct, frozen=True, kw_only=True, tag_field="kind", tag="process.left"):
+    """Another kernel has taken the process over while this one was lost."""
+
+    journal: JournalId
+    host: str
+    url: str
+
+
+class KernelView(Struct, frozen=True, kw_only=True):
+    """`orlop kernels`: one of those that share a database."""
+
+    journal: JournalId
+    schema: str
+    host: str
+    url: str
+    epoch: int
+    state: str
+    """`up`, `stopped`, `lost`, or `taken over`."""
+    lease_s: float
+    """How long its lease still holds; negative: for how long it has not held any more."""
+    head: Seq
+    taken_by: JournalId | None = None
+    here: bool = False
+    since_ns: Nanoseconds = Nanoseconds(0)

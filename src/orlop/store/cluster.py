@@ -1,0 +1,55 @@
+"""What kernels that share a database have in common: a secret, the tenants' keys, their leases."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from orlop.abi.errors import Misconfigured
+from orlop.machine.chance import Chance
+from orlop.machine.clock import Clock
+from orlop.machine.offload import Offload
+from orlop.store import tapes
+from orlop.store.cluster_key import ClusterKey
+from orlop.store.home import Home
+from orlop.store.journal import Journal
+from orlop.store.keyring import Keyring
+from orlop.store.peers import Peers
+from orlop.store.shared_keys import SharedKeyring
+from orlop.store.tapes import JournalConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    home: Home
+    config: JournalConfig
+    key: ClusterKey
+    clock: Clock
+    chance: Chance
+
+    def peers(self) -> Peers:
+        """A connection of its own."""
+        from orlop.store.postgres_peers import PostgresPeers
+
+        return PostgresPeers(self.config.url, self.key, self.config.lease_s, self.chance)
+
+    def keyring(self, own: Keyring) -> Keyring:
+        from orlop.store.postgres_peers import PostgresPeers
+
+        keys = PostgresPeers(self.config.url, self.key, self.config.lease_s, self.chance)
+        return SharedKeyring(own, keys)
+
+    async def reach(self, schema: str, keyring: Keyring, offload: Offload) -> Journal:
+        """Another kernel's journal, for reading."""
+        there = tapes.tape(self.home, tapes.in_schema(self.config, schema))
+        journal = Journal(there, keyring, self.clock, self.chance, offload)
+        await journal.open_for_reading()
+        return journal
+
+
+def cluster(home: Home, config: JournalConfig, clock: Clock, chance: Chance) -> Cluster | None:
+    """None: this kernel shares its database with nobody.  Raises `Misconfigured`."""
+    if not config.key_file:
+        return None
+    if not config.url:
+        raise Misconfigured("journal.key_file: only kernels on one PostgreSQL share a key: set url")
+    key = ClusterKey.read(Path(config.key_file).expanduser(), chance)
+    return Cluster(home, config, key, clock, chance)
