@@ -19,6 +19,7 @@ from orlop.http.admin import Admin, missing
 from orlop.http.auth import Doorman
 from orlop.http.budgets import Budgets
 from orlop.http.devices import Devices
+from orlop.http.effects import Effects
 from orlop.http.exchange import Event, Exchange, InFlight, Receive, Route, Send
 from orlop.http.models import Models
 from orlop.http.place import HttpConfig, Place
@@ -117,6 +118,7 @@ class App:
             **files.Mounts(kernel).routes(),
             **RightsRoutes(kernel, self._tokens.capabilities).routes(),
         }
+        self._admin |= Effects(kernel).routes()
         self._admin |= Tools(kernel).routes() | Questions(kernel).routes()
         self._metrics = metrics.registry(kernel)
 

@@ -15,7 +15,7 @@ from orlop.abi import (
 )
 from orlop.abi.calls import Call, Spawn
 from orlop.abi.replies import Done
-from orlop.http import openapi_files
+from orlop.http import openapi_effects, openapi_files
 from orlop.http.openapi_dialects import Schema
 from orlop.http.openapi_operation import NDJSON, OURS, SSE, Operation
 
@@ -470,4 +470,4 @@ OPERATORS: Final = (
 )
 """Our own routes for operators."""
 
-OPERATIONS: Final = (*PUBLIC, *DIALECTS, *PROCESSES, *OPERATORS)
+OPERATIONS: Final = (*PUBLIC, *DIALECTS, *PROCESSES, *OPERATORS, *openapi_effects.OPERATIONS)

@@ -43,6 +43,7 @@ from orlop.sdk.aio import AsyncLink
 from orlop.sdk.calling import call_order, parked_order, read_done, read_piece, stream_order
 from orlop.sdk.exchange import LostAnswer
 from orlop.sdk.place import find
+from orlop.sdk.saga import Saga
 from orlop.sdk.words import (
     NO_HINTS,
     InferOptions,
@@ -158,6 +159,10 @@ class Kernel:
         """A person's answer, however long he takes; also across restarts.  Raises `NotAnswered`."""
         call = Ask(text=text, choices=tuple(choices), expires_s=expires_s)
         return expect(await self.call(call), Answer).text
+
+    def saga(self, name: str = "", *, expires_s: float = 604_800.0) -> Saga:
+        """Effects that happen together or are undone together (`sdk.saga`)."""
+        return Saga(self.call, name, expires_s)
 
     async def patched(self, name: str) -> bool:
         """Whether the change of this program called `name` applies to this run.

@@ -36,12 +36,14 @@ from orlop.abi.capabilities import (
 )
 from orlop.abi.cards import CardView, Measured
 from orlop.abi.devices import ClaimPlacement, ClaimView, DeviceCard, DeviceTable, DrainOrder
+from orlop.abi.effects import EffectView, SettleOrder
 from orlop.abi.errors import Broken
 from orlop.abi.limits import CLIENT_PATIENCE_S, PARKED_POLL_S
 from orlop.abi.overview import Overview
 from orlop.abi.questions import AnswerOrder, Question
 from orlop.abi.residency import ModelOrder, ResidencyView
 from orlop.abi.rights import EVERYTHING, Rights
+from orlop.abi.sagas import SagaOrder, SagaView
 from orlop.abi.tools import ToolView, TrustOrder
 from orlop.sdk.exchange import JSON, NDJSON, ROOT, Order
 from orlop.sdk.link import Link
@@ -221,6 +223,22 @@ class Operator:
     def answer(self, id: str, order: AnswerOrder) -> Question:
         """Once: a second answer is a `Conflict`."""
         return self._post(f"/questions/{quote(id, safe='')}/answer", order, Question)
+
+    def effects(self) -> list[EffectView]:
+        return self._get("/effects", list[EffectView])
+
+    def settle_effect(self, id: str, order: SettleOrder) -> EffectView:
+        """Say whether an unknown effect happened, once."""
+        return self._post(f"/effects/{quote(id, safe='')}/settle", order, EffectView)
+
+    def sagas(self, *, over: bool = False) -> list[SagaView]:
+        return self._get(f"/sagas?all={int(over)}", list[SagaView])
+
+    def saga(self, id: str) -> SagaView:
+        return self._get(f"/sagas/{quote(id, safe='')}", SagaView)
+
+    def settle_saga(self, id: str, order: SagaOrder) -> SagaView:
+        return self._post(f"/sagas/{quote(id, safe='')}/settle", order, SagaView)
 
     def tools(self) -> list[ToolView]:
         return self._get("/tools", list[ToolView])

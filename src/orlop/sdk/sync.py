@@ -43,6 +43,7 @@ from orlop.sdk.calling import call_order, parked_order, read_done, read_piece, s
 from orlop.sdk.exchange import LostAnswer
 from orlop.sdk.link import Link
 from orlop.sdk.place import find
+from orlop.sdk.saga import SyncSaga
 from orlop.sdk.words import (
     NO_HINTS,
     InferOptions,
@@ -147,6 +148,10 @@ class SyncKernel:
         """A person's answer, however long he takes; also across restarts.  Raises `NotAnswered`."""
         call = Ask(text=text, choices=tuple(choices), expires_s=expires_s)
         return expect(self.call(call), Answer).text
+
+    def saga(self, name: str = "", *, expires_s: float = 604_800.0) -> SyncSaga:
+        """Effects that happen together or are undone together (`sdk.saga`)."""
+        return SyncSaga(self.call, name, expires_s)
 
     def patched(self, name: str) -> bool:
         """Whether the change of this program called `name` applies to this run.

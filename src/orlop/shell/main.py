@@ -49,6 +49,10 @@ COMMANDS: Final = {
         DEVICES, "List engines and devices; drain and claim.", "orlop.shell.devices:devices"
     ),
     "tools": Entry(DEVICES, "List tools; agree to changed ones.", "orlop.shell.tools:tools"),
+    "effects": Entry(
+        DEVICES, "List effects that may have happened.", "orlop.shell.effects:effects"
+    ),
+    "sagas": Entry(DEVICES, "List sagas that are not over.", "orlop.shell.effects:sagas"),
     "plan": Entry(DEVICES, "Foretell how a workload does on a fleet."),
     "calibrate": Entry(DEVICES, "Measure how fast an engine is."),
     "approvals": Entry(

@@ -1,0 +1,43 @@
+"""The operators' routes for effects that nobody knows of, and for sagas."""
+
+from orlop.abi import effects as words
+from orlop.abi import sagas
+from orlop.http.admin import read, send
+from orlop.http.exchange import Exchange, Route
+from orlop.kernel import effects, saga
+from orlop.kernel.core import Kernel
+
+
+class Effects:
+    """One method a route."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    async def all(self, exchange: Exchange) -> None:
+        await send(exchange, await effects.listed(self._kernel))
+
+    async def settle(self, exchange: Exchange) -> None:
+        order = await read(exchange, words.SettleOrder)
+        await send(exchange, await effects.settle(self._kernel, exchange.params["ref"], order))
+
+    async def sagas(self, exchange: Exchange) -> None:
+        over = exchange.query("all", "0") != "0"
+        await send(exchange, saga.listed(self._kernel, over=over))
+
+    async def saga(self, exchange: Exchange) -> None:
+        await send(exchange, saga.find(self._kernel, exchange.params["ref"]))
+
+    async def settle_saga(self, exchange: Exchange) -> None:
+        order = await read(exchange, sagas.SagaOrder)
+        await send(exchange, await saga.settle(self._kernel, exchange.params["ref"], order))
+
+    def routes(self) -> dict[tuple[str, ...], Route]:
+        """Below `/orlop/v1`; for operators only."""
+        return {
+            ("GET", "effects"): self.all,
+            ("POST", "effects", "{ref}", "settle"): self.settle,
+            ("GET", "sagas"): self.sagas,
+            ("GET", "sagas", "{ref}"): self.saga,
+            ("POST", "sagas", "{ref}", "settle"): self.settle_saga,
+        }

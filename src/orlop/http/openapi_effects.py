@@ -1,0 +1,44 @@
+"""The routes for tools' effects, as rows of the API's description."""
+
+from typing import Final
+
+from orlop.abi import effects as words
+from orlop.abi import sagas
+from orlop.http.openapi_operation import OURS, Operation
+
+OPERATIONS: Final = (
+    Operation(
+        method="GET",
+        path=f"{OURS}/effects",
+        summary="Effects that may have happened, and need a person's word",
+        reply=list[words.EffectView],
+    ),
+    Operation(
+        method="POST",
+        path=f"{OURS}/effects/{{effect}}/settle",
+        summary="Say whether one happened",
+        body=words.SettleOrder,
+        reply=words.EffectView,
+    ),
+    Operation(
+        method="GET",
+        path=f"{OURS}/sagas",
+        summary="Sagas that are not over; with all=1 also those that are",
+        reply=list[sagas.SagaView],
+        query=("all",),
+    ),
+    Operation(
+        method="GET",
+        path=f"{OURS}/sagas/{{saga}}",
+        summary="One saga, step by step",
+        reply=sagas.SagaView,
+    ),
+    Operation(
+        method="POST",
+        path=f"{OURS}/sagas/{{saga}}/settle",
+        summary="Say that its stuck step is undone, or let it be tried again",
+        body=sagas.SagaOrder,
+        reply=sagas.SagaView,
+    ),
+)
+"""For operators."""
