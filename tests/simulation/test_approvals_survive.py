@@ -12,8 +12,9 @@ from orlop.abi.cards import ToolCard
 from orlop.abi.errors import KernelError
 from orlop.abi.ids import ProcessId
 from orlop.abi.questions import AnswerOrder
-from orlop.kernel import questions, syscall
+from orlop.kernel import syscall
 from orlop.kernel.core import Kernel
+from orlop.people import answering, asking
 
 ORDERS = 4
 SEEDS = 60
@@ -73,8 +74,8 @@ class Town:
             await self.up.wait()
             kernel = self.kernel
             try:
-                for row in questions.listed(kernel, closed=False):
-                    await questions.answer(
+                for row in asking.listed(kernel, closed=False):
+                    await answering.answer(
                         kernel, row.id, AnswerOrder(verdict="approve", person="Grace")
                     )
                     self.approved.append(row.id)

@@ -105,6 +105,13 @@ class RuleForbids(Denied):
     fix = "`orlop policy why CALL` shows the rule and what it looked at; `orlop policy show` all."
 
 
+class Observed(Denied):
+    """An agent is only observed with this tool: the call was written down, and not made."""
+
+    code = "E1106"
+    fix = "Go on without it; `orlop autonomy why AGENT TOOL` says what moves the agent up."
+
+
 class ToolBarred(NotFound):
     """A tool is there and must not be called: its server has changed it, or it can't be used."""
 

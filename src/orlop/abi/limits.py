@@ -128,6 +128,9 @@ ARGUMENTS_COMPARED_BYTES_MAX: Final = 16_384
 CHANGES_SHOWN_MAX: Final = 100
 """Differences between two calls' arguments that are shown."""
 
+PREVIEW_S: Final = 20.0
+"""How long it may take to say so."""
+
 PREVIEW_CHARS_MAX: Final = 20_000
 """Of what a tool says that a call would change."""
 

@@ -18,6 +18,7 @@ from orlop.wire import tokens
 
 OPERATOR_PREFIX: Final = "orlo_"
 KEY_PREFIX: Final = "orlk_"
+PERSON_PREFIX: Final = "orlh_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,14 @@ class KeyPrincipal:
     digest: str
 
 
-Principal = ProcessPrincipal | OperatorPrincipal | KeyPrincipal
+@dataclass(frozen=True, slots=True)
+class PersonPrincipal:
+    """Likewise: the kernel knows which people there are."""
+
+    digest: str
+
+
+Principal = ProcessPrincipal | OperatorPrincipal | KeyPrincipal | PersonPrincipal
 
 
 class Tokens:
@@ -59,6 +67,8 @@ class Tokens:
         """Raises `Unauthenticated`."""
         if token.startswith(tokens.PREFIX):
             return ProcessPrincipal(self.capabilities.read(token, now_ns))
+        if token.startswith(PERSON_PREFIX):
+            return PersonPrincipal(sha256(token.encode()).hexdigest())
         if token.startswith(KEY_PREFIX):
             return KeyPrincipal(sha256(token.encode()).hexdigest())
         if self._operator and hmac.compare_digest(token.encode(), self._operator):

@@ -7,7 +7,7 @@ A driver turns every foreign exception into `DeviceFailed` (or `DeviceBusy`, `De
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -235,6 +235,15 @@ class Engine(Protocol):
     async def embed(self, call: Embed, model: ModelName, deadline_s: float) -> Embedded: ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Previewing(Protocol):
+    """A tool that can tell what a call would change, without changing it."""
+
+    async def preview(self, arguments: Mapping[str, object], limit_s: float) -> str:
+        """For a person to read; empty: it has nothing to say.  Raises `KernelError`."""
+        ...
 
 
 class Tool(Protocol):

@@ -45,7 +45,11 @@ EXPORT_EVENTS = 1_000
 
 async def read(exchange: Exchange, kind: type[T]) -> T:
     """The body.  An empty one is `{}`.  Raises `BadCall` naming the field."""
-    body = await exchange.body() or b"{}"
+    return decoded(await exchange.body() or b"{}", kind)
+
+
+def decoded(body: bytes, kind: type[T]) -> T:
+    """Raises `BadCall` naming the field."""
     json_guard.check(body)
     try:
         return msgspec.json.decode(body, type=kind)

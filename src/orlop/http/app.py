@@ -22,6 +22,7 @@ from orlop.http.devices import Devices
 from orlop.http.effects import Effects
 from orlop.http.exchange import Event, Exchange, InFlight, Receive, Route, Send
 from orlop.http.models import Models
+from orlop.http.people import People
 from orlop.http.place import HttpConfig, Place
 from orlop.http.questions import Questions
 from orlop.http.rights import RightsRoutes
@@ -42,6 +43,9 @@ METHODS: Final = ("GET", "POST", "DELETE")
 OPEN_PATHS: Final = ("/health", "/ready")
 TOLD_PATHS: Final = {"/metrics": "metrics", "/openapi.json": "openapi"}
 """What a token is asked for, unless `http.open` names it."""
+
+SIGNED_PATH: Final = "/orlop/v1/webhooks/answers"
+"""What its signature lets in, and no token."""
 
 DIALECT_ROUTES: Final = {**openai.ROUTES, **anthropic.ROUTES, **responses.ROUTES}
 PREFIX_ROUTES: Final = {**openai.PREFIX_ROUTES, **responses.PREFIX_ROUTES}
@@ -103,6 +107,8 @@ class App:
         self._kernel: Kernel | None = None
         self._doorman: Doorman | None = None
         self._admin: dict[tuple[str, ...], Route] = {}
+        self._human: dict[tuple[str, ...], Route] = {}
+        self._signed: Route | None = None
         self._refusal: KernelError = NotReady("the kernel is starting", retry_after_s=0.5)
 
     def open(self, kernel: Kernel, schedules: Schedules, look_again: Callable[[], None]) -> None:
@@ -119,7 +125,10 @@ class App:
             **RightsRoutes(kernel, self._tokens.capabilities).routes(),
         }
         self._admin |= Effects(kernel).routes()
-        self._admin |= Tools(kernel).routes() | Questions(kernel).routes()
+        questions, people = Questions(kernel), People(kernel)
+        self._human = questions.routes() | people.routes()
+        self._signed = questions.signed
+        self._admin |= Tools(kernel).routes() | self._human | people.operators()
         self._metrics = metrics.registry(kernel)
 
     def refuse(self, error: KernelError) -> None:
@@ -151,7 +160,13 @@ class App:
         if path in TOLD_PATHS:
             await self._told(self._doorman, self._kernel, exchange)
             return
+        if path == SIGNED_PATH and exchange.method == "POST" and self._signed is not None:
+            await self._signed(exchange)
+            return
         caller = self._doorman.caller(exchange)
+        if caller.person:
+            await self._by_person(caller.person, exchange)
+            return
         exchange.narrowing = caller.narrowing
         route = find_dialect(exchange.method, path)
         if route is not None:
@@ -172,6 +187,14 @@ class App:
         exchange.params = {"ref": found[1]}
         await found[0](exchange)
 
+    async def _by_person(self, person: str, exchange: Exchange) -> None:
+        """What people may do with tokens of their own: they answer, and make no calls."""
+        found = match(self._human, exchange.method, exchange.path)
+        if found is None:
+            raise Denied(f"{person}'s token is for questions and grants, not for {exchange.path}")
+        exchange.person, exchange.params = person, {"ref": found[1]}
+        await found[0](exchange)
+
     def _no_route(self, exchange: Exchange) -> NotFound:
         others = self.methods(exchange.path)
         if others:
@@ -182,6 +205,8 @@ class App:
         """Those that some route has for `path`."""
         if path in OPEN_PATHS or path in TOLD_PATHS:
             return ["GET", "HEAD"]
+        if path == SIGNED_PATH:
+            return ["POST"]
         ours = dict.fromkeys([*NATIVE_ROUTES, *self._admin], True)
         return [
             method for method in METHODS if find_dialect(method, path) or match(ours, method, path)

@@ -20,6 +20,7 @@ from orlop.access.capability import Capability
 from orlop.access.principal import (
     KeyPrincipal,
     OperatorPrincipal,
+    PersonPrincipal,
     Principal,
     ProcessPrincipal,
     Tokens,
@@ -43,6 +44,8 @@ class Caller:
     principal: Principal
     key: KeyId | None = None
     rights: Rights = EVERYTHING
+    person: str = ""
+    """Whose own token it is."""
 
     @property
     def narrowing(self) -> Narrowing | None:
@@ -79,8 +82,17 @@ class Doorman:
                 return Caller(principal)
             case KeyPrincipal():
                 return self._client(principal, now_ns)
+            case PersonPrincipal():
+                return self._person(principal)
             case _:
                 return Caller(principal)
+
+    def _person(self, principal: PersonPrincipal) -> Caller:
+        """Raises `Unauthenticated`."""
+        name = self._kernel.office.roster.by_secret.get(principal.digest)
+        if name is None:
+            raise Unauthenticated("no person here has this token; `orlop people add` makes one")
+        return Caller(principal, person=name)
 
     def _client(self, principal: KeyPrincipal, now_ns: int) -> Caller:
         """Raises `Unauthenticated`, `TokenRefused`."""

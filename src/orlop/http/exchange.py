@@ -133,6 +133,8 @@ class Exchange:
         self._query: dict[str, list[str]] | None = None
         self.door: Door | None = None
         self.params: dict[str, str] = {}
+        self.person = ""
+        """Whose own token came with it; empty: it is no person's."""
         self.narrowing: Narrowing | None = None
         """What the caller's token leaves of its process's rights."""
         self.started = False

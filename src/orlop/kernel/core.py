@@ -48,11 +48,11 @@ from orlop.models.forms import CardConfig
 from orlop.models.registry import Registry
 from orlop.models.residents import Residents
 from orlop.sandbox.cells import Cells
+from orlop.people.house import Desk
+from orlop.people.office import Office
 from orlop.sched.estimates import Estimates
 from orlop.sched.scheduler import Scheduler
 from orlop.sched.turns import Turns
-from orlop.people.house import Desk
-from orlop.people.office import Office
 from orlop.store.journal import Draft, Journal, Part
 from orlop.store.projection import Projection
 from orlop.tools.catalog import Catalog

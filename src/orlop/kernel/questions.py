@@ -53,8 +53,8 @@ class Need:
 async def cleared(kernel: Kernel, process: Process, running: Running) -> bool:
     """Return once the call may begin: whether it has waited for that.
 
-    Nothing may wait between this and its intent.  Raises `NotApproved`, `Observed`; `DeadlineMissed`
-    where the call has a deadline of its own.
+    Nothing may wait between this and its intent.  Raises `NotApproved`, `Observed`, and
+    `DeadlineMissed` where the call has a deadline of its own.
     """
     running.cleared_by, running.taken = "", None
     seconds = running.call.hints.deadline_s
@@ -102,22 +102,23 @@ def _was_denied(row: Question | None) -> bool:
     return row is not None and row.state == "denied"
 
 
-def needed(
-    kernel: Kernel, process: Process, running: Running, *, was_denied: bool
-) -> Need | None:
+def needed(kernel: Kernel, process: Process, running: Running, *, was_denied: bool) -> Need | None:
     """What a person must say first; None: nothing, and `running.cleared_by` says why not."""
     call, decision = running.call, running.decision
     card = kernel.tools.find(call.tool).card if isinstance(call, CallTool) else None
-    if card is not None and isinstance(call, CallTool):
-        if kernel.wrong_arguments(call.tool, call.arguments):
-            return None  # Its handler refuses it, so that the journal has the refusal.
+    by_card = card is not None and card.approval != "never"
+    by_rule = decision is not None and decision.verdict == "ask"
+    if not by_card and not by_rule and not kernel.desk.rules:
+        return None
+    if isinstance(call, CallTool) and kernel.wrong_arguments(call.tool, call.arguments):
+        return None  # Its handler refuses it, so that the journal has the refusal.
     ruled = ruling(kernel, process, call, card, was_denied=was_denied)
     if ruled is not None and ruled.row.level in ("observe", "suggest"):
         form: Form = "observation" if ruled.row.level == "observe" else "suggestion"
         return _need(form, call, card, [f"autonomy: level {ruled.row.level}"], ruled)
-    wanted = [f"the card of {card.name}"] if card is not None and card.approval != "never" else []
+    wanted = [f"the card of {card.name}"] if card is not None and by_card else []
     said = ""
-    if decision is not None and decision.verdict == "ask":
+    if decision is not None and by_rule:
         wanted += [f"rule {rule}" for rule in decision.rules]
         said = decision.reason
     if ruled is not None and ruled.is_asked:

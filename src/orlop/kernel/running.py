@@ -21,6 +21,14 @@ from orlop.machine.latch import Latch
 from orlop.store.rows import Part
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A person has done it in the agent's place, with this result."""
+
+    result: object
+    person: str
+
+
 class Phase(Enum):
     ENTERING = "entering"
     RUNNING = "running"
@@ -73,6 +81,15 @@ class Running:
     """How its conversation began: equal for all calls of one, where the client names none."""
     keep: bool = False
     """The client's leaving does not end it: the result will be asked for again."""
+    cleared_by: str = ""
+    """What let it through where people are asked otherwise: a question, a grant, an autonomy."""
+    taken: Taken | None = None
+    detached: bool = False
+    """Its client will ask for the answer by the call's id."""
+    promised: bool = False
+    """It waits for a person, and the journal says so: it outlives the kernel."""
+    waits_for: str = ""
+    """The question that it waits for now."""
     parts: tuple[Part, ...] = ()
     """The content that it brings, for the event that it will lie beside."""
     deltas: list[Delta] = field(default_factory=list[Delta])

@@ -41,6 +41,8 @@ async def call_tool(
     if admitted.settled is not None:
         known = await effects.result(kernel, admitted.settled)
         return ToolResult(value=known, facts=_facts(running))
+    if running.taken is not None:  # A person has done it, and says what came of it.
+        return ToolResult(value=running.taken.result, facts=_facts(running))
     arrived_s = kernel.clock.now_s()
     async with AsyncExitStack() as held:
         for name, concurrency in seating.places(tool.card):

@@ -37,10 +37,24 @@ from orlop.abi.limits import (
     PARKED_CALLS_MAX,
     PARKED_S_MAX,
 )
+from orlop.abi.memory import Recalled
+from orlop.abi.questions import Parked
 from orlop.abi.replies import Completion, Done
 from orlop.access.rights import Narrowing
 from orlop.context.conversation import extend
-from orlop.kernel import accounts, bounds, codec, engines, file_content, questions, replay, rights
+from orlop.kernel import (
+    accounts,
+    bounds,
+    codec,
+    engines,
+    file_content,
+    memory_content,
+    policy,
+    questions,
+    replay,
+    rights,
+    tainted,
+)
 from orlop.kernel.admit import Admitted, admit
 from orlop.kernel.call_table import OpenCall
 from orlop.kernel.core import Kernel
@@ -50,6 +64,7 @@ from orlop.kernel.process import ALIVE, Process
 from orlop.kernel.running import Phase, Running
 from orlop.machine.clock import NS_PER_S
 from orlop.machine.faults import point
+from orlop.people import trust
 from orlop.store.journal import Part
 
 log = logging.getLogger(__name__)
@@ -70,6 +85,7 @@ def enter(
     nonce: str = "",
     incarnation: int | None = None,
     narrowing: Narrowing | None = None,
+    detached: bool = False,
 ) -> Running:
     """Start `call` for `process`; its replies arrive on `Running.replies`.
 
@@ -77,6 +93,7 @@ def enter(
     occurrence (of the same `nonce`, the client's own name for it) is joined or read again.
     incarnation: the caller's, as of when its token was read; its call may have come in slowly.
     narrowing: what its token leaves of the process's rights.
+    detached: its client will come back for the answer, so its leaving ends nothing.
     Raises a `KernelError` before anything has changed; every later error arrives on the channel.
     """
     require_current(process, incarnation)
@@ -93,7 +110,9 @@ def enter(
         started_s=kernel.clock.now_s(),
         incarnation=process.row.incarnation,
         nonce=nonce,
-        keep=isinstance(call, PARKED),
+        keep=isinstance(call, PARKED) or detached,
+        detached=detached,
+        parts=parts,
         size=described.size,
         narrowing=narrowing,
         root=root(process, call, described),
@@ -126,7 +145,7 @@ def check(kernel: Kernel, process: Process, call: Call) -> None:
         )
     if process.record is not None and process.record.diverged:
         raise replay.diverged(process.record.diverged)
-    if len(process.running) >= CALLS_PER_PROCESS_MAX:
+    if len(process.running) - process.parked >= CALLS_PER_PROCESS_MAX:
         raise Exhausted(
             f"process {process.row.pid} has {CALLS_PER_PROCESS_MAX} calls in flight "
             "(CALLS_PER_PROCESS_MAX)",
@@ -153,6 +172,7 @@ async def run(
     """One call from the door to its end; tells the reader exactly once how it ended."""
     running.task = asyncio.current_task()
     done, error = await attempt(process, running, work)
+    questions.conclude(kernel, process, running, error)
     process.running.pop(running.id, None)
     _count(kernel, running.call, -1)
     running.finish(done, error)
@@ -184,7 +204,17 @@ async def served(
     if done is not None:
         return done
     await engines.heard(kernel, running.call)
-    await questions.cleared(kernel, process, running)
+    return await begun(kernel, process, running, described)
+
+
+async def begun(
+    kernel: Kernel, process: Process, running: Running, described: Described
+) -> Done:
+    """Run a call that no record answers, once rules, people and budgets let it."""
+    running.labels = tainted.of_call(kernel, process, running, described)
+    policy.judge(kernel, process, running)
+    while await questions.cleared(kernel, process, running):
+        policy.judge(kernel, process, running)  # While a person thought, the facts have changed.
     admitted = admit(kernel, process, running)
     record_intent(kernel, process, running, described, admitted)
     # From here on the call has begun: it must end in the journal, exactly once.
@@ -280,6 +310,28 @@ def rearm(kernel: Kernel, process: Process, open_call: OpenCall, call: Call) -> 
     kernel.tasks.start(run(kernel, process, running, work))
 
 
+def wait_again(kernel: Kernel, process: Process, waiting: Parked) -> None:
+    """Let a call of an earlier boot wait on for a person: its client was told to come back."""
+    call = waiting.parked.body
+    described = describe(kernel, process, call)
+    running = Running(
+        id=waiting.call,
+        process=process.id,
+        call=call,
+        digest=described.digest,
+        started_s=kernel.clock.now_s(),
+        incarnation=waiting.parked.incarnation,
+        nonce=waiting.parked.nonce,
+        keep=True,
+        detached=True,
+        promised=True,
+    )
+    process.running[running.id] = running
+    _count(kernel, call, 1)
+    work = begun(kernel, process, running, described)
+    kernel.tasks.start(run(kernel, process, running, work))
+
+
 def record_intent(
     kernel: Kernel,
     process: Process,
@@ -301,6 +353,10 @@ def record_intent(
             held=admitted.hold.tokens,
             held_cost=admitted.hold.nano_dollars,
             held_ns=admitted.hold.ns,
+            cleared_by=running.cleared_by,
+            prompt=prompt_of(kernel, process, running.call),
+            labels=tuple(sorted(running.labels)),
+            decision=policy.recorded(kernel, running),
             token=running.narrowing.token if running.narrowing is not None else "",
         ),
         call=running.id,
@@ -310,6 +366,13 @@ def record_intent(
     running.seq = header.seq
     if described.context is not None:
         process.contexts.remember(described.context_digest, header.seq, reply=False)
+
+
+def prompt_of(kernel: Kernel, process: Process, call: Call) -> str:
+    """What its agent's model is told before all else, where its autonomy depends on that."""
+    if not kernel.desk.rules or not isinstance(call, Infer):
+        return ""
+    return trust.prompt_of(kernel, process.row.name, call)
 
 
 def deadline_s(call: Call) -> float:

@@ -22,10 +22,11 @@ from orlop.abi.errors import (
 from orlop.abi.hints import Hints
 from orlop.abi.questions import AnswerOrder, Question, Verdict
 from orlop.abi.replies import Answer, ToolResult
-from orlop.kernel import lifecycle, questions, syscall
+from orlop.kernel import lifecycle, syscall
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
 from orlop.kernel.running import Running
+from orlop.people import answering, asking
 
 DAY_S = 86_400.0
 
@@ -57,14 +58,14 @@ def enter(kernel: Kernel, process: Process, to: str = "Ada", hints: Hints = Hint
 
 async def pending(kernel: Kernel, wanted: int = 1) -> list[Question]:
     """What waits for a person, once it is so many."""
-    while len(rows := questions.listed(kernel, closed=False)) != wanted:
+    while len(rows := asking.listed(kernel, closed=False)) != wanted:
         await kernel.clock.sleep(0.1)
     return rows
 
 
 async def say(kernel: Kernel, id: str, verdict: Verdict, answer: str = "") -> Question:
     order = AnswerOrder(verdict=verdict, person="Grace", answer=answer, minutes=2.0)
-    return await questions.answer(kernel, id, order)
+    return await answering.answer(kernel, id, order)
 
 
 async def value(running: Running) -> object:
@@ -86,7 +87,7 @@ def test_a_call_waits_for_a_persons_word_and_shows_exactly_what_it_would_do() ->
         assert row.pid == process.row.pid
         await say(kernel, row.id, "approve")
         assert await value(running) == "paid"
-        done = questions.find(kernel, row.id)
+        done = asking.find(kernel, row.id)
         assert (done.state, done.person, done.minutes) == ("done", "Grace", 2.0)
         assert done.call == running.id
 
@@ -200,7 +201,7 @@ def test_an_approval_outlives_the_kernel_and_is_used_once() -> None:
         third = await here.boot()
         again = third.processes[process.id]
         assert await value(enter(third, again)) == "paid"
-        assert questions.find(third, row.id).state == "done"
+        assert asking.find(third, row.id).state == "done"
         enter(third, again)
         assert (await pending(third))[0].id != row.id
         assert tool.paid == ["Ada"]
@@ -220,7 +221,7 @@ def test_what_a_crash_cut_off_is_unknown_and_an_irreversible_tool_is_not_called_
         await asyncio.sleep(5)
         await here.crash(first)
         second = await here.boot()
-        assert questions.find(second, row.id).state == "unknown"
+        assert asking.find(second, row.id).state == "unknown"
         with pytest.raises(EffectUnknown):
             await result(enter(second, second.processes[process.id]))
         await here.close(second)
@@ -239,9 +240,9 @@ def test_a_repeatable_tool_that_was_cut_off_goes_on_under_the_same_approval() ->
         await asyncio.sleep(5)
         running.cancel(Killed("for the test"))
         await running.ended.wait()
-        assert questions.find(kernel, row.id).state == "unknown"
+        assert asking.find(kernel, row.id).state == "unknown"
         assert await value(enter(kernel, process)) == "paid"
-        assert questions.find(kernel, row.id).state == "done"
+        assert asking.find(kernel, row.id).state == "done"
 
     on(lambda: Computer(tools=[tool]), scenario)
 
@@ -254,7 +255,7 @@ def test_a_tool_that_fails_has_used_its_approval() -> None:
         await say(kernel, row.id, "approve")
         with pytest.raises(ToolFailed):
             await result(running)
-        assert questions.find(kernel, row.id).state == "failed"
+        assert asking.find(kernel, row.id).state == "failed"
         enter(kernel, process)
         assert (await pending(kernel))[0].id != row.id
 
