@@ -166,7 +166,7 @@ async def through() -> AsyncIterator[Through]:
             supervisor_pid=None,
             listeners=(),
         )
-        built = await boot.build(power, Tokens.volatile(SystemChance()))
+        built = await boot.build(power, Tokens.volatile(SystemChance()), boot.gate_of(power))
         engine = built.registry.engines[EngineName("local")]
         await engine.start()
         built.registry.learn(engine.name, await engine.models())

@@ -124,7 +124,7 @@ async def kernel(
             supervisor_pid=None,
             listeners=(),
         )
-        built = await boot.build(power, Tokens.volatile(SystemChance()))
+        built = await boot.build(power, Tokens.volatile(SystemChance()), boot.gate_of(power))
         for engine in built.registry.engines.values():
             await engine.start()
             built.registry.learn(engine.name, await engine.models())

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from orlop.abi.ids import Seq
 from orlop.access.principal import Tokens
-from orlop.boot import ModelsConfig, Power, Settings, build
+from orlop.boot import ModelsConfig, Power, Settings, build, gate_of
 from orlop.drivers.engines import EngineConfig
 from orlop.http.app import App
 from orlop.http.exchange import LINE, Event, Line
@@ -104,7 +104,7 @@ async def opened(home: Path, *, engine: bool = False) -> AsyncGenerator[OldKerne
     )
     operator = secret_file(home / "keys" / "operator.token", "orlo_")
     tokens = Tokens.volatile(SystemChance(), operator)
-    kernel = await build(power, tokens)
+    kernel = await build(power, tokens, gate_of(power))
     try:
         for name, driver in kernel.registry.engines.items():
             await driver.start()
@@ -136,7 +136,7 @@ async def tables_of(home: Path, *, from_start: bool = False) -> bytes:
         supervisor_pid=None,
         listeners=[],
     )
-    kernel = await build(power, Tokens.volatile(SystemChance()))
+    kernel = await build(power, Tokens.volatile(SystemChance()), gate_of(power))
     try:
         tables = await folded(kernel) if from_start else kernel.tables
         return msgspec.json.format(bytes(tables.snapshot().state), indent=1)

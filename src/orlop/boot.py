@@ -39,6 +39,8 @@ from orlop.hardware.memory import ram_bytes
 from orlop.hardware.sight import Sight
 from orlop.hardware.table import DeviceTable
 from orlop.http.app import App
+from orlop.http.auth import Doorman
+from orlop.http.gate import EgressConfig, Gate
 from orlop.http.place import HttpConfig, Place
 from orlop.http.server import serve
 from orlop.kernel import (
@@ -147,6 +149,7 @@ class Settings:
     mcp: dict[str, McpConfig] = field(default_factory=dict)
     """MCP servers by name, each in a table of its own."""
     sandbox: SandboxConfig = field(default_factory=SandboxConfig)
+    egress: EgressConfig = field(default_factory=EgressConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +182,7 @@ def read_settings(config: Path | None, home: Path, engine_flags: Sequence[str]) 
     configured_devices.check(settings.devices)
     mcp.check(settings.mcp)
     check_config(settings.sandbox, {}, home)
+    settings.egress.rules()
     shelved = [model.name for model in shelf.installed(models_dir(settings))]
     forms.check(settings.models.cards, [*settings.engines, *shelved])
     return settings
@@ -194,7 +198,7 @@ def workshop(power: Power, clock: Clock, chance: Chance) -> Workshop:
     )
 
 
-async def build(power: Power, tokens: Tokens) -> Kernel:
+async def build(power: Power, tokens: Tokens, gate: Gate) -> Kernel:
     """Every table, in order."""
     settings, home = power.settings, Home(power.home)
     clock, chance = SystemClock(), SystemChance()  # time and chance
@@ -222,20 +226,10 @@ async def build(power: Power, tokens: Tokens) -> Kernel:
             program.env, power.url, power.socket_path, token, program.id, program.incarnation
         )
 
-    cells = Cells(
-        Doors(home=power.home, url=power.url, socket=power.socket_path),
-        settings.sandbox,
-        ThreadOffload("sandbox"),
+    doors = Doors(
+        home=power.home, url=power.url, socket=power.socket_path, gate=gate.folder
     )
-
-    def seal(
-        program: Program, command: Sequence[str], env: Mapping[str, str]
-    ) -> tuple[Sequence[str], Mapping[str, str]]:
-        assert program.sandbox is not None
-        token = env["ORLOP_TOKEN"]
-        sealed = cells.seal(program.sandbox, command, env, program.cwd, token=token)
-        return sealed.command, sealed.env
-
+    cells = Cells(doors, settings.sandbox, ThreadOffload("sandbox"))
     files = file_store.build(journal, clock, home.path / "index", settings.files)
     return Kernel(
         clock=clock,
@@ -250,9 +244,16 @@ async def build(power: Power, tokens: Tokens) -> Kernel:
         ),
         residents=residents(settings.models),  # which models lie where
         launcher=Shims(
-            power.home / "run", Path(shim.__file__), power.lifeline, clock, environment, seal
+            power.home / "run",
+            Path(shim.__file__),
+            power.lifeline,
+            clock,
+            environment,
+            cells.program,
         ),
         cells=cells,
+        web=gate.web,  # what is outside
+        egress=gate.rules,
         config=settings.kernel,
         prices=settings.models.prices,  # what it costs
         cards=settings.models.cards,  # one model, many artefacts
@@ -295,6 +296,11 @@ def read_tokens(power: Power) -> Tokens:
     return Tokens(Capabilities(keys, power.settings.tokens), operator)
 
 
+def gate_of(power: Power) -> Gate:
+    """The way out of sandboxes."""
+    return Gate(power.home, power.settings.egress, SystemClock(), SystemChance())
+
+
 def told_to_stop(lifeline: int) -> asyncio.Event:
     """Set by a signal, or when the supervisor is gone."""
     stop = asyncio.Event()
@@ -323,7 +329,8 @@ async def run(power: Power) -> int:
     )
     app = App(place, power.settings.http, tokens)
     try:
-        kernel = await build(power, tokens)
+        gate = gate_of(power)
+        kernel = await build(power, tokens, gate)
         place_among = await joined(kernel, power)
     except JournalStopped as reason:  # Damaged, on a full disk, or held by another kernel.
         log.error("no call can be answered: %s: %s", reason.code, reason.message)
@@ -340,6 +347,7 @@ async def run(power: Power) -> int:
     devices.begin(kernel, sight, ThreadOffload("devices"))
     for projection in kernel.projections:
         kernel.tasks.start(projection.run(), "projection")
+    kernel.tasks.start(gate.run(kernel, Doorman(kernel, tokens)), "proxy")
     schedules = Schedules(kernel)
     kernel.tasks.start(schedules.run(), "schedules")
     for engine in kernel.registry.engines.values():

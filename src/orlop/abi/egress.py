@@ -104,6 +104,14 @@ class Fetched(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="fetche
     facts: Facts
 
 
+class Answered(Struct, frozen=True):
+    """What a server said."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
 class EgressClosed(Struct, frozen=True, kw_only=True, tag_field="kind", tag="egress.closed"):
     """One connection through the proxy, from its beginning to its end."""
 

@@ -3,9 +3,11 @@
 The dialects' readers say the same in their own words; programs of the native routes have only this.
 """
 
+import re
 from typing import Final
 
 from orlop.abi.calls import Ask, Budget, Call, CallTool, Embed, Exit, Infer, Patch, Sampling, Spawn
+from orlop.abi.errors import BadCall
 from orlop.abi.errors import BadCall
 from orlop.abi.egress import Fetch
 from orlop.abi.limits import (
@@ -84,6 +86,7 @@ def fetch(call: Fetch) -> None:
 
     """What the operating system or a terminal would choke on.  Raises `BadCall`."""
     name("name", call.name)
+def spawn(call: Spawn) -> None:
     name("program", call.program)
     name("version", call.version)
     name("team", call.team)

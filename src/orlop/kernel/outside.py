@@ -4,19 +4,10 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from orlop.abi.egress import Fetch, Headers, split_host
+from orlop.abi.egress import Answered, Fetch, split_host
 from orlop.abi.errors import BadCall
 
 PORTS = {"http": 80, "https": 443}
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """What a server said."""
-
-    status: int
-    headers: Headers
-    body: bytes
 
 
 class Web(Protocol):

@@ -11,6 +11,7 @@ from datetime import datetime, tzinfo
 from orlop.abi.budgets import ORGANISATION, AccountName
 from orlop.abi.calls import Call, CallTool, Infer, Signal, Spawn
 from orlop.abi.cards import ModelCard, ToolCard
+from orlop.abi.egress import Fetch
 from orlop.abi.ids import Nanoseconds, ProcessId
 from orlop.access import policy_words
 from orlop.access.policy_words import Entity, cedar_value
@@ -83,8 +84,10 @@ class Asked:
                 return cedar_value(self.call.arguments)
             case Infer(), "tools":
                 return sorted({tool.name for tool in self.call.tools})
-            case Infer(), "messages":
-                return len(self.call.messages)
+            case Fetch(), "method":
+                return self.call.method
+            case Fetch(), "url":
+                return self.call.url
             case Spawn(), "command":
                 return " ".join(self.call.command)
             case Signal(), "signal":

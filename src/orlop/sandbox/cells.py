@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import quote
 
 from orlop.abi.errors import Misconfigured, NotReady
@@ -48,6 +49,15 @@ def check_config(config: SandboxConfig, asked: Mapping[str, Sandbox | None], hom
         raise Misconfigured(f"{asking}: {reason.message}") from reason
 
 
+class Confined(Protocol):
+    """What is asked of a program."""
+
+    @property
+    def cwd(self) -> str: ...
+    @property
+    def sandbox(self) -> Sandbox | None: ...
+
+
 class Cells:
     """default: of programs that ask for no sandbox by themselves."""
 
@@ -80,6 +90,15 @@ class Cells:
             tried = "; ".join(f"{one.tier}: {one.reason}" for one in self.found) or "not tried yet"
             raise NotReady(f"no sandbox works here ({tried})")
         return self.tier
+
+    def program(
+        self, program: Confined, command: Sequence[str], env: Mapping[str, str]
+    ) -> tuple[Sequence[str], Mapping[str, str]]:
+        """A program of a process: its own token is what the proxy knows it by."""
+        assert program.sandbox is not None
+        token = env["ORLOP_TOKEN"]
+        sealed = self.seal(program.sandbox, command, env, program.cwd, token=token)
+        return sealed.command, sealed.env
 
     def seal(
         self,

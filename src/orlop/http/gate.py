@@ -1,0 +1,75 @@
+"""The folder that sandboxes see of the home: the proxy's socket, and the certificates to trust."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from orlop.abi.egress import NetRule, read_rule
+from orlop.abi.errors import BadCall, Misconfigured
+from orlop.effects.web import Web
+from orlop.http.auth import Doorman
+from orlop.http.authority import Authority
+from orlop.http.proxy import Pass, Proxy
+from orlop.kernel.core import Kernel
+from orlop.machine.chance import Chance
+from orlop.machine.clock import Clock
+from orlop.store import files
+
+FOLDER: Final = "gate"
+SOCKET: Final = "egress.sock"
+"""As `sandbox.cell` names it, and `TRUST` likewise."""
+
+TRUST: Final = "trust.pem"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EgressConfig:
+    """The `[egress]` table of orlop.toml."""
+
+    allow: tuple[str, ...] = ()
+    """Hosts that every process may reach by `fetch` and the proxy, as in `["api.example.com",
+    "*.example.org:443=idempotent"]`; what `orlop run --net` names comes on top."""
+    certificates: str = ""
+    """A file of authorities that servers outside may be signed by, beside the system's own."""
+
+    def rules(self) -> tuple[NetRule, ...]:
+        """Raises `Misconfigured`."""
+        try:
+            return tuple(read_rule(text) for text in self.allow)
+        except BadCall as error:
+            raise Misconfigured(f"[egress] allow: {error.message}") from error
+
+
+class Gate:
+    """Raises `Misconfigured` where the home's certificate can't be used."""
+
+    def __init__(self, home: Path, config: EgressConfig, clock: Clock, chance: Chance) -> None:
+        self.folder = home / FOLDER
+        self.rules = config.rules()
+        self.web = Web(config.certificates)
+        self._chance = chance
+        self._authority = Authority(home / "keys", clock)
+        self._passes: dict[str, Pass] = {}
+        files.private_folder(self.folder)
+        (self.folder / TRUST).write_bytes(self._authority.trust())
+
+    def admit(self, who: str, net: tuple[str, ...]) -> str:
+        """A pass for a tool or a server of tools, good as long as this kernel lives.
+
+        Raises `Misconfigured`.
+        """
+        try:
+            rules = [read_rule(text) for text in net]
+        except BadCall as error:
+            raise Misconfigured(f"{who}: {error.message}") from error
+        token = self._chance.token(24).hex()
+        self._passes[token] = Pass(who, rules)
+        return token
+
+    async def run(self, kernel: Kernel, doorman: Doorman) -> None:
+        """Until cancelled."""
+        proxy = Proxy(kernel, doorman, self._authority, self.web, self._passes)
+        try:
+            await proxy.run(self.folder / SOCKET)
+        finally:
+            await self.web.close()
