@@ -17,8 +17,8 @@ from orlop.abi.cards import ModelCard, ModelKind
 from orlop.abi.effects import SettledEffect
 from orlop.abi.egress import Fetch
 from orlop.abi.errors import BadCall, EffectUnknown, Unpriced
-from orlop.abi.hints import Usage
 from orlop.abi.files import FileCall
+from orlop.abi.hints import Usage
 from orlop.abi.ids import NanoDollars, Nanoseconds
 from orlop.abi.limits import CALL_DEADLINE_S, CALL_DEADLINE_S_MAX, CHOICES_MAX, OUTPUT_TOKENS_MAX
 from orlop.abi.replies import Completion, Done, Vectors
@@ -70,7 +70,7 @@ def admit(kernel: Kernel, process: Process, running: Running) -> Admitted:
         case Infer():
             return _infer(kernel, process, running, call)
         case Embed():
-            return _embed(kernel, process, call)
+            return _embed(kernel, process, running, call)
         case CallTool():
             return _tool(kernel, process, running, call)
         case Fetch():
@@ -82,7 +82,7 @@ def admit(kernel: Kernel, process: Process, running: Running) -> Admitted:
 
 
 def _infer(kernel: Kernel, process: Process, running: Running, call: Infer) -> Admitted:
-    cards = _cards(kernel, process, call)
+    cards = _cards(kernel, process, running, call)
     if not 1 <= call.sampling.n <= CHOICES_MAX:
         raise BadCall(f"n: from 1 to {CHOICES_MAX}, not {call.sampling.n}")
     accounts, now_ns = kernel.accounts(process), kernel.clock.wall_ns()
@@ -105,8 +105,8 @@ def _infer(kernel: Kernel, process: Process, running: Running, call: Infer) -> A
     )
 
 
-def _embed(kernel: Kernel, process: Process, call: Embed) -> Admitted:
-    cards = _cards(kernel, process, call)
+def _embed(kernel: Kernel, process: Process, running: Running, call: Embed) -> Admitted:
+    cards = _cards(kernel, process, running, call)
     accounts, now_ns = kernel.accounts(process), kernel.clock.wall_ns()
     left = account.room(accounts, now_ns)
     paid = any(card.paid for card in cards)
@@ -122,11 +122,15 @@ def _embed(kernel: Kernel, process: Process, call: Embed) -> Admitted:
     )
 
 
-def _cards(kernel: Kernel, process: Process, call: Infer | Embed) -> Sequence[ModelCard]:
-    """What may serve the call: by its model's name, and by what it asks of a device."""
+def _cards(
+    kernel: Kernel, process: Process, running: Running, call: Infer | Embed
+) -> Sequence[ModelCard]:
+    """What may serve the call: by its model's name, what it asks of a device, and the policy."""
     kind: ModelKind = "embed" if isinstance(call, Embed) else "chat"
     found = forms.find(kernel, call.model, kind, call.hints)
-    return devices.eligible(kernel, found, call.hints, process.row.tenant)
+    cards = devices.eligible(kernel, found, call.hints, process.row.tenant)
+    left = running.engines
+    return cards if left is None else [card for card in cards if card.engine in left]
 
 
 def _priced(model: str, cards: Sequence[ModelCard], left: Budget | None) -> Sequence[ModelCard]:
@@ -179,13 +183,6 @@ def _ns(longest_s: float | None) -> Nanoseconds:
     return Nanoseconds(0 if longest_s is None else round(longest_s * NS_PER_S))
 
 
-def _tool(kernel: Kernel, process: Process, running: Running, call: CallTool) -> Admitted:
-    tool = kernel.tools.find(call.tool)
-    known = effects.settled(kernel, process, running)
-    unknown = kernel.tables.calls.unknown.get((process.id, running.digest))
-    if call.saga:
-        saga.require_step(kernel, process, call, tool.card)
-    if known is None and unknown and tool.card.effect in ("compensable", "irreversible"):
 def _fetch(kernel: Kernel, process: Process, running: Running, call: Fetch) -> Admitted:
     known = effects.settled(kernel, process, running)
     if known is not None:
@@ -209,6 +206,13 @@ def _fetch(kernel: Kernel, process: Process, running: Running, call: Fetch) -> A
     )
 
 
+def _tool(kernel: Kernel, process: Process, running: Running, call: CallTool) -> Admitted:
+    tool = kernel.tools.find(call.tool)
+    known = effects.settled(kernel, process, running)
+    unknown = kernel.tables.calls.unknown.get((process.id, running.digest))
+    if call.saga:
+        saga.require_step(kernel, process, call, tool.card)
+    if known is None and unknown and tool.card.effect in ("compensable", "irreversible"):
         raise EffectUnknown(
             f"{call.tool} was called with these arguments before and cut off; it is "
             f"{tool.card.effect}, so it is not called again unseen: look "

@@ -7,27 +7,28 @@ import re
 from typing import Final
 
 from orlop.abi.calls import Ask, Budget, Call, CallTool, Embed, Exit, Infer, Patch, Sampling, Spawn
-from orlop.abi.errors import BadCall
-from orlop.abi.errors import BadCall
 from orlop.abi.egress import Fetch
+from orlop.abi.errors import BadCall
 from orlop.abi.limits import (
     EMBED_DIMENSIONS_MAX,
-    KEY_CHARS_MAX,
     HEADERS_BYTES_MAX,
+    KEY_CHARS_MAX,
     LOGPROBS_TOP_MAX,
     NAME_CHARS_MAX,
     PARKED_S_MAX,
     QUESTION_CHARS_MAX,
     STOP_SEQUENCES_MAX,
     TOKEN_MAX,
-)
     URL_CHARS_MAX,
-
+)
+from orlop.abi.memory import Forget, Recall, Remember
+from orlop.kernel import memory_bounds
 from orlop.kernel.outside import place
 
 METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 
 HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+
 STATUS_MAX: Final = 2**31 - 1
 """Of an exit: more than any operating system has."""
 
@@ -49,11 +50,13 @@ def check(call: Call) -> None:  # noqa: C901 (one row a call)
                 _sampling(call.sampling)
         case Embed():
             _within("dimensions", call.dimensions, 1, EMBED_DIMENSIONS_MAX)
-        case CallTool():
         case Fetch():
             fetch(call)
+        case CallTool():
             if len(call.key) > KEY_CHARS_MAX or "\0" in call.key:
                 raise BadCall(f"key: at most {KEY_CHARS_MAX} characters, and no NUL")
+        case Remember() | Recall() | Forget():
+            memory_bounds.check(call)
         case Exit():
             _within("status", call.status, -STATUS_MAX, STATUS_MAX)
         case Patch():
@@ -68,7 +71,6 @@ def check(call: Call) -> None:  # noqa: C901 (one row a call)
             pass
 
 
-def spawn(call: Spawn) -> None:
 def fetch(call: Fetch) -> None:
     """What no server would take.  Raises `BadCall`."""
     if call.method not in METHODS:
@@ -84,9 +86,9 @@ def fetch(call: Fetch) -> None:
         raise BadCall(f"headers: at most {HEADERS_BYTES_MAX} bytes (HEADERS_BYTES_MAX)")
 
 
+def spawn(call: Spawn) -> None:
     """What the operating system or a terminal would choke on.  Raises `BadCall`."""
     name("name", call.name)
-def spawn(call: Spawn) -> None:
     name("program", call.program)
     name("version", call.version)
     name("team", call.team)

@@ -20,13 +20,16 @@ from orlop.abi.calls import (
 )
 from orlop.abi.egress import Fetch
 from orlop.abi.files import FileCall
+from orlop.abi.memory import Forget, Recall, Remember
 from orlop.abi.replies import Done
 from orlop.abi.sagas import CloseSaga, OpenSaga
 from orlop.kernel import (
     file_calls,
     sys_access,
+    sys_fetch,
     sys_human,
     sys_infer,
+    sys_memory,
     sys_process,
     sys_saga,
     sys_tool,
@@ -51,6 +54,8 @@ def dispatch(  # noqa: C901 (one row a call)
             return sys_infer.embed(kernel, process, running, call, admitted.cards)
         case CallTool():
             return sys_tool.call_tool(kernel, process, running, call, admitted)
+        case Fetch():
+            return sys_fetch.fetch(kernel, running, call, admitted)
         case Spawn():
             return sys_process.spawn(kernel, process, running, call)
         case Wait():
@@ -62,8 +67,6 @@ def dispatch(  # noqa: C901 (one row a call)
         case Signal():
             return sys_process.signal(kernel, process, running, call)
         case Grant():
-        case Fetch():
-            return sys_fetch.fetch(kernel, running, call, admitted)
             return sys_access.grant(kernel, process, running, call)
         case Revoke():
             return sys_access.revoke(kernel, process, running, call)
@@ -75,6 +78,12 @@ def dispatch(  # noqa: C901 (one row a call)
             return sys_saga.open_saga(kernel, process, running, call)
         case CloseSaga():
             return sys_saga.close_saga(kernel, process, running, call)
+        case Remember():
+            return sys_memory.remember(kernel, process, running, call)
+        case Recall():
+            return sys_memory.recall(kernel, process, running, call)
+        case Forget():
+            return sys_memory.forget(kernel, process, running, call)
         case Outcome():
             return sys_process.outcome(kernel, process, running, call)
         case _:

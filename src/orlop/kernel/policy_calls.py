@@ -29,10 +29,12 @@ from orlop.abi.files import (
     WatchFiles,
     WriteFiles,
 )
-from orlop.abi.files import FileCall
+from orlop.abi.memory import Forget, Recall, Remember
 from orlop.abi.sagas import CloseSaga, OpenSaga
-from orlop.files.touched import touched
 from orlop.kernel.outside import place
+
+OWN_MEMORY = "own"
+"""What a call means that names no namespace."""
 
 Targets = tuple[tuple[str, str], ...]
 """Actions, each with the name of the thing that it is done to."""
@@ -43,9 +45,6 @@ def targets(call: Call) -> Targets:  # noqa: C901 (one row a call)
 
     A call without a row here does not type-check.
     """
-    if isinstance(call, FileCall):
-        path, access = next(iter(touched(call)))
-        return access or "read", path
     match call:
         case Infer():
             return (("infer", call.model),)
@@ -72,6 +71,10 @@ def targets(call: Call) -> Targets:  # noqa: C901 (one row a call)
             return (("pipe", call.pipe),)
         case ChangeFiles():
             return _changes(call)
+        case Remember() | Forget():
+            return ((str(call.__struct_config__.tag), call.namespace or OWN_MEMORY),)
+        case Recall():
+            return tuple(("recall", name) for name in call.namespaces or (OWN_MEMORY,))
         case Wait() | Exit() | Sleep() | Patch() | Outcome():
             return ()
         case Grant() | Revoke() | OpenSaga() | CloseSaga():

@@ -17,6 +17,7 @@ from orlop.abi.files import Changed, Contents, Found, Listing
 from orlop.abi.hints import Facts
 from orlop.abi.ids import Seq
 from orlop.abi.limits import DIVERGENCE_GRACE_S
+from orlop.abi.memory import Forgotten, Recalled, Remembered
 from orlop.abi.processes import Answered, ProcessCaughtUp
 from orlop.abi.processes import Diverged as DivergedEvent
 from orlop.abi.replies import (
@@ -276,11 +277,11 @@ def with_facts(  # noqa: C901 (one row an answer)
             return replace(done, facts=facts)
         case ToolResult():
             return replace(done, facts=facts)
+        case Fetched():
+            return replace(done, facts=facts)
         case Spawned():
             return replace(done, facts=facts)
         case Exited():
-        case Fetched():
-            return replace(done, facts=facts)
             return replace(done, facts=facts)
         case Patched():
             return replace(done, facts=facts)
@@ -290,7 +291,13 @@ def with_facts(  # noqa: C901 (one row an answer)
             return replace(done, facts=facts)
         case SagaOver():
             return replace(done, facts=facts)
-        case Ok():
-            return replace(done, facts=facts)
         case Changed() | Contents() | Listing() | Found():
+            return replace(done, facts=facts)
+        case Remembered():
+            return replace(done, facts=facts)
+        case Recalled():
+            return replace(done, facts=facts)
+        case Forgotten():
+            return replace(done, facts=facts)
+        case Ok():
             return replace(done, facts=facts)
