@@ -33,6 +33,7 @@ from orlop.effects import mcp
 from orlop.effects.command import SubprocessTool, ToolConfig
 from orlop.effects.lifeline import Lifeline
 from orlop.effects.mcp import McpConfig, McpServer
+from orlop.effects.postman import Postman
 from orlop.hardware import configured as configured_devices
 from orlop.hardware.configured import DeviceConfig
 from orlop.hardware.memory import ram_bytes
@@ -66,12 +67,18 @@ from orlop.machine.offload import ThreadOffload
 from orlop.machine.ranges import Chances, Count, Seconds
 from orlop.machine.settings import default_models_dir, load
 from orlop.machine.tasks import TaskOwner
+from orlop.memory import memories as memory
+from orlop.memory.memories import MemoryConfig
 from orlop.meter.usage import PriceConfig
 from orlop.models import forms
 from orlop.models.forms import CardConfig
 from orlop.models.registry import Registry
 from orlop.models.residency import Terms
 from orlop.models.residents import CPU, Residents
+from orlop.people import chains, rules, watch
+from orlop.people.chains import ChainConfig
+from orlop.people.house import Desk, PeopleConfig
+from orlop.people.rules import AutonomyConfig
 from orlop.programs import shim, warden
 from orlop.sandbox.cell import Doors
 from orlop.sandbox.cells import Cells, SandboxConfig, check_config
@@ -80,10 +87,11 @@ from orlop.store import tapes
 from orlop.store.cluster import cluster
 from orlop.store.home import Home
 from orlop.store.journal import Journal
-from orlop.store.secrets import secret_file
+from orlop.store.secrets import read_secret, secret_file
 from orlop.store.signing_keys import SigningKeys
 from orlop.store.tapes import JournalConfig
 from orlop.tools.catalog import Catalog
+from orlop.wire import webhook
 
 log = logging.getLogger(__name__)
 
@@ -148,8 +156,14 @@ class Settings:
     """Tools by name, each in a table of its own."""
     mcp: dict[str, McpConfig] = field(default_factory=dict)
     """MCP servers by name, each in a table of its own."""
+    people: PeopleConfig = field(default_factory=PeopleConfig)
+    escalations: dict[str, ChainConfig] = field(default_factory=dict)
+    """Whom questions are taken to, each chain in a table of its own."""
+    autonomy: dict[str, AutonomyConfig] = field(default_factory=dict)
+    """How far agents may go by themselves, each rule in a table of its own."""
     sandbox: SandboxConfig = field(default_factory=SandboxConfig)
     egress: EgressConfig = field(default_factory=EgressConfig)
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +195,8 @@ def read_settings(config: Path | None, home: Path, engine_flags: Sequence[str]) 
         drivers.check(name, entry, models_dir(settings))
     configured_devices.check(settings.devices)
     mcp.check(settings.mcp)
+    chains.check(settings.escalations)
+    rules.check(settings.autonomy)
     check_config(settings.sandbox, {}, home)
     settings.egress.rules()
     shelved = [model.name for model in shelf.installed(models_dir(settings))]
@@ -230,6 +246,7 @@ async def build(power: Power, tokens: Tokens, gate: Gate) -> Kernel:
         home=power.home, url=power.url, socket=power.socket_path, gate=gate.folder
     )
     cells = Cells(doors, settings.sandbox, ThreadOffload("sandbox"))
+    memories = memory.build(journal, clock, home.path / "index", settings.memory)
     files = file_store.build(journal, clock, home.path / "index", settings.files)
     return Kernel(
         clock=clock,
@@ -259,11 +276,35 @@ async def build(power: Power, tokens: Tokens, gate: Gate) -> Kernel:
         cards=settings.models.cards,  # one model, many artefacts
         devices=DeviceTable(config=settings.devices),  # what computes, and who has it
         files=files,  # versions of files, of which the journal is the truth
-        projections=(files.projection,),
+        memories=memories,  # what agents remember, likewise
+        projections=(files.projection, memories.projection),
+        desk=desk(power),  # who is asked
         tables=tables,  # who exists
         namer=Namer(journal.name_of),
         tasks=TaskOwner("kernel"),
         snapshot_seq=snapshot_seq,
+    )
+
+
+def desk(power: Power) -> Desk:
+    """Where people are asked.  Raises `Misconfigured`."""
+    settings = power.settings
+    config, path = settings.people, power.home / "keys" / "webhook.secret"
+    secret = b""
+    if config.webhook_url or config.webhook_answers:
+        own = config.webhook_secret
+        text = read_secret(Path(own)) if own else secret_file(path, webhook.PREFIX)
+        try:
+            secret = webhook.secret(text)
+        except ValueError as error:
+            raise Misconfigured(f"{own or path}: {error}") from error
+    return Desk(
+        config=config,
+        chains=settings.escalations,
+        rules=settings.autonomy,
+        secret=secret,
+        post=Postman().post,
+        url=power.url,
     )
 
 
@@ -350,6 +391,7 @@ async def run(power: Power) -> int:
     kernel.tasks.start(gate.run(kernel, Doorman(kernel, tokens)), "proxy")
     schedules = Schedules(kernel)
     kernel.tasks.start(schedules.run(), "schedules")
+    kernel.tasks.start(watch.run(kernel), "people")
     for engine in kernel.registry.engines.values():
         keep(kernel, engine, power.settings)
     for server in kernel.servers:

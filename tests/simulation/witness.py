@@ -12,6 +12,7 @@ from orlop.abi.egress import Fetched
 from orlop.abi.files import Changed, Contents, Found, Listing
 from orlop.abi.hints import Facts
 from orlop.abi.ids import CallId, Seq
+from orlop.abi.memory import Forgotten, Recalled, Remembered
 from orlop.abi.replies import (
     Answer,
     Completion,
@@ -83,6 +84,8 @@ def said(done: Done) -> bytes:
         case Answer():
             return msgspec.json.encode(replace(done, facts=bare))
         case Changed() | Contents() | Listing() | Found():
+            return msgspec.json.encode(replace(done, facts=bare))
+        case Remembered() | Recalled() | Forgotten():
             return msgspec.json.encode(replace(done, facts=bare))
         case SagaBegun():
             return msgspec.json.encode(replace(done, facts=bare))

@@ -12,10 +12,10 @@ from orlop.abi.egress import Fetch
 from orlop.abi.files import FileCall, Take, WatchFiles
 from orlop.abi.hints import Hints, LatencyClass
 from orlop.abi.ids import NanoDollars, ProcessId
+from orlop.abi.memory import MemoryCall
 from orlop.abi.messages import Message, ToolSpec
-from orlop.abi.sagas import CloseSaga, OpenSaga
-from orlop.abi.sagas import CloseSaga, OpenSaga
 from orlop.abi.rights import Rights
+from orlop.abi.sagas import CloseSaga, OpenSaga
 from orlop.abi.sandbox import Sandbox
 
 Dialect = Literal["", "openai", "anthropic", "responses"]
@@ -228,8 +228,8 @@ class Outcome(Struct, frozen=True, kw_only=True, tag="outcome", omit_defaults=Tr
 Call = (
     Infer
     | Embed
-    | Fetch
     | CallTool
+    | Fetch
     | Spawn
     | Wait
     | Exit
@@ -240,6 +240,7 @@ Call = (
     | Patch
     | Ask
     | FileCall
+    | MemoryCall
     | OpenSaga
     | CloseSaga
     | Outcome

@@ -200,6 +200,15 @@ SAGA_RETRY_DELAY_S: Final = 1.0
 SETTLED_BYTES_MAX: Final = 1_048_576
 """Of the result that a person says a call would have had."""
 
+FUNCTIONS_MAX: Final = 200
+"""Functions that one program may offer."""
+
+FUNCTION_RETURN_S: Final = 10.0
+"""How long a call waits for the program whose function it is to be connected."""
+
+FUNCTIONS_DONE_KEPT: Final = 1_000
+"""Answers of a program's functions that it remembers by their keys."""
+
 TOOL_RETRIES_MAX: Final = 10
 """Times that a tool's failed call is made again."""
 
@@ -277,6 +286,9 @@ MEMORY_QUERY_WORDS_MAX: Final = 32
 
 MEMORY_TEXT_CHARS_MAX: Final = 100_000
 """Of one memory."""
+
+MEMORY_NAME_CHARS_MAX: Final = 512
+"""Of a key, a source, an identifier of a subject, a namespace."""
 
 MEMORY_ITEMS_MAX: Final = 1_000
 """Memories written, forgotten or held in one call."""
@@ -498,7 +510,7 @@ FILE_PIECE_BYTES: Final = 1_048_576
 """Content is cut into pieces of so many bytes, each stored and read by itself."""
 
 FILE_INLINE_BYTES_MAX: Final = 8 * 1_048_576
-"""Content inside one `write` or `put`; more is stored in pieces before (`POST /orlop/v1/pieces`)."""
+"""Content inside one `write` or `put`; more is stored before, in pieces."""
 
 FILE_READ_BYTES_MAX: Final = 8 * 1_048_576
 """What one `read` gives; more is asked for with `offset`."""

@@ -8,6 +8,7 @@ from orlop.abi.egress import Fetched
 from orlop.abi.files import FileReply
 from orlop.abi.hints import Facts, Usage
 from orlop.abi.ids import Pid, ProcessId
+from orlop.abi.memory import MemoryReply
 from orlop.abi.messages import Message, TokenLogprob
 from orlop.abi.sagas import SagaBegun, SagaOver
 
@@ -151,6 +152,7 @@ Done = (
     | Patched
     | Answer
     | FileReply
+    | MemoryReply
     | SagaBegun
     | SagaOver
     | Ok

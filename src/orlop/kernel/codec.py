@@ -12,6 +12,7 @@ from orlop.abi.errors import JournalDamaged
 from orlop.abi.events import NO_CHUNKS, CallEntered, CallReturned, Event
 from orlop.abi.hints import Hints
 from orlop.abi.ids import ProcessId, TenantId
+from orlop.abi.memory import Item, Remember
 from orlop.abi.messages import Message
 from orlop.abi.replies import Completion, Delta
 from orlop.store.journal import Draft, Part, Stored
@@ -49,6 +50,9 @@ def plain(call: Call) -> Call:
     in none (credentials)."""
     if isinstance(call, Infer):
         return replace(call, messages=())
+    if isinstance(call, Remember):  # Its memories lie in the event that it leads to.
+        items = [Item(text="", key=item.key, kind=item.kind) for item in call.items]
+        return replace(call, items=tuple(items))
     return replace(call, carried=()) if isinstance(call, Fetch) else call
 
 

@@ -26,6 +26,7 @@ from orlop.abi.ids import (
 from orlop.abi.limits import FREE_BYTES_MIN, PROCESSES_MAX
 from orlop.abi.processes import ProcessSpawned
 from orlop.context.conversation import Namer
+from orlop.effects.functions import Offer
 from orlop.effects.mcp import McpServer
 from orlop.hardware.claim import Checkpoint
 from orlop.hardware.table import DeviceTable
@@ -42,14 +43,15 @@ from orlop.machine.chance import Chance, mint
 from orlop.machine.clock import Clock
 from orlop.machine.ranges import Count, Limit, Many, Seconds
 from orlop.machine.tasks import TaskOwner
+from orlop.memory.memories import Memories
 from orlop.meter.account import Account
 from orlop.meter.usage import PriceConfig
 from orlop.models.forms import CardConfig
 from orlop.models.registry import Registry
 from orlop.models.residents import Residents
-from orlop.sandbox.cells import Cells
 from orlop.people.house import Desk
 from orlop.people.office import Office
+from orlop.sandbox.cells import Cells
 from orlop.sched.estimates import Estimates
 from orlop.sched.scheduler import Scheduler
 from orlop.sched.turns import Turns
@@ -130,6 +132,8 @@ class Kernel:
     """MCP servers, whose tools come and go."""
     desk: Desk = field(default_factory=Desk)
     """What people are asked by, and who waits for them."""
+    offers: dict[ProcessId, Offer] = field(default_factory=dict)
+    """Functions of programs that run."""
     sagas: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     """That are not over, and who attends to each."""
     sagas_changed: dict[str, asyncio.Event] = field(default_factory=dict)
@@ -161,6 +165,8 @@ class Kernel:
     """None: this kernel keeps none."""
     guard: Guard = field(default_factory=Guard)
     """The policy in force."""
+    memories: Memories | None = None
+    """What agents remember between runs."""
     projections: Sequence[Projection] = ()
     """What is too large for the tables, each in a file of its own."""
     on_arrival: list[Callable[[int], Awaitable[None]]] = field(default_factory=list)

@@ -12,10 +12,11 @@ from orlop.abi.errors import JournalDamaged, NotFound
 from orlop.abi.events import CallEntered, CallFailed, CallReturned
 from orlop.abi.files import Contents
 from orlop.abi.ids import CallId, Digest, Seq, TenantId
+from orlop.abi.memory import Recalled
 from orlop.abi.messages import Message
 from orlop.abi.processes import Diverged, ProcessCaughtUp
 from orlop.abi.replies import Completion, Delta, Done
-from orlop.kernel import codec, file_content
+from orlop.kernel import codec, file_content, memory_content
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
 from orlop.kernel.record import Record, Recorded, build, is_told
@@ -85,11 +86,14 @@ async def read_past(kernel: Kernel, process: Process, after: int = 0) -> Past:
     await kernel.journal.flush()
     stored = await kernel.elders.of_process(process.id, after, kinds=CALL_KINDS)
     intents: dict[CallId, Recorded] = {}
+    inner: set[CallId] = set()
     dropped: set[Seq] = set()
     again: defaultdict[Seq, list[tuple[int, str]]] = defaultdict(list)
     for item in stored:
         event = codec.decode(item)
         match event:
+            case CallEntered() if event.within is not None:
+                inner.add(_call(item))
             case CallEntered():
                 intents[_call(item)] = Recorded(
                     intent=item.header.seq,
@@ -99,7 +103,7 @@ async def read_past(kernel: Kernel, process: Process, after: int = 0) -> Past:
                     ok=False,
                     nonce=event.nonce,
                 )
-            case CallReturned() | CallFailed():
+            case CallReturned() | CallFailed() if item.header.call not in inner:
                 _end(intents, item, event, partial=after > 0)
             case Diverged():
                 dropped.update(event.dropped)
@@ -157,6 +161,8 @@ async def restore(
     """A recorded result, and the pieces in which it came (none if in one)."""
     if isinstance(returned.done, Contents):
         return await file_content.filled(kernel, tenant, returned.done), []
+    if isinstance(returned.done, Recalled):
+        return await memory_content.filled(kernel, tenant, returned.done), []
     if not isinstance(returned.done, Completion):
         return returned.done, []
     messages = await messages_of(kernel, tenant, returned.messages)

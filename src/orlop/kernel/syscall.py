@@ -392,6 +392,7 @@ async def conclude(
 ) -> Done:
     """Record the outcome, settle, and wait until both are safe."""
     event, parts = outcome(kernel, process, running, admitted, done, error)
+    event = tainted.labelled(kernel, process, running, event, done, parts)
     seq: Seq | None = None
     try:
         seq = kernel.emit(
@@ -435,6 +436,8 @@ def outcome(
         return settled(returned, kernel, running, admitted), parts
     if isinstance(done, Contents):
         return settled(CallReturned(done=file_content.bare(done)), kernel, running, admitted), ()
+    if isinstance(done, Recalled):
+        return settled(CallReturned(done=memory_content.bare(done)), kernel, running, admitted), ()
     if done is not None:
         return settled(CallReturned(done=done), kernel, running, admitted), ()
     error = error or Broken("a call ended in nothing")

@@ -55,13 +55,14 @@ from orlop.abi.sagas import (
     SagaView,
 )
 from orlop.abi.schedules import ScheduleFired, ScheduleRemoved, ScheduleSet
-from orlop.abi.tools import Manifest, ToolChanged, ToolPinned
+from orlop.abi.tools import Manifest, ToolChanged, ToolPinned, ToolsOffered
 from orlop.kernel import (
     accounts,
     call_table,
     egress_table,
     file_table,
     key_table,
+    memory_table,
     policy_table,
     saga_table,
     token_table,
@@ -121,6 +122,7 @@ class State2(Struct, kw_only=True):
     people: OfficeState = OfficeState()
     sagas: list[SagaView] = []
     settled: list[SettledEffect] = []
+    offers: dict[ProcessId, ToolsOffered] = {}
     files: FileState = FileState()
     elders: list[JournalKnown] = []
     policies: PolicyState = PolicyState()
@@ -149,6 +151,8 @@ class Tables:
     people: Office = field(default_factory=Office)
     """What they are asked, what they allow, who they are."""
     sagas: Sagas = field(default_factory=Sagas)
+    offers: dict[ProcessId, ToolsOffered] = field(default_factory=dict)
+    """Functions of programs."""
     policies: Policies = field(default_factory=Policies)
     """What they are decided by."""
     files: FileTable = field(default_factory=FileTable)
@@ -202,6 +206,9 @@ class Tables:
                 | SagaClosed()
             ):
                 self.sagas.fold(header, event, self.rows.get(header.process))
+            case ToolsOffered():
+                if header.process in self.rows:
+                    self.offers[header.process] = event
             case EffectSettled():
                 self.calls.judged(header, event)
                 self.sagas.settled(header, event)
@@ -305,6 +312,7 @@ class Tables:
         self.ledger.leave(row.tenant, row.accounts)
         self.gone.add(oldest)
         self.calls.drop(oldest)
+        self.offers.pop(oldest, None)
         self.policies.drop(oldest)
         self.egress.drop(oldest)
         self.people.drop(oldest)
@@ -317,7 +325,8 @@ class Tables:
             row = self.rows.get(header.process)
             self.people.entered(header, event, row.name if row is not None else "")
             self._hold(header, event)
-            self.policies.entered(header, event, row.accounts if row is not None else ())
+            name, line = (row.name, row.accounts) if row is not None else ("", ())
+            self.policies.entered(header, event, name, line)
         else:
             self.ledger.settle(header.call, accounts.used(event), header.wall_ns)
             self.calls.ended(header.call, event)
@@ -379,6 +388,7 @@ class Tables:
             people=self.people.state(),
             sagas=list(self.sagas.rows.values()),
             settled=self.calls.settled_effects(),
+            offers=self.offers,
             files=self.files.state(),
             egress=self.egress.state(),
             elders=list(self.elders.values()),
@@ -423,10 +433,12 @@ def restored(snapshot: Snapshot) -> Tables | None:
             held={row.claim.id: row for row in state.claims},
             unerased=state.unerased,
         ),
+        memory=memory_table.restored(state.memory),
         manifests=state.manifests,
         tokens=token_table.restored(state.tokens),
         people=office.restored(state.questions, state.people),
         sagas=saga_table.restored(state.sagas),
+        offers=state.offers,
         elders={known.number: known for known in state.elders},
         policies=policy_table.restored(state.policies),
         ledger=ledger.restored(state.ledger),

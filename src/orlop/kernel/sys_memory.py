@@ -1,0 +1,336 @@
+"""The `remember`, `recall` and `forget` system calls."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import msgspec
+from msgspec.structs import replace
+
+from orlop.abi.errors import BadCall, NotFound, NotReady
+from orlop.abi.hints import Facts
+from orlop.abi.ids import Nanoseconds
+from orlop.abi.memory import (
+    Change,
+    Forget,
+    Forgotten,
+    How,
+    Item,
+    Memory,
+    MemoryId,
+    MemoryRecalled,
+    MemoryWritten,
+    Recall,
+    Recalled,
+    Remember,
+    Remembered,
+    Target,
+    Version,
+    Written,
+)
+from orlop.kernel import memory_content, memory_vectors
+from orlop.kernel import memory_spaces as spaces
+from orlop.kernel.core import Kernel
+from orlop.kernel.process import Process
+from orlop.kernel.running import Running
+from orlop.machine.chance import mint
+from orlop.machine.clock import NS_PER_S
+from orlop.memory import revision
+from orlop.memory.memories import Memories
+from orlop.memory.search import Asked
+from orlop.memory.vectors import unpacked
+from orlop.store.memory_reading import Place
+from orlop.tools.schema import Schema
+
+
+def memories_of(kernel: Kernel) -> Memories:
+    """Raises `NotReady`."""
+    if kernel.memories is None:
+        raise NotReady("this kernel keeps no memories", retry_after_s=60.0)
+    return kernel.memories
+
+
+async def remember(
+    kernel: Kernel, process: Process, running: Running, call: Remember
+) -> Remembered:
+    """All items or none.  Between the check of the versions and the event nothing is waited for."""
+    memories = memories_of(kernel)
+    namespace = spaces.own(process, call.namespace)
+    spaces.require(kernel, process, running, namespace, "write")
+    shapes = [shape_of(kernel, process, item) for item in call.items]
+    await memories.projection.current()
+    found = await memory_vectors.of_items(
+        kernel, memories, process, running, call.items, embed=call.embed
+    )
+    plan = Plan(kernel, memories, process, namespace)
+    for item, vector, shape in zip(call.items, found.data, shapes, strict=True):
+        plan.item(item, vector, shape, running)
+    for target in call.forget:
+        plan.forget(target)
+    # From here on only the journal can fail.
+    is_embedded = any(found.data)
+    if is_embedded:
+        memory_vectors.choose(kernel, process.row.tenant, found.model)
+    links = tuple(item.subjects for item in call.items if item.subjects)
+    plan.write(running, found.model if is_embedded else "", links)
+    return Remembered(
+        written=tuple(plan.written),
+        namespace=namespace,
+        embedded_by=found.model if is_embedded else "",
+        note=found.note,
+        facts=Facts(call=running.id),
+    )
+
+
+async def forget(kernel: Kernel, process: Process, running: Running, call: Forget) -> Forgotten:
+    """All or none."""
+    memories = memories_of(kernel)
+    namespace = spaces.own(process, call.namespace)
+    await memories.projection.current()
+    targets = list(call.targets)
+    for key in call.keys:
+        memory = memories.with_key(process.row.tenant, namespace, key)
+        if memory is None:
+            raise NotFound(f"no memory has the key {key!r} in {namespace}")
+        targets.append(Target(memory))
+    plans: dict[str, Plan] = {}
+    for target in targets:
+        place = held(memories, process, target.memory)
+        spaces.require(kernel, process, running, place.namespace, "write")
+        plan = plans.setdefault(place.namespace, Plan(kernel, memories, process, place.namespace))
+        plan.forget(target)
+    # From here on only the journal can fail.
+    for plan in plans.values():
+        plan.write(running, "", ())
+    written = [one for plan in plans.values() for one in plan.written]
+    return Forgotten(forgotten=tuple(written), facts=Facts(call=running.id))
+
+
+async def recall(kernel: Kernel, process: Process, running: Running, call: Recall) -> Recalled:
+    """What fits best, of what the caller may read; the journal keeps what was given."""
+    memories = memories_of(kernel)
+    await memories.projection.current()
+    tenant = process.row.tenant
+    meant = spaces.readable(kernel, process, running, call.namespaces, memories.spaces(tenant))
+    if call.memory:
+        place = held(memories, process, call.memory)
+        spaces.require(kernel, process, running, place.namespace, "read")
+        meant = (place.namespace,)
+    for target in call.holding:
+        known = memories.place(target.memory)
+        if known is not None and known.tenant == tenant:
+            spaces.require(kernel, process, running, known.namespace, "read")
+    if not call.subject and running.call.hints.subject and not (call.memory or call.key):
+        call = replace(call, subject=running.call.hints.subject)
+    model, vector, note = await query_vector(kernel, memories, process, running, call)
+    found = await memories.find(
+        Asked(
+            call=call,
+            tenant=tenant,
+            namespaces=meant,
+            now_ns=kernel.clock.wall_ns(),
+            model=model,
+            vector=vector,
+        )
+    )
+    given = found.memories
+    if call.rerank:
+        given, problem = await reranked(kernel, memories, process, running, call, given)
+        note = "; ".join(filter(None, (note, problem)))
+    if given:
+        evidence = tuple(memory_content.evidence(one) for one in given)
+        kernel.emit(process.id, tenant, MemoryRecalled(given=evidence), call=running.id)
+    return Recalled(
+        memories=given,
+        stale=found.stale,
+        searched=found.searched,
+        known_seq=found.known_seq,
+        tier=tier(meant, from_ram=found.from_ram),
+        note="; ".join(filter(None, (note, found.note))),
+        facts=Facts(call=running.id),
+    )
+
+
+async def query_vector(
+    kernel: Kernel, memories: Memories, process: Process, running: Running, call: Recall
+) -> tuple[str, bytes, str]:
+    """The model, the query's vector by it (empty: none), and why there is none."""
+    if call.mode not in ("fused", "dense") or not (call.query or call.vector):
+        return "", b"", ""
+    if call.vector:
+        item = Item(text=call.query or "?", vector=call.vector, vector_model=call.vector_model)
+        model, data, note = await memory_vectors.of_items(
+            kernel, memories, process, running, (item,), embed=False
+        )
+        return model, data[0], note
+    chosen = kernel.tables.memory.models.get(process.row.tenant)
+    if chosen is None or not chosen.model:
+        return "", b"", "searched by words alone: no memory has been embedded yet"
+    model, data, note = await memory_vectors.of_texts(
+        kernel, memories, process, running, (call.query,), chosen.model
+    )
+    return model, data[0], f"searched by words alone: {note}" if note else ""
+
+
+async def reranked(
+    kernel: Kernel,
+    memories: Memories,
+    process: Process,
+    running: Running,
+    call: Recall,
+    given: tuple[Memory, ...],
+) -> tuple[tuple[Memory, ...], str]:
+    """In the order of another model's cosines; as they were where that can't be asked."""
+    if not given or not call.query:
+        return given, ""
+    texts = (call.query, *(memory.text for memory in given))
+    made = await memory_vectors.of_texts(kernel, memories, process, running, texts, call.rerank)
+    if not all(made.data):
+        return given, f"not ranked anew: {made.note}"
+    query, *others = [unpacked(data) for data in made.data]
+    scores = [sum(a * b for a, b in zip(query, other, strict=True)) for other in others]
+    order = sorted(range(len(given)), key=lambda number: (-scores[number], number))
+    return tuple(replace(given[number], score=round(scores[number], 6)) for number in order), ""
+
+
+def tier(namespaces: Sequence[str], *, from_ram: bool) -> str:
+    """Which of the memories answered."""
+    session = bool(namespaces) and all(spaces.is_session(name) for name in namespaces)
+    return f"{'session' if session else 'long-term'}, {'RAM' if from_ram else 'disk'}"
+
+
+def held(memories: Memories, process: Process, memory: MemoryId) -> Place:
+    """Raises `NotFound`, also for another tenant's."""
+    place = memories.place(memory)
+    if place is None or place.tenant != process.row.tenant:
+        raise NotFound(f"no memory {memory!r}; `orlop memory recall` finds them")
+    return place
+
+
+def shape_of(kernel: Kernel, process: Process, item: Item) -> int:
+    """The version of the schema that the item's attributes meet; 0: its kind has none."""
+    kind = kernel.tables.memory.kinds.get((process.row.tenant, item.kind))
+    if kind is None:
+        return 0
+    if wrong := _schema(msgspec.json.encode(kind.schema)).wrong(item.attributes):
+        raise BadCall(f"attributes of a {item.kind} (schema {kind.version}): {wrong}")
+    return kind.version
+
+
+@lru_cache(maxsize=256)
+def _schema(text: bytes) -> Schema:
+    return Schema(msgspec.json.decode(text, type=dict[str, object]))
+
+
+class Plan:
+    """The changes of one event, each made on what those before it leave."""
+
+    def __init__(
+        self, kernel: Kernel, memories: Memories, process: Process, namespace: str
+    ) -> None:
+        self._kernel = kernel
+        self._memories = memories
+        self._process = process
+        self._namespace = namespace
+        self._places: dict[MemoryId, Place] = {}
+        self._keys: dict[str, MemoryId] = {}
+        self.changes: list[Change] = []
+        self.written: list[Written] = []
+
+    def item(self, item: Item, vector: bytes, shape: int, running: Running) -> None:
+        """Raises `Conflict`, `NotFound`, `BadCall`."""
+        memory = item.memory
+        if not memory and item.key:
+            tenant = self._process.row.tenant
+            memory = self._keys.get(item.key) or (
+                self._memories.with_key(tenant, self._namespace, item.key) or MemoryId("")
+            )
+        place = self._place(memory) if memory else None
+        revision.require(memory or item.key, place, item.expected)
+        now_ns = self._kernel.clock.wall_ns()
+        if not memory:
+            memory = MemoryId(mint("mem", self._kernel.chance, now_ns))
+        expires = None if item.ttl_s is None else Nanoseconds(now_ns + round(item.ttl_s * NS_PER_S))
+        subjects = item.subjects or tuple(filter(None, (running.call.hints.subject,)))
+        key = item.key or (place.heads[-1].key if place is not None and place.heads else "")
+        record = Version(
+            memory=memory,
+            version=0,
+            text=item.text,
+            key=key,
+            kind=item.kind,
+            attributes=item.attributes,
+            subject=subjects[0] if subjects else "",
+            valid_from_ns=item.valid_from_ns,
+            valid_to_ns=item.valid_to_ns,
+            expires_ns=expires,
+            confidence=item.confidence,
+            sources=item.sources,
+            model=item.model,
+            sealed=item.sealed,
+            schema=shape,
+            vector=vector,
+        )
+        change = revision.revise(
+            place,
+            record,
+            self._process.id,
+            is_known=item.expected is not None,
+            how="superseded",
+        )
+        before = revision.current(place)
+        self._note(change, place)
+        if key:
+            self._keys[key] = memory
+        self.written.append(
+            Written(memory, change.opens[-1].version, supersedes=before, blind=change.blind)
+        )
+
+    def forget(self, target: Target, how: How = "forgotten") -> None:
+        """Raises `Conflict`, `NotFound`."""
+        place = self._place(target.memory)
+        revision.require(target.memory, place, target.version or None)
+        if not place.heads:
+            raise NotFound(f"{target.memory} is forgotten already")
+        change = replace(revision.forget(place, target.memory), how=how)
+        self.written.append(Written(target.memory, 0, supersedes=revision.current(place)))
+        self._note(change, place)
+
+    def write(
+        self,
+        running: Running | None,
+        vector_model: str,
+        links: tuple[tuple[str, ...], ...],
+        reason: str = "",
+    ) -> None:
+        """Append the event; from now on every writer knows of it."""
+        row = self._process.row
+        header = self._kernel.emit(
+            row.id,
+            row.tenant,
+            MemoryWritten(
+                namespace=self._namespace,
+                changes=tuple(self.changes),
+                vector_model=vector_model,
+                links=links,
+                reason=reason,
+            ),
+            call=running.id if running is not None else None,
+        )
+        for change in self.changes:
+            self._memories.wrote(header.seq, row.id, row.tenant, self._namespace, change)
+
+    def _place(self, memory: MemoryId) -> Place:
+        """Raises `NotFound`; `BadCall` where it lies in another namespace."""
+        if (known := self._places.get(memory)) is not None:
+            return known
+        place = held(self._memories, self._process, memory)
+        if place.namespace != self._namespace:
+            raise BadCall(f"{memory} lies in {place.namespace}, not in {self._namespace}")
+        return place
+
+    def _note(self, change: Change, place: Place | None) -> None:
+        row = self._process.row
+        self._places[change.memory] = revision.after(
+            place, change, row.id, (row.tenant, self._namespace)
+        )
+        self.changes.append(change)

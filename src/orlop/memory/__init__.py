@@ -1,0 +1,1 @@
+"""Long-term memory: how it is revised, searched, and kept in RAM."""

@@ -1,0 +1,147 @@
+"""The long-term memory of one kernel: rows on disk, vectors in RAM, and what was just written.
+
+Invariant: `place` and `with_key` know every write of this kernel, also those that are not folded
+yet, so that who checks a version and writes, on the event loop and without waiting in between, is
+never overtaken.
+"""
+
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from orlop.abi.ids import ProcessId, Seq, TenantId
+from orlop.abi.memory import Change, MemoryId
+from orlop.machine.clock import Clock
+from orlop.machine.offload import InlineOffload, ThreadOffload
+from orlop.machine.ranges import Count, Many
+from orlop.memory import revision
+from orlop.memory.search import Asked, Dense, Found, find
+from orlop.store import memory_reading as reading
+from orlop.store.journal import Journal
+from orlop.store.memory_reading import Place
+from orlop.store.memory_rows import MemoryFold
+from orlop.store.projection import Projection, ProjectionFile
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryConfig:
+    """The `[memory]` table of orlop.toml."""
+
+    embed_model: str = ""
+    """The model whose vectors memories are found by; empty: the first local one that embeds."""
+    ram_bytes: Many = 512 * 1024 * 1024
+    """RAM that the vectors of one tenant may take."""
+    pinned: tuple[str, ...] = ()
+    """Namespaces whose vectors stay in RAM, whoever else wants it."""
+    graph_rows: Count = 50_000
+    """Memories of one namespace from which on it is searched by a graph; 0: never."""
+
+
+@dataclass(eq=False, slots=True)
+class Memories:
+    """What `recall` reads, and what a writer must know."""
+
+    projection: Projection
+    config: MemoryConfig = field(default_factory=MemoryConfig)
+    dense: Dense | None = None
+    """None: no library for vectors is installed."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Numbers in a vector, by model."""
+    _places: OrderedDict[MemoryId, tuple[Seq, Place]] = field(default_factory=OrderedDict)
+    """Of writes that are not folded yet."""
+    _keys: OrderedDict[tuple[TenantId, str, str], tuple[Seq, MemoryId | None]] = field(
+        default_factory=OrderedDict
+    )
+
+    async def find(self, asked: Asked) -> Found:
+        """With everything that was durable when it was asked."""
+        return await self.projection.read(find, self.dense, asked)
+
+    async def read(
+        self,
+        work: Callable[Concatenate[sqlite3.Connection, P], R],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        return await self.projection.read(work, *args, **kwargs)
+
+    def place(self, memory: MemoryId) -> Place | None:
+        """As of now, this very moment.  Raises `NotReady` while the rows are being read."""
+        known = self._places.get(memory)
+        if known is not None:
+            return known[1]
+        return self.projection.look(reading.place_of, memory)
+
+    def with_key(self, tenant: TenantId, namespace: str, key: str) -> MemoryId | None:
+        """Which memory has the key now."""
+        known = self._keys.get((tenant, namespace, key))
+        if known is not None:
+            return known[1]
+        return self.projection.look(reading.memory_with_key, tenant, namespace, key)
+
+    def dimensions_of(self, model: str) -> int:
+        """0: nobody has seen a vector of it."""
+        if model not in self.sizes:
+            found = self.projection.look(reading.dimensions_of, model)
+            if found:
+                self.sizes[model] = found
+        return self.sizes.get(model, 0)
+
+    def spaces(self, tenant: TenantId) -> list[str]:
+        """Namespaces that hold something."""
+        return self.projection.look(reading.spaces, tenant)
+
+    def wrote(
+        self, seq: Seq, writer: ProcessId, tenant: TenantId, namespace: str, change: Change
+    ) -> None:
+        """A change was appended.  Called before anything else can be."""
+        self._forget_folded()
+        before = self.place(change.memory)
+        after = revision.after(before, change, writer, (tenant, namespace))
+        self._places[change.memory] = (seq, after)
+        self._places.move_to_end(change.memory)
+        for head in (*(before.heads if before is not None else ()), *after.heads):
+            if head.key:
+                is_open = any(one.key == head.key for one in after.heads)
+                self._keys[(tenant, namespace, head.key)] = (
+                    seq,
+                    change.memory if is_open else None,
+                )
+                self._keys.move_to_end((tenant, namespace, head.key))
+
+    def _forget_folded(self) -> None:
+        applied = self.projection.applied_seq
+        while self._places and next(iter(self._places.values()))[0] <= applied:
+            self._places.popitem(last=False)
+        while self._keys and next(iter(self._keys.values()))[0] <= applied:
+            self._keys.popitem(last=False)
+
+
+def build(journal: Journal, clock: Clock, folder: Path | None, config: MemoryConfig) -> Memories:
+    """folder: where the rows lie; None: in RAM, for the simulation."""
+    fold = MemoryFold()
+    inline = InlineOffload()
+    projection = Projection(
+        fold,
+        ProjectionFile(fold, None if folder is None else folder / "memory.db"),
+        journal,
+        clock,
+        writing=inline if folder is None else ThreadOffload("memory-writing"),
+        reading=inline if folder is None else ThreadOffload("memory-reading"),
+    )
+    return Memories(projection, config, in_ram(config))
+
+
+def in_ram(config: MemoryConfig) -> Dense | None:
+    """The search by meaning; None where no library for it is installed."""
+    try:
+        from orlop.memory.blocks import Blocks
+    except ImportError:
+        return None
+    return Blocks.within(config.ram_bytes, config.pinned, config.graph_rows)

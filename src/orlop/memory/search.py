@@ -1,0 +1,160 @@
+"""One recall: what was asked, resolved to rows, and the ways of searching made one order.
+
+Runs beside the event loop, on one connection, in one thread at a time.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from orlop.abi.ids import Seq, TenantId
+from orlop.abi.limits import MEMORY_CANDIDATES_MAX
+from orlop.abi.memory import Memory, Recall
+from orlop.memory.fuse import fused
+from orlop.store import memory_reading as reading
+from orlop.store.memory_reading import Filter
+
+AMONG_MAX: Final = 200_000
+"""Rows that a filter by kind, subject or attributes may name for a search by meaning."""
+
+
+class Dense(Protocol):
+    """Search by meaning.  `memory.blocks` is the one in RAM."""
+
+    def search(
+        self,
+        connection: sqlite3.Connection,
+        wanted: Filter,
+        model: str,
+        vector: bytes,
+        limit: int,
+        among: Sequence[int] | None,
+    ) -> tuple[list[tuple[int, float]], bool]:
+        """Ids and cosines, best first, and whether all came from RAM."""
+        ...
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """A recall whose rights are checked and whose times are known."""
+
+    call: Recall
+    tenant: TenantId
+    namespaces: tuple[str, ...]
+    now_ns: int
+    model: str = ""
+    vector: bytes = b""
+    """The query's, by `model`; empty: no search by meaning."""
+
+
+class Found(Struct, frozen=True, kw_only=True):
+    """Best first."""
+
+    memories: tuple[Memory, ...]
+    searched: tuple[str, ...]
+    from_ram: bool = True
+    stale: tuple[Memory, ...] = ()
+    note: str = ""
+    known_seq: Seq = Seq(0)
+
+
+def find(connection: sqlite3.Connection, dense: Dense | None, asked: Asked) -> Found:
+    """What a recall gives: all of it as of one moment of the rows."""
+    connection.execute("BEGIN")
+    try:
+        found = _find(connection, dense, asked)
+        return replace(found, known_seq=reading.applied(connection))
+    finally:
+        connection.execute("COMMIT")
+
+
+def _find(connection: sqlite3.Connection, dense: Dense | None, asked: Asked) -> Found:
+    call = asked.call
+    wanted = resolved(connection, asked)
+    stale = tuple(reading.stale(connection, asked.tenant, call.holding, asked.now_ns))
+    if call.memory:
+        ids = reading.matching(connection, wanted, "memory = ?", (call.memory,), call.limit)
+        return _plain(connection, ids, asked, "id", stale)
+    if call.key:
+        return _plain(
+            connection, reading.key_ids(connection, wanted, call.key), asked, "key", stale
+        )
+    if not wanted.namespaces or (call.holding and not call.query and not asked.vector):
+        return Found(memories=(), searched=(), stale=stale)
+    if not call.query and not asked.vector:
+        ids = reading.newest(connection, wanted, call.limit)
+        return _plain(connection, ids, asked, "newest", stale)
+    return _searched(connection, dense, asked, wanted, stale)
+
+
+def resolved(connection: sqlite3.Connection, asked: Asked) -> Filter:
+    """The filter, with the subject's identifiers and the moment that it means."""
+    call = asked.call
+    at_ns: int = asked.now_ns
+    if call.valid_at_ns is not None:
+        at_ns = call.valid_at_ns
+    elif call.as_of is not None:
+        at_ns = reading.moment_ns(connection, call.as_of)
+    subjects: tuple[str, ...] | None = None
+    if call.subject:
+        subjects = reading.everybody(connection, asked.tenant, call.subject, call.as_of)
+    return Filter(
+        tenant=asked.tenant,
+        namespaces=asked.namespaces,
+        as_of=call.as_of,
+        at_ns=at_ns,
+        kinds=call.kinds,
+        subjects=subjects,
+        attributes=call.attributes,
+        confidence_min=call.confidence_min,
+    )
+
+
+def _searched(
+    connection: sqlite3.Connection,
+    dense: Dense | None,
+    asked: Asked,
+    wanted: Filter,
+    stale: tuple[Memory, ...],
+) -> Found:
+    call = asked.call
+    each = call.limit + MEMORY_CANDIDATES_MAX // 4 if call.mode == "fused" else call.limit
+    lists: dict[str, Sequence[int]] = {}
+    from_ram = True
+    if call.mode in ("fused", "words") and call.query:
+        lists["words"] = reading.by_words(connection, wanted, call.query, each)
+    if call.mode in ("fused", "dense") and asked.vector and dense is not None:
+        among = None
+        if not wanted.is_plain:
+            among = reading.matching(connection, wanted, "1", (), AMONG_MAX)
+        pairs, from_ram = dense.search(connection, wanted, asked.model, asked.vector, each, among)
+        lists["dense"] = [id for id, _ in pairs]
+    if call.mode == "newest":
+        lists["newest"] = reading.newest(connection, wanted, each)
+    elif call.mode == "fused":
+        # Ids ascend with the sequence of their events.
+        lists["newest"] = sorted({id for ids in lists.values() for id in ids}, reverse=True)
+    best = fused(lists, call.limit)
+    memories = reading.by_ids(connection, [id for id, _, _ in best], asked.now_ns)
+    return Found(
+        memories=tuple(
+            replace(memory, score=round(score, 6), found_by=tuple(found_by))
+            for memory, (_, score, found_by) in zip(memories, best, strict=True)
+        ),
+        searched=tuple(lists),
+        from_ram=from_ram,
+        stale=stale,
+    )
+
+
+def _plain(
+    connection: sqlite3.Connection,
+    ids: Sequence[int],
+    asked: Asked,
+    how: str,
+    stale: tuple[Memory, ...],
+) -> Found:
+    memories = reading.by_ids(connection, ids[: asked.call.limit], asked.now_ns)
+    return Found(memories=tuple(memories), searched=(how,), stale=stale)
