@@ -405,7 +405,7 @@ def _entity(
     own = (thing.type, thing.id)
     attributes = dict(thing.attributes)
     if "groups" in attributes:
-        attributes["groups"] = list(names)
+        attributes["groups"] = sorted(names)
     return {
         "uid": _uid(own),
         "attrs": attributes,

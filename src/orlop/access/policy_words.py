@@ -21,8 +21,8 @@ ENTITIES: Final[Mapping[str, str]] = {
     "Model": " in [Group] = { name: String, kind: String, paid: Bool }",
     "Tool": " in [Group] = { name: String, effect: String, trust: String, server: String, "
     "price: Long, labels: Set<String> }",
-    "Memory": " in [Group] = { name: String, owner: String, groups: Set<String> }",
-    "File": " in [Group] = { name: String, owner: String, groups: Set<String> }",
+    "Memory": " in [Agent, Team, Group] = { name: String, owner: String, groups: Set<String> }",
+    "File": " in [Agent, Team, Group] = { name: String, owner: String, groups: Set<String> }",
     "Host": " in [Group] = { name: String, port: Long }",
     "Person": " in [Group] = { name: String }",
 }
@@ -87,7 +87,6 @@ def _leaves() -> Iterable[Leaf]:
         said = f"{name} that would serve it; engines that are refused are not asked"
         yield Leaf(name, "String", "", said, ("infer", "embed"))
     yield Leaf("tools", "Set<String>", [], "names of the tools that the model is shown", ("infer",))
-    yield Leaf("messages", "Long", 1, "messages that the model is shown", ("infer",))
     yield Leaf("arguments", "", {}, "the tool's arguments, by their schema", ("call_tool",))
     yield Leaf("command", "String", "", "the command line", ("spawn",))
     yield Leaf("signal", "String", "term", "its name", ("signal",))
@@ -175,11 +174,16 @@ NAMED: Final = frozenset(BLANK) - {"Agent"}
 """Types of things that have their name as an attribute."""
 
 
-def thing(action: str, name: str, attributes: Mapping[str, object] | None = None) -> Entity:
+def thing(
+    action: str,
+    name: str,
+    attributes: Mapping[str, object] | None = None,
+    parents: tuple[tuple[str, str], ...] = (),
+) -> Entity:
     """What `action` is done to."""
     kind = ACTIONS[action]
     own = {"name": name} if kind in NAMED else {}
-    return Entity(kind, name, {**BLANK[kind], **own, **(attributes or {})})
+    return Entity(kind, name, {**BLANK[kind], **own, **(attributes or {})}, parents)
 
 
 def schema(arguments: str = "{}") -> str:

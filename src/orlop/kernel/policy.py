@@ -43,7 +43,7 @@ def judge(kernel: Kernel, process: Process, running: Running) -> None:
         return
     world, now_ns = world_of(kernel), kernel.clock.wall_ns()
     running.decision, running.engines = None, None
-    for action, thing in policy_facts.things(kernel.tables, world, running.call):
+    for action, thing in policy_facts.things(kernel.tables, world, process.row, running.call):
         asked = Asked(
             tables=kernel.tables,
             row=process.row,
@@ -60,7 +60,7 @@ def judge(kernel: Kernel, process: Process, running: Running) -> None:
 def _judge(kernel: Kernel, process: Process, running: Running, asked: Asked, thing: Entity) -> None:
     """One thing that the call is done to.  Of several, what a person is asked of stays."""
     guard = kernel.guard
-    decision, engines = _decided(kernel, guard.policy, asked, thing)
+    decision, engines = decided(kernel, guard.policy, asked, thing)
     if guard.shadow is not None:
         _compare(kernel, guard.shadow, asked, thing, decision, running)
     guard.tally.decisions += 1
@@ -73,7 +73,7 @@ def _judge(kernel: Kernel, process: Process, running: Running, asked: Asked, thi
     guard.tally.asked += decision.verdict == "ask"
 
 
-def _decided(
+def decided(
     kernel: Kernel, policy: Policy, asked: Asked, thing: Entity
 ) -> tuple[Decision, frozenset[EngineName] | None]:
     """What a set of rules says, and the engines that it leaves (None: it does not look at them)."""
@@ -175,7 +175,7 @@ def _compare(
     """What a second set would have said; nothing comes of it but a count."""
     guard = kernel.guard
     try:
-        now, _ = _decided(kernel, shadow, asked, thing)
+        now, _ = decided(kernel, shadow, asked, thing)
     except Exception:  # A set that is only tried out must harm no call, whatever is wrong with it.
         log.exception("the shadow policy could not be asked of %s", running.id)
         return

@@ -33,17 +33,16 @@ from orlop.abi.memory import Forget, Recall, Remember
 from orlop.abi.sagas import CloseSaga, OpenSaga
 from orlop.kernel.outside import place
 
-OWN_MEMORY = "own"
-"""What a call means that names no namespace."""
-
 Targets = tuple[tuple[str, str], ...]
 """Actions, each with the name of the thing that it is done to."""
 
 
-def targets(call: Call) -> Targets:  # noqa: C901 (one row a call)
+def targets(  # noqa: C901 (one row a call)
+    call: Call, agent: str = "", process: str = ""
+) -> Targets:
     """None for the process's own affairs: no rule is asked of them.
 
-    A call without a row here does not type-check.
+    agent, process: the caller's name and id.  A call without a row here does not type-check.
     """
     match call:
         case Infer():
@@ -72,9 +71,11 @@ def targets(call: Call) -> Targets:  # noqa: C901 (one row a call)
         case ChangeFiles():
             return _changes(call)
         case Remember() | Forget():
-            return ((str(call.__struct_config__.tag), call.namespace or OWN_MEMORY),)
+            action = "remember" if isinstance(call, Remember) else "forget"
+            return ((action, space(call.namespace, agent, process)),)
         case Recall():
-            return tuple(("recall", name) for name in call.namespaces or (OWN_MEMORY,))
+            asked = call.namespaces or ("", "session")
+            return tuple(("recall", space(name, agent, process)) for name in asked)
         case Wait() | Exit() | Sleep() | Patch() | Outcome():
             return ()
         case Grant() | Revoke() | OpenSaga() | CloseSaga():
@@ -95,3 +96,26 @@ def _changes(call: ChangeFiles) -> Targets:
             return (("share", call.path),)
         case _:
             return (("write", call.path),)
+
+
+def space(namespace: str, agent: str, process: str) -> str:
+    """The namespace of memory that is meant."""
+    if namespace == "session":
+        return f"process/{process}"
+    return namespace or f"agents/{agent}"
+
+
+def owner_of(action: str, name: str) -> tuple[str, str] | None:
+    """The agent or team that a file or a namespace of memory belongs to; None: nobody alone."""
+    words = name.strip("/").split("/")
+    if len(words) < 2:
+        return None
+    match action, words[0]:
+        case (("remember" | "recall" | "forget"), "agents"):
+            return "Agent", words[1]
+        case (("remember" | "recall" | "forget"), "teams"):
+            return "Team", words[1]
+        case (("read" | "write" | "list" | "pipe" | "share"), "home"):
+            return "Agent", words[1].replace("%2E.", "..").replace("%2F", "/").replace("%25", "%")
+        case _:
+            return None

@@ -16,7 +16,7 @@ from orlop.abi.ids import Nanoseconds, ProcessId
 from orlop.access import policy_words
 from orlop.access.policy_words import Entity, cedar_value
 from orlop.access.taint import Labels
-from orlop.kernel.policy_calls import targets
+from orlop.kernel.policy_calls import owner_of, targets
 from orlop.kernel.process import Row
 from orlop.kernel.tables import Tables
 from orlop.machine.clock import NS_PER_S
@@ -165,12 +165,16 @@ def subject(row: Row) -> Entity:
     )
 
 
-def things(tables: Tables, world: World, call: Call) -> Iterator[tuple[str, Entity]]:
-    """What is done, and to what; nothing: no rule is asked."""
-    for action, name in targets(call):
-        row = tables.rows.get(ProcessId(name)) if action == "signal" else None
-        known = attributes(world, action, name)
-        yield action, subject(row) if row else policy_words.thing(action, name, known)
+def things(tables: Tables, world: World, row: Row, call: Call) -> Iterator[tuple[str, Entity]]:
+    """What a process does, and to what; nothing: no rule is asked."""
+    for action, name in targets(call, row.name, row.id):
+        other = tables.rows.get(ProcessId(name)) if action == "signal" else None
+        if other is not None:
+            yield action, subject(other)
+            continue
+        owner = owner_of(action, name)
+        known = attributes(world, action, name) if owner is None else {"owner": owner[1]}
+        yield action, policy_words.thing(action, name, known, (owner,) if owner else ())
 
 
 def attributes(world: World, action: str, name: str) -> Mapping[str, object]:

@@ -48,12 +48,12 @@ class Policies:
             self.current, self.since_ns = new, header.wall_ns
 
     def entered(
-        self, header: Header, event: CallEntered, accounts: tuple[AccountName, ...]
+        self, header: Header, event: CallEntered, name: str, accounts: tuple[AccountName, ...]
     ) -> None:
-        """accounts: of the process."""
+        """name, accounts: of the process."""
         second = header.wall_ns // NS_PER_S
-        for action, name in targets(event.body):
-            self.counts.add(header.tenant, accounts, action, name, second)
+        for action, thing in targets(event.body, name, header.process):
+            self.counts.add(header.tenant, accounts, action, thing, second)
         if event.labels:
             self._carry(header, event.labels)
 
