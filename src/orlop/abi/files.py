@@ -110,7 +110,8 @@ class ChangeFiles(Struct, frozen=True, kw_only=True, tag="change", omit_defaults
     at: str = ""
     if_version: int | None = None
     who: str = ""
-    right: FileRight = "read"
+    right: FileRight | None = "read"
+    """None: as if nothing had been said of him."""
     hints: Hints = Hints()
 
 

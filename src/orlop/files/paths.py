@@ -33,7 +33,7 @@ def absolute(path: str, home: str) -> str:
 def file(path: str, home: str) -> str:
     """A path that can be a file's.  Raises `BadCall`."""
     whole = absolute(path, home)
-    if whole == ROOT or path.endswith("/"):
+    if whole in (ROOT, home) or path.endswith("/"):
         raise BadCall(f"path {path[:100]!r} is a folder: name a file in it")
     return whole
 

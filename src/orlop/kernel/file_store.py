@@ -129,9 +129,10 @@ class FileStore:
         self._moved.set()
         self._moved = asyncio.Event()
 
-    async def moved(self) -> None:
-        """Return when something has changed."""
-        await self._moved.wait()
+    @property
+    def news(self) -> asyncio.Event:
+        """Set at the next change.  To be taken before one looks whether to wait."""
+        return self._moved
 
 
 def build(journal: Journal, clock: Clock, folder: Path, config: FileConfig) -> FileStore:

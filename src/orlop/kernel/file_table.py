@@ -160,18 +160,19 @@ class FileTable:
     def right(self, tenant: TenantId, accounts: tuple[AccountName, ...], path: str) -> FileRight:
         """What whoever has these accounts may do there.
 
-        The nearest folder of which anything is said decides; a home says that it is its agent's.
-        Of what nothing is said all agents of the tenant may write.
+        An agent may do everything in its own home.  Else the nearest folder of which anything is
+        said decides; a home says that it is its agent's.  Of what nothing is said all agents of
+        the tenant may write.
         """
+        owner = owner_of(path)
+        if owner in accounts:
+            return "write"
         for folder in paths.upward(path):
             rows = self.shares.get((tenant, folder), {})
-            found = [row.right for who, row in rows.items() if who in accounts]
-            owner = owner_of(folder)
-            if owner in accounts:
-                return "write"
-            if rows or owner is not None:
+            if rows:
+                found = [row.right for who, row in rows.items() if who in accounts]
                 return max(found, key=RANK.__getitem__, default="none")
-        return "write"
+        return "write" if owner is None else "none"
 
     def mount(self, tenant: TenantId, path: str) -> MountRow | None:
         """The mount that a path lies in."""
@@ -211,11 +212,9 @@ def restored(state: FileState) -> FileTable:
     return table
 
 
-def owner_of(folder: str) -> AccountName | None:
-    """Whose home a folder is."""
-    name = folder.removeprefix(paths.HOME)
-    if name == folder or "/" in name or not name:
+def owner_of(path: str) -> AccountName | None:
+    """In whose home a path lies."""
+    name = path.removeprefix(paths.HOME).partition("/")[0]
+    if not path.startswith(paths.HOME) or not name:
         return None
-    return AccountName(
-        "agent:" + name.replace("%2E.", "..").replace("%2F", "/").replace("%25", "%")
-    )
+    return AccountName("agent:" + name.replace("%2E.", "..").replace("%2F", "/").replace("%25", "%"))

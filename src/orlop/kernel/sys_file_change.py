@@ -123,11 +123,19 @@ def _back(
     plan: Plan = []
     for path, row in past.items():
         head = store.head(tenant, path)
-        if head is None or head.known != row.version:
+        if head is None or not _holds(store, tenant, head, row):
             again = FileChange(path=path, version=next_version(head), base=row.version)
             plan.append((again, row.size))
     plan += [(_deleted(head), 0) for path, head in heads.items() if path not in past]
     return plan
+
+
+def _holds(store: FileStore, tenant: TenantId, head: Head, row: Version) -> bool:
+    """Whether a file is as `row` says already: no version is made for nothing."""
+    now = store.look(FileTree.head, tenant, row.path)
+    if now is None or now.deleted or now.version != head.version:
+        return False
+    return (now.content, now.pieces) == (row.content, row.pieces)
 
 
 def _said(kernel: Kernel, process: Process, running: Running, call: ChangeFiles) -> Changed:

@@ -30,15 +30,14 @@ async def watch(kernel: Kernel, process: Process, running: Running, call: WatchF
         raise BadCall(f"{call.path} lies in a mounted folder, where changes are not seen")
     wanted = ListFiles(path=call.path, deep=True, since=call.since, limit=FILES_LISTED_MAX)
     while True:
-        moved = store.moved()
+        news = store.news
         await kernel.journal.flush()
         at = kernel.journal.durable_seq
         rows, more = await store.read(listing.page, tenant, wanted, None)
         shown = [row for row in rows if files.may(kernel, process, row.path, "read")]
         if shown:
-            moved.close()
             return Listing(files=tuple(shown), more=more, at=at, facts=Facts(call=running.id))
-        await moved
+        await news.wait()
 
 
 async def put(kernel: Kernel, process: Process, running: Running, call: Put) -> Ok:
@@ -48,7 +47,7 @@ async def put(kernel: Kernel, process: Process, running: Running, call: Put) -> 
     if place not in pipes and len(pipes) >= PIPES_MAX:
         raise Exhausted(f"{PIPES_MAX} pipes have something in them (PIPES_MAX)", retry_after_s=60.0)
     while len(pipes.get(place, ())) >= PIPE_MESSAGES_MAX:
-        await store.moved()
+        await store.news.wait()
     kernel.emit(
         process.id,
         process.row.tenant,
@@ -66,7 +65,7 @@ async def take(kernel: Kernel, process: Process, running: Running, call: Take) -
     same commit: a call that is cut off leaves it where it is."""
     store, tenant = files.store(kernel), process.row.tenant
     while (message := _free(kernel, process, call)) is None:
-        await store.moved()
+        await store.news.wait()
     store.reserved.add(message.put)
     try:
         await kernel.journal.durable(message.put)

@@ -42,6 +42,7 @@ from orlop.abi.replies import (
 from orlop.sdk.aio import AsyncLink
 from orlop.sdk.calling import call_order, parked_order, read_done, read_piece, stream_order
 from orlop.sdk.exchange import LostAnswer
+from orlop.sdk.files import Files
 from orlop.sdk.place import find
 from orlop.sdk.saga import Saga
 from orlop.sdk.words import (
@@ -83,6 +84,7 @@ class Kernel:
         self._link = link
         self.has_outcome = False
         """The program has said by itself how its task ended."""
+        self.files = Files(self.call, link.ask)
 
     async def __aenter__(self) -> "Kernel":
         await self._link.open()

@@ -38,6 +38,7 @@ from orlop.abi.cards import CardView, Measured
 from orlop.abi.devices import ClaimPlacement, ClaimView, DeviceCard, DeviceTable, DrainOrder
 from orlop.abi.effects import EffectView, SettleOrder
 from orlop.abi.errors import Broken
+from orlop.abi.files import FileView, MountOrder
 from orlop.abi.limits import CLIENT_PATIENCE_S, PARKED_POLL_S
 from orlop.abi.overview import Overview
 from orlop.abi.questions import AnswerOrder, Question
@@ -250,6 +251,15 @@ class Operator:
         """Agree to what a server says of its tool now; `digest`: of what was looked at."""
         path = f"/tools/{quote(name, safe='')}/trust"
         return self._post(path, TrustOrder(digest=digest), ToolView)
+
+    def mount(self, order: MountOrder) -> FileView:
+        return self._post("/mounts", order, FileView)
+
+    def unmount(self, path: str) -> None:
+        self._delete(f"/mounts?path={quote(path, safe='')}")
+
+    def mounts(self) -> list[FileView]:
+        return self._get("/mounts", list[FileView])
 
     def keys(self) -> list[KeyView]:
         return self._get("/keys", list[KeyView])

@@ -41,6 +41,7 @@ from orlop.abi.replies import (
 )
 from orlop.sdk.calling import call_order, parked_order, read_done, read_piece, stream_order
 from orlop.sdk.exchange import LostAnswer
+from orlop.sdk.files_sync import SyncFiles
 from orlop.sdk.link import Link
 from orlop.sdk.place import find
 from orlop.sdk.saga import SyncSaga
@@ -77,6 +78,7 @@ class SyncKernel:
 
     def __init__(self, link: Link) -> None:
         self._link = link
+        self.files = SyncFiles(self.call, link.ask)
 
     def __enter__(self) -> "SyncKernel":
         return self

@@ -55,6 +55,7 @@ COMMANDS: Final = {
     "sagas": Entry(DEVICES, "List sagas that are not over.", "orlop.shell.effects:sagas"),
     "plan": Entry(DEVICES, "Foretell how a workload does on a fleet."),
     "calibrate": Entry(DEVICES, "Measure how fast an engine is."),
+    "files": Entry(RECORDS, "Agents' files: versions, search, sharing.", "orlop.shell.files:files"),
     "approvals": Entry(
         ACCESS, "List what waits for a person's word.", "orlop.shell.approvals:approvals"
     ),

@@ -1,0 +1,163 @@
+"""Files from the command line, on a kernel as users have it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from live_kernel import LiveKernel, live_kernel
+
+import orlop
+from orlop.abi.errors import BadCall, Conflict, Denied, NotFound, TooLarge
+from orlop.abi.limits import FILE_INLINE_BYTES_MAX
+from orlop.sdk.file_sync import Pair
+
+CONFIG = """
+[files]
+bytes_max = 20_000_000
+"""
+
+
+@pytest.fixture(scope="module")
+def kernel() -> object:
+    with live_kernel(CONFIG) as live:
+        yield live
+
+
+def given(kernel: LiveKernel, text: str, *arguments: str) -> str:
+    """What `orlop files …` prints with `text` on its standard input."""
+    done = subprocess.run(
+        [sys.executable, "-m", "orlop.shell.main", "files", *arguments, "--home", str(kernel.home)],
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_files_whole_life(kernel: LiveKernel) -> None:
+    assert given(kernel, "one\n", "put", "/life/a.txt") == "/life/a.txt: version 1\n"
+    given(kernel, "two\n", "put", "/life/a.txt")
+    given(kernel, "three\n", "put", "/life/a.txt", "--append")
+    assert given(kernel, "", "cat", "/life/a.txt") == "two\nthree\n"
+    assert given(kernel, "", "cat", "/life/a.txt", "--version", "1") == "one\n"
+    rows = json.loads(given(kernel, "", "versions", "/life/a.txt", "--json"))
+    assert [(row["version"], row["size"]) for row in rows] == [(1, 4), (2, 4), (3, 10)]
+    shown = given(kernel, "", "diff", "/life/a.txt", "1", "3")
+    assert "-one" in shown
+    assert "+three" in shown
+    given(kernel, "", "snapshot", "/life", "good")
+    given(kernel, "", "mv", "/life/a.txt", "/life/b.txt")
+    assert "/life/b.txt" in given(kernel, "", "ls", "/life")
+    given(kernel, "", "restore", "/life", "good")
+    assert "/life/a.txt" in given(kernel, "", "ls", "/life")
+    given(kernel, "", "rollback", "/life/a.txt", "1")
+    assert given(kernel, "", "cat", "/life/a.txt") == "one\n"
+    given(kernel, "", "rm", "/life")
+    assert "nothing there" in given(kernel, "", "ls", "/life")
+    assert "good" in given(kernel, "", "snapshot", "/life")
+
+
+def test_a_large_file_travels_in_pieces_and_a_larger_one_is_refused(
+    kernel: LiveKernel, tmp_path: Path
+) -> None:
+    data = bytes(range(256)) * 4096 * 12
+    assert len(data) > FILE_INLINE_BYTES_MAX
+    source = tmp_path / "large"
+    source.write_bytes(data)
+    kernel.orlop("files", "put", "/large", str(source))
+    kernel.orlop("files", "get", "/large", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_bytes() == data
+    with orlop.connect_sync(home=kernel.home) as system, pytest.raises(TooLarge, match="bytes_max"):
+        system.files.write("/too-large", (bytes(1 << 20) for _ in range(30)))
+
+
+def test_a_mounted_folder_is_a_jail(kernel: LiveKernel, tmp_path: Path) -> None:
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    inside.mkdir()
+    outside.mkdir()
+    (outside / "secret").write_text("secret")
+    (inside / "plain").write_text("plain")
+    (inside / "link").symlink_to(outside / "secret")
+    (inside / "way").symlink_to(outside)
+    kernel.orlop("files", "mount", "/mnt/here", str(inside), "--write")
+    with orlop.connect_sync(home=kernel.home) as system:
+        tree = system.files
+        assert [row.path for row in tree.list("/mnt/here")] == ["/mnt/here/plain"]
+        assert tree.read("/mnt/here/plain") == b"plain"
+        for path in ("/mnt/here/link", "/mnt/here/way/secret"):
+            with pytest.raises(Denied):
+                tree.read(path)
+        with pytest.raises(BadCall):
+            tree.read("/mnt/here/../outside/secret")
+        for path in ("/mnt/here/way/new", "/mnt/here/link"):
+            with pytest.raises(Denied):
+                tree.write(path, "x")
+        assert (outside / "secret").read_text() == "secret"
+        tree.write("/mnt/here/deep/new", "new")
+        assert (inside / "deep" / "new").read_text() == "new"
+        with pytest.raises(NotFound):
+            tree.read("/mnt/here/nothing")
+        tree.delete("/mnt/here/deep/new")
+        assert not (inside / "deep" / "new").exists()
+    kernel.orlop("files", "unmount", "/mnt/here")
+    assert (inside / "plain").read_text() == "plain"
+
+
+def test_a_folder_is_kept_alike_both_ways_and_no_conflict_loses_anything(
+    kernel: LiveKernel, tmp_path: Path
+) -> None:
+    with orlop.connect_sync(home=kernel.home) as system:
+        tree = system.files
+        tree.write("/work/there.txt", "from there")
+        (tmp_path / "deep").mkdir()
+        (tmp_path / "deep" / "here.txt").write_text("from here")
+        pair = Pair(tree, tmp_path, "/work")
+        assert pair.bring() == 2
+        assert pair.bring() == 0
+        assert (tmp_path / "there.txt").read_text() == "from there"
+        assert tree.read("/work/deep/here.txt") == b"from here"
+        tree.write("/work/there.txt", "theirs")
+        (tmp_path / "there.txt").write_text("mine")
+        (tmp_path / "deep" / "here.txt").unlink()
+        while pair.bring():
+            pass
+        assert (tmp_path / "there.txt").read_text() == "theirs"
+        beside = next(tmp_path.glob("there.mine-before-*.txt"))
+        assert beside.read_text() == "mine"
+        assert tree.read(f"/work/{beside.name}") == b"mine"
+        with pytest.raises(NotFound):
+            tree.read("/work/deep/here.txt")
+        again = Pair(tree, tmp_path, "/work")
+        assert again.bring() == 0
+
+
+def test_a_watch_and_a_pipe_wait_for_one_another(kernel: LiveKernel) -> None:
+    watcher = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "orlop.shell.main", "files", "watch", "/seen", "--once"),
+            *("--since", "0", "--json", "--home", str(kernel.home)),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with orlop.connect_sync(home=kernel.home) as system:
+        system.files.write("/seen/a", "x")
+        said, _ = watcher.communicate(timeout=60)
+        assert json.loads(said)["path"] == "/seen/a"
+        system.files.put("/pipes/p", b"first")
+        system.files.put("/pipes/p", b"second")
+        assert given(kernel, "", "take", "/pipes/p") == "first"
+        assert system.files.take("/pipes/p") == b"second"
+
+
+def test_a_lost_update_is_a_conflict(kernel: LiveKernel) -> None:
+    with orlop.connect_sync(home=kernel.home) as system:
+        system.files.write("/cas", "1")
+        system.files.write("/cas", "2", if_version=1)
+        with pytest.raises(Conflict):
+            system.files.write("/cas", "lost", if_version=1)
