@@ -152,6 +152,15 @@ def without(held: Rights, taken: str) -> Rights:
     return tuple(text for text in held if not scope.covers(read(text)))
 
 
+def overlaps(one: Scope, other: Scope) -> bool:
+    """Whether something may be allowed by both; says yes where it can't tell."""
+    if "*" in (one.family, other.family):
+        return True
+    if one.family != other.family or not set(one.access) & set(other.access):
+        return False
+    return any(_meet(mine, theirs) for mine in one.patterns for theirs in other.patterns)
+
+
 def shown(rights: Sequence[str]) -> str:
     """For people, within reason."""
     more = f" and {len(rights) - 8} more" if len(rights) > 8 else ""
@@ -173,3 +182,15 @@ def _parts(family: str, rest: str) -> tuple[str, tuple[str, ...]]:
 def _has_port(host: str) -> bool:
     _, colon, port = host.rpartition(":")
     return bool(colon) and not port.endswith("]") and port != ""
+
+
+def _meet(one: str, other: str) -> bool:
+    if "*" not in one or "*" not in other:
+        return fits(one, other) or fits(other, one)
+    heads = one.split("*")[0], other.split("*")[0]
+    tails = one.split("*")[-1][::-1], other.split("*")[-1][::-1]
+    return _begin_alike(*heads) and _begin_alike(*tails)
+
+
+def _begin_alike(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)

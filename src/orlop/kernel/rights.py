@@ -18,7 +18,7 @@ from orlop.abi.egress import Fetch
 from orlop.abi.errors import Conflict, Denied, KernelError
 from orlop.abi.files import FileCall
 from orlop.abi.limits import NAME_CHARS_MAX, REFUSALS_JOURNALED_MAX
-from orlop.abi.rights import Access, Family, Rights, Scope
+from orlop.abi.rights import Access, Family, Rights
 from orlop.access.rights import Narrowing, compiled
 from orlop.files.touched import touched
 from orlop.kernel import accounts, outside
@@ -189,7 +189,7 @@ def take(kernel: Kernel, target: Process, right: str, by: str) -> None:
     """
     scope = rights.read(right)
     for text in rights.without(target.row.rights, right):
-        if overlaps(rights.read(text), scope):
+        if rights.overlaps(rights.read(text), scope):
             raise Conflict(
                 f"process {target.row.pid} holds {text!r}, which reaches beyond {right!r}: "
                 "revoke that, and grant what it is to keep"
@@ -207,24 +207,3 @@ def below(kernel: Kernel, process: Process) -> list[Row]:
     """The process and its descendants, also those whose parents have left the table."""
     own = accounts.of_process(process.id)
     return [row for row in kernel.tables.rows.values() if own in row.accounts]
-
-
-def overlaps(one: Scope, other: Scope) -> bool:
-    """Whether something may be allowed by both; says yes where it can't tell."""
-    if "*" in (one.family, other.family):
-        return True
-    if one.family != other.family or not set(one.access) & set(other.access):
-        return False
-    return any(_meet(mine, theirs) for mine in one.patterns for theirs in other.patterns)
-
-
-def _meet(one: str, other: str) -> bool:
-    if "*" not in one or "*" not in other:
-        return rights.fits(one, other) or rights.fits(other, one)
-    heads, tails = (one.split("*")[0], other.split("*")[0]), (one[::-1], other[::-1])
-    backwards = tuple(tail.split("*")[0] for tail in tails)
-    return _begin_alike(*heads) and _begin_alike(backwards[0], backwards[1])
-
-
-def _begin_alike(one: str, other: str) -> bool:
-    return one.startswith(other) or other.startswith(one)
