@@ -55,7 +55,7 @@ class Guard:
     config: PolicyConfig = field(default_factory=PolicyConfig)
     policy: Policy = field(default_factory=opened)
     shadow: Policy | None = None
-    zone: tzinfo = field(default_factory=lambda: ZoneInfo("UTC"))
+    zone: tzinfo = field(init=False)
     world: World | None = None
     """What exists beside the journal; made when it is first asked for."""
     problem: str = ""
@@ -67,6 +67,9 @@ class Guard:
     differences: deque[Difference] = field(
         default_factory=lambda: deque(maxlen=DIFFERENCES_KEPT_MAX)
     )
+
+    def __post_init__(self) -> None:
+        self.zone = ZoneInfo(self.config.zone)
 
     def put(self, policy: Policy) -> None:
         self.policy, self.problem, self.tally = policy, "", Tally()

@@ -63,10 +63,10 @@ def check_config(config: PolicyConfig) -> None:
         ) from None
 
 
-def begin(kernel: Kernel, config: PolicyConfig) -> None:
+def begin(kernel: Kernel) -> None:
     """At power on: the sets that the journal has, then those of the folders."""
     guard, table = kernel.guard, kernel.tables.policies
-    guard.config, guard.zone = config, ZoneInfo(config.zone)
+    config = guard.config
     if table.current is not None:
         guard.put(_again(kernel, table.current))
     if table.shadow is not None:

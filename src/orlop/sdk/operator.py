@@ -41,6 +41,18 @@ from orlop.abi.errors import Broken
 from orlop.abi.files import FileView, MountOrder
 from orlop.abi.limits import CLIENT_PATIENCE_S, PARKED_POLL_S
 from orlop.abi.overview import Overview
+from orlop.abi.policy import (
+    BacktestOrder,
+    BacktestReport,
+    CaseOrder,
+    CaseResult,
+    Explanation,
+    Files,
+    PolicyOrder,
+    PolicyReport,
+    PolicyView,
+    RuleChange,
+)
 from orlop.abi.questions import AnswerOrder, Question
 from orlop.abi.residency import ModelOrder, ResidencyView
 from orlop.abi.rights import EVERYTHING, Rights
@@ -224,6 +236,40 @@ class Operator:
     def answer(self, id: str, order: AnswerOrder) -> Question:
         """Once: a second answer is a `Conflict`."""
         return self._post(f"/questions/{quote(id, safe='')}/answer", order, Question)
+
+    def policy(self) -> PolicyView:
+        return self._get("/policy", PolicyView)
+
+    def set_policy(self, order: PolicyOrder) -> PolicyView:
+        return self._post("/policy", order, PolicyView)
+
+    def remove_policy(self, *, shadow: bool = False) -> PolicyView:
+        order = Order("DELETE", f"{ROOT}/policy?shadow={int(shadow)}", repeatable=False)
+        return _decode(self._link.ask(order).body, PolicyView)
+
+    def reload_policy(self) -> PolicyView:
+        order = Order("POST", f"{ROOT}/policy/reload", repeatable=False)
+        return _decode(self._link.ask(order).body, PolicyView)
+
+    def check_policy(self, order: PolicyOrder) -> PolicyReport:
+        return self._post("/policy/check", order, PolicyReport)
+
+    def test_policy(self, order: CaseOrder) -> list[CaseResult]:
+        return self._post("/policy/test", order, list[CaseResult])
+
+    def diff_policy(self, order: PolicyOrder) -> list[RuleChange]:
+        return self._post("/policy/diff", order, list[RuleChange])
+
+    def backtest_policy(self, order: BacktestOrder) -> BacktestReport:
+        """What a policy would have decided of the calls in the journal."""
+        return self._post("/policy/backtest", order, BacktestReport)
+
+    def policy_templates(self) -> dict[str, Files]:
+        return self._get("/policy/templates", dict[str, Files])
+
+    def why(self, call: str) -> Explanation:
+        """Which rules decided a call, and with what facts."""
+        return self._get(f"/policy/why/{quote(call, safe='')}", Explanation)
 
     def effects(self) -> list[EffectView]:
         return self._get("/effects", list[EffectView])

@@ -62,6 +62,9 @@ COMMANDS: Final = {
     "approve": Entry(ACCESS, "Let an agent call a tool.", "orlop.shell.approvals:approve"),
     "deny": Entry(ACCESS, "Refuse an agent a call.", "orlop.shell.approvals:deny"),
     "answer": Entry(ACCESS, "Answer an agent's question.", "orlop.shell.approvals:answer"),
+    "policy": Entry(
+        ACCESS, "Show, check, set and test what may be done.", "orlop.shell.policy:policy"
+    ),
     "key": Entry(ACCESS, "Make, list and revoke clients' keys.", "orlop.shell.keys:key"),
     "token": Entry(
         ACCESS, "Narrow, show and revoke the tokens of processes.", "orlop.shell.tokens:token"

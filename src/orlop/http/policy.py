@@ -1,0 +1,64 @@
+"""The operators' routes for the policy."""
+
+from orlop.abi.policy import BacktestOrder, CaseOrder, PolicyOrder
+from orlop.access.policy_templates import TEMPLATES
+from orlop.http.admin import read, send
+from orlop.http.exchange import Exchange, Route
+from orlop.kernel import policies, policy_backtest
+from orlop.kernel.core import Kernel
+
+
+class PolicyRoutes:
+    """One method a route."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    async def show(self, exchange: Exchange) -> None:
+        await send(exchange, policies.view(self._kernel))
+
+    async def put(self, exchange: Exchange) -> None:
+        await send(exchange, await policies.put(self._kernel, await read(exchange, PolicyOrder)))
+
+    async def remove(self, exchange: Exchange) -> None:
+        shadow = exchange.query("shadow", "0") != "0"
+        await send(exchange, await policies.remove(self._kernel, shadow=shadow))
+
+    async def reload(self, exchange: Exchange) -> None:
+        await send(exchange, await policies.reload(self._kernel))
+
+    async def check(self, exchange: Exchange) -> None:
+        order = await read(exchange, PolicyOrder)
+        await send(exchange, policies.check(self._kernel, order.files))
+
+    async def test(self, exchange: Exchange) -> None:
+        await send(exchange, policies.run_cases(self._kernel, await read(exchange, CaseOrder)))
+
+    async def diff(self, exchange: Exchange) -> None:
+        order = await read(exchange, PolicyOrder)
+        await send(exchange, policies.difference(self._kernel, order.files))
+
+    async def backtest(self, exchange: Exchange) -> None:
+        order = await read(exchange, BacktestOrder)
+        await send(exchange, await policy_backtest.backtest(self._kernel, order))
+
+    async def templates(self, exchange: Exchange) -> None:
+        await send(exchange, dict(TEMPLATES))
+
+    async def why(self, exchange: Exchange) -> None:
+        await send(exchange, await policies.why(self._kernel, exchange.params["ref"]))
+
+    def routes(self) -> dict[tuple[str, ...], Route]:
+        """Below `/orlop/v1`; for operators only."""
+        return {
+            ("GET", "policy"): self.show,
+            ("POST", "policy"): self.put,
+            ("DELETE", "policy"): self.remove,
+            ("POST", "policy", "reload"): self.reload,
+            ("POST", "policy", "check"): self.check,
+            ("POST", "policy", "test"): self.test,
+            ("POST", "policy", "diff"): self.diff,
+            ("POST", "policy", "backtest"): self.backtest,
+            ("GET", "policy", "templates"): self.templates,
+            ("GET", "policy", "why", "{ref}"): self.why,
+        }
