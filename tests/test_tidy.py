@@ -20,6 +20,8 @@ FOREIGN = {
         "devices/server.py",
         "devices/llamacpp.py",
         "effects/mcp_http.py",
+        "effects/postman.py",
+        "effects/web.py",
         "sdk/aio.py",
     },
     "cronsim": {"kernel/when.py"},

@@ -75,7 +75,7 @@ from orlop.models.forms import CardConfig
 from orlop.models.registry import Registry
 from orlop.models.residency import Terms
 from orlop.models.residents import CPU, Residents
-from orlop.people import chains, rules, watch
+from orlop.people import chains, rules
 from orlop.people.chains import ChainConfig
 from orlop.people.house import Desk, PeopleConfig
 from orlop.people.rules import AutonomyConfig
@@ -391,7 +391,6 @@ async def run(power: Power) -> int:
     kernel.tasks.start(gate.run(kernel, Doorman(kernel, tokens)), "proxy")
     schedules = Schedules(kernel)
     kernel.tasks.start(schedules.run(), "schedules")
-    kernel.tasks.start(watch.run(kernel), "people")
     for engine in kernel.registry.engines.values():
         keep(kernel, engine, power.settings)
     for server in kernel.servers:

@@ -96,6 +96,6 @@ class GrantView(Struct, frozen=True, kw_only=True):
     state: str
 
 
-class RevokeOrder(Struct, frozen=True, kw_only=True):
+class GrantRevokeOrder(Struct, frozen=True, kw_only=True):
     person: str = ""
     reason: str = ""

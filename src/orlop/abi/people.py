@@ -119,7 +119,7 @@ class TouchOrder(Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
-class Case(Struct, frozen=True, kw_only=True):
+class CaseFile(Struct, frozen=True, kw_only=True):
     """`orlop approvals show ID --case`: all that a person needs to take over."""
 
     question: Question

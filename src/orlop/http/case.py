@@ -10,7 +10,7 @@ from orlop.abi.events import CallEntered, CallFailed, CallReturned
 from orlop.abi.ids import CallId, Seq
 from orlop.abi.limits import CASE_EFFECTS_MAX, CASE_MESSAGES_MAX
 from orlop.abi.messages import Message
-from orlop.abi.people import Case, CaseEffect
+from orlop.abi.people import CaseEffect, CaseFile
 from orlop.abi.replies import ToolResult
 from orlop.kernel import codec, history, operator
 from orlop.kernel.core import Kernel
@@ -19,7 +19,7 @@ from orlop.people import asking
 from orlop.store.journal import Stored
 
 
-async def of(kernel: Kernel, question: str) -> Case:
+async def of(kernel: Kernel, question: str) -> CaseFile:
     """Raises `NotFound`."""
     asked = asking.find(kernel, question)
     row = kernel.tables.rows.get(asked.process)
@@ -29,7 +29,7 @@ async def of(kernel: Kernel, question: str) -> Case:
     stored = await kernel.elders.of_process(row.id)
     messages, left_out = await conversation(kernel, row, stored)
     others = asking.listed(kernel, closed=True)
-    return Case(
+    return CaseFile(
         question=asked,
         process=trace.process,
         conversation=messages,

@@ -9,6 +9,7 @@ from orlop.abi.calls import PARKED, Call
 from orlop.abi.errors import BadCall, KernelError, NotFound, from_code
 from orlop.abi.events import CallFailed, CallReturned
 from orlop.abi.ids import CallId
+from orlop.abi.questions import CallRefused
 from orlop.abi.replies import Delta, Done, Reply
 from orlop.http.exchange import Exchange
 from orlop.kernel import codec, history, replay, syscall
@@ -46,6 +47,8 @@ async def call(kernel: Kernel, process: Process, exchange: Exchange) -> None:
     nonce = exchange.header("orlop-key")
     if len(nonce) > NONCE_CHARS_MAX:
         raise BadCall(f"orlop-key: at most {NONCE_CHARS_MAX} characters")
+    prefer, streams = exchange.header("prefer"), NDJSON in exchange.header("accept")
+    detached = "respond-async" in prefer.lower() and not streams
     running = syscall.enter(
         kernel,
         process,
@@ -54,12 +57,12 @@ async def call(kernel: Kernel, process: Process, exchange: Exchange) -> None:
         nonce=nonce,
         incarnation=incarnation,
         narrowing=exchange.narrowing,
+        detached=detached,
     )
-    if NDJSON in exchange.header("accept"):
+    if streams:
         await stream(running, exchange)
-    elif isinstance(made, PARKED):
-        wait_s = _preferred_s(exchange.header("prefer"))
-        await answer_parked(kernel, running, exchange, wait_s)
+    elif detached or isinstance(made, PARKED):
+        await answer_parked(kernel, running, exchange, _preferred_s(prefer))
     else:
         with exchange.watched(running):
             done = await last(running)
@@ -98,16 +101,36 @@ async def answer_parked(
 ) -> None:
     """The result if it comes soon, else `202` and the call's id; the call goes on by itself.
 
-    An id that a client has been told must be known after a crash, so its intent is durable first.
+    An id that a client has been told must be known after a crash, so its intent is durable first,
+    or the word that it waits for a person.
     """
+    if not await ends_within(running, wait_s):
+        while not await ends_within(running, PARKED_ANSWER_S):
+            own = kernel.processes[running.process].running.get(running.reply_id, running)
+            if own.seq or own.promised or (own is running and running.shown is not None):
+                await kernel.journal.flush()
+                await tell_parked(exchange, running.reply_id, running)
+                return
+    await exchange.send_json(200, msgspec.json.encode(await last(running)))
+
+
+async def ends_within(running: Running, wait_s: float) -> bool:
+    """Whether it has ended, after waiting so long at most."""
     try:
         async with asyncio.timeout(wait_s):
             await running.ended.wait()
     except TimeoutError:
-        await kernel.journal.flush()
-        await exchange.send_json(202, msgspec.json.encode({"call": running.reply_id}))
-        return
-    await exchange.send_json(200, msgspec.json.encode(await last(running)))
+        return False
+    return True
+
+
+async def tell_parked(exchange: Exchange, call: CallId, running: Running) -> None:
+    """Where the answer will be; and what a person is asked, if that is what it waits for."""
+    told: dict[str, str] = {"call": call}
+    if running.waits_for:
+        told["question"] = running.waits_for
+    where = [("location", f"/orlop/v1/calls/{call}")]
+    await exchange.send_json(202, msgspec.json.encode(told), where)
 
 
 async def find_call(kernel: Kernel, process: Process, exchange: Exchange) -> None:
@@ -116,11 +139,8 @@ async def find_call(kernel: Kernel, process: Process, exchange: Exchange) -> Non
     running = process.running.get(CallId(id))
     if running is not None:
         wait_s = min(exchange.number("wait", 30.0), WAIT_S_MAX)
-        try:
-            async with asyncio.timeout(wait_s):
-                await running.ended.wait()
-        except TimeoutError:
-            await exchange.send_json(202, msgspec.json.encode({"call": id}))
+        if not await ends_within(running, wait_s):
+            await tell_parked(exchange, CallId(id), running)
             return
     await exchange.send_json(200, msgspec.json.encode(await recorded(kernel, process, id)))
 
@@ -138,13 +158,15 @@ async def recorded(kernel: Kernel, process: Process, id: str) -> Done:
                 return replay.with_facts(done, seq=stored.header.seq)
             case CallFailed():
                 raise from_code(event.code, event.message, event.retry_after_s)
+            case CallRefused():
+                raise from_code(event.code, event.message)
             case _:
                 pass
     raise NotFound(f"process {process.row.pid} has made no call {id}")
 
 
 def _preferred_s(prefer: str) -> float:
-    """`Prefer: wait=N` (RFC 7240)."""
+    """`Prefer: respond-async, wait=N` (RFC 7240)."""
     for part in prefer.split(","):
         name, _, value = part.strip().partition("=")
         if name == "wait":

@@ -9,13 +9,12 @@ from orlop.abi import (
     cards,
     devices,
     overview,
-    questions,
     residency,
     tools,
 )
 from orlop.abi.calls import Call, Spawn
 from orlop.abi.replies import Done
-from orlop.http import openapi_effects, openapi_files
+from orlop.http import openapi_effects, openapi_files, openapi_people, openapi_policy
 from orlop.http.openapi_dialects import Schema
 from orlop.http.openapi_operation import NDJSON, OURS, SSE, Operation
 
@@ -190,26 +189,6 @@ OPERATORS: Final = (
         summary="Load, unload, pin or unpin a model",
         body=residency.ModelOrder,
         reply=residency.ResidencyView,
-    ),
-    Operation(
-        method="GET",
-        path=f"{OURS}/questions",
-        summary="What waits for people; with all=1 also what is closed",
-        reply=list[questions.Question],
-        query=("all",),
-    ),
-    Operation(
-        method="GET",
-        path=f"{OURS}/questions/{{question}}",
-        summary="One question or approval",
-        reply=questions.Question,
-    ),
-    Operation(
-        method="POST",
-        path=f"{OURS}/questions/{{question}}/answer",
-        summary="Approve, deny or answer it, once",
-        body=questions.AnswerOrder,
-        reply=questions.Question,
     ),
     Operation(
         method="GET",
@@ -470,4 +449,12 @@ OPERATORS: Final = (
 )
 """Our own routes for operators."""
 
-OPERATIONS: Final = (*PUBLIC, *DIALECTS, *PROCESSES, *OPERATORS, *openapi_effects.OPERATIONS)
+OPERATIONS: Final = (
+    *PUBLIC,
+    *DIALECTS,
+    *PROCESSES,
+    *OPERATORS,
+    *openapi_effects.OPERATIONS,
+    *openapi_people.OPERATIONS,
+    *openapi_policy.OPERATIONS,
+)

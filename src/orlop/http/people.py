@@ -1,7 +1,7 @@
 """The people themselves, what they allow in advance, and how far agents are trusted."""
 
 from orlop.abi.autonomy import IncidentOrder, LevelOrder
-from orlop.abi.grants import GrantOrder, RevokeOrder
+from orlop.abi.grants import GrantOrder, GrantRevokeOrder
 from orlop.abi.ids import ProcessId
 from orlop.abi.people import PeopleView, PersonOrder, ProcessWork, TouchOrder, Work
 from orlop.http.admin import read, send
@@ -35,7 +35,7 @@ class People:
 
     async def remove(self, exchange: Exchange) -> None:
         await staff.remove(self._kernel, exchange.params["ref"])
-        await exchange.send(204, b"", "application/json")
+        await send(exchange, {})
 
     async def note(self, exchange: Exchange) -> None:
         order = await read(exchange, TouchOrder)
@@ -58,7 +58,7 @@ class People:
         await send(exchange, await granting.give(self._kernel, order, speaker_of(exchange)), 201)
 
     async def revoke(self, exchange: Exchange) -> None:
-        order, id = await read(exchange, RevokeOrder), exchange.params["ref"]
+        order, id = await read(exchange, GrantRevokeOrder), exchange.params["ref"]
         await send(exchange, await granting.revoke(self._kernel, id, order, speaker_of(exchange)))
 
     async def autonomy(self, exchange: Exchange) -> None:

@@ -1,6 +1,6 @@
 """What people are asked, and their word: for operators, and for people with tokens of their own."""
 
-from orlop.abi.errors import Denied
+from orlop.abi.errors import Unauthenticated
 from orlop.abi.limits import WEBHOOK_AGE_S_MAX
 from orlop.abi.questions import AnswerOrder, BatchOrder, SignedAnswer
 from orlop.http import case
@@ -56,7 +56,7 @@ class Questions:
         """Needs no token: the signature is one."""
         kernel, desk = self._kernel, self._kernel.desk
         if not desk.config.webhook_answers or not desk.secret:
-            raise Denied("answers by webhook are not taken here (people.webhook_answers)")
+            raise Unauthenticated("answers by webhook are not taken here (people.webhook_answers)")
         body = await exchange.body()
         now_s = kernel.clock.wall_ns() / NS_PER_S
         id = webhook.verify(desk.secret, exchange.header, body, now_s, WEBHOOK_AGE_S_MAX)

@@ -13,6 +13,7 @@ from orlop.kernel.call_table import OpenCall
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import ALIVE, OVER, Process, State
 from orlop.kernel.tables import Tables, restored
+from orlop.people import watch
 from orlop.store.journal import Journal
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,8 @@ async def recover(kernel: Kernel) -> None:
     await kernel.journal.flush()
     saga.recover(kernel)
     for process in tuple(kernel.processes.values()):
+    kernel.tasks.start(watch.run(kernel), "people")
+    offers.recover(kernel)
         kernel.tasks.start(revive(kernel, process), f"revive {process.row.pid}")
 
 

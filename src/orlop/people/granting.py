@@ -8,7 +8,7 @@ from orlop.abi.grants import (
     GrantRevoked,
     GrantTerms,
     GrantView,
-    RevokeOrder,
+    GrantRevokeOrder,
 )
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, ProcessId, TenantId
 from orlop.abi.limits import GRANTS_MAX, NAME_CHARS_MAX
@@ -69,7 +69,7 @@ async def give(house: House, order: GrantOrder, speaker: Speaker) -> GrantView:
     return view(house, row)
 
 
-async def revoke(house: House, id: str, order: RevokeOrder, speaker: Speaker) -> GrantView:
+async def revoke(house: House, id: str, order: GrantRevokeOrder, speaker: Speaker) -> GrantView:
     """Raises `NotFound`, `Denied`.  Calls that run already go on."""
     person = staff.require(house, speaker, order.person)
     row = house.office.grants.rows.get(id)

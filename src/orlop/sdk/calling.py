@@ -8,7 +8,7 @@ import os
 import msgspec
 from msgspec import Struct
 
-from orlop.abi.calls import Call
+from orlop.abi.calls import Call, CallTool
 from orlop.abi.errors import Broken, from_code
 from orlop.abi.ids import CallId
 from orlop.abi.limits import PARKED_POLL_S
@@ -37,7 +37,11 @@ def _nonce() -> str:
 
 
 def call_order(call: Call) -> Order:
-    return Order("POST", f"{ROOT}/calls", msgspec.json.encode(call), nonce=_nonce())
+    """A tool's call may wait for a person for days, and no connection lives so long."""
+    wait_s = PARKED_POLL_S if isinstance(call, CallTool) else None
+    return Order(
+        "POST", f"{ROOT}/calls", msgspec.json.encode(call), nonce=_nonce(), wait_s=wait_s
+    )
 
 
 def stream_order(call: Call) -> Order:

@@ -23,6 +23,8 @@ class Order:
     accept: str = JSON
     nonce: str = ""
     """This one call's own name: the kernel tells its retry from an equal call by it."""
+    wait_s: float | None = None
+    """The answer may come later: after so long, say where it will be."""
     repeatable: bool = True
     """It may be sent again when its answer was lost: it only reads, or the kernel joins the two."""
 
@@ -63,6 +65,8 @@ def headers(place: Place, order: Order, *, again: bool) -> dict[str, str]:
     fields = {"Authorization": f"Bearer {place.token}", "Accept": order.accept}
     if order.body:
         fields["Content-Type"] = JSON
+    if order.wait_s is not None:
+        fields["Prefer"] = f"respond-async, wait={order.wait_s:g}"
     if order.nonce:
         fields["orlop-key"] = order.nonce
     if again:

@@ -67,6 +67,11 @@ def find(
     )
 
 
+def person_token(environ: Mapping[str, str] = os.environ) -> str:
+    """Of the person who sits here, as `orlop people add` has shown it; empty: none was given."""
+    return environ.get("ORLOP_PERSON_TOKEN", "")
+
+
 def is_process(environ: Mapping[str, str] = os.environ) -> bool:
     """Whether this program was started by a kernel."""
     return bool(environ.get("ORLOP_PROCESS"))

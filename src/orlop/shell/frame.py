@@ -13,6 +13,7 @@ import msgspec
 from orlop.abi.errors import KernelError, NoKernel
 from orlop.abi.limits import CLIENT_PATIENCE_S
 from orlop.sdk.operator import Operator, operator
+from orlop.sdk.people import People, people
 from orlop.sdk.place import default_home, read_home
 from orlop.shell.exits import status_of
 
@@ -34,6 +35,10 @@ class Frame:
     def operator(self) -> Operator:
         """The kernel.  While its supervisor lives it is waited for, otherwise refused at once."""
         return operator(home=self.given_home, patience_s=CLIENT_PATIENCE_S if self._rises() else 0)
+
+    def people(self) -> People:
+        """The same for people: in the name of ORLOP_PERSON_TOKEN's holder, else an operator's."""
+        return people(home=self.given_home, patience_s=CLIENT_PATIENCE_S if self._rises() else 0)
 
     def _rises(self) -> bool:
         try:
