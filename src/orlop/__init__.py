@@ -18,6 +18,7 @@ __all__ = [
     "agent",
     "connect",
     "connect_sync",
+    "effect_key",
     "narrowed",
 ]
 
@@ -31,6 +32,7 @@ _HOMES = {
     "agent": "orlop.sdk.agent",
     "connect": "orlop.sdk.kernel",
     "connect_sync": "orlop.sdk.sync",
+    "effect_key": "orlop.sdk.functions",
     "narrowed": "orlop.sdk.tokens",
 }
 

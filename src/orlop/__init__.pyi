@@ -1,6 +1,7 @@
 from orlop.abi.errors import KernelError as KernelError
 from orlop.sdk.agent import Agent as Agent
 from orlop.sdk.agent import agent as agent
+from orlop.sdk.functions import effect_key as effect_key
 from orlop.sdk.kernel import Kernel as Kernel
 from orlop.sdk.kernel import Process as Process
 from orlop.sdk.kernel import connect as connect
@@ -19,6 +20,7 @@ __all__ = [
     "agent",
     "connect",
     "connect_sync",
+    "effect_key",
     "narrowed",
 ]
 __version__: str

@@ -51,11 +51,14 @@ from orlop.kernel import (
     file_store,
     lease,
     manifests,
+    offers,
+    policies,
     recovery,
     residence,
 )
 from orlop.kernel.core import Kernel, KernelConfig
 from orlop.kernel.file_store import FileConfig
+from orlop.kernel.guard import Guard, PolicyConfig
 from orlop.kernel.lease import Lease
 from orlop.kernel.schedule import Schedules
 from orlop.kernel.shutdown import shut_down
@@ -148,6 +151,7 @@ class Settings:
     http: HttpConfig = field(default_factory=HttpConfig)
     tokens: TokenConfig = field(default_factory=TokenConfig)
     models: ModelsConfig = field(default_factory=ModelsConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
     engines: dict[str, EngineConfig] = field(default_factory=dict)
     """Engines by name, each in a table of its own."""
     devices: dict[str, DeviceConfig] = field(default_factory=dict)
@@ -195,6 +199,7 @@ def read_settings(config: Path | None, home: Path, engine_flags: Sequence[str]) 
         drivers.check(name, entry, models_dir(settings))
     configured_devices.check(settings.devices)
     mcp.check(settings.mcp)
+    policies.check_config(settings.policy)
     chains.check(settings.escalations)
     rules.check(settings.autonomy)
     check_config(settings.sandbox, {}, home)
@@ -278,6 +283,7 @@ async def build(power: Power, tokens: Tokens, gate: Gate) -> Kernel:
         files=files,  # versions of files, of which the journal is the truth
         memories=memories,  # what agents remember, likewise
         projections=(files.projection, memories.projection),
+        guard=Guard(config=settings.policy),  # what may be done
         desk=desk(power),  # who is asked
         tables=tables,  # who exists
         namer=Namer(journal.name_of),
@@ -411,6 +417,7 @@ async def run(power: Power) -> int:
     if power.settings.journal.url:
         kernel.tasks.start(until_stopped(kernel, stop), "journal's server")
     app.open(kernel, schedules, look_again)
+    kernel.tasks.start(let_go(kernel, stop), "functions")
     log.info("the kernel is up at %s, epoch %d", power.url, kernel.journal.epoch)
     await serve(app, power.listeners, stop, power.settings.http)
     await shut_down(kernel)
@@ -431,6 +438,12 @@ async def joined(kernel: Kernel, power: Power) -> Lease | None:
     if shared is None:
         return None
     return await lease.joined(kernel, shared, power.url, platform.node(), config.schema)
+
+
+async def let_go(kernel: Kernel, stop: asyncio.Event) -> None:
+    """Programs that offer functions listen for ever: at power off they are let go."""
+    await stop.wait()
+    offers.disconnect(kernel)
 
 
 async def until_stopped(kernel: Kernel, stop: asyncio.Event) -> None:

@@ -190,3 +190,7 @@ class ToolCard(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """It may also be called where nobody knows whether there is anything to undo."""
     system: str = ""
     """The external system whose limits its calls share."""
+    owner: str = ""
+    """The process whose function it is."""
+    shared: bool = False
+    """Its descendants may call it too."""

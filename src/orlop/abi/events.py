@@ -62,7 +62,7 @@ from orlop.abi.sagas import (
     SagaUndone,
 )
 from orlop.abi.schedules import ScheduleFired, ScheduleRemoved, ScheduleSet
-from orlop.abi.tools import ToolChanged, ToolPinned, ToolRefused
+from orlop.abi.tools import ToolChanged, ToolPinned, ToolRefused, ToolsOffered
 
 
 class Header(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -268,6 +268,7 @@ Event = (
     | ToolPinned
     | ToolChanged
     | ToolRefused
+    | ToolsOffered
     | FileEvent
     | MemoryEvent
     | EffectSettled

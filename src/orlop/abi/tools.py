@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from orlop.abi.cards import ToolCard
+from orlop.abi.cards import Approval, Effect, ToolCard
 
 PinReason = Literal["first", "configured", "trusted"]
 """Nobody had seen it before; orlop.toml names its digest; an operator has looked at it."""
@@ -71,3 +71,73 @@ class TrustOrder(Struct, frozen=True, kw_only=True):
     """
 
     digest: str = ""
+
+
+# Functions of running programs.
+
+
+class FunctionCard(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A function of a program, as it offers it."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, object] = {}
+    results: dict[str, object] = {}
+    effect: Effect = "irreversible"
+    timeout_s: float = 60.0
+    concurrency: int = 8
+    conflicts: tuple[str, ...] = ()
+    approval: Approval = "never"
+    retries: int = 0
+    compensate: str = ""
+    compensate_with: dict[str, object] = {}
+    compensate_unknown: bool = False
+    system: str = ""
+    shared: bool = False
+    """Its descendants may call it too."""
+
+
+class ToolsOffered(Struct, frozen=True, kw_only=True, tag_field="kind", tag="tool.offered"):
+    """All functions that a program offers from here on, in this incarnation."""
+
+    incarnation: int
+    functions: tuple[FunctionCard, ...]
+
+
+class OfferOrder(Struct, frozen=True, kw_only=True):
+    """What a program says when it begins to serve its functions."""
+
+    functions: tuple[FunctionCard, ...]
+
+
+class Offered(Struct, frozen=True, kw_only=True, tag="offered"):
+    """The kernel's first word to it: from now on they can be called."""
+
+    tools: tuple[str, ...]
+
+
+class Invoke(Struct, frozen=True, kw_only=True, tag="invoke"):
+    """Call a function; the answer is posted under `id`."""
+
+    id: str
+    function: str
+    arguments: dict[str, object]
+    key: str
+    """The effect's name for ever."""
+
+
+class Withdraw(Struct, frozen=True, kw_only=True, tag="withdraw"):
+    """Nobody waits for that answer any more."""
+
+    id: str
+
+
+Errand = Offered | Invoke | Withdraw
+
+
+class FunctionAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a function came to."""
+
+    value: object = None
+    error: str = ""
+    """It raised; empty: it did not."""

@@ -14,7 +14,7 @@ from orlop.abi.ids import CallId
 from orlop.abi.replies import Completion
 from orlop.access.principal import Tokens
 from orlop.access.rights import Narrowing
-from orlop.http import anthropic, files, metrics, native, openai, openapi, responses
+from orlop.http import anthropic, files, functions, metrics, native, openai, openapi, responses
 from orlop.http.admin import Admin, missing
 from orlop.http.auth import Doorman
 from orlop.http.budgets import Budgets
@@ -54,6 +54,8 @@ NativeRoute: TypeAlias = Callable[[Kernel, Process, Exchange], Awaitable[None]]
 NATIVE_ROUTES: Final[Mapping[tuple[str, ...], NativeRoute]] = {
     ("POST", "calls"): native.call,
     ("GET", "calls", "{ref}"): native.find_call,
+    ("POST", "functions"): functions.offer,
+    ("POST", "functions", "{ref}"): functions.answer,
     ("POST", "pieces"): files.store_pieces,
     ("GET", "files"): files.download,
     ("POST", "files"): files.upload,

@@ -92,12 +92,18 @@ class Line:
             left()
 
 
+class Leaving(Protocol):
+    """What ends when its client has gone."""
+
+    def leave(self) -> None: ...
+
+
 class Watched:
     """A class and no generator, since every call holds one while it waits."""
 
     __slots__ = ("_calls", "_line")
 
-    def __init__(self, line: Line, calls: Sequence[InFlight]) -> None:
+    def __init__(self, line: Line, calls: Sequence[Leaving]) -> None:
         self._line = line
         self._calls = calls
 
@@ -244,7 +250,7 @@ class Exchange:
         """The client is still there: for answers without an end."""
         return not self._line.is_lost
 
-    def watched(self, *calls: InFlight) -> "Watched":
+    def watched(self, *calls: Leaving) -> "Watched":
         """While inside, a client that leaves leaves its calls too."""
         return Watched(self._line, calls)
 

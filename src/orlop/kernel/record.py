@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from orlop.abi.errors import (
     DeadlineMissed,
+    DeviceBusy,
     DeviceFailed,
     Interrupted,
     Killed,
@@ -172,5 +173,5 @@ def is_unknown(code: str) -> bool:
     """Whether a tool call that ended so may have acted."""
     error = from_code(code, "")
     return isinstance(error, UNKNOWN) or (
-        isinstance(error, DeviceFailed) and not isinstance(error, ToolFailed)
+        isinstance(error, DeviceFailed) and not isinstance(error, ToolFailed | DeviceBusy)
     )

@@ -49,6 +49,7 @@ from orlop.kernel import (
     engines,
     file_content,
     memory_content,
+    offers,
     policy,
     questions,
     replay,
@@ -97,6 +98,7 @@ def enter(
     Raises a `KernelError` before anything has changed; every later error arrives on the channel.
     """
     require_current(process, incarnation)
+    call = offers.resolved(kernel, process, call)
     call, parts = file_content.prepared(kernel, process, call)
     check(kernel, process, call)
     rights.check(kernel, process, call, narrowing)

@@ -4,10 +4,10 @@ async with orlop.connect() as kernel:
     print((await kernel.infer("Why is the sky blue?", model="smollm2")).text())
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Unpack
+from typing import Unpack, overload
 
 from orlop.abi.calls import (
     Ask,
@@ -43,6 +43,8 @@ from orlop.sdk.aio import AsyncLink
 from orlop.sdk.calling import call_order, parked_order, read_done, read_piece, stream_order
 from orlop.sdk.exchange import LostAnswer
 from orlop.sdk.files import Files
+from orlop.sdk.functions import F, ToolOptions
+from orlop.sdk.offering import Offering
 from orlop.sdk.place import find
 from orlop.sdk.saga import Saga
 from orlop.sdk.words import (
@@ -82,6 +84,7 @@ class Kernel:
 
     def __init__(self, link: AsyncLink) -> None:
         self._link = link
+        self._offering = Offering(link)
         self.has_outcome = False
         """The program has said by itself how its task ended."""
         self.files = Files(self.call, link.ask)
@@ -96,10 +99,12 @@ class Kernel:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        await self._offering.close()
         await self._link.close()
 
     async def call(self, call: Call) -> Done:
         """Any system call, as its class in `orlop.abi.calls`; waits also for parked ones."""
+        await self._offering.ready()
         answer = await self._link.ask(call_order(call))
         while answer.is_parked:
             answer = await self._link.ask(parked_order(answer))
@@ -161,6 +166,34 @@ class Kernel:
         """A person's answer, however long he takes; also across restarts.  Raises `NotAnswered`."""
         call = Ask(text=text, choices=tuple(choices), expires_s=expires_s)
         return expect(await self.call(call), Answer).text
+
+    @overload
+    def tool(self, function: F, /) -> F: ...
+
+    @overload
+    def tool(
+        self, function: None = None, /, **options: Unpack[ToolOptions]
+    ) -> Callable[[F], F]: ...
+
+    def tool(self, function: F | None = None, /, **options: Unpack[ToolOptions]) -> object:
+        """Offer a function as a tool: `@kernel.tool`, or `@kernel.tool(effect="pure")`.
+
+        Its arguments and its result are checked against its types; this process calls it by its
+        name, and so do its children where it is `shared`.  Raises `BadCall`.
+        """
+        if function is not None:
+            self._offering.add(function, options)
+            return function
+
+        def offer(given: F) -> F:
+            self._offering.add(given, options)
+            return given
+
+        return offer
+
+    async def offered(self) -> None:
+        """Return once all functions can be called; the next call of this program does it too."""
+        await self._offering.ready()
 
     def saga(self, name: str = "", *, expires_s: float = 604_800.0) -> Saga:
         """Effects that happen together or are undone together (`sdk.saga`)."""

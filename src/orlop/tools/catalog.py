@@ -42,13 +42,18 @@ class Catalog:
     def put(self, tool: Tool) -> None:
         """Add it, or put it in the place of the one that had its name."""
         card = tool.card
-        schemas = Schemas(
-            _compiled(card, "parameters", card.parameters), _compiled(card, "results", card.results)
-        )
+        schemas = self.check(tool)
         # From here on nothing can fail.
         self.drop(card.name)
         self._tools[card.name] = tool
         self._schemas[card.name] = schemas
+
+    def check(self, tool: Tool) -> Schemas:
+        """Raises `BadCall` for a schema that is wrong."""
+        card = tool.card
+        return Schemas(
+            _compiled(card, "parameters", card.parameters), _compiled(card, "results", card.results)
+        )
 
     def bar(self, name: str, reason: str, tool: Tool | None) -> None:
         """Nobody may call it, whatever it was before."""
@@ -90,7 +95,8 @@ class Catalog:
             return tool
         if reason := self.barred(name):
             raise ToolBarred(f"{name} is not called: {reason}")
-        names = ", ".join(sorted(self._tools)) or "none; name some in orlop.toml"
+        public = sorted(card.name for card in self.cards() if not card.owner)
+        names = ", ".join(public) or "none; name some in orlop.toml"
         raise NotFound(f"no tool {name[:NAME_CHARS_MAX]!r} here; there is: {names}")
 
     def schemas(self, name: str) -> Schemas:

@@ -16,6 +16,7 @@ PUBLIC = [
     "agent",
     "connect",
     "connect_sync",
+    "effect_key",
 ]
 
 
