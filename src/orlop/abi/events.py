@@ -35,7 +35,7 @@ from orlop.abi.ids import (
     Seq,
     TenantId,
 )
-from orlop.abi.kernels import JournalKnown, ProcessArrived, ProcessLeft
+from orlop.abi.kernels import JournalKnown, JournalRestored, ProcessArrived, ProcessLeft
 from orlop.abi.keys import KeyCreated, KeyRevoked
 from orlop.abi.memory import MemoryEvent
 from orlop.abi.people import PeopleEvent
@@ -289,6 +289,7 @@ Event = (
     | TokenRevoked
     | SigningKeyMade
     | JournalKnown
+    | JournalRestored
     | ProcessArrived
     | ProcessLeft
     | EgressEvent

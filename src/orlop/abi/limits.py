@@ -209,15 +209,6 @@ FUNCTION_RETURN_S: Final = 10.0
 FUNCTIONS_DONE_KEPT: Final = 1_000
 """Answers of a program's functions that it remembers by their keys."""
 
-FUNCTIONS_MAX: Final = 200
-"""Functions that one program may offer."""
-
-FUNCTION_RETURN_S: Final = 10.0
-"""How long a call waits for the program whose function it is to be connected."""
-
-FUNCTIONS_DONE_KEPT: Final = 1_000
-"""Answers of a program's functions that it remembers by their keys."""
-
 TOOL_RETRIES_MAX: Final = 10
 """Times that a tool's failed call is made again."""
 

@@ -27,7 +27,6 @@ from orlop.abi.limits import FREE_BYTES_MIN, PROCESSES_MAX
 from orlop.abi.processes import ProcessSpawned
 from orlop.context.conversation import Namer
 from orlop.effects.functions import Offer
-from orlop.effects.functions import Offer
 from orlop.effects.mcp import McpServer
 from orlop.hardware.claim import Checkpoint
 from orlop.hardware.table import DeviceTable
@@ -133,8 +132,6 @@ class Kernel:
     """MCP servers, whose tools come and go."""
     desk: Desk = field(default_factory=Desk)
     """What people are asked by, and who waits for them."""
-    offers: dict[ProcessId, Offer] = field(default_factory=dict)
-    """Functions of programs that run."""
     offers: dict[ProcessId, Offer] = field(default_factory=dict)
     """Functions of programs that run."""
     sagas: dict[str, asyncio.Task[None]] = field(default_factory=dict)

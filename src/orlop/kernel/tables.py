@@ -123,7 +123,6 @@ class State2(Struct, kw_only=True):
     sagas: list[SagaView] = []
     settled: list[SettledEffect] = []
     offers: dict[ProcessId, ToolsOffered] = {}
-    offers: dict[ProcessId, ToolsOffered] = {}
     files: FileState = FileState()
     elders: list[JournalKnown] = []
     policies: PolicyState = PolicyState()
@@ -152,8 +151,6 @@ class Tables:
     people: Office = field(default_factory=Office)
     """What they are asked, what they allow, who they are."""
     sagas: Sagas = field(default_factory=Sagas)
-    offers: dict[ProcessId, ToolsOffered] = field(default_factory=dict)
-    """Functions of programs."""
     offers: dict[ProcessId, ToolsOffered] = field(default_factory=dict)
     """Functions of programs."""
     policies: Policies = field(default_factory=Policies)
@@ -209,9 +206,6 @@ class Tables:
                 | SagaClosed()
             ):
                 self.sagas.fold(header, event, self.rows.get(header.process))
-            case ToolsOffered():
-                if header.process in self.rows:
-                    self.offers[header.process] = event
             case ToolsOffered():
                 if header.process in self.rows:
                     self.offers[header.process] = event
@@ -319,7 +313,6 @@ class Tables:
         self.gone.add(oldest)
         self.calls.drop(oldest)
         self.offers.pop(oldest, None)
-        self.offers.pop(oldest, None)
         self.policies.drop(oldest)
         self.egress.drop(oldest)
         self.people.drop(oldest)
@@ -396,7 +389,6 @@ class Tables:
             sagas=list(self.sagas.rows.values()),
             settled=self.calls.settled_effects(),
             offers=self.offers,
-            offers=self.offers,
             files=self.files.state(),
             egress=self.egress.state(),
             elders=list(self.elders.values()),
@@ -446,7 +438,6 @@ def restored(snapshot: Snapshot) -> Tables | None:
         tokens=token_table.restored(state.tokens),
         people=office.restored(state.questions, state.people),
         sagas=saga_table.restored(state.sagas),
-        offers=state.offers,
         offers=state.offers,
         elders={known.number: known for known in state.elders},
         policies=policy_table.restored(state.policies),
