@@ -21,6 +21,9 @@ CONFIG = """
 [models]
 dir = "{models}"
 
+[models.ladders.either]
+rungs = ["best", "fake"]  # nobody has the first
+
 [engines.fake]
 driver = "fake"
 

@@ -28,6 +28,7 @@ class Flight:
     def __init__(self, number: int) -> None:
         self.replies: Channel[Reply] = Channel(REPLIES_UNREAD_MAX)
         self.reply_id = CallId(f"cal_01k742x8j0e8jrbq1qkbz{number:05d}")
+        self.rung = ""
         self.task: asyncio.Task[None] | None = None
 
     def leave(self) -> None:

@@ -73,8 +73,9 @@ from orlop.machine.tasks import TaskOwner
 from orlop.memory import memories as memory
 from orlop.memory.memories import MemoryConfig
 from orlop.meter.usage import PriceConfig
-from orlop.models import forms
+from orlop.models import forms, ladder
 from orlop.models.forms import CardConfig
+from orlop.models.ladder import LadderConfig
 from orlop.models.registry import Registry
 from orlop.models.residency import Terms
 from orlop.models.residents import CPU, Residents
@@ -138,6 +139,8 @@ class ModelsConfig:
     ever.  (A model of 1 GiB that loads in 4 s leaves after 3 h.)"""
     cards: dict[str, CardConfig] = field(default_factory=dict)
     """Models that come in several forms, each in a table of its own."""
+    ladders: dict[str, LadderConfig] = field(default_factory=dict)
+    """Names under which several models are tried, the best first, each in a table of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +209,7 @@ def read_settings(config: Path | None, home: Path, engine_flags: Sequence[str]) 
     settings.egress.rules()
     shelved = [model.name for model in shelf.installed(models_dir(settings))]
     forms.check(settings.models.cards, [*settings.engines, *shelved])
+    ladder.check(settings.models.ladders, [*settings.models.aliases, *settings.models.cards])
     return settings
 
 
@@ -279,6 +283,7 @@ async def build(power: Power, tokens: Tokens, gate: Gate) -> Kernel:
         config=settings.kernel,
         prices=settings.models.prices,  # what it costs
         cards=settings.models.cards,  # one model, many artefacts
+        ladders=settings.models.ladders,  # what is tried when time is short
         devices=DeviceTable(config=settings.devices),  # what computes, and who has it
         files=files,  # versions of files, of which the journal is the truth
         memories=memories,  # what agents remember, likewise

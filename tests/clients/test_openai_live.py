@@ -41,6 +41,27 @@ def test_a_plain_answer(kernel: LiveKernel) -> None:
     assert answer.id.startswith("chatcmpl-")
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_name_for_several_models_and_hints_in_a_header(kernel: LiveKernel, stream: bool) -> None:
+    with OpenAI() as client:
+        told = client.chat.completions.with_raw_response.create(
+            model="either",
+            messages=said("hello there"),
+            stream=stream,
+            extra_headers={"orlop-hints": '{"deadline_s": 20, "ladder": ["down"]}'},
+        )
+        assert told.headers["orlop-rung"] == "down to fake"
+        assert "either" in {model.id for model in client.models.list()}
+
+
+@pytest.mark.parametrize("hints", ["5", '{"deadline": 5}', '{"deadline_s": -1}', "{"])
+def test_hints_that_make_no_sense_are_refused(kernel: LiveKernel, hints: str) -> None:
+    with OpenAI(max_retries=0) as client, pytest.raises(openai.BadRequestError, match="hints"):
+        client.chat.completions.create(
+            model="fake", messages=said("hello"), extra_headers={"orlop-hints": hints}
+        )
+
+
 def test_a_streamed_answer_with_its_usage(kernel: LiveKernel) -> None:
     with OpenAI() as client:
         chunks = list(

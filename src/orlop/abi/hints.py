@@ -8,6 +8,9 @@ from orlop.abi.ids import CallId, EngineName, ModelName, NanoDollars, Seq, TaskI
 
 LatencyClass = Literal["interactive", "standard", "batch"]
 
+Step = Literal["shrink", "down", "defer"]
+"""What a call that can't be served in time may become: shorter, a smaller model's, later."""
+
 
 class Hints(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Wishes; none changes what a call means, so none is part of its digest."""
@@ -29,6 +32,8 @@ class Hints(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The output length that the caller expects."""
     tool_gap_s: float | None = None
     """How long the tool that follows will take."""
+    ladder: tuple[Step, ...] | None = None
+    """Of a ladder's steps, those that will do; None: all that it has; empty: none."""
     subject: str = ""
     """Whose case it is: a customer, an order, an asset."""
     task: TaskId | None = None

@@ -5,14 +5,14 @@ from typing import Final
 
 from orlop.abi.errors import NotFound
 from orlop.http.exchange import Exchange, Route
-from orlop.http.replies import completed, door_of, fact_headers, head_for, stream
+from orlop.http.replies import completed, entered, fact_headers, head_for, stream
 from orlop.wire.anthropic import read_messages_request, write_messages_response
 from orlop.wire.anthropic_stream import MessageStream
 
 
 async def messages(exchange: Exchange) -> None:
     call = read_messages_request(await exchange.body())
-    running = door_of(exchange).enter(call, retry=exchange.is_retry)
+    running = entered(exchange, call)
     with exchange.watched(running):
         if call.stream:
             await stream(exchange, running, lambda: MessageStream(head_for(running, call)))

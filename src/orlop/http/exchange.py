@@ -38,6 +38,11 @@ class InFlight(Protocol):
         ...
 
     @property
+    def rung(self) -> str:
+        """What it has become where it could not be served as asked; known at the first reply."""
+        ...
+
+    @property
     def reply_id(self) -> CallId:
         """What a dialect builds its reply's id from.  A replayed call has its first occurrence's,
         so that the reply is the same to the byte.  Known at the first reply."""

@@ -11,6 +11,7 @@ from orlop.http.replies import (
     as_completion,
     completed,
     door_of,
+    entered,
     fact_headers,
     head_for,
     last,
@@ -32,7 +33,7 @@ _MODEL_PATH: Final = "/v1/models/"
 
 async def chat(exchange: Exchange) -> None:
     request = read_chat_request(await exchange.body())
-    running = door_of(exchange).enter(request.call, retry=exchange.is_retry)
+    running = entered(exchange, request.call)
     with exchange.watched(running):
         if request.call.stream:
             include_usage = request.include_usage
@@ -53,7 +54,7 @@ async def text(exchange: Exchange) -> None:
     runnings: list[InFlight] = []
     try:
         for call in request.calls:
-            runnings.append(door_of(exchange).enter(call, retry=exchange.is_retry))
+            runnings.append(entered(exchange, call))
         with exchange.watched(*runnings):
             if request.calls[0].stream:
                 await _stream_texts(exchange, runnings, request.calls[0], request.include_usage)
@@ -95,7 +96,7 @@ async def _stream_texts(
 
 async def embeddings(exchange: Exchange) -> None:
     request = read_embed_request(await exchange.body())
-    running = door_of(exchange).enter(request.call, retry=exchange.is_retry)
+    running = entered(exchange, request.call)
     with exchange.watched(running):
         done = await last(running)
     if not isinstance(done, Vectors):

@@ -5,15 +5,20 @@ has an honest status; what fails later ends the stream in an error event.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from orlop.abi.calls import Infer
-from orlop.abi.errors import Broken, KernelError
-from orlop.abi.hints import Facts
+import msgspec
+from msgspec.structs import replace
+
+from orlop.abi.calls import Embed, Infer
+from orlop.abi.errors import BadCall, Broken, KernelError
+from orlop.abi.hints import Facts, Hints
 from orlop.abi.ids import CallId
 from orlop.abi.replies import Completion, Delta, Done
 from orlop.http.exchange import Door, Exchange, Field, InFlight
 from orlop.wire.openai_terms import ReplyHead, head_of
+
+HintedCall = TypeVar("HintedCall", Infer, Embed)
 
 
 class ReplyStream(Protocol):
@@ -32,6 +37,28 @@ def door_of(exchange: Exchange) -> Door:
     return exchange.door
 
 
+def entered(exchange: Exchange, call: HintedCall) -> InFlight:
+    """Raises as `Door.enter` does, and `BadCall` where the header `orlop-hints` can't be read."""
+    if said := exchange.header("orlop-hints"):
+        call = replace(call, hints=read_hints(said, call.hints))
+    return door_of(exchange).enter(call, retry=exchange.is_retry)
+
+
+def read_hints(said: str, known: Hints) -> Hints:
+    """A JSON object with the fields of `Hints`.  known: what the body has said already."""
+    try:
+        fields = msgspec.json.decode(said, type=dict[str, msgspec.Raw])
+        if unknown := fields.keys() - set(Hints.__struct_fields__):
+            raise BadCall(
+                f"orlop-hints: no hint {min(unknown)!r}; there are: "
+                f"{', '.join(Hints.__struct_fields__)}"
+            )
+        hints = msgspec.json.decode(said, type=Hints)
+    except msgspec.DecodeError as error:
+        raise BadCall(f"orlop-hints: should be a JSON object of hints: {error}") from error
+    return replace(hints, latency_class=hints.latency_class or known.latency_class)
+
+
 def stream_headers(running: InFlight) -> list[Field]:
     """The last one tells nginx not to hold pieces back."""
     return [
@@ -39,7 +66,13 @@ def stream_headers(running: InFlight) -> list[Field]:
         ("cache-control", "no-cache"),
         ("x-accel-buffering", "no"),
         ("orlop-call", running.reply_id),
+        *rung_headers(running.rung),
     ]
+
+
+def rung_headers(rung: str) -> list[Field]:
+    """Of a call that was not served as it was asked for."""
+    return [("orlop-rung", ascii_of(rung))] if rung else []
 
 
 def head_for(running: InFlight, call: Infer) -> ReplyHead:
@@ -88,6 +121,7 @@ def as_completion(done: Done) -> Completion:
 def fact_headers(facts: Facts) -> list[Field]:
     """What a replay can't give again, and so may not be in the body."""
     headers = [("orlop-call", str(facts.call)), ("orlop-engine", ascii_of(facts.engine))]
+    headers += rung_headers(facts.rung)
     if facts.replayed:
         headers.append(("orlop-replayed", "true"))
     if facts.cost:

@@ -12,7 +12,7 @@ from orlop.abi.calls import Infer
 from orlop.abi.errors import BadCall
 from orlop.abi.replies import Completion
 from orlop.http.exchange import Exchange, Route
-from orlop.http.replies import completed, door_of, fact_headers, head_for, stream
+from orlop.http.replies import completed, door_of, entered, fact_headers, head_for, stream
 from orlop.wire.responses import (
     call_of,
     check_kept,
@@ -36,7 +36,7 @@ async def create(exchange: Exchange) -> None:
     if request.previous is not None:
         earlier, answer = await door_of(exchange).recorded(request.previous)
         call = continued(call, earlier, answer)
-    running = door_of(exchange).enter(call, retry=exchange.is_retry)
+    running = entered(exchange, call)
     with exchange.watched(running):
         if call.stream:
             await stream(exchange, running, lambda: ResponseStream(call, head_for(running, call)))

@@ -5,6 +5,7 @@ is held yet when `admit` returns: the intent that follows it at once, in the jou
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +14,7 @@ from msgspec.structs import replace
 
 from orlop.abi.budgets import NOTHING, Amount
 from orlop.abi.calls import Budget, Call, CallTool, Embed, Infer
-from orlop.abi.cards import ModelCard, ModelKind
+from orlop.abi.cards import ModelCard
 from orlop.abi.effects import SettledEffect
 from orlop.abi.egress import Fetch
 from orlop.abi.errors import BadCall, EffectUnknown, Unpriced
@@ -23,8 +24,9 @@ from orlop.abi.ids import NanoDollars, Nanoseconds
 from orlop.abi.limits import CALL_DEADLINE_S, CALL_DEADLINE_S_MAX, CHOICES_MAX, OUTPUT_TOKENS_MAX
 from orlop.abi.replies import Completion, Done, Vectors
 from orlop.devices.device import Tool
-from orlop.kernel import devices, effects, egress, files, forms, saga
+from orlop.kernel import devices, effects, egress, files, forms, ladders, saga
 from orlop.kernel.core import Kernel
+from orlop.kernel.ladders import Attempt
 from orlop.kernel.process import Process
 from orlop.kernel.running import Running
 from orlop.machine.clock import NS_PER_S
@@ -40,6 +42,10 @@ class Admitted:
 
     call: Call
     cards: Sequence[ModelCard] = ()
+    attempts: Sequence[Attempt] = ()
+    """Of an `Infer`: what is tried, in this order."""
+    limit_s: float | None = None
+    """How long it may take, where that is longer than its deadline."""
     tool: Tool | None = None
     was_cut_off: bool = False
     """The same tool call began before, and whether it took effect is not known."""
@@ -82,27 +88,48 @@ def admit(kernel: Kernel, process: Process, running: Running) -> Admitted:
 
 
 def _infer(kernel: Kernel, process: Process, running: Running, call: Infer) -> Admitted:
-    cards = _cards(kernel, process, running, call)
     if not 1 <= call.sampling.n <= CHOICES_MAX:
         raise BadCall(f"n: from 1 to {CHOICES_MAX}, not {call.sampling.n}")
+    attempts: Sequence[Attempt] = ladders.attempts(kernel, process, running, call)
+    limit_s = ladders.longest_s(call, attempts)
     accounts, now_ns = kernel.accounts(process), kernel.clock.wall_ns()
-    left = account.room(accounts, now_ns)
-    paid = any(card.paid for card in cards)
+    room = account.room(accounts, now_ns)
+    left = _wished(room, call.hints.cost_max)
+    paid = any(card.paid for one in attempts for card in one.cards)
     if left is None and not paid:
-        return Admitted(call=call, cards=cards, hold=Amount(calls=1))
-    cards = _priced(call.model, cards, left)
+        return Admitted(call=call, attempts=attempts, limit_s=limit_s, hold=Amount(calls=1))
+    attempts = _priced_attempts(call.model, attempts, left)
+    cards = [card for one in attempts for card in one.cards]
     given, cap = _given(running, call), _cap(call, cards)
     written = _fitting(call, cards, given, cap, left or Budget())
     total = given + written * call.sampling.n
     cost = usage.bound(cards, given, written * call.sampling.n)
+    if call.hints.cost_max is not None and cost > call.hints.cost_max:
+        raise BadCall(
+            f"hints.cost_max: {call.model} may cost {cost} nano-dollars here, which is more"
+        )
     run_s = _longest_s(call, left, CALL_DEADLINE_S_MAX)
     hold = Amount(1, total, cost, _ns(run_s))
     account.require(accounts, hold, now_ns)
     if left is not None:
         call = replace(call, output_tokens_max=written)
     return Admitted(
-        call=call, cards=cards, hold=hold, run_s=run_s, is_limited=left is not None, costs=paid
+        call=call,
+        attempts=attempts,
+        limit_s=limit_s,
+        hold=hold,
+        run_s=run_s,
+        is_limited=room is not None,
+        costs=paid,
     )
+
+
+def _wished(room: Budget | None, cost_max: NanoDollars | None) -> Budget | None:
+    """What the accounts have left, and of that what the caller is willing to spend."""
+    if cost_max is None:
+        return room
+    left = (room or Budget()).nano_dollars
+    return replace(room or Budget(), nano_dollars=cost_max if left is None else min(cost_max, left))
 
 
 def _embed(kernel: Kernel, process: Process, running: Running, call: Embed) -> Admitted:
@@ -122,12 +149,9 @@ def _embed(kernel: Kernel, process: Process, running: Running, call: Embed) -> A
     )
 
 
-def _cards(
-    kernel: Kernel, process: Process, running: Running, call: Infer | Embed
-) -> Sequence[ModelCard]:
+def _cards(kernel: Kernel, process: Process, running: Running, call: Embed) -> Sequence[ModelCard]:
     """What may serve the call: by its model's name, what it asks of a device, and the policy."""
-    kind: ModelKind = "embed" if isinstance(call, Embed) else "chat"
-    found = forms.find(kernel, call.model, kind, call.hints)
+    found = forms.find(kernel, call.model, "embed", call.hints)
     cards = devices.eligible(kernel, found, call.hints, process.row.tenant)
     left = running.engines
     return cards if left is None else [card for card in cards if card.engine in left]
@@ -141,6 +165,21 @@ def _priced(model: str, cards: Sequence[ModelCard], left: Budget | None) -> Sequ
     if not priced:
         raise Unpriced(f"{model} costs money, and nobody has said how much it costs")
     return priced
+
+
+def _priced_attempts(
+    model: str, attempts: Sequence[Attempt], left: Budget | None
+) -> Sequence[Attempt]:
+    """Those with some card that money can be held for.  Raises `Unpriced` where there is none."""
+    if len(attempts) == 1:
+        return [Attempt(attempts[0].rung, _priced(model, attempts[0].cards, left))]
+    found = list[Attempt]()
+    for one in attempts:
+        with suppress(Unpriced):
+            found.append(Attempt(one.rung, _priced(one.rung.model, one.cards, left)))
+    if not found:
+        raise Unpriced(f"nobody has said how much the rungs of {model} cost")
+    return found
 
 
 def _given(running: Running, call: Infer) -> int:

@@ -47,6 +47,7 @@ from orlop.memory.memories import Memories
 from orlop.meter.account import Account
 from orlop.meter.usage import PriceConfig
 from orlop.models.forms import CardConfig
+from orlop.models.ladder import LadderConfig
 from orlop.models.registry import Registry
 from orlop.models.residents import Residents
 from orlop.people.house import Desk
@@ -144,6 +145,8 @@ class Kernel:
     closing: bool = False
     cards: Mapping[str, CardConfig] = field(default_factory=dict)
     """Models that come in several forms."""
+    ladders: Mapping[str, LadderConfig] = field(default_factory=dict)
+    """Names under which several models are tried."""
     devices: DeviceTable = field(default_factory=DeviceTable)
     device_look: asyncio.Event = field(default_factory=asyncio.Event)
     """Set: look at the devices now, not at the next interval."""

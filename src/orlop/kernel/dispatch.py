@@ -49,7 +49,7 @@ def dispatch(  # noqa: C901 (one row a call)
         return file_calls.dispatch(kernel, process, running, call)
     match call:
         case Infer():
-            return sys_infer.infer(kernel, process, running, call, admitted.cards)
+            return sys_infer.infer(kernel, process, running, call, admitted.attempts)
         case Embed():
             return sys_infer.embed(kernel, process, running, call, admitted.cards)
         case CallTool():

@@ -217,4 +217,6 @@ def owner_of(path: str) -> AccountName | None:
     name = path.removeprefix(paths.HOME).partition("/")[0]
     if not path.startswith(paths.HOME) or not name:
         return None
-    return AccountName("agent:" + name.replace("%2E.", "..").replace("%2F", "/").replace("%25", "%"))
+    return AccountName(
+        "agent:" + name.replace("%2E.", "..").replace("%2F", "/").replace("%25", "%")
+    )

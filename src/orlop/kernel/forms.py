@@ -34,6 +34,8 @@ def find(kernel: Kernel, model: str, kind: ModelKind, hints: Hints) -> Sequence[
 
 def place_of(kernel: Kernel, model: str) -> str:
     """Where a model is waited for: of one with several forms, where its reference is."""
+    if (ladder := kernel.ladders.get(model)) is not None:
+        model = ladder.rungs[0]
     card = kernel.cards.get(kernel.registry.meant(model))
     if card is None:
         return model
@@ -42,12 +44,22 @@ def place_of(kernel: Kernel, model: str) -> str:
 
 
 def listed(kernel: Kernel) -> list[ModelCard]:
-    """Models with several forms as clients see them: by the card's name, one of each."""
+    """Cards with several forms, and ladders, as clients see them: by their names, one of each."""
     found = list[ModelCard]()
     for name, card in kernel.cards.items():
         if picked := picks(_forms(kernel, name, card)):
             found.append(replace(picked[0], name=ModelName(name)))
+    for name, ladder in kernel.ladders.items():
+        if best := [card for rung in ladder.rungs for card in _named(kernel, rung)]:
+            found.append(replace(best[0], name=ModelName(name)))
     return found
+
+
+def _named(kernel: Kernel, model: str) -> Sequence[ModelCard]:
+    try:
+        return find(kernel, model, "chat", Hints())
+    except (DeviceFailed, NotFound):
+        return ()
 
 
 def views(kernel: Kernel) -> list[CardView]:

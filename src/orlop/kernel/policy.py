@@ -5,11 +5,11 @@ A recorded answer was decided on when it was given; only what runs anew is asked
 
 import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
-from orlop.abi.calls import Embed, Infer
+from orlop.abi.calls import Call, Embed, Infer
 from orlop.abi.cards import ModelCard, ModelKind
 from orlop.abi.errors import KernelError, RuleForbids
 from orlop.abi.ids import EngineName, Seq
@@ -17,7 +17,7 @@ from orlop.abi.limits import NAME_CHARS_MAX, REFUSALS_JOURNALED_MAX
 from orlop.abi.policy import Decision, Difference, PolicyRefused
 from orlop.access.policy import Place, Policy
 from orlop.access.policy_words import Entity
-from orlop.kernel import codec, devices, forms, policy_facts
+from orlop.kernel import codec, devices, forms, ladders, policy_facts
 from orlop.kernel.core import Kernel
 from orlop.kernel.policy_facts import Asked, World
 from orlop.kernel.process import Process, Row
@@ -43,18 +43,24 @@ def judge(kernel: Kernel, process: Process, running: Running) -> None:
         return
     world, now_ns = world_of(kernel), kernel.clock.wall_ns()
     running.decision, running.engines = None, None
-    for action, thing in policy_facts.things(kernel.tables, world, process.row, running.call):
-        asked = Asked(
-            tables=kernel.tables,
-            row=process.row,
-            call=running.call,
-            action=action,
-            resource=thing.id,
-            labels=running.labels,
-            now_ns=now_ns,
-            world=world,
-        )
-        _judge(kernel, process, running, asked, thing)
+    for call in _meant(kernel, running.call):
+        for action, thing in policy_facts.things(kernel.tables, world, process.row, call):
+            asked = Asked(
+                tables=kernel.tables,
+                row=process.row,
+                call=call,
+                action=action,
+                resource=thing.id,
+                labels=running.labels,
+                now_ns=now_ns,
+                world=world,
+            )
+            _judge(kernel, process, running, asked, thing)
+
+
+def _meant(kernel: Kernel, call: Call) -> Sequence[Call]:
+    """What rules are asked of: of a ladder, a call to each of its models."""
+    return ladders.models(kernel, call) if isinstance(call, Infer) else (call,)
 
 
 def _judge(kernel: Kernel, process: Process, running: Running, asked: Asked, thing: Entity) -> None:
@@ -67,6 +73,8 @@ def _judge(kernel: Kernel, process: Process, running: Running, asked: Asked, thi
     guard.tally.by_rule.update(decision.rules)
     if running.decision is None or decision.verdict != "permit":
         running.decision, running.engines = decision, engines
+    elif running.engines is not None:  # Another model of a ladder, on engines of its own.
+        running.engines = None if engines is None else running.engines | engines
     if decision.verdict == "forbid":
         guard.tally.refused += 1
         _refuse(kernel, process, running, decision, asked)

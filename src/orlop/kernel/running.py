@@ -79,6 +79,8 @@ class Running:
     """What its token leaves of its process's rights."""
     root: str = ""
     """How its conversation began: equal for all calls of one, where the client names none."""
+    rung: str = ""
+    """What it has become, where it could not be served as it was asked for."""
     keep: bool = False
     """The client's leaving does not end it: the result will be asked for again."""
     cleared_by: str = ""

@@ -7,18 +7,26 @@ from msgspec.structs import replace
 
 from orlop.abi.calls import Embed, Infer
 from orlop.abi.cards import ModelCard
-from orlop.abi.errors import BadCall, DeviceFailed
+from orlop.abi.errors import (
+    BadCall,
+    DeadlineMissed,
+    DeviceBusy,
+    DeviceFailed,
+    Exhausted,
+    KernelError,
+)
 from orlop.abi.hints import Facts
 from orlop.abi.ids import EngineName
 from orlop.abi.limits import EMBED_INPUTS_MAX
 from orlop.abi.replies import Completion, Generated, Vectors
 from orlop.devices.device import Engine, Partial, Preempted
-from orlop.kernel import devices, seating
+from orlop.kernel import devices, ladders, seating
 from orlop.kernel.core import Kernel
 from orlop.kernel.held import Held
+from orlop.kernel.ladders import Attempt
 from orlop.kernel.process import Process
 from orlop.kernel.running import Running
-from orlop.machine.clock import NS_PER_S
+from orlop.machine.clock import NS_PER_S, deadline
 from orlop.meter.usage import cost
 from orlop.sched.work import Grant, Used, Work
 
@@ -35,17 +43,44 @@ class Placed(Struct, frozen=True):
 
 
 async def infer(
-    kernel: Kernel, process: Process, running: Running, call: Infer, cards: Sequence[ModelCard]
+    kernel: Kernel, process: Process, running: Running, call: Infer, attempts: Sequence[Attempt]
 ) -> Completion:
+    """By the first rung that can; most models are a ladder of one."""
     if not call.messages and call.prompt is None:
         raise BadCall("messages: at least one is needed")
-    async with (held := Held(kernel, cards)) as hot:
+    if len(attempts) == 1 and not attempts[0].rung.defer_s:
+        return await on_rung(kernel, process, running, call, attempts[0], "")
+    refused: KernelError | None = None
+    for attempt in attempts:
+        wanted = ladders.as_tried(call, attempt.rung)
+        try:
+            async with deadline(seating.left_s(kernel, running, wanted), attempt.rung.model):
+                why = refused.message if refused is not None else ""
+                return await on_rung(kernel, process, running, wanted, attempt, why)
+        except (Exhausted, DeadlineMissed, DeviceFailed) as error:
+            if running.asked and not isinstance(error, DeviceBusy):
+                raise  # An engine has begun: what it did may have to be paid.
+            refused = refused or error
+    raise refused or BadCall(f"{call.model} has no rungs")
+
+
+async def on_rung(
+    kernel: Kernel, process: Process, running: Running, call: Infer, attempt: Attempt, why: str
+) -> Completion:
+    """why: what the rungs above said."""
+    rung = attempt.rung
+    async with (held := Held(kernel, attempt.cards)) as hot:
         seats = seating.seats(kernel, process, hot)
         size, limit = seating.size(running, call), call.output_tokens_max
-        tokens = kernel.estimates.tokens(call.model, size, limit)
+        tokens = kernel.estimates.tokens(rung.model, size, limit, call.hints.output_tokens)
         work = seating.work(kernel, process, running, call, tuple(seats), tokens)
+        name = rung.named(why)
+        if call.model != rung.model:
+            call, shrunk = ladders.shortened(kernel, call, rung, work)
+            name = "; ".join(filter(None, (name, shrunk)))
+        running.rung = name
         placed, generated = await generate(kernel, running, call, work, seats)
-    kernel.estimates.learn(call.model, size, seating.used(generated))
+    kernel.estimates.learn(rung.model, size, seating.used(generated))
     return Completion(
         choices=generated.choices,
         usage=generated.usage,
@@ -55,6 +90,7 @@ async def infer(
         extra=generated.extra,
         facts=replace(
             facts_of(running, placed),
+            rung=name,
             load_s=held.waited_s,
             prefill_s=generated.prefill_s,
             decode_s=generated.decode_s,

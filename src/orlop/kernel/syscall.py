@@ -209,9 +209,7 @@ async def served(
     return await begun(kernel, process, running, described)
 
 
-async def begun(
-    kernel: Kernel, process: Process, running: Running, described: Described
-) -> Done:
+async def begun(kernel: Kernel, process: Process, running: Running, described: Described) -> Done:
     """Run a call that no record answers, once rules, people and budgets let it."""
     running.labels = tainted.of_call(kernel, process, running, described)
     policy.judge(kernel, process, running)
@@ -265,7 +263,7 @@ async def dispatched(
     point("door.durable")
     running.phase = Phase.RUNNING
     # A timer that cancels the call as anything else does, and no `deadline`: every call has one.
-    seconds = deadline_s(running.call)
+    seconds = admitted.limit_s or deadline_s(running.call)
     if admitted.run_s is not None:
         spend(kernel, running, admitted.run_s)
     alarm = asyncio.get_running_loop().call_later(seconds, overdue, running, seconds)

@@ -39,10 +39,15 @@ class Estimates:
                 self._models.popitem(last=False)
         return found
 
-    def tokens(self, model: str, size: int, output_max: int | None) -> tuple[int, int]:
-        """Expected of the input and of the output.  size: bytes of the input."""
+    def tokens(
+        self, model: str, size: int, output_max: int | None, output_told: int | None = None
+    ) -> tuple[int, int]:
+        """Expected of the input and of the output.
+
+        size: bytes of the input.  output_told: the caller's own word.
+        """
         estimate = self.of(model)
-        output = int(estimate.output_tokens)
+        output = output_told or int(estimate.output_tokens)
         if output_max is not None:
             output = min(output, output_max)
         return max(1, int(size / estimate.bytes_per_token)), max(1, output)

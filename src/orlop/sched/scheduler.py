@@ -214,6 +214,18 @@ class Scheduler:
 
     # Entering.
 
+    def forecast(self, work: Work, now_s: float) -> tuple[float, float] | None:
+        """Seconds to the first token if it came now, and of each token; None: not known yet."""
+        stations = self.waiting.stations(self.waiting.pool(work.candidates))
+        if not all(station.counts.calls >= EVIDENCE for station in stations):
+            return None
+        ahead = self.waiting.ahead(work, self.waiting.pool(work.candidates))
+        found = list[tuple[float, float]]()
+        for station in stations:
+            first_s, token_s = station.forecast_s(work.input_tokens, work.tokens)
+            found.append((placement.wait_s(station, ahead) + first_s, token_s))
+        return min(found, key=lambda one: one[0] + work.output_tokens * one[1])
+
     def _require_place(self, work: Work, pool: Pool, now_s: float) -> None:
         """Raises `Exhausted` where it can't wait, or would wait for longer than it may."""
         if not pool.waiting or work.preemptions:

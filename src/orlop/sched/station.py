@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from orlop.devices.device import Capacity
+from orlop.devices.speed import GUESS
 from orlop.sched.gate import Gate
 from orlop.sched.line import Pool
 from orlop.sched.residency import Shelf
@@ -40,6 +41,8 @@ class Station:
     grants: int = 0
     call_s: float = 1.0
     """Smoothed seconds that a call holds its seat."""
+    token_s: float = 0.0
+    """The same, divided by the tokens that it wrote."""
     interactive_s: float = float("-inf")
     """When an interactive call was last seen."""
     counts: Counts = field(default_factory=Counts)
@@ -67,6 +70,13 @@ class Station:
         gate = self.gate
         return self.capacity.speed.decode_s(gate.running + 1, gate.kv_used + tokens)
 
+    def forecast_s(self, input_tokens: int, tokens: int) -> tuple[float, float]:
+        """Seconds from its start to a call's first token, and between two: as its speed says, or,
+        of an engine whose speed nobody knows, as calls have shown."""
+        if self.capacity.speed is GUESS:
+            return 0.0, self.token_s
+        return self.isolated_s(input_tokens, 0, 0), self.decode_s(tokens)
+
     def service_s(self, used: Used) -> float:
         """Engine seconds that a call took: its prefill, and its share of the decode steps."""
         batch = max(1, self.gate.running)
@@ -78,6 +88,9 @@ class Station:
     def observe(self, used: Used, held_s: float) -> None:
         self.call_s += (held_s - self.call_s) * LEARN
         counts = self.counts
+        if used.output_tokens:
+            each_s = held_s / used.output_tokens
+            self.token_s += (each_s - self.token_s) * (LEARN if self.token_s else 1.0)
         counts.calls += 1
         counts.input_tokens += used.input_tokens
         counts.cached_tokens += used.cached_tokens
