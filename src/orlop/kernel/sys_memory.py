@@ -8,37 +8,27 @@ from msgspec.structs import replace
 
 from orlop.abi.errors import BadCall, NotFound, NotReady
 from orlop.abi.hints import Facts
-from orlop.abi.ids import Nanoseconds
 from orlop.abi.memory import (
-    Change,
     Forget,
     Forgotten,
-    How,
     Item,
     Memory,
-    MemoryId,
     MemoryRecalled,
-    MemoryWritten,
     Recall,
     Recalled,
     Remember,
     Remembered,
     Target,
-    Version,
-    Written,
 )
 from orlop.kernel import memory_content, memory_vectors
 from orlop.kernel import memory_spaces as spaces
 from orlop.kernel.core import Kernel
+from orlop.kernel.memory_plan import Plan, held
 from orlop.kernel.process import Process
 from orlop.kernel.running import Running
-from orlop.machine.chance import mint
-from orlop.machine.clock import NS_PER_S
-from orlop.memory import revision
 from orlop.memory.memories import Memories
 from orlop.memory.search import Asked
 from orlop.memory.vectors import unpacked
-from orlop.store.memory_reading import Place
 from orlop.tools.schema import Schema
 
 
@@ -61,9 +51,9 @@ async def remember(
     found = await memory_vectors.of_items(
         kernel, memories, process, running, call.items, embed=call.embed
     )
-    plan = Plan(kernel, memories, process, namespace)
+    plan = Plan(kernel, memories, process.row.tenant, process.id, namespace)
     for item, vector, shape in zip(call.items, found.data, shapes, strict=True):
-        plan.item(item, vector, shape, running)
+        plan.item(item, vector, shape, running.call.hints.subject)
     for target in call.forget:
         plan.forget(target)
     # From here on only the journal can fail.
@@ -71,7 +61,7 @@ async def remember(
     if is_embedded:
         memory_vectors.choose(kernel, process.row.tenant, found.model)
     links = tuple(item.subjects for item in call.items if item.subjects)
-    plan.write(running, found.model if is_embedded else "", links)
+    plan.write(running.id, found.model if is_embedded else "", links)
     return Remembered(
         written=tuple(plan.written),
         namespace=namespace,
@@ -94,13 +84,15 @@ async def forget(kernel: Kernel, process: Process, running: Running, call: Forge
         targets.append(Target(memory))
     plans: dict[str, Plan] = {}
     for target in targets:
-        place = held(memories, process, target.memory)
+        place = held(memories, process.row.tenant, target.memory)
         spaces.require(kernel, process, running, place.namespace, "write")
-        plan = plans.setdefault(place.namespace, Plan(kernel, memories, process, place.namespace))
+        plan = plans.setdefault(
+            place.namespace, Plan(kernel, memories, process.row.tenant, process.id, place.namespace)
+        )
         plan.forget(target)
     # From here on only the journal can fail.
     for plan in plans.values():
-        plan.write(running, "", ())
+        plan.write(running.id)
     written = [one for plan in plans.values() for one in plan.written]
     return Forgotten(forgotten=tuple(written), facts=Facts(call=running.id))
 
@@ -112,7 +104,7 @@ async def recall(kernel: Kernel, process: Process, running: Running, call: Recal
     tenant = process.row.tenant
     meant = spaces.readable(kernel, process, running, call.namespaces, memories.spaces(tenant))
     if call.memory:
-        place = held(memories, process, call.memory)
+        place = held(memories, process.row.tenant, call.memory)
         spaces.require(kernel, process, running, place.namespace, "read")
         meant = (place.namespace,)
     for target in call.holding:
@@ -198,14 +190,6 @@ def tier(namespaces: Sequence[str], *, from_ram: bool) -> str:
     return f"{'session' if session else 'long-term'}, {'RAM' if from_ram else 'disk'}"
 
 
-def held(memories: Memories, process: Process, memory: MemoryId) -> Place:
-    """Raises `NotFound`, also for another tenant's."""
-    place = memories.place(memory)
-    if place is None or place.tenant != process.row.tenant:
-        raise NotFound(f"no memory {memory!r}; `orlop memory recall` finds them")
-    return place
-
-
 def shape_of(kernel: Kernel, process: Process, item: Item) -> int:
     """The version of the schema that the item's attributes meet; 0: its kind has none."""
     kind = kernel.tables.memory.kinds.get((process.row.tenant, item.kind))
@@ -219,118 +203,3 @@ def shape_of(kernel: Kernel, process: Process, item: Item) -> int:
 @lru_cache(maxsize=256)
 def _schema(text: bytes) -> Schema:
     return Schema(msgspec.json.decode(text, type=dict[str, object]))
-
-
-class Plan:
-    """The changes of one event, each made on what those before it leave."""
-
-    def __init__(
-        self, kernel: Kernel, memories: Memories, process: Process, namespace: str
-    ) -> None:
-        self._kernel = kernel
-        self._memories = memories
-        self._process = process
-        self._namespace = namespace
-        self._places: dict[MemoryId, Place] = {}
-        self._keys: dict[str, MemoryId] = {}
-        self.changes: list[Change] = []
-        self.written: list[Written] = []
-
-    def item(self, item: Item, vector: bytes, shape: int, running: Running) -> None:
-        """Raises `Conflict`, `NotFound`, `BadCall`."""
-        memory = item.memory
-        if not memory and item.key:
-            tenant = self._process.row.tenant
-            memory = self._keys.get(item.key) or (
-                self._memories.with_key(tenant, self._namespace, item.key) or MemoryId("")
-            )
-        place = self._place(memory) if memory else None
-        revision.require(memory or item.key, place, item.expected)
-        now_ns = self._kernel.clock.wall_ns()
-        if not memory:
-            memory = MemoryId(mint("mem", self._kernel.chance, now_ns))
-        expires = None if item.ttl_s is None else Nanoseconds(now_ns + round(item.ttl_s * NS_PER_S))
-        subjects = item.subjects or tuple(filter(None, (running.call.hints.subject,)))
-        key = item.key or (place.heads[-1].key if place is not None and place.heads else "")
-        record = Version(
-            memory=memory,
-            version=0,
-            text=item.text,
-            key=key,
-            kind=item.kind,
-            attributes=item.attributes,
-            subject=subjects[0] if subjects else "",
-            valid_from_ns=item.valid_from_ns,
-            valid_to_ns=item.valid_to_ns,
-            expires_ns=expires,
-            confidence=item.confidence,
-            sources=item.sources,
-            model=item.model,
-            sealed=item.sealed,
-            schema=shape,
-            vector=vector,
-        )
-        change = revision.revise(
-            place,
-            record,
-            self._process.id,
-            is_known=item.expected is not None,
-            how="superseded",
-        )
-        before = revision.current(place)
-        self._note(change, place)
-        if key:
-            self._keys[key] = memory
-        self.written.append(
-            Written(memory, change.opens[-1].version, supersedes=before, blind=change.blind)
-        )
-
-    def forget(self, target: Target, how: How = "forgotten") -> None:
-        """Raises `Conflict`, `NotFound`."""
-        place = self._place(target.memory)
-        revision.require(target.memory, place, target.version or None)
-        if not place.heads:
-            raise NotFound(f"{target.memory} is forgotten already")
-        change = replace(revision.forget(place, target.memory), how=how)
-        self.written.append(Written(target.memory, 0, supersedes=revision.current(place)))
-        self._note(change, place)
-
-    def write(
-        self,
-        running: Running | None,
-        vector_model: str,
-        links: tuple[tuple[str, ...], ...],
-        reason: str = "",
-    ) -> None:
-        """Append the event; from now on every writer knows of it."""
-        row = self._process.row
-        header = self._kernel.emit(
-            row.id,
-            row.tenant,
-            MemoryWritten(
-                namespace=self._namespace,
-                changes=tuple(self.changes),
-                vector_model=vector_model,
-                links=links,
-                reason=reason,
-            ),
-            call=running.id if running is not None else None,
-        )
-        for change in self.changes:
-            self._memories.wrote(header.seq, row.id, row.tenant, self._namespace, change)
-
-    def _place(self, memory: MemoryId) -> Place:
-        """Raises `NotFound`; `BadCall` where it lies in another namespace."""
-        if (known := self._places.get(memory)) is not None:
-            return known
-        place = held(self._memories, self._process, memory)
-        if place.namespace != self._namespace:
-            raise BadCall(f"{memory} lies in {place.namespace}, not in {self._namespace}")
-        return place
-
-    def _note(self, change: Change, place: Place | None) -> None:
-        row = self._process.row
-        self._places[change.memory] = revision.after(
-            place, change, row.id, (row.tenant, self._namespace)
-        )
-        self.changes.append(change)

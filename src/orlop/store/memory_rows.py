@@ -74,6 +74,7 @@ CREATE TABLE recalled(
   process_seq INTEGER, wall INTEGER, PRIMARY KEY(memory, seq)
 ) WITHOUT ROWID;
 CREATE INDEX recalled_call ON recalled(call);
+CREATE INDEX recalled_process ON recalled(process, seq);
 """
 
 COLUMNS: Final = (
