@@ -1,9 +1,11 @@
 """Two real kernels on one real PostgreSQL; one of them is lost."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 from crash.two_kernels import Machine, machines, python
@@ -99,3 +101,73 @@ def test_a_lost_kernels_process_goes_on_under_another_one_and_pays_for_nothing_t
         ]
     moved = [number for number in numbers if number]
     assert sorted(set(moved)) == list(range(1, max(moved) + 1)), "its own sequence has no gap"
+
+
+EFFECTS = """
+import os, sys, time, orlop
+from orlop.abi.calls import CallTool
+with orlop.connect_sync() as kernel:
+    for number in range({steps}):
+        kernel.call(CallTool(tool="write", arguments={{"order": f"order-{{number}}"}}))
+        time.sleep(0.2)
+"""
+SHOP = """
+import json, os, sys
+order = json.loads(sys.stdin.read())["order"]
+with open(sys.argv[1], "a") as shop:
+    shop.write(f"{order} {os.environ['ORLOP_KEY']}\\n")
+"""
+
+
+def test_a_paused_owner_that_comes_back_writes_nothing_and_its_programs_are_ended(
+    tmp_path: Path, server: Server
+) -> None:
+    shop, script, tool = tmp_path / "shop", tmp_path / "buyer.py", tmp_path / "tool.py"
+    script.write_text(EFFECTS.format(steps=STEPS))
+    tool.write_text(SHOP)
+    names = ("north", "south")
+    with machines(tmp_path, server.url, names, LEASE_S, tool=(*python(tool), str(shop))) as house:
+        north, south = house["north"], house["south"]
+        north.orlop(
+            "run", "-d", "--restart", "on-failure", "--name", "buyer", "--", *python(script)
+        )
+        until(lambda: len(lines(shop)) >= 3, 30, north)
+        program = int(str(north.processes()[0]["os_pid"]))
+        paused = north.pause()
+        until(lambda: len(south.processes()) == 1, LEASE_S + 10, south)
+        until(lambda: has_ended(program), 10, south)
+        with psycopg.connect(server.url) as reader:
+            frozen = reader.execute("SELECT max(seq) FROM north.event").fetchone()
+        for process in paused:
+            process.resume()
+        until(lambda: north_is_empty(north), 40, north)
+        until(lambda: len({order for order, _ in lines(shop)}) == STEPS, 60, south)
+        until(lambda: south.processes() == [], 20, south)
+        with psycopg.connect(server.url) as reader:
+            after = reader.execute(
+                "SELECT DISTINCT kind FROM north.event WHERE seq > %s", frozen
+            ).fetchall()
+        kinds = {kind for (kind,) in after}
+        assert "process.left" in kinds
+        assert not {kind for kind in kinds if kind.startswith("call.")}, "no call went on there"
+    # An effect that was cut off may have been tried twice, by the one key that it has for ever.
+    keys: dict[str, set[str]] = {}
+    for order, key in lines(shop):
+        keys.setdefault(order, set()).add(key)
+    assert len(keys) == STEPS
+    assert all(len(found) == 1 for found in keys.values())
+
+
+def has_ended(pid: int) -> bool:
+    """A zombie has: its parent is paused, and can't ask how it ended."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def north_is_empty(machine: Machine) -> bool:
+    done = machine.orlop("ps", "--json", "--all", check=False)
+    if done.returncode:
+        return False
+    return [one["state"] for one in json.loads(done.stdout)] == ["elsewhere"]

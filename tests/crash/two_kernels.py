@@ -26,6 +26,11 @@ dir = "{folder}/no-models"
 [engines.fake]
 driver = "fake"
 """
+TOOL = """
+[tools.write]
+command = {command}
+effect = "idempotent"
+"""
 
 
 @dataclass
@@ -108,7 +113,7 @@ class Machine:
 
 @contextmanager
 def machines(
-    folder: Path, url: str, names: Sequence[str], lease_s: float
+    folder: Path, url: str, names: Sequence[str], lease_s: float, tool: Sequence[str] = ()
 ) -> Iterator[dict[str, Machine]]:
     """Started one after another; ended with the test."""
     key = folder / "cluster.key"
@@ -121,6 +126,7 @@ def machines(
             home.mkdir()
             (home / "orlop.toml").write_text(
                 CONFIG.format(url=url, name=name, key=key, folder=folder, lease_s=lease_s)
+                + (TOOL.format(command=json.dumps(tool)) if tool else "")
             )
             made[name] = Machine(home)
             made[name].start()

@@ -51,6 +51,16 @@ class ProcessLeft(Struct, frozen=True, kw_only=True, tag_field="kind", tag="proc
     url: str
 
 
+class JournalRestored(Struct, frozen=True, kw_only=True, tag_field="kind", tag="journal.restored"):
+    """What lies before this event came from a backup; what was acknowledged after it is lost."""
+
+    seq: Seq
+    """The newest event of the backup."""
+    made_ns: Nanoseconds
+    lost: int | None = None
+    """Acknowledged events that it lacks; None: not known."""
+
+
 class KernelView(Struct, frozen=True, kw_only=True):
     """`orlop kernels`: one of those that share a database."""
 

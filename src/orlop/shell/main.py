@@ -80,6 +80,11 @@ COMMANDS: Final = {
     ),
     "budget": Entry(ACCESS, "Show and set what accounts may use.", "orlop.shell.budgets:budget"),
     "schedule": Entry(ACCESS, "Start a program at set times.", "orlop.shell.schedules:schedule"),
+    "backup": Entry(RECORDS, "Copy the installation, also while it runs."),
+    "restore": Entry(RECORDS, "Bring a backup back, proven event by event."),
+    "drill": Entry(RECORDS, "Say what a disaster now would cost, by trying."),
+    "move": Entry(RECORDS, "Carry the journal to PostgreSQL, or back."),
+    "upgrade": Entry(RECORDS, "Show or make what a new release needs of the journal."),
     "journal": Entry(RECORDS, "Verify and export the journal.", "orlop.shell.journal:journal"),
     "explain": Entry(RECORDS, "Explain an error code.", "orlop.shell.explain:explain"),
     "completion": Entry(

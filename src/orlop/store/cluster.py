@@ -27,15 +27,10 @@ class Cluster:
 
     def peers(self) -> Peers:
         """A connection of its own."""
-        from orlop.store.postgres_peers import PostgresPeers
-
-        return PostgresPeers(self.config.url, self.key, self.config.lease_s, self.chance)
+        return tapes.peers(self.config, self.key, self.chance)
 
     def keyring(self, own: Keyring) -> Keyring:
-        from orlop.store.postgres_peers import PostgresPeers
-
-        keys = PostgresPeers(self.config.url, self.key, self.config.lease_s, self.chance)
-        return SharedKeyring(own, keys)
+        return SharedKeyring(own, tapes.tenant_keys(self.config, self.key, self.chance))
 
     async def reach(self, schema: str, keyring: Keyring, offload: Offload) -> Journal:
         """Another kernel's journal, for reading."""

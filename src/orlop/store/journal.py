@@ -27,7 +27,7 @@ from orlop.abi.ids import (
     Seq,
     TenantId,
 )
-from orlop.abi.kernels import ELDER_BITS
+from orlop.abi.kernels import ELDER_BITS, JournalRestored
 from orlop.abi.limits import JOURNAL_READ_EVENTS
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
@@ -304,7 +304,11 @@ class Journal:
         self._reader = Reader(self._tape, sealer)
         return sealer
 
-    def _note(self, event: Booted | AnchorRepaired | LossAccepted) -> None:
+    def note_restored(self, event: JournalRestored) -> None:
+        """The first event after those of a backup."""
+        self._note(event)
+
+    def _note(self, event: Booted | AnchorRepaired | LossAccepted | JournalRestored) -> None:
         kind = type(event).__struct_config__.tag
         self.append(
             Draft(

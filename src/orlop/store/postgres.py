@@ -208,13 +208,29 @@ class PostgresTape(PostgresReading):
         if names.is_full:
             self.learn_names()
 
-    def _free_name(self, connection: Connection) -> str:
+    def put_aside(self, why: str) -> str:
+        """Rename the whole schema; who holds it now loses it."""
+        self.lock()
+        with self._written("put aside"):
+            kept = self._free_name(self._open(), why)
+            self._rename(self._open(), self._name, kept)
+        return kept
+
+    def pending(self) -> list[str]:
+        """What `upgrade` would do, in words."""
+        if self.look() is None:
+            return []
+        with self.translated():
+            layout = self.layout(self._reader())
+        return [schema.STEPS[step][0] for step in range(layout + 1, schema.LAYOUT + 1)]
+
+    def _free_name(self, connection: Connection, why: str = "damaged") -> str:
         taken = {
             row[0]
             for row in connection.execute("SELECT schema_name FROM information_schema.schemata")
         }
         number = 1
-        while (kept := f"{self._name}_damaged_{number}") in taken:
+        while (kept := f"{self._name}_{why}_{number}") in taken:
             number += 1
         return kept
 

@@ -1,11 +1,16 @@
 """Which tape a journal is on.  Opened by boot, and by what works without a kernel."""
 
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 from orlop.abi.errors import Misconfigured
+from orlop.machine.chance import Chance
 from orlop.machine.ranges import Seconds
+from orlop.store.cluster_key import ClusterKey
 from orlop.store.home import Home
+from orlop.store.peers import Peers, TenantKeys
 from orlop.store.sqlite import SqliteTape
 from orlop.store.tape import Tape
 
@@ -26,6 +31,9 @@ class JournalConfig:
     """How long such a kernel may be silent before another one takes its processes over."""
 
 
+ON_SQLITE: Final = JournalConfig()
+
+
 def in_schema(config: JournalConfig, schema: str) -> JournalConfig:
     """Another kernel's journal in the same database."""
     return replace(config, schema=schema)
@@ -39,8 +47,62 @@ def tape(home: Home, config: JournalConfig) -> Tape:
         raise Misconfigured("journal.url: only postgresql://… is known; leave it out for SQLite")
     if not config.schema.isidentifier() or config.schema != config.schema.lower():
         raise Misconfigured(f"journal.schema: {config.schema!r} is no name in lower case")
-    try:
-        from orlop.store.postgres import PostgresTape
-    except ImportError as error:
-        raise Misconfigured(f"{error}: install it with `pip install 'orlop[postgres]'`") from error
+    _require_postgres()
+    from orlop.store.postgres import PostgresTape
+
     return PostgresTape(home, config.url, config.schema)
+
+
+def put_aside(home: Home, config: JournalConfig) -> str:
+    """Rename a journal on PostgreSQL, so that nobody goes on there; its new name."""
+    from orlop.store.postgres import PostgresTape
+
+    old = PostgresTape(home, config.url, config.schema)
+    try:
+        return old.put_aside("moved")
+    finally:
+        old.close()
+
+
+def pending(home: Home, config: JournalConfig) -> list[str]:
+    """What an older journal's tables lack, in words.  SQLite's have had one layout so far."""
+    if not config.url:
+        return []
+    from orlop.store.postgres import PostgresTape
+
+    there = PostgresTape(home, config.url, config.schema)
+    try:
+        return there.pending()
+    finally:
+        there.close()
+
+
+def upgrade(home: Home, config: JournalConfig) -> None:
+    """As a kernel does when it starts."""
+    there = tape(home, config)
+    try:
+        there.lock()
+        there.write()
+    finally:
+        there.close()
+
+
+def peers(config: JournalConfig, key: ClusterKey, chance: Chance) -> Peers:
+    """The kernels that share the database; a connection of its own.  Raises `Misconfigured`."""
+    _require_postgres()
+    from orlop.store.postgres_peers import PostgresPeers
+
+    return PostgresPeers(config.url, key, config.lease_s, chance)
+
+
+def tenant_keys(config: JournalConfig, key: ClusterKey, chance: Chance) -> TenantKeys:
+    """The keys that they share; likewise."""
+    _require_postgres()
+    from orlop.store.postgres_peers import PostgresPeers
+
+    return PostgresPeers(config.url, key, config.lease_s, chance)
+
+
+def _require_postgres() -> None:
+    if find_spec("psycopg") is None:
+        raise Misconfigured("psycopg is missing: install it with `pip install 'orlop[postgres]'`")

@@ -19,10 +19,8 @@ from orlop.store.home import Home
 from orlop.store.journal import Journal
 from orlop.store.keyring import Verifier, fingerprint, load_verifier
 from orlop.store.tape import Reading
-from orlop.store.tapes import JournalConfig
+from orlop.store.tapes import ON_SQLITE, JournalConfig
 from orlop.store.tapes import tape as open_tape
-
-ON_SQLITE: Final = JournalConfig()
 
 _NOTE: Final = re.compile(r"orlop\.journal/.+?\n\n— [^\n]+\n", re.DOTALL)
 """One signed note in a file of many."""
