@@ -13,27 +13,12 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 
 from orlop.abi.calls import Call, CallTool
-from orlop.abi.errors import Diverged, Fenced, KernelError, NotReady
+from orlop.abi.errors import KernelError
 from orlop.abi.hints import Hints
 from orlop.abi.replies import Done, ToolResult
 from orlop.abi.sagas import CloseSaga, OpenSaga, SagaBegun, SagaOver
+from orlop.sdk.sync_saga import gives_up, reason_of
 from orlop.sdk.words import NO_HINTS, expect
-
-NOT_OURS = (Diverged, Fenced, NotReady)
-"""Errors that end this copy of the program, and not the saga: a resumed one goes on with it."""
-
-REASON_CHARS_MAX = 500
-
-
-def reason_of(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:REASON_CHARS_MAX]
-
-
-def gives_up(error: BaseException) -> bool:
-    """Whether an exception is the program's own, so that its saga is to be undone now."""
-    if isinstance(error, asyncio.CancelledError):
-        return True
-    return isinstance(error, Exception) and not isinstance(error, NOT_OURS)
 
 
 class Saga:
@@ -61,7 +46,7 @@ class Saga:
             return
         if error is None:
             await self.commit()
-        elif gives_up(error):
+        elif isinstance(error, asyncio.CancelledError) or gives_up(error):
             try:
                 await self.abort(reason_of(error))
             except KernelError as refusal:  # What the program failed with is said, not this.
@@ -82,48 +67,4 @@ class Saga:
         """Undo all of it; returns when that is done, after days where a person is needed."""
         call = CloseSaga(saga=self.id, verdict="abort", reason=reason)
         self.over = expect(await self._call(call), SagaOver)
-        return self.over
-
-
-class SyncSaga:
-    """The same for scripts without `async`."""
-
-    def __init__(self, call: Callable[[Call], Done], name: str, expires_s: float) -> None:
-        self._call = call
-        self._open = OpenSaga(name=name, expires_s=expires_s)
-        self.id = ""
-        self.over: SagaOver | None = None
-
-    def __enter__(self) -> "SyncSaga":
-        self.id = expect(self._call(self._open), SagaBegun).saga
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self.over is not None:
-            return
-        if error is None:
-            self.commit()
-        elif gives_up(error):
-            try:
-                self.abort(reason_of(error))
-            except KernelError as refusal:  # What the program failed with is said, not this.
-                error.add_note(f"saga {self.id} could not be given up: {refusal}")
-
-    def call_tool(
-        self, tool: str, /, *, key: str = "", hints: Hints = NO_HINTS, **arguments: object
-    ) -> object:
-        call = CallTool(tool=tool, arguments=arguments, key=key, saga=self.id, hints=hints)
-        return expect(self._call(call), ToolResult).value
-
-    def commit(self) -> None:
-        self.over = expect(self._call(CloseSaga(saga=self.id, verdict="commit")), SagaOver)
-
-    def abort(self, reason: str = "") -> SagaOver:
-        call = CloseSaga(saga=self.id, verdict="abort", reason=reason)
-        self.over = expect(self._call(call), SagaOver)
         return self.over

@@ -44,7 +44,7 @@ from orlop.sdk.exchange import LostAnswer
 from orlop.sdk.files_sync import SyncFiles
 from orlop.sdk.link import Link
 from orlop.sdk.place import find
-from orlop.sdk.saga import SyncSaga
+from orlop.sdk.sync_saga import SyncSaga
 from orlop.sdk.words import (
     NO_HINTS,
     InferOptions,
