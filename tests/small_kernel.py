@@ -25,6 +25,7 @@ from orlop.machine.chance import SeededChance
 from orlop.machine.offload import InlineOffload
 from orlop.machine.tasks import TaskOwner
 from orlop.models.registry import Registry
+from orlop.people.house import Desk
 from orlop.sched.scheduler import Scheduler, SchedulerConfig
 from orlop.store.journal import Journal
 from orlop.store.keyring import Keyring
@@ -45,6 +46,7 @@ class Computer:
 
     engine_config: FakeConfig = field(default_factory=FakeConfig)
     tools: Sequence[Tool] = ()
+    desk: Callable[[], Desk] = Desk
     body: Callable[[Program], Coroutine[object, object, int]] = _until_ended
     config: KernelConfig = field(default_factory=KernelConfig)
     power: Power = field(default_factory=Power)
@@ -73,6 +75,7 @@ class Computer:
             tools=Catalog(self.tools),
             launcher=TownLauncher(self.machine, self.power, self.chance),
             config=self.config,
+            desk=self.desk(),
             tables=tables,
             namer=Namer(journal.name_of),
             tasks=TaskOwner("kernel"),

@@ -101,6 +101,8 @@ class ToolResult(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="too
     """The end of a `call_tool`: what the tool said, as JSON."""
 
     value: object = None
+    edited: dict[str, object] | None = None
+    """The arguments that a person has put in the place of the call's."""
     facts: Facts
 
 

@@ -56,7 +56,7 @@ async def cleared(kernel: Kernel, process: Process, running: Running) -> bool:
     Nothing may wait between this and its intent.  Raises `NotApproved`, `Observed`, and
     `DeadlineMissed` where the call has a deadline of its own.
     """
-    running.cleared_by, running.taken = "", None
+    running.cleared_by, running.taken, running.edited = "", None, None
     seconds = running.call.hints.deadline_s
     has_waited = False
     while True:
@@ -90,6 +90,7 @@ def follow(running: Running, row: Question) -> None:
         running.taken = Taken(row.result, row.person)
     if row.edited is not None and isinstance(running.call, CallTool):
         running.call = replace(running.call, arguments=row.edited)
+        running.edited = row.edited
 
 
 def refusal(row: Question) -> NotApproved:

@@ -86,6 +86,8 @@ class Running:
     cleared_by: str = ""
     """What let it through where people are asked otherwise: a question, a grant, an autonomy."""
     taken: Taken | None = None
+    edited: dict[str, object] | None = None
+    """The arguments that a person has put in the place of its own."""
     detached: bool = False
     """Its client will ask for the answer by the call's id."""
     promised: bool = False

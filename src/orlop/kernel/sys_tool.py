@@ -42,7 +42,9 @@ async def call_tool(
         known = await effects.result(kernel, admitted.settled)
         return ToolResult(value=known, facts=_facts(running))
     if running.taken is not None:  # A person has done it, and says what came of it.
-        return ToolResult(value=running.taken.result, facts=_facts(running))
+        return ToolResult(
+            value=running.taken.result, edited=running.edited, facts=_facts(running)
+        )
     arrived_s = kernel.clock.now_s()
     async with AsyncExitStack() as held:
         for name, concurrency in seating.places(tool.card):
@@ -64,7 +66,8 @@ async def call_tool(
     if wrong := schemas.results.wrong(value):
         raise ResultWrong(f"{call.tool} has run, and its result breaks its schema: {wrong}")
     cost = NanoDollars(tool.card.price * running.tries)
-    return ToolResult(value=value, facts=replace(_facts(running), cost=cost))
+    facts = replace(_facts(running), cost=cost)
+    return ToolResult(value=value, edited=running.edited, facts=facts)
 
 
 async def answer(kernel: Kernel, running: Running, call: CallTool, tool: Tool) -> object:
