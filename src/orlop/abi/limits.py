@@ -577,3 +577,6 @@ EGRESS_CONNECT_S: Final = 20.0
 
 CERTIFICATES_KEPT: Final = 512
 """Certificates of our own that are kept for servers outside, the most recently used."""
+
+THINGS_LABELLED_MAX: Final = 50_000
+"""Files, pipes and memories whose labels are kept; the longest unwritten are forgotten."""

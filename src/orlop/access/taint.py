@@ -69,6 +69,8 @@ def texts(value: object) -> Iterator[str]:
     match value:
         case str():
             yield value
+        case bytes():
+            yield value.decode(errors="replace")
         case bool() | None:
             return
         case int() | float():

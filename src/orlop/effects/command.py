@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,13 +11,15 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from orlop.abi.cards import Approval, Effect, ToolCard
+from orlop.abi.cards import Approval, Effect, ToolCard, Trust
 from orlop.abi.errors import DeadlineMissed, DeviceFailed, Misconfigured, ToolFailed
 from orlop.abi.ids import NanoDollars
 from orlop.abi.limits import KILL_GRACE_S, TOOL_OUTPUT_BYTES_MAX, TOOL_RETRIES_MAX
 from orlop.effects.lifeline import Lifeline
 from orlop.machine.clock import deadline
 from orlop.machine.ranges import Count, Limit, Many
+
+log = logging.getLogger(__name__)
 
 SAID_CHARS_MAX: Final = 2_000
 """Of what a failing tool printed, the end, in the error."""
@@ -29,9 +32,12 @@ INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_E
 class ToolConfig:
     """One `[tools.NAME]` table of orlop.toml."""
 
-    command: tuple[str, ...]
+    command: tuple[str, ...] = ()
     """Run once a call: arguments as JSON on standard input, the result as JSON on standard output;
     `ORLOP_KEY` names the effect for ever.  A status other than 0 is a failure."""
+    python: str = ""
+    """A function instead of a command, as in `package.module:function`: it runs in a process of its
+    own, and what is not said here (schemas, description) comes from its types and its docstring."""
     description: str = ""
     """For models and people."""
     effect: Effect = "irreversible"
@@ -52,6 +58,16 @@ class ToolConfig:
     retries: Count = 0
     """Times that a failed call is made again, each with twice the pause; of `pure` and `idempotent`
     tools only."""
+    compensate: str = ""
+    """The tool that undoes a call of this one, when its saga is given up."""
+    compensate_with: dict[str, object] = field(default_factory=dict)
+    """That tool's arguments, with places as in `{ id = "{result.id}" }`, `{arguments.x}` or `{key}`;
+    empty: those of the call."""
+    compensate_unknown: bool = False
+    """It may also be called where nobody knows whether there is anything to undo; then its arguments
+    can't use the result."""
+    system: str = ""
+    """The external system whose limits its calls share: a `[systems.NAME]` table."""
     cwd: str = ""
     """The folder it runs in."""
     env: dict[str, str] = field(default_factory=dict)
@@ -60,11 +76,20 @@ class ToolConfig:
     """JSON schema of the arguments: others are refused."""
     results: dict[str, object] = field(default_factory=dict)
     """JSON schema of what it prints; a call whose result breaks it fails."""
+    trust: Trust = "trusted"
+    """`untrusted`: strangers may have written what it says, as of web pages and mail.  Rules can
+    keep what was made from that from doing harm."""
+    labels: tuple[str, ...] = ()
+    """More labels for what it says, as in `["mail"]`."""
     price: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
     """Dollars that a call costs."""
 
     def card(self, name: str) -> ToolCard:
         """Raises `Misconfigured`."""
+        if bool(self.command) == bool(self.python):
+            raise Misconfigured(f"[tools.{name}]: needs `command` or `python`, and not both")
+        if self.effect == "compensable" and not self.compensate:
+            log.warning("tool %s is compensable and names no `compensate`: nothing undoes it", name)
         if self.retries and self.effect not in ("pure", "idempotent"):
             raise Misconfigured(
                 f"[tools.{name}] retries = {self.retries}: a tool that is {self.effect} is never "
@@ -88,6 +113,12 @@ class ToolConfig:
             query=self.query,
             cwd=self.cwd,
             env=self.env,
+            compensate=self.compensate,
+            compensate_with=self.compensate_with,
+            compensate_unknown=self.compensate_unknown,
+            system=self.system,
+            trust=self.trust,
+            labels=self.labels,
             price=NanoDollars(round(self.price * 1e9)),
         )
 

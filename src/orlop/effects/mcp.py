@@ -14,7 +14,7 @@ from typing import Final, Literal, NoReturn, Protocol
 import msgspec
 from msgspec import Raw
 
-from orlop.abi.cards import Approval, Effect, ToolCard
+from orlop.abi.cards import Approval, Effect, ToolCard, Trust
 from orlop.abi.errors import BadCall, DeviceFailed, KernelError, Misconfigured, ToolFailed
 from orlop.abi.limits import (
     ENGINE_RETRY_S_MAX,
@@ -57,6 +57,11 @@ class McpConfig:
     decides nothing."""
     effects: dict[str, Effect] = field(default_factory=dict)
     """The same by tool, as in `effects = { read = "pure" }`."""
+    trust: Trust = "untrusted"
+    """Whether what its tools say is trusted.  By default it is not: strangers may have written it,
+    and rules can keep what was made from it from doing harm."""
+    labels: tuple[str, ...] = ()
+    """More labels for what they say."""
     approval: Approval = "never"
     """`always`: a person must agree to each call of each of its tools, with its arguments."""
     approvals: dict[str, Approval] = field(default_factory=dict)
@@ -286,6 +291,8 @@ class McpTool:
             timeout_s=config.timeout_s,
             concurrency=config.concurrency,
             server=server.name,
+            trust=config.trust,
+            labels=config.labels,
         )
 
     async def call(self, arguments: Mapping[str, object], key: str, deadline_s: float) -> object:

@@ -15,6 +15,7 @@ from orlop.abi.limits import LABELS_MAX
 from orlop.abi.policy import PolicyRemoved, PolicySet
 from orlop.access.counts import CounterState, Counts
 from orlop.access.taint import MANY
+from orlop.kernel.labelled import Key, Labelled
 from orlop.kernel.policy_calls import targets
 from orlop.machine.clock import NS_PER_S
 
@@ -27,6 +28,7 @@ class PolicyState(Struct, frozen=True, kw_only=True):
     since_ns: Nanoseconds = Nanoseconds(0)
     counts: list[CounterState] = []
     carried: dict[ProcessId, dict[str, CallId]] = {}
+    labelled: list[tuple[Key, tuple[str, ...]]] = []
 
 
 @dataclass(eq=False, slots=True)
@@ -39,6 +41,7 @@ class Policies:
     """When the present set came into force."""
     counts: Counts = field(default_factory=Counts)
     carried: dict[ProcessId, dict[str, CallId]] = field(default_factory=dict)
+    labelled: Labelled = field(default_factory=Labelled)
 
     def fold(self, header: Header, event: PolicySet | PolicyRemoved) -> None:
         new = event if isinstance(event, PolicySet) else None
@@ -54,10 +57,13 @@ class Policies:
         second = header.wall_ns // NS_PER_S
         for action, thing in targets(event.body, name, header.process):
             self.counts.add(header.tenant, accounts, action, thing, second)
+        self.labelled.entered(header.tenant, event.body, frozenset(event.labels))
         if event.labels:
             self._carry(header, event.labels)
 
     def ended(self, header: Header, event: CallReturned | CallFailed) -> None:
+        if isinstance(event, CallReturned):
+            self.labelled.returned(header.tenant, event.done, frozenset(event.labels))
         if event.labels:
             self._carry(header, event.labels)
 
@@ -84,6 +90,7 @@ class Policies:
             since_ns=self.since_ns,
             counts=self.counts.state(),
             carried=self.carried,
+            labelled=self.labelled.state(),
         )
 
 
@@ -91,5 +98,6 @@ def restored(state: PolicyState) -> Policies:
     found = Policies(
         current=state.current, shadow=state.shadow, since_ns=state.since_ns, carried=state.carried
     )
+    found.labelled = Labelled(state.labelled)
     found.counts.restore(state.counts)
     return found

@@ -7,7 +7,10 @@ from msgspec.structs import replace
 
 from orlop.abi.calls import CallTool, Embed, Infer
 from orlop.abi.cards import ToolCard
+from orlop.abi.egress import Fetch
 from orlop.abi.events import CallFailed, CallReturned
+from orlop.abi.files import Contents, ReadFiles
+from orlop.abi.memory import Remembered
 from orlop.abi.replies import Completion, Done, ToolResult
 from orlop.access.taint import CLEAN, Labels, Tracker, plain
 from orlop.kernel.core import Kernel
@@ -17,6 +20,8 @@ from orlop.kernel.running import Running
 from orlop.store.journal import Part
 
 UNTRUSTED = "untrusted"
+WEB = "web"
+OUTSIDE = "outside"
 
 
 def of_card(card: ToolCard) -> Labels:
@@ -89,17 +94,37 @@ def labelled(
     if isinstance(call, CallTool):
         card = kernel.tools.card(call.tool)
         labels |= running.labels | (of_card(card) if card is not None else CLEAN)
+    elif isinstance(call, Fetch):
+        labels |= running.labels | {UNTRUSTED, WEB}
+    elif isinstance(done, Remembered | Completion):
+        labels |= running.labels
+    elif isinstance(call, ReadFiles) and _is_outside(kernel, process, call):
+        labels |= {OUTSIDE}
+    if done is not None:
+        tenant = process.row.tenant
+        labels |= kernel.tables.policies.labelled.brought(tenant, call, done)
     if isinstance(event, CallFailed):
         known.received(labels, running.id, event.message)
     elif isinstance(done, Completion):
-        labels |= running.labels
         for choice, part in zip(done.choices, parts, strict=True):
             known.answered(choice.message, part.name, labels, running.id)
     elif labels:
+        # What comes in stored pieces can't be known again by what it says.
+        known.is_blind |= isinstance(done, Contents) and any(one.pieces for one in done.files)
         known.received(labels, running.id, _value(done))
     return replace(event, labels=tuple(sorted(labels))) if labels else event
 
 
 def _value(done: Done | None) -> object:
     """What a result says."""
-    return done.value if isinstance(done, ToolResult) else msgspec.to_builtins(done)
+    return (
+        done.value
+        if isinstance(done, ToolResult)
+        else msgspec.to_builtins(done, builtin_types=(bytes,))
+    )
+
+
+def _is_outside(kernel: Kernel, process: Process, call: ReadFiles) -> bool:
+    """It reads a folder of the host."""
+    table, tenant = kernel.tables.files, process.row.tenant
+    return any(table.mount(tenant, one.path) is not None for one in call.files)

@@ -1,0 +1,94 @@
+"""Labels of what is kept: files, pipes, memories.  What is read has the labels it was written with.
+
+A fold of calls: a write by a call with labels labels what it writes; a clean write of a whole file
+makes it clean again; a copy has the labels of its original.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+
+from orlop.abi.calls import Call
+from orlop.abi.files import ChangeFiles, Put, ReadFiles, SearchFiles, Take, WriteFiles
+from orlop.abi.ids import TenantId
+from orlop.abi.limits import THINGS_LABELLED_MAX
+from orlop.abi.memory import Recalled, Remembered
+from orlop.abi.replies import Done
+from orlop.access.taint import CLEAN, Labels
+
+Key = tuple[str, str, str]
+"""Tenant, kind, name."""
+
+
+class Labelled:
+    """`things`: those with labels; the longest unwritten first."""
+
+    def __init__(self, things: Iterable[tuple[Key, tuple[str, ...]]] = ()) -> None:
+        self.things: OrderedDict[Key, Labels] = OrderedDict(
+            (key, frozenset(labels)) for key, labels in things
+        )
+
+    def _put(self, key: Key, labels: Labels, *, keep: bool) -> None:
+        """keep: what it had before is still in it."""
+        labels |= self.things.get(key, CLEAN) if keep else CLEAN
+        self.things.pop(key, None)
+        if labels:
+            self.things[key] = labels
+            if len(self.things) > THINGS_LABELLED_MAX:
+                self.things.popitem(last=False)
+
+    def entered(self, tenant: TenantId, call: Call, labels: Labels) -> None:
+        """A call begins that may write."""
+        match call:
+            case WriteFiles():
+                for one in call.files:
+                    self._put((tenant, "file", one.path), labels, keep=one.append)
+            case Put():
+                self._put((tenant, "pipe", call.pipe), labels, keep=True)
+            case ChangeFiles():
+                self._changed(tenant, call, labels)
+            case _:
+                pass
+
+    def _changed(self, tenant: TenantId, call: ChangeFiles, labels: Labels) -> None:
+        """Also a folder's: all that lies below it goes along."""
+        below = list(self._below(tenant, call.path))
+        if call.action in ("copy", "move"):
+            for name, had in below:
+                moved = call.to + name.removeprefix(call.path)
+                self._put((tenant, "file", moved), had | labels, keep=True)
+        if call.action in ("move", "delete"):
+            for name, _ in below:
+                del self.things[tenant, "file", name]
+
+    def _below(self, tenant: TenantId, path: str) -> Iterator[tuple[str, Labels]]:
+        inside = path.rstrip("/") + "/"
+        for (owner, kind, name), labels in self.things.items():
+            if owner == tenant and kind == "file" and (name == path or name.startswith(inside)):
+                yield name, labels
+
+    def returned(self, tenant: TenantId, done: Done, labels: Labels) -> None:
+        """A call has returned that may have written memories."""
+        if isinstance(done, Remembered):
+            for one in done.written:
+                self._put((tenant, "memory", one.memory), labels, keep=False)
+
+    def brought(self, tenant: TenantId, call: Call, done: Done) -> Labels:
+        """Of what a call has read."""
+        if not self.things:
+            return CLEAN
+        match call, done:
+            case ReadFiles(), _:
+                keys = [(tenant, "file", one.path) for one in call.files]
+            case Take(), _:
+                keys = [(tenant, "pipe", call.pipe)]
+            case SearchFiles(), _:
+                return CLEAN.union(*(labels for _, labels in self._below(tenant, call.path)))
+            case _, Recalled():
+                found = (*done.memories, *done.stale)
+                keys = [(tenant, "memory", one.memory) for one in found]
+            case _:
+                return CLEAN
+        return CLEAN.union(*(self.things.get(key, CLEAN) for key in keys))
+
+    def state(self) -> list[tuple[Key, tuple[str, ...]]]:
+        return [(key, tuple(sorted(labels))) for key, labels in self.things.items()]
