@@ -2,12 +2,12 @@
 
 import json
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nvml_library
 import pytest
+from exact_client import ask
 from live_kernel import LiveKernel, live_kernel
 
 from orlop.abi.errors import DeviceFailed, NoSuchDevice
@@ -111,8 +111,8 @@ def test_a_hot_board_is_given_less(kernel: LiveKernel, state: Path) -> None:
     hot = devices(kernel)["nvidia0"]
     assert hot["share"] == 0.25
     assert "heat" in str(hot["reason"])
-    with urllib.request.urlopen(f"{kernel.url}/metrics") as answer:
-        assert b'orlop_device_share{device="nvidia0"} 0.25' in answer.read()
+    metrics = ask(kernel, "/metrics").body
+    assert b'orlop_device_share{device="nvidia0"} 0.25' in metrics
     state.write_text("")
     until(lambda: devices(kernel)["nvidia0"]["health"] == "ready")
 

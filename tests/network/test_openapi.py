@@ -9,8 +9,9 @@ from orlop.http import openapi
 from orlop.http.openapi_routes import DIALECTS, OPERATIONS, OPERATORS, PROCESSES
 
 
-def test_the_document_is_served_to_everybody(kernel: LiveKernel) -> None:
-    answer = ask(kernel, "/openapi.json", token="")
+def test_the_document_is_served_to_whoever_has_a_token(kernel: LiveKernel) -> None:
+    assert ask(kernel, "/openapi.json", token="").status == 401
+    answer = ask(kernel, "/openapi.json")
     assert answer.status == 200
     assert answer.json()["openapi"] == "3.1.0"
 
