@@ -24,6 +24,7 @@ from orlop.http.exchange import Event, Exchange, InFlight, Receive, Route, Send
 from orlop.http.models import Models
 from orlop.http.people import People
 from orlop.http.place import HttpConfig, Place
+from orlop.http.policy import PolicyRoutes
 from orlop.http.questions import Questions
 from orlop.http.rights import RightsRoutes
 from orlop.http.tools import Tools
@@ -131,6 +132,7 @@ class App:
         self._human = questions.routes() | people.routes()
         self._signed = questions.signed
         self._admin |= Tools(kernel).routes() | self._human | people.operators()
+        self._admin |= PolicyRoutes(kernel).routes()
         self._metrics = metrics.registry(kernel)
 
     def refuse(self, error: KernelError) -> None:

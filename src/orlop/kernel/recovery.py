@@ -8,7 +8,7 @@ from orlop.abi.errors import Interrupted, JournalDamaged
 from orlop.abi.events import CallFailed, Snapshot
 from orlop.abi.ids import DEFAULT_TENANT, Seq
 from orlop.abi.questions import CallRefused, Parked
-from orlop.kernel import codec, lifecycle, offers, saga, syscall
+from orlop.kernel import codec, lifecycle, offers, policies, saga, syscall
 from orlop.kernel.call_table import OpenCall
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import ALIVE, OVER, Process, State
@@ -49,6 +49,7 @@ async def read_tables(
 
 async def recover(kernel: Kernel) -> None:
     """Bring the kernel's live half back: close what was cut off, adopt what lives, resume."""
+    policies.begin(kernel)
     for row in sorted(kernel.tables.rows.values(), key=lambda row: row.pid):
         kernel.attach(row)
     for open_call in tuple(kernel.tables.calls.open.values()):
@@ -57,10 +58,9 @@ async def recover(kernel: Kernel) -> None:
         wait_on(kernel, waiting)
     await kernel.journal.flush()
     saga.recover(kernel)
-    offers.recover(kernel)
-    for process in tuple(kernel.processes.values()):
     kernel.tasks.start(watch.run(kernel), "people")
     offers.recover(kernel)
+    for process in tuple(kernel.processes.values()):
         kernel.tasks.start(revive(kernel, process), f"revive {process.row.pid}")
 
 
