@@ -38,6 +38,8 @@ class FileWrite(Struct, frozen=True, kw_only=True, omit_defaults=True):
     pieces: tuple[Piece, ...] = ()
     """Content that was stored before (`POST /orlop/v1/pieces`), instead of `data`."""
     append: bool = False
+    onto: str = ""
+    """Begin with all of this other file, without storing it again."""
     if_version: int | None = None
     """Only where this is the newest version; 0: only where there is no such file."""
 
@@ -60,6 +62,8 @@ class FileRead(Struct, frozen=True, kw_only=True, omit_defaults=True):
     offset: int = 0
     length: int | None = None
     """None: to its end, or as much as one call gives (`FILE_READ_BYTES_MAX`)."""
+    optional: bool = False
+    """If it is not there, say so by version 0, and give the others."""
 
 
 class ReadFiles(Struct, frozen=True, kw_only=True, tag="read", omit_defaults=True):
@@ -84,6 +88,8 @@ class ListFiles(Struct, frozen=True, kw_only=True, tag="list", omit_defaults=Tru
     """All files below, and not only what lies in the folder itself."""
     at: str = ""
     """As in `ReadFiles`."""
+    reverse: bool = False
+    """From the last path back."""
     since: Seq | None = None
     """Only what was changed after this event, with what was deleted."""
     after: str = ""

@@ -25,7 +25,7 @@ def page(tree: FileTree, tenant: TenantId, call: ListFiles, at: Seq | None) -> P
     """The lines, and the path after which there are more (empty: there are not)."""
     if call.what == "versions":
         return _versions(tree, tenant, call)
-    if call.deep or at is not None or call.since is not None:
+    if call.deep or call.reverse or at is not None or call.since is not None:
         return _deep(tree, tenant, call, at)
     return _shallow(tree, tenant, call)
 
@@ -39,7 +39,13 @@ def _versions(tree: FileTree, tenant: TenantId, call: ListFiles) -> Page:
 
 def _deep(tree: FileTree, tenant: TenantId, call: ListFiles, at: Seq | None) -> Page:
     rows = tree.below(
-        tenant, call.path, after=call.after, limit=call.limit + 1, at=at, since=call.since
+        tenant,
+        call.path,
+        after=call.after,
+        limit=call.limit + 1,
+        at=at,
+        since=call.since,
+        reverse=call.reverse,
     )
     own = None if call.after else _own(tree, tenant, call, at)
     views = [view(row) for row in ([own] if own is not None else []) + rows]

@@ -20,6 +20,7 @@ def touched(call: FileCall) -> Iterator[tuple[str, Access]]:
     match call:
         case WriteFiles():
             yield from ((one.path, "write") for one in call.files)
+            yield from ((one.onto, "read") for one in call.files if one.onto)
         case ReadFiles():
             yield from ((one.path, "read") for one in call.files)
         case ListFiles() | SearchFiles() | WatchFiles():

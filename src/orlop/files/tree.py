@@ -239,22 +239,27 @@ class FileTree:
         limit: int = -1,
         at: Seq | None = None,
         since: Seq | None = None,
+        reverse: bool = False,
     ) -> list[Version]:
         """The newest versions of all files below a folder, by path.  Deleted ones come with
         `since` only."""
-        low, high = max(paths.inside(folder), after), paths.beyond(folder)
+        low, high = paths.inside(folder), paths.beyond(folder)
+        if reverse:
+            high, order = min(high, after or high), "path DESC"
+        else:
+            low, order = max(low, after), "path"
         wanted = "deleted = 0" if since is None else f"seq > {int(since)}"
         if at is None:
             query = (
                 f"SELECT {_COLUMNS} FROM file_head"
-                f" WHERE tenant = ? AND path > ? AND path < ? AND {wanted} ORDER BY path LIMIT ?"
+                f" WHERE tenant = ? AND path > ? AND path < ? AND {wanted} ORDER BY {order} LIMIT ?"
             )
             rows = self._database.execute(query, (tenant, low, high, limit))
         else:  # SQLite takes the other columns from the row that has the maximum.
             query = (
                 f"SELECT {_COLUMNS.replace('version', 'max(version) AS version')}"
                 " FROM file_version WHERE tenant = ? AND path > ? AND path < ? AND seq <= ?"
-                f" GROUP BY path HAVING {wanted} ORDER BY path LIMIT ?"
+                f" GROUP BY path HAVING {wanted} ORDER BY {order} LIMIT ?"
             )
             rows = self._database.execute(query, (tenant, low, high, at, limit))
         return [_version(row) for row in rows]

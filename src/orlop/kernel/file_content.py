@@ -90,7 +90,10 @@ def _write(kernel: Kernel, row: Row, call: WriteFiles, home: str) -> tuple[Call,
         pieces, new = cut(kernel, row.tenant, one.data)
         parts += new
         path = paths.file(one.path, home)
-        written.append(replace(one, path=path, data=b"", pieces=pieces or one.pieces))
+        onto = paths.file(one.onto, home) if one.onto else ""
+        if onto and one.append:
+            raise BadCall(f"files: {path[:100]} either grows, or begins with another file")
+        written.append(replace(one, path=path, onto=onto, data=b"", pieces=pieces or one.pieces))
     if len({one.path for one in written}) < len(written):
         raise BadCall("files: a path is named twice")
     return replace(call, files=tuple(written)), tuple(parts)

@@ -53,13 +53,30 @@ async def write(kernel: Kernel, process: Process, running: Running, call: WriteF
         head = store.head(tenant, one.path)
         known = head.known if head is not None else 0
         require_version(one.path, one.if_version, known)
-        base = known if one.append and known else None
-        if head is not None and base is not None:
-            sizes[place] += head.size
+        origin = _origin(kernel, tenant, one, head)
+        sizes[place] += origin.size if origin is not None else 0
         _require_size(kernel, one.path, sizes[place])
-        change = FileChange(path=one.path, version=next_version(head), pieces=one.pieces, base=base)
+        change = FileChange(
+            path=one.path,
+            version=next_version(head),
+            pieces=one.pieces,
+            base=origin.version if origin is not None else None,
+            source=one.onto,
+        )
         changes.append(change)
     return emit(kernel, process, running, changes, sizes)
+
+
+def _origin(kernel: Kernel, tenant: TenantId, one: FileWrite, head: Head | None) -> Head | None:
+    """What the new version begins with.  Raises `NotFound`."""
+    if one.append:
+        return head if head is not None and head.known else None
+    if not one.onto:
+        return None
+    origin = files.store(kernel).head(tenant, one.onto)
+    if origin is None or not origin.known:
+        raise NotFound(f"{one.path} should begin with {one.onto}, and there is no such file")
+    return origin
 
 
 def emit(
@@ -144,6 +161,8 @@ async def _read_tree(
     store, tenant = files.store(kernel), process.row.tenant
     then = files.moment(kernel, process, one.path, at)
     row = await store.read(_wanted, tenant, one, then)
+    if row is None:
+        return FileContent(path=one.path)
     length = min(
         left, max(0, row.size - one.offset), one.length if one.length is not None else left
     )
@@ -160,14 +179,16 @@ async def _read_tree(
     )
 
 
-def _wanted(tree: FileTree, tenant: TenantId, one: FileRead, at: Seq | None) -> Version:
-    """The version that is meant.  Raises `NotFound`."""
+def _wanted(tree: FileTree, tenant: TenantId, one: FileRead, at: Seq | None) -> Version | None:
+    """The version that is meant; None where it need not be there.  Raises `NotFound`."""
     if one.version is not None:
         row: Version | None = tree.version(tenant, one.path, one.version)
     elif at is not None:
         row = tree.as_of(tenant, one.path, at)
     else:
         row = tree.head(tenant, one.path)
+    if one.optional and (row is None or row.deleted):
+        return None
     if row is None:
         raise NotFound(f"there is no file {one.path}" + (f" at {at}" if at is not None else ""))
     if row.deleted:

@@ -4,14 +4,14 @@ Both faces of the SDK run these, so that each thing is said once.
 """
 
 import difflib
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import msgspec
 
 from orlop.abi.calls import Call
-from orlop.abi.errors import Broken
+from orlop.abi.errors import Broken, NotFound
 from orlop.abi.files import (
     Changed,
     ChangeFiles,
@@ -118,21 +118,36 @@ def read(path: str, version: int | None = None, at: str = "") -> Steps[bytes]:
     return b"".join(found)
 
 
-def read_many(paths: Iterable[str]) -> Steps[list[bytes]]:
-    """Small files, few calls."""
-    wanted, found = list(paths), list[bytes]()
+def read_those(paths: Iterable[str]) -> Steps[list[bytes | None]]:
+    """Small files, few calls; None for those that are not there."""
+    wanted, found = list(paths), list[bytes | None]()
     while len(found) < len(wanted):
         batch = wanted[len(found) : len(found) + FILES_PER_CALL_MAX]
-        done = yield ReadFiles(files=tuple(FileRead(path=path) for path in batch))
+        done = yield ReadFiles(files=tuple(FileRead(path=path, optional=True) for path in batch))
         for content in _done(done, Contents).files:
             if len(content.data) < content.size:
                 break
-            found.append(content.data)
+            found.append(content.data if content.version else None)
         else:
             continue
         whole = yield from read(wanted[len(found)])
         found.append(whole)
     return found
+
+
+def read_many(paths: Iterable[str]) -> Steps[list[bytes]]:
+    """Likewise.  Raises `NotFound`."""
+    wanted = list(paths)
+    found = yield from read_those(wanted)
+    for path, data in zip(wanted, found, strict=True):
+        if data is None:
+            raise NotFound(f"there is no file {path}")
+    return [data for data in found if data is not None]
+
+
+def page(call: ListFiles) -> Steps[Sequence[FileView]]:
+    done = yield call
+    return _done(done, Listing).files
 
 
 def listing(call: ListFiles) -> Steps[tuple[list[FileView], int]]:

@@ -65,6 +65,17 @@ class Files:
         """In their order; raises `NotFound` if one is not there."""
         return await self._run(steps.read_many(paths))
 
+    async def read_those(self, paths: Sequence[str]) -> Sequence[bytes | None]:
+        """In their order; None for those that are not there."""
+        return await self._run(steps.read_those(paths))
+
+    async def page(
+        self, path: str, *, limit: int, reverse: bool = False, after: str = ""
+    ) -> Sequence[FileView]:
+        """Some of the files below a folder, by path; `reverse`: the last ones first."""
+        call = ListFiles(path=path, deep=True, limit=limit, reverse=reverse, after=after)
+        return await self._run(steps.page(call))
+
     async def list(
         self, path: str = "", *, deep: bool = False, at: str = "", since: int | None = None
     ) -> Sequence[FileView]:

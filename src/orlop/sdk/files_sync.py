@@ -63,6 +63,17 @@ class SyncFiles:
         """In their order; raises `NotFound` if one is not there."""
         return self._run(steps.read_many(paths))
 
+    def read_those(self, paths: Sequence[str]) -> Sequence[bytes | None]:
+        """In their order; None for those that are not there."""
+        return self._run(steps.read_those(paths))
+
+    def page(
+        self, path: str, *, limit: int, reverse: bool = False, after: str = ""
+    ) -> Sequence[FileView]:
+        """Some of the files below a folder, by path; `reverse`: the last ones first."""
+        call = ListFiles(path=path, deep=True, limit=limit, reverse=reverse, after=after)
+        return self._run(steps.page(call))
+
     def list(
         self, path: str = "", *, deep: bool = False, at: str = "", since: int | None = None
     ) -> Sequence[FileView]:
