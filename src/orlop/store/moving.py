@@ -8,6 +8,7 @@ Invariants:
 """
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -41,6 +42,10 @@ class Move:
     """One move.  `bulk` while a kernel writes, as often as one likes; `finish` when none does."""
 
     def __init__(self, home: Path, old: JournalConfig, new: JournalConfig) -> None:
+        if not new.url and (home / "journal.db").exists() and old.url:
+            raise Conflict(
+                f"{home / 'journal.db'} is there already, and is not this journal's place"
+            )
         if (old.url, old.schema if old.url else "") == (new.url, new.schema if new.url else ""):
             raise Conflict("the journal is there already")
         self._home = home
@@ -57,8 +62,8 @@ class Move:
             source.close()
             target.close()
 
-    def finish(self, progress: Progress) -> Moved:
-        """The tail, the proof, and the old place put aside; the settings are the caller's next."""
+    def finish(self, point: Callable[[], None], progress: Progress) -> Moved:
+        """The tail, the proof; then `point` makes the settings name the new place."""
         home = Home(self._home)
         home.lock()  # Whoever has it is the only one who could write.
         source, target = tapes.tape(home, self._old), self._target()
@@ -72,7 +77,9 @@ class Move:
         finally:
             target.close()
             source.close()
-        kept = self._settle()
+        self._settle()
+        point()
+        kept = self._put_aside()
         return Moved(
             journal=copied.meta.journal,
             events=Seq(0) if copied.head is None else copied.head.seq,
@@ -84,19 +91,20 @@ class Move:
         files.private_folder(self._stage)
         return tapes.tape(Home(self._stage), self._new)
 
-    def _settle(self) -> str:
-        """The old place aside; a SQLite file from the stage into the home."""
-        if self._old.url:
-            kept = tapes.put_aside(Home(self._home), self._old)
-        else:
-            kept = str(_aside(self._home))
-        if not self._new.url:
-            for name in ("journal.db", "blobs"):
-                if (self._stage / name).exists():
-                    (self._stage / name).replace(self._home / name)
-            files.sync_folder(self._home)
+    def _settle(self) -> None:
+        """A SQLite file goes from the stage into the home; nobody reads it there yet."""
+        if self._new.url:
+            return
+        for name in ("blobs", "journal.db"):
+            if (self._stage / name).exists():
+                (self._stage / name).replace(self._home / name)
+        files.sync_folder(self._home)
+
+    def _put_aside(self) -> str:
         shutil.rmtree(self._stage)
-        return kept
+        if self._old.url:
+            return tapes.put_aside(Home(self._home), self._old)
+        return str(_aside(self._home))
 
 
 def _aside(home: Path) -> Path:

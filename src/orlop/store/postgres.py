@@ -71,6 +71,9 @@ class PostgresTape(PostgresReading):
             connection.execute("SET synchronous_commit = on")
             self.upgrade(connection)
             postgres_commit.prepare(connection, self._rendered(connection))
+            # Who copies a journal goes on in its last epoch; a kernel begins one of its own.
+            owned = connection.execute(self.statement("SELECT epoch FROM {schema}.owner"))
+            self._epoch = int((owned.fetchone() or (0,))[0])
         self.look()
         self.learn_names()
 

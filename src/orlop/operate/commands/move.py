@@ -51,8 +51,7 @@ def move(frame: Frame, target: str, schema: str) -> None:
         info = read_info(home)
         began_s = plain_clock.now_s()
         down(home, DOWN_S)
-        moved = work.finish(progress)
-        _point(home, new)
+        moved = work.finish(lambda: _point(home, new), progress)
         if was_up and info is not None:
             _up(home, int(info.url.rpartition(":")[2]))
         moved = type(moved)(
