@@ -158,12 +158,14 @@ async def set_level(house: House, order: LevelOrder, speaker: Speaker) -> Autono
         raise NotFound(f"no table of [autonomy] is about {order.agent!r} and {order.tool!r}")
     staff.cost_of(house, person, order.minutes)
     # From here on only the journal can fail.
-    table = house.office.autonomy
+    table, card = house.office.autonomy, house.card_of(order.tool)
+    known = versions(house, key, "", card) if card is not None else []
     if key not in table.rows:
-        began = rules.began(rule, key.agent, key.tool, key.task, ())
+        began = rules.began(rule, key.agent, key.tool, key.task, known)
         house.emit(KERNEL_PROCESS, key.tenant, began)
     reason = order.reason or "set by hand"
-    move = rules.moved(table.rows[key], order.level, "person", reason, person=person)
+    row = table.rows[key]
+    move = rules.moved(row, order.level, "person", reason, person=person, known=known)
     return await _moved(house, move, "setting", person, order.minutes)
 
 

@@ -107,7 +107,7 @@ async def telling(house: House, row: Question) -> None:
             log.warning("nobody was told of %s: %s", row.id, failed)
             await house.clock.sleep(RETRY_S * 2.0**attempt)
         told = QuestionNotified(question=row.id, step=row.step, failed=failed)
-        house.emit(row.process, row.tenant, told)
+        await house.journal.durable(house.emit(row.process, row.tenant, told).seq)
     finally:
         house.desk.sending.discard(row.id)
         house.desk.stirred.set()
