@@ -29,14 +29,15 @@ class PolicyRoutes:
 
     async def check(self, exchange: Exchange) -> None:
         order = await read(exchange, PolicyOrder)
-        await send(exchange, policies.check(self._kernel, order.files))
+        await send(exchange, await policies.check(self._kernel, order.files))
 
     async def test(self, exchange: Exchange) -> None:
-        await send(exchange, policies.run_cases(self._kernel, await read(exchange, CaseOrder)))
+        order = await read(exchange, CaseOrder)
+        await send(exchange, await policies.run_cases(self._kernel, order))
 
     async def diff(self, exchange: Exchange) -> None:
         order = await read(exchange, PolicyOrder)
-        await send(exchange, policies.difference(self._kernel, order.files))
+        await send(exchange, await policies.difference(self._kernel, order.files))
 
     async def backtest(self, exchange: Exchange) -> None:
         order = await read(exchange, BacktestOrder)

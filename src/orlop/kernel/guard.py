@@ -10,6 +10,7 @@ from orlop.abi.limits import DIFFERENCES_KEPT_MAX
 from orlop.abi.policy import Difference, Files
 from orlop.access.policy import Policy, read
 from orlop.kernel.policy_facts import World
+from orlop.machine.offload import InlineOffload, Offload
 
 OPEN_FILES: Final[Files] = {
     "open.cedar": '// Nothing is set: every call is permitted.\n@id("open")\n'
@@ -55,6 +56,8 @@ class Guard:
     config: PolicyConfig = field(default_factory=PolicyConfig)
     policy: Policy = field(default_factory=opened)
     shadow: Policy | None = None
+    offload: Offload = field(default_factory=InlineOffload)
+    """Reads and checks large sets beside the loop."""
     zone: tzinfo = field(init=False)
     world: World | None = None
     """What exists beside the journal; made when it is first asked for."""

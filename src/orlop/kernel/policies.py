@@ -5,7 +5,7 @@ call to the next.  One that is wrong changes nothing, and the old one stays.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NoReturn
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -68,27 +68,25 @@ def begin(kernel: Kernel) -> None:
     guard, table = kernel.guard, kernel.tables.policies
     config = guard.config
     if table.current is not None:
-        guard.put(_again(kernel, table.current))
+        guard.put(_trusted(table.current.files, table.current.origin))
     if table.shadow is not None:
-        guard.put_shadow(_again(kernel, table.shadow))
+        guard.put_shadow(_trusted(table.shadow.files, table.shadow.origin))
     for folder, shadow in ((config.dir, False), (config.shadow, True)):
         if not folder:
             continue
         try:
-            _load(kernel, folder, shadow=shadow)
+            files = files_of(folder)
+            found = usable(files, folder, read(files, shapes(kernel)))
+            _put(kernel, found, shadow=shadow)
         except BadCall as error:
             log.error("the %spolicy is as it was: %s", "shadow " if shadow else "", error.message)
             if not shadow and table.current is None:
-                guard.put(_trusted(kernel, CLOSED_FILES, "closed"))
+                guard.put(_trusted(CLOSED_FILES, "closed"))
             _remember(kernel, error.message, shadow=shadow)
 
 
-def _again(kernel: Kernel, event: PolicySet) -> Policy:
-    """A set as it was in force; it was right then, and still is but for what its rules speak of."""
-    return _trusted(kernel, event.files, event.origin)
-
-
-def _trusted(kernel: Kernel, files: Files, origin: str) -> Policy:
+def _trusted(files: Files, origin: str) -> Policy:
+    """A set that was in force: it was right then, and still is but for what its rules speak of."""
     return Policy(files, origin, read(files, lambda tool: None))
 
 
@@ -110,22 +108,26 @@ def files_of(folder: str) -> Files:
         raise BadCall(f"the policy in {folder} can't be read: {error}") from error
 
 
-def reading(kernel: Kernel, files: Files) -> Read:
-    """All that is wrong with the files, by the tools that are here now."""
-    return read(files, lambda tool: _arguments(kernel, tool))
+def shapes(kernel: Kernel) -> Callable[[str], Mapping[str, object] | None]:
+    """The arguments of the tools that are here now."""
+    return {card.name: card.parameters for card in kernel.tools.cards()}.get
 
 
-def _arguments(kernel: Kernel, tool: str) -> Mapping[str, object] | None:
-    card = kernel.tools.card(tool)
-    return card.parameters if card is not None else None
+async def reading(kernel: Kernel, files: Files) -> Read:
+    """All that is wrong with the files; beside the loop, since large ones take a while."""
+    return await kernel.guard.offload(read, files, shapes(kernel))
 
 
-def usable(kernel: Kernel, files: Files, origin: str) -> Policy:
+def usable(files: Files, origin: str, found: Read) -> Policy:
     """Raises `BadCall` with what is wrong, where, and what to do."""
-    found = reading(kernel, files)
     if not found.is_usable:
         _wrong(found)
     return Policy(files, origin, found)
+
+
+async def made(kernel: Kernel, files: Files, origin: str) -> Policy:
+    """Raises `BadCall`."""
+    return usable(files, origin, await reading(kernel, files))
 
 
 def _wrong(found: Read) -> NoReturn:
@@ -141,24 +143,19 @@ def line_of(finding: Finding) -> str:
     return f"{place}{rule}{finding.message}. {finding.fix}"
 
 
-def _load(kernel: Kernel, folder: str, *, shadow: bool) -> None:
-    """Read a folder and put it in force.  Raises `BadCall`; then nothing has changed."""
-    made = usable(kernel, files_of(folder), folder)
-    _put(kernel, made, shadow=shadow)
-
-
-def _put(kernel: Kernel, made: Policy, *, shadow: bool) -> None:
+def _put(kernel: Kernel, new: Policy, *, shadow: bool) -> None:
+    """In force from the next call on."""
     table = kernel.tables.policies
     before = table.shadow if shadow else table.current
-    if before is None or before.digest != made.digest or before.origin != made.origin:
-        event = PolicySet(digest=made.digest, files=made.files, origin=made.origin, shadow=shadow)
+    if before is None or before.digest != new.digest or before.origin != new.origin:
+        event = PolicySet(digest=new.digest, files=new.files, origin=new.origin, shadow=shadow)
         kernel.emit(KERNEL_PROCESS, DEFAULT_TENANT, event)
     if shadow:
-        kernel.guard.put_shadow(made)
+        kernel.guard.put_shadow(new)
     else:
-        kernel.guard.put(made)
+        kernel.guard.put(new)
     name = "shadow policy" if shadow else "policy"
-    log.info("%s %s from %s: %d rules", name, made.digest[:12], made.origin, len(made.rules))
+    log.info("%s %s from %s: %d rules", name, new.digest[:12], new.origin, len(new.rules))
 
 
 async def reload(kernel: Kernel) -> PolicyView:
@@ -171,7 +168,8 @@ async def reload(kernel: Kernel) -> PolicyView:
         if not folder:
             continue
         try:
-            _load(kernel, folder, shadow=shadow)
+            found = await made(kernel, files_of(folder), folder)
+            _put(kernel, found, shadow=shadow)
         except BadCall as error:
             _remember(kernel, error.message, shadow=shadow)
             wrong.append(error.message)
@@ -190,8 +188,8 @@ async def put(kernel: Kernel, order: PolicyOrder) -> PolicyView:
         raise Conflict(
             f"this policy lies in {folder} (orlop.toml): change it there, and `orlop policy reload`"
         )
-    made = usable(kernel, order.files, order.origin or "an operator")
-    _put(kernel, made, shadow=order.shadow)
+    found = await made(kernel, order.files, order.origin or "an operator")
+    _put(kernel, found, shadow=order.shadow)
     await kernel.journal.flush()
     return view(kernel)
 
@@ -214,31 +212,31 @@ async def remove(kernel: Kernel, *, shadow: bool) -> PolicyView:
 
 def view(kernel: Kernel) -> PolicyView:
     guard = kernel.guard
-    made, tally = guard.policy, guard.tally
+    present, tally = guard.policy, guard.tally
     return PolicyView(
-        digest=made.digest,
-        origin=made.origin,
-        files=made.files,
-        rules=tuple(rule_view(rule, tally) for rule in made.rules.values()),
+        digest=present.digest,
+        origin=present.origin,
+        files=present.files,
+        rules=tuple(rule_view(rule, tally) for rule in present.rules.values()),
         since_ns=kernel.tables.policies.since_ns,
         problem=guard.problem,
         decisions=tally.decisions,
         refused=tally.refused,
         asked=tally.asked,
         shadow=_shadow_view(kernel),
-        findings=made.findings,
+        findings=present.findings,
     )
 
 
 def _shadow_view(kernel: Kernel) -> ShadowView | None:
     guard = kernel.guard
-    made = guard.shadow
-    if made is None and not guard.shadow_problem:
+    shadow = guard.shadow
+    if shadow is None and not guard.shadow_problem:
         return None
     return ShadowView(
-        digest=made.digest if made is not None else "",
-        origin=made.origin if made is not None else guard.config.shadow,
-        files=made.files if made is not None else {},
+        digest=shadow.digest if shadow is not None else "",
+        origin=shadow.origin if shadow is not None else guard.config.shadow,
+        files=shadow.files if shadow is not None else {},
         decisions=guard.shadow_tally.decisions,
         differing=guard.differing,
         newest=tuple(guard.differences),
@@ -258,30 +256,32 @@ def rule_view(rule: Rule, tally: Tally) -> RuleView:
     )
 
 
-def check(kernel: Kernel, files: Files) -> PolicyReport:
+async def check(kernel: Kernel, files: Files) -> PolicyReport:
     """What is wrong with a set; nothing changes."""
-    found = reading(kernel, files)
+    found = await reading(kernel, files)
     digest = digest_of(files) if found.is_usable else ""
     return PolicyReport(digest=digest, rules=len(found.rules), findings=found.findings)
 
 
-def run_cases(kernel: Kernel, order: CaseOrder) -> list[CaseResult]:
+async def run_cases(kernel: Kernel, order: CaseOrder) -> list[CaseResult]:
     """Raises `BadCall` for a set that can't be used."""
     if len(order.cases) > POLICY_CASES_MAX:
         raise BadCall(f"cases: at most {POLICY_CASES_MAX} (POLICY_CASES_MAX)")
-    made = kernel.guard.policy if order.files is None else usable(kernel, order.files, "a test")
+    asked = kernel.guard.policy
+    if order.files is not None:
+        asked = await made(kernel, order.files, "a test")
     world = policy.world_of(kernel)
 
     def known(action: str, name: str) -> Mapping[str, object]:
         return policy_facts.attributes(world, action, name)
 
-    return [policy_cases.run(made, case, known) for case in order.cases]
+    return [policy_cases.run(asked, case, known) for case in order.cases]
 
 
-def difference(kernel: Kernel, files: Files) -> list[RuleChange]:
+async def difference(kernel: Kernel, files: Files) -> list[RuleChange]:
     """What another set has that the one in force does not, and the other way round."""
     was = kernel.guard.policy.rules
-    now = {rule.id: rule for rule in usable(kernel, files, "a comparison").rules.values()}
+    now = (await made(kernel, files, "a comparison")).rules
     found = []
     for id in sorted({*was, *now}):
         if id not in was:
@@ -330,8 +330,8 @@ async def why(kernel: Kernel, call: str) -> Explanation:
 
 def _texts(kernel: Kernel, decision: Decision) -> tuple[RuleView, ...]:
     """The rules' texts, where the set that decided is still in force."""
-    made = kernel.guard.policy
-    if not made.digest.startswith(decision.policy or "-"):
+    rules, digest = kernel.guard.policy.rules, kernel.guard.policy.digest
+    if not digest.startswith(decision.policy or "-"):
         return ()
-    found = [made.rules[id] for id in decision.rules if id in made.rules]
+    found = [rules[id] for id in decision.rules if id in rules]
     return tuple(rule_view(rule, kernel.guard.tally) for rule in found)

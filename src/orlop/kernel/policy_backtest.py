@@ -58,7 +58,7 @@ async def backtest(kernel: Kernel, order: BacktestOrder) -> BacktestReport:
     """Raises `BadCall` for rules that can't be used."""
     if order.since_ns > kernel.clock.wall_ns():
         raise BadCall("since: that is in the future")
-    made = policies.usable(kernel, order.files, "a back-test")
+    made = await policies.made(kernel, order.files, "a back-test")
     await kernel.journal.flush()
     tables, after = await _start(kernel, order.since_ns)
     head, sums = kernel.journal.head_seq, Sums()

@@ -354,7 +354,7 @@ def test_an_agents_own_tools_are_labelled_local() -> None:
     world = World()
 
     async def scenario(here: Computer, kernel: Kernel) -> None:
-        kernel.guard.put(policies.usable(kernel, files, "test"))
+        kernel.guard.put(await policies.made(kernel, files, "test"))
         process = await program(kernel)
         use = ToolUse("u1", "my_search", "{}")
         messages = [
