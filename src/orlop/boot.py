@@ -29,10 +29,12 @@ from orlop.devices.device import Engine
 from orlop.devices.shim import Program, Shims
 from orlop.drivers import engines as drivers
 from orlop.drivers.engines import EngineConfig, Workshop
-from orlop.effects import mcp
+from orlop.effects import mcp, openapi
 from orlop.effects.command import SubprocessTool, ToolConfig
 from orlop.effects.lifeline import Lifeline
 from orlop.effects.mcp import McpConfig, McpServer
+from orlop.effects.openapi import OpenApiConfig, OpenApiSource
+from orlop.effects.python import gather_described
 from orlop.effects.postman import Postman
 from orlop.hardware import configured as configured_devices
 from orlop.hardware.configured import DeviceConfig
@@ -161,6 +163,8 @@ class Settings:
     """Devices by name, each in a table of its own."""
     tools: dict[str, ToolConfig] = field(default_factory=dict)
     """Tools by name, each in a table of its own."""
+    openapi: dict[str, OpenApiConfig] = field(default_factory=dict)
+    """OpenAPI documents by name, each in a table of its own."""
     mcp: dict[str, McpConfig] = field(default_factory=dict)
     """MCP servers by name, each in a table of its own."""
     people: PeopleConfig = field(default_factory=PeopleConfig)
@@ -202,6 +206,7 @@ def read_settings(config: Path | None, home: Path, engine_flags: Sequence[str]) 
         drivers.check(name, entry, models_dir(settings))
     configured_devices.check(settings.devices)
     mcp.check(settings.mcp)
+    openapi.check(settings.openapi)
     policies.check_config(settings.policy)
     chains.check(settings.escalations)
     rules.check(settings.autonomy)
@@ -263,7 +268,7 @@ async def build(power: Power, tokens: Tokens, gate: Gate) -> Kernel:
         journal=journal,
         registry=Registry([*configured, *drivers.found(shop, settings.engines)], aliases),
         scheduler=Scheduler(settings.scheduler),  # who runs next
-        tools=tools(settings, lifeline),
+        tools=await tools(settings, lifeline),
         servers=tuple(
             McpServer(name, config, lifeline=lifeline, clock=clock)
             for name, config in settings.mcp.items()
@@ -319,9 +324,10 @@ def desk(power: Power) -> Desk:
     )
 
 
-def tools(settings: Settings, lifeline: Lifeline) -> Catalog:
+async def tools(settings: Settings, lifeline: Lifeline) -> Catalog:
     """Raises `Misconfigured`."""
-    cards = [entry.card(name) for name, entry in settings.tools.items()]
+    entries = await gather_described(settings.tools)
+    cards = [entry.card(name) for name, entry in entries.items()]
     try:
         return Catalog([SubprocessTool(card, lifeline) for card in cards])
     except BadCall as error:
@@ -407,6 +413,9 @@ async def run(power: Power) -> int:
     for server in kernel.servers:
         known = partial(manifests.learn, kernel)
         kernel.tasks.start(server.run(known, kernel.tasks), f"mcp {server.name}")
+    for name, document in power.settings.openapi.items():
+        source = OpenApiSource(name, document, kernel.clock)
+        kernel.tasks.start(source.run(partial(manifests.learn, kernel)), f"openapi {name}")
     residence.begin(kernel, kernel.registry.engines.values())
     kernel.tasks.start(residence.run(kernel), "residence")
 

@@ -54,8 +54,8 @@ def test_a_program_that_is_resumed_offers_its_functions_again_and_repeats_no_eff
 ) -> None:
     with live_kernel() as kernel:
         said = run(kernel, tmp_path, "--restart", "on-failure", "crash").splitlines()
-        assert said[-2:] == ["child 0", "noted"]
         assert notes(tmp_path) == ["first", "second"]
+        assert "child 0" in said and (tmp_path / "crashed").exists()
 
 
 def test_a_function_outlives_the_kernel_that_called_it(tmp_path: Path) -> None:

@@ -101,6 +101,12 @@ MCP_TOOL_BYTES_MAX: Final = 256 * 1024
 MCP_UNASKED_MAX: Final = 10_000
 """Messages of an MCP server that nobody asked for, between two that somebody did."""
 
+OPENAPI_BYTES_MAX: Final = 16 * 1024 * 1024
+"""One OpenAPI document."""
+
+OPERATIONS_MAX: Final = 2_000
+"""Operations in one document; `operations` names those that are wanted."""
+
 MCP_ANSWER_S: Final = 20.0
 """How long an MCP server may take to introduce itself, or to list its tools."""
 

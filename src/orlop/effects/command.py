@@ -61,11 +61,11 @@ class ToolConfig:
     compensate: str = ""
     """The tool that undoes a call of this one, when its saga is given up."""
     compensate_with: dict[str, object] = field(default_factory=dict)
-    """That tool's arguments, with places as in `{ id = "{result.id}" }`, `{arguments.x}` or `{key}`;
+    """That tool's arguments, with places as in `{ id = "{result.id}" }`, `{arguments.x}`, `{key}`;
     empty: those of the call."""
     compensate_unknown: bool = False
-    """It may also be called where nobody knows whether there is anything to undo; then its arguments
-    can't use the result."""
+    """It may also be called where nobody knows whether there is anything to undo; then its
+    arguments can't use the result."""
     system: str = ""
     """The external system whose limits its calls share: a `[systems.NAME]` table."""
     cwd: str = ""

@@ -25,6 +25,7 @@ from orlop.abi.limits import (
     STEADY_S,
 )
 from orlop.effects.command import INHERITED
+from orlop.effects.found import Found, Teller
 from orlop.effects.lifeline import Lifeline
 from orlop.effects.mcp_http import HttpLink
 from orlop.effects.mcp_stdio import StdioLink, environment
@@ -109,21 +110,6 @@ class Link(Protocol):
     async def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """One tool that a server offers, or says that it does.  wrong: why it can't be used."""
-
-    tool: "McpTool | None"
-    name: str
-    listed: mcp.Listed
-    digest: str
-    wrong: str = ""
-
-
-Teller = Callable[["McpServer", Sequence[Found]], Awaitable[None]]
-"""Told all that a server offers now; what is missing has gone."""
-
-
 class McpServer:
     """A server that is kept: connected, looked at, connected again."""
 
@@ -135,6 +121,14 @@ class McpServer:
         self._lifeline = lifeline
         self._clock = clock
         self._link: Link | None = None
+
+    @property
+    def wanted(self) -> Sequence[str]:
+        return self.config.tools
+
+    @property
+    def pins(self) -> Mapping[str, str]:
+        return self.config.pins
 
     @property
     def version(self) -> str:
@@ -173,13 +167,20 @@ class McpServer:
             await self._rest(link)
         raise link.lost
 
-    async def call(self, tool: str, arguments: Mapping[str, object], limit_s: float) -> object:
-        """Raises `ToolFailed`, `DeviceFailed`, `DeadlineMissed`."""
+    async def call(
+        self, tool: str, arguments: Mapping[str, object], limit_s: float, key: str = ""
+    ) -> object:
+        """key: the effect's name, told to the server in `_meta`.
+
+        Raises `ToolFailed`, `DeviceFailed`, `DeadlineMissed`.
+        """
         if (link := self._link) is None:
             raise DeviceFailed(
                 f"MCP server {self.name} can't be reached: {self.reason or 'it has gone'}"
             )
-        params = {"name": tool, "arguments": dict(arguments)}
+        params: dict[str, object] = {"name": tool, "arguments": dict(arguments)}
+        if key:
+            params["_meta"] = {mcp.KEY: key}
         try:
             return mcp.value(self.name, await link.ask("tools/call", params, limit_s))
         except mcp.Refused as error:
@@ -270,7 +271,15 @@ class McpServer:
         name = f"{self.name}.{listed.name}"
         wrong = mcp.unusable(listed, over_http=bool(self.config.url))
         tool = None if wrong else McpTool(self, listed)
-        return Found(tool=tool, name=name, listed=listed, digest=digest, wrong=wrong)
+        manifest = msgspec.to_builtins(listed)
+        return Found(
+            tool=tool,
+            name=name,
+            plain=listed.name,
+            manifest=manifest,
+            digest=digest,
+            wrong=wrong,
+        )
 
 
 class McpTool:
@@ -296,8 +305,7 @@ class McpTool:
         )
 
     async def call(self, arguments: Mapping[str, object], key: str, deadline_s: float) -> object:
-        """The protocol has no place for the effect's key."""
-        return await self._server.call(self._name, arguments, deadline_s)
+        return await self._server.call(self._name, arguments, deadline_s, key)
 
     async def happened(self, key: str) -> bool | None:
         return None

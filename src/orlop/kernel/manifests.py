@@ -8,8 +8,6 @@ shown to models, so who changes them gives orders to agents.
 import logging
 from collections.abc import Sequence
 
-from msgspec import to_builtins
-
 from orlop.abi.errors import BadCall, Conflict, NotFound
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS
 from orlop.abi.limits import NAME_CHARS_MAX
@@ -22,20 +20,19 @@ from orlop.abi.tools import (
     ToolState,
     ToolView,
 )
-from orlop.effects.mcp import Found, McpServer
+from orlop.effects.found import Found, Source
 from orlop.kernel.core import Kernel
 
 log = logging.getLogger(__name__)
 
 
-async def learn(kernel: Kernel, server: McpServer, found: Sequence[Found]) -> None:
-    """All that a server offers now; what it offers no longer can't be called."""
-    wanted = server.config.tools
-    offered = [one for one in found if not wanted or one.listed.name in wanted]
+async def learn(kernel: Kernel, source: Source, found: Sequence[Found]) -> None:
+    """All that a source offers now; what it offers no longer can't be called."""
+    offered = [one for one in found if not source.wanted or one.plain in source.wanted]
     for one in offered:
-        _offer(kernel, one, server.config.pins.get(one.listed.name, ""))
+        _offer(kernel, one, source.pins.get(one.plain, ""))
     names = {one.name for one in offered}
-    for name in kernel.tools.of_server(server.name):
+    for name in kernel.tools.of_server(source.name):
         if name not in names:
             log.warning("%s is no longer offered", name)
             kernel.tools.drop(name)
@@ -56,7 +53,7 @@ def _offer(kernel: Kernel, one: Found, pin: str) -> None:
             _refuse(kernel, one, error.message)
             return
         if known.pinned is None or known.pinned.digest != one.digest:
-            _pin(kernel, one.name, one.digest, _plain(one), "configured" if pin else "first")
+            _pin(kernel, one.name, one.digest, one.manifest, "configured" if pin else "first")
 
 
 def _refuse(kernel: Kernel, one: Found, reason: str) -> None:
@@ -79,7 +76,7 @@ def _alarm(kernel: Kernel, one: Found, known: Manifest, agreed: str) -> None:
         kernel.emit(
             KERNEL_PROCESS,
             DEFAULT_TENANT,
-            ToolChanged(tool=one.name, was=agreed, digest=one.digest, manifest=_plain(one)),
+            ToolChanged(tool=one.name, was=agreed, digest=one.digest, manifest=one.manifest),
         )
         log.warning("%s is not called any more: %s", one.name, reason)
     kernel.tools.bar(one.name, reason, one.tool)
@@ -90,12 +87,6 @@ def _pin(
 ) -> None:
     event = ToolPinned(tool=name, digest=digest, manifest=manifest, reason=reason)
     kernel.emit(KERNEL_PROCESS, DEFAULT_TENANT, event)
-
-
-def _plain(one: Found) -> dict[str, object]:
-    plain = to_builtins(one.listed)
-    assert isinstance(plain, dict)
-    return plain
 
 
 async def trust(kernel: Kernel, name: str, digest: str) -> ToolView:

@@ -25,6 +25,8 @@ METHOD_NOT_FOUND: Final = -32601
 CLIENT: Final = {"name": "orlop", "version": "1"}
 NAME: Final = re.compile(r"[A-Za-z0-9_./-]{1,64}")
 _META: Final = "io.modelcontextprotocol/"
+KEY: Final = "orlop/idempotency-key"
+"""In `_meta` of a call: the effect's name for ever, for servers that do nothing twice for one."""
 
 
 class RpcError(Struct, frozen=True):
@@ -133,7 +135,9 @@ def request(id: int, method: str, params: Mapping[str, object], version: str) ->
     """version: as agreed; empty before that."""
     asked = dict(params)
     if version == MODERN:
+        known = asked.get("_meta")
         asked["_meta"] = {
+            **(known if isinstance(known, dict) else {}),
             f"{_META}protocolVersion": MODERN,
             f"{_META}clientInfo": CLIENT,
             f"{_META}clientCapabilities": {},

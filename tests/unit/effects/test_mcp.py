@@ -11,8 +11,9 @@ import pytest
 
 from orlop.abi.errors import DeadlineMissed, DeviceFailed, KernelError, Misconfigured, ToolFailed
 from orlop.devices.shim import is_alive
+from orlop.effects.found import Acting, Found, Source
 from orlop.effects.lifeline import Lifeline
-from orlop.effects.mcp import Found, McpConfig, McpServer, McpTool, check
+from orlop.effects.mcp import McpConfig, McpServer, check
 from orlop.machine.clock import SystemClock
 from orlop.machine.tasks import TaskOwner
 from orlop.programs import warden
@@ -33,7 +34,7 @@ class Connected:
         async with asyncio.timeout(60):
             return await self.told.get()
 
-    async def tool(self) -> McpTool:
+    async def tool(self) -> Acting:
         tool = (await self.found())[0].tool
         assert tool is not None
         return tool
@@ -53,7 +54,7 @@ def connected(folder: Path, config: McpConfig, scenario: Callable[[Connected], A
         server = McpServer("srv", config, lifeline=lifeline, clock=clock)
         told: asyncio.Queue[Sequence[Found]] = asyncio.Queue()
 
-        async def tell(_: McpServer, found: Sequence[Found]) -> None:
+        async def tell(_: Source, found: Sequence[Found]) -> None:
             told.put_nowait(found)
 
         tasks.start(server.run(tell, tasks))

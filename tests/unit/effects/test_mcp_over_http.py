@@ -45,7 +45,7 @@ def test_a_server_of_the_official_package_is_understood(
     how: str, protocol: str, version: str, tmp_path: Path
 ) -> None:
     async def scenario(here: Connected) -> None:
-        tools = {one.listed.name: one.tool for one in await here.found()}
+        tools = {one.plain: one.tool for one in await here.found()}
         assert sorted(tools) == ["broken", "slow", "total"]
         assert here.server.version == version
         total, slow, broken = tools["total"], tools["slow"], tools["broken"]

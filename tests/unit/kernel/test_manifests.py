@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
 from small_kernel import Computer, on, program, result
 
@@ -11,8 +12,9 @@ from orlop.abi.calls import CallTool
 from orlop.abi.errors import Conflict, NotFound, ToolBarred
 from orlop.abi.replies import ToolResult
 from orlop.abi.tools import ToolChanged, ToolPinned, ToolRefused
+from orlop.effects.found import Found
 from orlop.effects.lifeline import Lifeline
-from orlop.effects.mcp import Found, McpConfig, McpServer, McpTool
+from orlop.effects.mcp import McpConfig, McpServer, McpTool
 from orlop.kernel import codec, manifests, syscall
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
@@ -25,7 +27,9 @@ SCHEMA: Mapping[str, object] = {"type": "object"}
 class Answering(McpServer):
     """A server that answers every call with its name."""
 
-    async def call(self, tool: str, arguments: Mapping[str, object], limit_s: float) -> object:
+    async def call(
+        self, tool: str, arguments: Mapping[str, object], limit_s: float, key: str = ""
+    ) -> object:
         return tool
 
 
@@ -41,7 +45,11 @@ def offer(
     assert isinstance(schema, Mapping)
     listed = mcp.Listed(name=name, description=said, input_schema=dict(schema))
     return Found(
-        tool=McpTool(server, listed), name=f"srv.{name}", listed=listed, digest=listed.digest
+        tool=McpTool(server, listed),
+        name=f"srv.{name}",
+        plain=name,
+        manifest=msgspec.to_builtins(listed),
+        digest=listed.digest,
     )
 
 
