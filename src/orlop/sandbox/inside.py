@@ -81,7 +81,7 @@ def restrict(cell: Plan) -> int:
         # Its own entry under /proc, and nobody else's.
         reads = (*cell.reads, "/proc") if own_network else (*cell.reads, "/proc/self")
         landlock.restrict(reads, (*cell.writes, cell.scratch), offline=not own_network)
-    return seccomp.install(seccomp.program(datagrams=own_network))
+    return seccomp.install(seccomp.program(alone=own_network))
 
 
 def child(cell: Plan, ours: socket.socket) -> NoReturn:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from orlop.sandbox import seccomp
+from orlop.sandbox import attributes, seccomp
 from orlop.sandbox.plan import Plan
 
 RECEIVE: Final = 0xC0502100
@@ -79,6 +79,8 @@ class Watcher:
     listener: int
     tally: Counter[str] = field(default_factory=Counter)
     names: dict[int, str] = field(default_factory=seccomp.names)
+    _is_begun: bool = False
+    """The program itself runs: whatever is started now, it starts."""
 
     def take(self) -> None:
         """Hear one notice and answer it."""
@@ -89,14 +91,22 @@ class Watcher:
             return  # Whoever waited has been killed.
         id, thread, _, number, _, _, *arguments = NOTICE.unpack(buffer)
         notice = Notice(id, thread, self.names.get(number, ""), tuple(arguments))
-        if notice.call in ("connect", "listen"):
+        judge = self._judge(notice.call)
+        if judge is not None:
             # One that blocks must not keep the others waiting.
-            judge = self._connect if notice.call == "connect" else self._listen
             threading.Thread(target=self._judged, args=(notice, judge), daemon=True).start()
             return
         with contextlib.suppress(OSError):
             self._count(notice)
         self._answer(notice, 0, CONTINUE)
+
+    def _judge(self, call: str) -> Callable[[Notice], None] | None:
+        """Who decides about it; None: it is only counted."""
+        if call == "connect":
+            return self._connect
+        if call == "listen":
+            return self._listen
+        return self._change if call in seccomp.SHARED_TOLD else None
 
     def _answer(self, notice: Notice, error: int, flags: int = 0) -> None:
         with contextlib.suppress(OSError):
@@ -120,27 +130,60 @@ class Watcher:
                 self.tally["refused"] += 1
         self._answer(notice, error)
 
+    def _change(self, notice: Notice) -> None:
+        """A file's mode, owner or times, where Landlock can't withhold them.  Raises `OSError`."""
+        place = self._changed(notice)
+        try:
+            found = os.readlink(f"/proc/self/fd/{place}")
+            if not covered(found, (*self.plan.writes, self.plan.scratch), self.plan.reads):
+                raise OSError(errno.EPERM, found)
+            attributes.change(notice.call, notice.arguments, place, self._times(notice))
+        finally:
+            os.close(place)
+
+    def _changed(self, notice: Notice) -> int:
+        """A descriptor of ours for the file that is meant."""
+        folder, place, flags = attributes.MEANT[notice.call]
+        if place is None or (folder is not None and notice.arguments[place] == 0):
+            return self._held(notice)
+        follow = notice.call != "lchown"
+        if flags is not None:
+            follow = not notice.arguments[flags] & attributes.NOFOLLOW
+        name = self._path(notice, (folder, place))
+        return os.open(name, os.O_PATH | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
+
+    def _times(self, notice: Notice) -> bytes | None:
+        """What the times shall be, as it lies in memory; None: now."""
+        place = attributes.TIMES_AT.get(notice.call)
+        if place is None or notice.arguments[place] == 0:
+            return None
+        return self._memory(notice, notice.arguments[place], attributes.TIMES_BYTES)
+
     # Files and programs are counted.
 
     def _count(self, notice: Notice) -> None:
+        """Programs that are started, but for the first, and files that are changed for good."""
         if notice.call.startswith("execve"):
-            self.tally["programs"] += 1
+            where = (None, 0) if notice.call == "execve" else (0, 1)
+            if os.path.isfile(self._path(notice, where)):
+                self.tally["programs"] += self._is_begun
+                self._is_begun = True
             return
-        path = self._path(notice)
+        path = os.path.normpath(self._path(notice))
         scratch = self.plan.scratch
         if path.startswith(PASSING) or (scratch and (path + "/").startswith(scratch + "/")):
             return
         self.tally["files"] += 1
 
-    def _path(self, notice: Notice) -> str:
-        folder, place = PATH_AT[notice.call]
+    def _path(self, notice: Notice, where: tuple[int | None, int] | None = None) -> str:
+        folder, place = where or PATH_AT[notice.call]
         text = self._memory(notice, notice.arguments[place], PATH_BYTES_MAX)
         path = os.fsdecode(text.partition(b"\0")[0])
         if not path.startswith("/"):
             at = -100 if folder is None else ctypes.c_int32(notice.arguments[folder]).value
-            where = "cwd" if at == -100 else f"fd/{at}"
-            path = os.path.join(os.readlink(f"/proc/{notice.thread}/{where}"), path)
-        return os.path.normpath(path)
+            base = "cwd" if at == -100 else f"fd/{at}"
+            path = f"{os.readlink(f'/proc/{notice.thread}/{base}')}/{path}"
+        return path
 
     def _memory(self, notice: Notice, address: int, size: int) -> bytes:
         """What lies there; fewer bytes where a page ends that is the last one."""
@@ -158,6 +201,10 @@ class Watcher:
 
     def _socket(self, notice: Notice) -> socket.socket:
         """The program's own socket, held by us too."""
+        return socket.socket(fileno=self._held(notice))
+
+    def _held(self, notice: Notice) -> int:
+        """What the program means by its first argument, held by us too."""
         with open(f"/proc/{notice.thread}/status") as status:
             lines = dict(
                 line.split(":\t", 1) for line in status.read().splitlines() if ":\t" in line
@@ -167,7 +214,7 @@ class Watcher:
             if not self._is_valid(notice):
                 raise OSError(errno.ESRCH, "the caller has gone")
             number = ctypes.c_int32(notice.arguments[0]).value
-            return socket.socket(fileno=_checked(_libc.syscall(PIDFD_GETFD, holder, number, 0)))
+            return _checked(_libc.syscall(PIDFD_GETFD, holder, number, 0))
         finally:
             os.close(holder)
 
@@ -227,7 +274,7 @@ class Watcher:
             os.close(place)
 
     def _is_granted(self, path: str) -> bool:
-        return any(path == one or path.startswith(one + "/") for one in self.plan.sockets)
+        return covered(path, self.plan.sockets, self.plan.reads)
 
     def _listen(self, notice: Notice) -> None:
         """Nobody outside shall reach it where the network is not its own."""
@@ -236,6 +283,17 @@ class Watcher:
                 raise OSError(errno.EACCES, "listen")
             backlog = ctypes.c_int32(notice.arguments[1]).value
             _checked(_libc.listen(ours.fileno(), backlog))
+
+
+def covered(path: str, granted: tuple[str, ...], withheld: tuple[str, ...]) -> bool:
+    """Whether `path` lies in what is granted, and not deeper in what is not."""
+    return depth(path, granted) > depth(path, withheld)
+
+
+def depth(path: str, folders: tuple[str, ...]) -> int:
+    """Characters of the longest of `folders` that `path` lies in; 0: in none."""
+    within = [one for one in folders if one and (path == one or path.startswith(one + "/"))]
+    return max(map(len, within), default=0)
 
 
 def _connect_to_path(ours: socket.socket, path: bytes) -> None:

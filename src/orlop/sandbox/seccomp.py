@@ -158,6 +158,69 @@ TOLD_IF_WRITING: Final[Mapping[str, tuple[int, int, int]]] = {
 }
 """With the place of their flags."""
 
+SHARED_FORBIDDEN: Final[Mapping[str, tuple[int, int]]] = {
+    "fremovexattr": (199, 16),
+    "fsetxattr": (190, 7),
+    "inotify_add_watch": (254, 27),
+    "lremovexattr": (198, 15),
+    "lsetxattr": (189, 6),
+    "mq_open": (240, 180),
+    "msgget": (68, 186),
+    "removexattr": (197, 14),
+    "removexattrat": (466, 466),
+    "semget": (64, 190),
+    "setxattr": (188, 5),
+    "setxattrat": (463, 463),
+    "shmget": (29, 194),
+    "utime": (132, ABSENT),
+}
+"""What reaches others where files, users and memory are shared with them, and Landlock is blind."""
+
+SHARED_TOLD: Final[Mapping[str, tuple[int, int]]] = {
+    "chmod": (90, ABSENT),
+    "chown": (92, ABSENT),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "fchown": (93, 55),
+    "fchownat": (260, 54),
+    "futimesat": (261, ABSENT),
+    "lchown": (94, ABSENT),
+    "utimensat": (280, 88),
+    "utimes": (235, ABSENT),
+}
+"""Landlock knows of no modes, owners and times: there the watcher changes them, or does not."""
+
+OF_ITSELF: Final[Mapping[str, tuple[int, int, int]]] = {
+    "ioprio_set": (251, 30, 1),
+    "migrate_pages": (256, 238, 0),
+    "move_pages": (279, 239, 0),
+    "prlimit64": (302, 261, 0),
+    "sched_setaffinity": (203, 122, 0),
+    "sched_setattr": (314, 274, 0),
+    "sched_setparam": (142, 118, 0),
+    "sched_setscheduler": (144, 119, 0),
+    "setpriority": (141, 140, 1),
+}
+"""With the place of the process that they are about, which must be 0, the caller; only where the
+sandbox sees other processes."""
+
+MODES: Final[Mapping[str, tuple[int, int, int]]] = {
+    "chmod": (90, ABSENT, 1),
+    "creat": (85, ABSENT, 1),
+    "fchmod": (91, 52, 1),
+    "fchmodat": (268, 53, 2),
+    "fchmodat2": (452, 452, 2),
+    "mknod": (133, ABSENT, 1),
+    "mknodat": (259, 33, 2),
+}
+"""With the place of the mode."""
+
+SET_ID: Final = 0o6000
+"""Bits that let a file run as its owner: whoever runs it outside would be."""
+
+CREATE: Final = 0o100
+
 SOCKET: Final = (41, 198)
 SOCKETPAIR: Final = (53, 199)
 CLONE: Final = (56, 220)
@@ -180,7 +243,7 @@ def names() -> dict[int, str]:
     """What is told, by number."""
     place = column()
     assert place is not None
-    told = {rule[place]: name for name, rule in TOLD.items()}
+    told = {rule[place]: name for name, rule in (*TOLD.items(), *SHARED_TOLD.items())}
     told |= {rule[place]: name for name, rule in TOLD_IF_WRITING.items()}
     told.pop(ABSENT, None)
     return told
@@ -238,8 +301,16 @@ def _socketpair() -> Code:
     ]
 
 
-def program(*, datagrams: bool) -> bytes:
-    """The filter.  datagrams: the network is the sandbox's own, so that UDP leads nowhere."""
+def _opened(flags: int) -> Code:
+    """Made with a bit that it must not have: refused; for writing: told."""
+    refused = _refuse(errno.EPERM)
+    modes: Code = [_argument(flags + 1), (JUMP_ANY, 0, len(refused), SET_ID), *refused]
+    made: Code = [_argument(flags), (JUMP_ANY, 0, len(modes), CREATE), *modes]
+    return [*made, *_if_any(flags, WRITING, TELL)]
+
+
+def program(*, alone: bool) -> bytes:
+    """The filter.  alone: network, processes and files are the sandbox's own."""
     known = MACHINES[platform.machine()]
     place = known[1]
     code: Code = [
@@ -253,12 +324,22 @@ def program(*, datagrams: bool) -> bytes:
     blocks: list[tuple[int, Code]] = []
     blocks += [(numbers[place], _refuse(errno.EPERM)) for numbers in FORBIDDEN.values()]
     blocks += [(numbers[place], _refuse(errno.ENOSYS)) for numbers in UNKNOWN.values()]
-    blocks += [(numbers[place], [(RETURN, 0, 0, TELL)]) for numbers in TOLD.values()]
-    blocks += [(rule[place], _if_any(rule[2], WRITING, TELL)) for rule in TOLD_IF_WRITING.values()]
+    blocks += [
+        (numbers[place], [(RETURN, 0, 0, TELL)])
+        for name, numbers in TOLD.items()
+        if name not in MODES
+    ]
+    blocks += [(rule[place], _opened(rule[2])) for rule in TOLD_IF_WRITING.values()]
+    for name, rule in MODES.items():
+        last = TELL if name in TOLD or (name in SHARED_TOLD and not alone) else ALLOW
+        block = _if_any(rule[2], SET_ID, ERRNO | errno.EPERM)
+        blocks.append((rule[place], [*block[:-1], (RETURN, 0, 0, last)]))
+    if not alone:
+        blocks += _among_others(place)
     blocks += [
         (CLONE[place], _if_any(0, NEW_NAMESPACES, ERRNO | errno.EPERM)),
         (IOCTL[place], _if_one_of(1, (TIOCSTI, TIOCLINUX), ERRNO | errno.EPERM)),
-        (SOCKET[place], _socket(datagrams)),
+        (SOCKET[place], _socket(alone)),
         (SOCKETPAIR[place], _socketpair()),
     ]
     blocks += [
@@ -270,6 +351,25 @@ def program(*, datagrams: bool) -> bytes:
             code += [(JUMP_EQUAL, 0, len(block), number), *block]
     code.append((RETURN, 0, 0, ALLOW))
     return b"".join(struct.pack("HBBI", *one) for one in code)
+
+
+def _among_others(place: int) -> list[tuple[int, Code]]:
+    """What is needed beside, where the sandbox shares the machine."""
+    blocks = [
+        # Tools that copy attributes go on without them where there are none.
+        (numbers[place], _refuse(errno.EOPNOTSUPP if "xattr" in name else errno.EPERM))
+        for name, numbers in SHARED_FORBIDDEN.items()
+    ]
+    blocks += [
+        (numbers[place], [(RETURN, 0, 0, TELL)])
+        for name, numbers in SHARED_TOLD.items()
+        if name not in MODES
+    ]
+    blocks += [
+        (rule[place], _if_any(rule[2], 0xFFFFFFFF, ERRNO | errno.EPERM))
+        for rule in OF_ITSELF.values()
+    ]
+    return blocks
 
 
 def install(filter: bytes) -> int:
