@@ -22,6 +22,7 @@ from orlop.abi.ids import (
     ScheduleId,
     Seq,
 )
+from orlop.abi.processes import ProgressView
 from orlop.abi.rights import EVERYTHING, Rights
 
 Missed = Literal["skip", "once", "all"]
@@ -88,6 +89,15 @@ class ProcessView(Struct, frozen=True, kw_only=True):
     team: str = ""
     used: Amount = NOTHING
     """Of its budget, by it and its children."""
+    progress: ProgressView | None = None
+    """What it has said of how far it is."""
+    questions: tuple[str, ...] = ()
+    """To people, that it waits for."""
+    human_minutes: float = 0.0
+    """Of people, for this process; `human_cost` likewise."""
+    human_cost: NanoDollars = NanoDollars(0)
+    home: str = ""
+    """Which of the kernels that share a database it lives under; empty: there is one only."""
     rights: Rights = EVERYTHING
     """What it may do."""
 
@@ -132,6 +142,8 @@ class TraceCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cost: NanoDollars = NanoDollars(0)
     engine: str = ""
     message: str = ""
+    cleared_by: str = ""
+    """What let it through where people are asked otherwise: a question, a grant, an autonomy."""
 
 
 class Trace(Struct, frozen=True, kw_only=True):

@@ -70,10 +70,10 @@ class KernelView(Struct, frozen=True, kw_only=True):
     url: str
     epoch: int
     state: str
-    """`up`, `stopped`, `lost`, or `taken over`."""
-    lease_s: float
+    """`up`, `stopped`, `lost`, `being taken over`, or `taken over`."""
+    lease_s: float | None
     """How long its lease still holds; negative: for how long it has not held any more."""
     head: Seq
     taken_by: JournalId | None = None
     here: bool = False
-    since_ns: Nanoseconds = Nanoseconds(0)
+    """It is the one that was asked."""

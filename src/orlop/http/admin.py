@@ -96,6 +96,9 @@ class Admin:
         )
         await send(exchange, info)
 
+    async def kernels(self, exchange: Exchange) -> None:
+        await send(exchange, await self._kernel.neighbours())
+
     async def processes(self, exchange: Exchange) -> None:
         rows = sorted(self._kernel.tables.rows.values(), key=lambda row: row.pid)
         if exchange.query("all", "0") == "0":

@@ -21,6 +21,7 @@ from orlop.http.budgets import Budgets
 from orlop.http.devices import Devices
 from orlop.http.effects import Effects
 from orlop.http.exchange import Event, Exchange, InFlight, Receive, Route, Send
+from orlop.http.memory import Memories
 from orlop.http.models import Models
 from orlop.http.people import People
 from orlop.http.place import HttpConfig, Place
@@ -104,7 +105,8 @@ class App:
 
     def __init__(self, place: Place, config: HttpConfig, tokens: Tokens) -> None:
         self._place = place
-        self._hosts = LOOPBACK | {config.host, f"[{config.host}]", *config.allowed_hosts}
+        named = {config.host, f"[{config.host}]", config.name} - {""}
+        self._hosts = LOOPBACK | named | {*config.allowed_hosts}
         self._open_words = config.open
         self._tokens = tokens
         self._kernel: Kernel | None = None
@@ -127,7 +129,7 @@ class App:
             **files.Mounts(kernel).routes(),
             **RightsRoutes(kernel, self._tokens.capabilities).routes(),
         }
-        self._admin |= Effects(kernel).routes()
+        self._admin |= Effects(kernel).routes() | Memories(kernel).routes()
         questions, people = Questions(kernel), People(kernel)
         self._human = questions.routes() | people.routes()
         self._signed = questions.signed
@@ -308,6 +310,7 @@ def admin_routes(admin: Admin) -> dict[tuple[str, ...], Route]:
         ("GET", "info"): admin.info,
         ("GET", "inventory"): admin.inventory,
         ("POST", "pulled"): admin.pulled,
+        ("GET", "kernels"): admin.kernels,
         ("GET", "processes"): admin.processes,
         ("POST", "processes"): admin.spawn,
         ("GET", "processes", "{ref}"): admin.process,

@@ -8,13 +8,14 @@ from orlop.abi import (
     capabilities,
     cards,
     devices,
+    kernels,
     overview,
     residency,
     tools,
 )
 from orlop.abi.calls import Call, Spawn
 from orlop.abi.replies import Done
-from orlop.http import openapi_effects, openapi_files, openapi_people, openapi_policy
+from orlop.http import openapi_effects, openapi_files, openapi_memory, openapi_people, openapi_policy
 from orlop.http.openapi_dialects import Schema
 from orlop.http.openapi_operation import NDJSON, OURS, SSE, Operation
 
@@ -269,6 +270,12 @@ OPERATORS: Final = (
     ),
     Operation(
         method="GET",
+        path=f"{OURS}/kernels",
+        summary="The kernels that share this one's database",
+        reply=tuple[kernels.KernelView, ...],
+    ),
+    Operation(
+        method="GET",
         path=f"{OURS}/processes",
         summary="The process table",
         reply=tuple[admin.ProcessView, ...],
@@ -455,6 +462,7 @@ OPERATIONS: Final = (
     *PROCESSES,
     *OPERATORS,
     *openapi_effects.OPERATIONS,
+    *openapi_memory.OPERATIONS,
     *openapi_people.OPERATIONS,
     *openapi_policy.OPERATIONS,
 )

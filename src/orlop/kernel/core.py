@@ -23,6 +23,7 @@ from orlop.abi.ids import (
     TaskId,
     TenantId,
 )
+from orlop.abi.kernels import KernelView
 from orlop.abi.limits import FREE_BYTES_MIN, PROCESSES_MAX
 from orlop.abi.processes import ProcessSpawned
 from orlop.context.conversation import Namer
@@ -78,6 +79,11 @@ class KernelConfig:
     """Before the second restart in a row; doubles with each.  The first is at once."""
     device_look_s: Limit = 15.0
     """Between two looks at the devices: what they are, their sensors, their health."""
+
+
+async def alone() -> Sequence[KernelView]:
+    """Of a kernel that shares its database with nobody."""
+    return ()
 
 
 class Launcher(Protocol):
@@ -172,6 +178,10 @@ class Kernel:
     """What agents remember between runs."""
     projections: Sequence[Projection] = ()
     """What is too large for the tables, each in a file of its own."""
+    name: str = ""
+    """Among the kernels that share its database; empty where it shares none."""
+    neighbours: Callable[[], Awaitable[Sequence[KernelView]]] = alone
+    """Those kernels, itself included."""
     on_arrival: list[Callable[[int], Awaitable[None]]] = field(default_factory=list)
     """Told the number of each journal that is taken over: its events belong to projections too."""
     elders: Elders = field(init=False)

@@ -11,7 +11,7 @@ import logging
 import math
 
 from orlop.abi.errors import Fenced, JournalDamaged, JournalStopped, KernelError, NotReady
-from orlop.abi.kernels import JournalKnown
+from orlop.abi.kernels import JournalKnown, KernelView
 from orlop.kernel import takeover
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import ALIVE
@@ -82,8 +82,23 @@ class Lease:
         self._holding.close()
         self._asking.close()
 
-    async def peers(self) -> list[Peer]:
-        return await self._ask(self._asking.all)
+    async def views(self) -> list[KernelView]:
+        """All kernels of the cluster, as an operator is shown them."""
+        return [self._view(peer) for peer in await self._ask(self._asking.all)]
+
+    def _view(self, peer: Peer) -> KernelView:
+        return KernelView(
+            journal=peer.journal,
+            schema=peer.schema,
+            host=peer.host,
+            url=peer.url,
+            epoch=peer.epoch,
+            state=state_of(peer),
+            lease_s=peer.lease_s,
+            head=peer.head,
+            taken_by=peer.taken_by,
+            here=peer.journal == self._me.journal,
+        )
 
     async def _renew(self) -> None:
         clock = self._kernel.clock
@@ -158,6 +173,14 @@ class Lease:
                 log.error("after a take-over: %s", error.message)
 
 
+def state_of(peer: Peer) -> str:
+    if peer.taken_by is not None:
+        return "taken over" if peer.is_taken else "being taken over"
+    if peer.lease_s is None:
+        return "stopped"
+    return "up" if peer.lease_s >= 0 else "lost"
+
+
 async def joined(kernel: Kernel, cluster: Cluster, url: str, host: str, schema: str) -> Lease:
     """One's place among the kernels of the cluster.  Raises `JournalStopped`."""
     journal = kernel.journal
@@ -184,6 +207,8 @@ async def joined(kernel: Kernel, cluster: Cluster, url: str, host: str, schema: 
         return await cluster.reach(known.schema, journal.keyring, elders)
 
     kernel.elders.reach = reach
+    kernel.neighbours = lease.views
+    kernel.name = f"{schema} on {host}"
     await lease.join()
     return lease
 

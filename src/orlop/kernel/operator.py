@@ -6,16 +6,16 @@ from msgspec.structs import replace
 
 from orlop.abi.admin import KeyView, NewKey, ProcessView, Trace, TraceCall
 from orlop.abi.budgets import NOTHING
-from orlop.abi.calls import Call, CallTool, Embed, Infer, Spawn
+from orlop.abi.calls import Ask, Call, CallTool, Embed, Infer, Spawn
 from orlop.abi.errors import BadCall, NotFound
 from orlop.abi.events import CallEntered, CallFailed, CallReturned
-from orlop.abi.ids import KERNEL_PROCESS, CallId, KeyId, Nanoseconds, TenantId
+from orlop.abi.ids import KERNEL_PROCESS, CallId, KeyId, NanoDollars, Nanoseconds, TenantId
 from orlop.abi.keys import KeyCreated, KeyRevoked
 from orlop.abi.limits import EXPIRY_S_MAX
 from orlop.abi.rights import EVERYTHING, Rights, canonical
 from orlop.kernel import bounds, codec
 from orlop.kernel.core import Kernel
-from orlop.kernel.process import Row
+from orlop.kernel.process import Process, Row
 from orlop.machine.clock import NS_PER_S
 from orlop.store.journal import Stored
 
@@ -24,6 +24,7 @@ SECRET_BYTES = 24
 
 def view(kernel: Kernel, row: Row) -> ProcessView:
     live = kernel.processes.get(row.id)
+    work = kernel.office.roster.processes.get(row.id)
     account = next(iter(kernel.tables.ledger.line(row.tenant, row.accounts)), None)
     return ProcessView(
         id=row.id,
@@ -31,6 +32,7 @@ def view(kernel: Kernel, row: Row) -> ProcessView:
         name=row.name,
         state=row.state,
         reason=row.reason,
+        home=row.home or kernel.name,
         parent=row.parent,
         command=row.command,
         cwd=row.cwd,
@@ -58,8 +60,23 @@ def view(kernel: Kernel, row: Row) -> ProcessView:
         cost=row.cost,
         team=row.team,
         used=account.ever if account is not None else NOTHING,
+        progress=row.progress,
+        questions=waits_for(live) if live is not None else (),
+        human_minutes=work.minutes if work is not None else 0.0,
+        human_cost=work.cost if work is not None else NanoDollars(0),
         rights=row.rights,
     )
+
+
+def waits_for(process: Process) -> tuple[str, ...]:
+    """The questions to people that its calls wait for."""
+    waiting = [
+        f"qst_{running.id.removeprefix('cal_')}"
+        if isinstance(running.call, Ask) and running.seq
+        else running.waits_for
+        for running in process.running.values()
+    ]
+    return tuple(dict.fromkeys(question for question in waiting if question))
 
 
 async def trace(kernel: Kernel, row: Row) -> Trace:
@@ -90,6 +107,7 @@ def _entered(stored: Stored, event: CallEntered, call: CallId) -> TraceCall:
         status="open",
         incarnation=event.incarnation,
         start_ns=stored.header.wall_ns,
+        cleared_by=event.cleared_by,
     )
 
 

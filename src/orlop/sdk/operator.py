@@ -39,6 +39,7 @@ from orlop.abi.devices import ClaimPlacement, ClaimView, DeviceCard, DeviceTable
 from orlop.abi.effects import EffectView, SettleOrder
 from orlop.abi.errors import Broken
 from orlop.abi.files import FileView, MountOrder
+from orlop.abi.kernels import KernelView
 from orlop.abi.limits import CLIENT_PATIENCE_S, PARKED_POLL_S
 from orlop.abi.overview import Overview
 from orlop.abi.policy import (
@@ -129,6 +130,10 @@ class Operator:
     def pulled(self) -> None:
         """Look at the models directory again."""
         self._link.ask(Order("POST", f"{ROOT}/pulled"))
+
+    def kernels(self) -> list[KernelView]:
+        """Those that share this one's database, itself included; none where it shares none."""
+        return self._get("/kernels", list[KernelView])
 
     def processes(self, *, ended: bool = False) -> list[ProcessView]:
         return self._get(f"/processes?all={int(ended)}", list[ProcessView])

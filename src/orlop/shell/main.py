@@ -22,6 +22,9 @@ COMMANDS: Final = {
     "up": Entry(KERNEL, "Start the kernel and its engines."),
     "down": Entry(KERNEL, "Stop the kernel and what it started."),
     "info": Entry(KERNEL, "Show where everything is.", "orlop.shell.info:info"),
+    "kernels": Entry(
+        KERNEL, "List the kernels that share a database.", "orlop.shell.kernels:kernels"
+    ),
     "doctor": Entry(KERNEL, "Look for what is wrong, and say how to mend it."),
     "run": Entry(PROCESSES, "Start a program as a process.", "orlop.shell.run:run"),
     "ps": Entry(PROCESSES, "List processes.", "orlop.shell.processes:ps"),
@@ -85,6 +88,9 @@ COMMANDS: Final = {
     "drill": Entry(RECORDS, "Say what a disaster now would cost, by trying."),
     "move": Entry(RECORDS, "Carry the journal to PostgreSQL, or back."),
     "upgrade": Entry(RECORDS, "Show or make what a new release needs of the journal."),
+    "audit": Entry(
+        RECORDS, "Export the record for auditors; who approved what.", "orlop.shell.audit:audit"
+    ),
     "journal": Entry(RECORDS, "Verify and export the journal.", "orlop.shell.journal:journal"),
     "explain": Entry(RECORDS, "Explain an error code.", "orlop.shell.explain:explain"),
     "completion": Entry(

@@ -74,6 +74,9 @@ def _listing(operator: Operator, ended: bool) -> str:
     views = operator.processes(ended=ended)
     if not views:
         return "no processes" if ended else "no processes run; --all shows those that have ended"
+    if any(view.home for view in views):
+        rows = [(*_row(view), view.home) for view in views]
+        return table((*TITLES, "HOME"), rows, NUMBERS)
     return table(TITLES, [_row(view) for view in views], NUMBERS)
 
 
@@ -88,9 +91,37 @@ def _row(view: ProcessView) -> tuple[str, ...]:
         f"{view.input_tokens + view.output_tokens:,}",
         money(view.cost),
         since(view.spawned_ns),
-        shortened(view.reason) or "-",
+        _now(view),
         command(view.command),
     )
+
+
+def _progress(view: ProcessView) -> list[tuple[str, str]]:
+    """What it has said of how far it is, and which people it waits for."""
+    lines = []
+    if (said := view.progress) is not None:
+        share = f" ({said.share:.0%})" if said.share is not None else ""
+        waits = f", waits for {said.waits_for}" if said.waits_for else ""
+        lines.append(("progress", f"{said.step}{share}{waits}, {since(said.at_ns)} ago"))
+        if said.ends_ns is not None:
+            lines.append(("expects to end", date(said.ends_ns)))
+    if view.questions:
+        lines.append(("asks", ", ".join(view.questions)))
+    if view.human_minutes:
+        lines.append(("people", f"{view.human_minutes:g} min, {money(view.human_cost)}"))
+    return lines
+
+
+def _now(view: ProcessView) -> str:
+    """In a few words: why it is in this state, whom it waits for, or how far it is."""
+    if view.reason:
+        return shortened(view.reason)
+    if view.questions:
+        return shortened(f"asks {view.questions[0]}")
+    if view.progress is None or view.status is not None:
+        return "-"
+    share = f"{view.progress.share:.0%} " if view.progress.share is not None else ""
+    return shortened(share + view.progress.step)
 
 
 def _details(view: ProcessView) -> list[tuple[str, str]]:
@@ -101,6 +132,7 @@ def _details(view: ProcessView) -> list[tuple[str, str]]:
         ("state", f"{view.state} ({view.reason})" if view.reason else view.state),
         ("status", "-" if view.status is None else str(view.status)),
         ("outcome", view.outcome or "-"),
+        *_progress(view),
         *([("divergence", "\n" + view.divergence)] if view.divergence else []),
         ("command", " ".join(view.command) or "(a client with a key)"),
         ("folder", view.cwd or "-"),
