@@ -15,6 +15,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+HOST = "127.0.0.2"
+"""This machine by an address that no proxy variable leaves out."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outside:
@@ -39,7 +42,8 @@ def outside(folder: Path, *, tls: bool = True, large: int = 0) -> Iterator[Outsi
         def _any(self) -> None:
             length = int(self.headers.get("content-length") or 0)
             body = self.rfile.read(length)
-            seen.append(f"{self.command} {self.path} {len(body) if length > 999 else body.decode()}")
+            shown = str(len(body)) if length > 999 else body.decode()
+            seen.append(f"{self.command} {self.path} {shown}".strip())
             told.append({name.lower(): value for name, value in self.headers.items()})
             said = b"x" * large if self.path == "/large" else f"answer {len(seen)}".encode()
             if self.path == "/broken":
@@ -57,7 +61,7 @@ def outside(folder: Path, *, tls: bool = True, large: int = 0) -> Iterator[Outsi
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer((HOST, 0), Handler)
     server.daemon_threads = True
     authority = folder / "authority.pem"
     if tls:
@@ -69,7 +73,7 @@ def outside(folder: Path, *, tls: bool = True, large: int = 0) -> Iterator[Outsi
     port = server.server_address[1]
     scheme = "https" if tls else "http"
     try:
-        yield Outside(f"{scheme}://localhost:{port}", port, authority, seen, told)
+        yield Outside(f"{scheme}://{HOST}:{port}", port, authority, seen, told)
     finally:
         server.shutdown()
         server.server_close()
@@ -94,7 +98,7 @@ def _certificate(folder: Path, authority: Path) -> Path:
             .not_valid_after(now + datetime.timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
         )
-        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address(HOST))]
         if not ca:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return builder.sign(top, hashes.SHA256())

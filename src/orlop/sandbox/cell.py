@@ -103,7 +103,7 @@ def seal(
             env[name] = f"http://{credential}@127.0.0.1:{{port}}"
         env |= {"NO_PROXY": "127.0.0.1,localhost,::1", "no_proxy": "127.0.0.1,localhost,::1"}
         env |= dict.fromkeys(TRUST_VARIABLES, f"{gate}/{GATE_TRUST}") | {"NODE_USE_ENV_PROXY": "1"}
-        reads.append(str(doors.gate))
+        reads.append(f"{gate}/{GATE_TRUST}")
     if doors.socket in shared and "ORLOP_SOCKET" in env:
         env["ORLOP_SOCKET"] = shared[doors.socket]
     plan = Plan(
@@ -114,7 +114,7 @@ def seal(
         writes=(*writes, "/dev") if own else (*writes, *DEVICES),
         open_files=wanted.files == "all",
         scratch=bubblewrap.SCRATCH if own else "",
-        sockets=(*shared.values(),) if own else tuple(filter(None, (doors.socket,))),
+        sockets=tuple(filter(None, (shared.get(doors.socket, doors.socket),))),
         ports=() if own or port is None else (port,),
         relays=tuple(relays),
         proxy_variables=PROXY_VARIABLES if doors.gate is not None else (),
@@ -124,7 +124,7 @@ def seal(
     if not own:
         return Sealed(command=inside, env=env)
     line = bubblewrap.arguments(
-        [path for path in reads if path != str(doors.gate)],
+        [path for path in reads if not path.startswith(bubblewrap.INSIDE)],
         writes,
         list(shared.items()),
         str(doors.home),
