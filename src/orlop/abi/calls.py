@@ -215,6 +215,25 @@ class Ask(Struct, frozen=True, kw_only=True, tag="ask", omit_defaults=True):
     hints: Hints = Hints()
 
 
+class Progress(Struct, frozen=True, kw_only=True, tag="progress", omit_defaults=True):
+    """Say how far the task is, for those who wait for it; `orlop ps` and `orlop show` tell it.
+
+    A resumed program need not say the same again but for `step`.
+    """
+
+    TRANSPORT: ClassVar = ("hints", "share", "waits_for", "ends_s")
+
+    step: str
+    """What it does now, in a few words."""
+    share: float | None = None
+    """Of the whole that is done: 0 to 1."""
+    waits_for: str = ""
+    """What holds it up, if anything does."""
+    ends_s: float | None = None
+    """Seconds from now until it expects to be done."""
+    hints: Hints = Hints()
+
+
 class Outcome(Struct, frozen=True, kw_only=True, tag="outcome", omit_defaults=True):
     """Say how the task ended, in business terms."""
 
@@ -243,6 +262,7 @@ Call = (
     | MemoryCall
     | OpenSaga
     | CloseSaga
+    | Progress
     | Outcome
 )
 

@@ -174,6 +174,8 @@ class ToolCard(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The MCP server that offers it."""
     query: tuple[str, ...] = ()
     """Of a queryable tool: a command that tells, for a key, whether the effect happened."""
+    preview: tuple[str, ...] = ()
+    """A command that tells a person what a call would change, and changes nothing."""
     cwd: str = ""
     env: dict[str, str] = {}
     price: NanoDollars = NanoDollars(0)

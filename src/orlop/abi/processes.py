@@ -11,6 +11,18 @@ from orlop.abi.rights import EVERYTHING, Rights
 from orlop.abi.sandbox import Sandbox
 
 
+class ProgressView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a process has said of how far it is."""
+
+    step: str
+    share: float | None = None
+    waits_for: str = ""
+    ends_ns: Nanoseconds | None = None
+    """When it expects to be done, as of then."""
+    at_ns: Nanoseconds
+    """When it said so."""
+
+
 class ProcessSpawned(Struct, frozen=True, kw_only=True, tag_field="kind", tag="process.spawned"):
     """A row of the process table.  A client that came with a key has no command."""
 

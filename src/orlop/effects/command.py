@@ -44,6 +44,9 @@ class ToolConfig:
     """What a second execution would do; decides what happens to a call that a crash cut off."""
     query: tuple[str, ...] = ()
     """Of a `queryable` tool: prints `true` or `false`, given {"key": …}."""
+    preview: tuple[str, ...] = ()
+    """Given the same arguments, prints what a call would change, for the person who is to approve
+    it; it must change nothing itself."""
     timeout_s: Limit = 60.0
     """A call that takes longer is ended."""
     concurrency: Many = 8
@@ -111,6 +114,7 @@ class ToolConfig:
             retries=self.retries,
             command=self.command,
             query=self.query,
+            preview=self.preview,
             cwd=self.cwd,
             env=self.env,
             compensate=self.compensate,
@@ -146,6 +150,14 @@ class SubprocessTool:
         except msgspec.DecodeError as error:
             shown = output[:200].decode(errors="replace")
             raise ToolFailed(f"{self._card.name} printed no JSON: {shown!r} ({error})") from error
+
+    async def preview(self, arguments: Mapping[str, object], limit_s: float) -> str:
+        """What its `preview` command prints."""
+        if not self._card.preview:
+            return ""
+        given = msgspec.json.encode(arguments)
+        output = await self._run(self._card.preview, given, "", limit_s)
+        return output.decode(errors="replace").strip()
 
     async def happened(self, key: str) -> bool | None:
         """What the tool's `query` command says: `true`, `false` or `null` as JSON.

@@ -1,5 +1,6 @@
 """`/metrics` for Prometheus.  No label names a process, a program or a call: they are few."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -16,6 +17,7 @@ from orlop.kernel.core import Kernel
 from orlop.kernel.overview import engines
 from orlop.kernel.process import State
 from orlop.models.residency import State as Lies
+from orlop.people.question_table import OPEN
 from orlop.sched import view as scheduling
 
 
@@ -84,6 +86,24 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "orlop_model_memory_bytes": Family(
         "gauge", "Memory that models share: held, budget.", ("device", "kind")
     ),
+    "orlop_questions": Family("gauge", "That are open, by form and state.", ("form", "state")),
+    "orlop_human_touches": Family(
+        "counter", "What people have done: approval, denial, edit, takeover and so on.", ("touch",)
+    ),
+    "orlop_human_minutes": Family("counter", "Of people's work for agents."),
+    "orlop_human_dollars": Family("counter", "What that has cost."),
+    "orlop_human_decisions": Family(
+        "counter",
+        "Of people about calls of a tool: agreed, or overridden (denied, edited, disagreed with).",
+        ("tool", "said"),
+    ),
+    "orlop_grants": Family("gauge", "Approvals in advance that are open."),
+    "orlop_autonomy": Family(
+        "gauge", "Agents and types of tasks at each level, by tool.", ("tool", "level")
+    ),
+    "orlop_autonomy_incidents": Family(
+        "counter", "Incidents that took an agent back to its start, by tool.", ("tool",)
+    ),
     "orlop_device_share": Family(
         "gauge", "Of what it could do, what it is given; 0: drained or lost.", ("device",)
     ),
@@ -125,6 +145,7 @@ def samples(kernel: Kernel) -> Iterator[Sample]:
     yield from _engines(kernel)
     yield from _models(kernel)
     yield from _devices(kernel)
+    yield from _people(kernel)
 
 
 def _whole(kernel: Kernel) -> Iterator[Sample]:
@@ -226,6 +247,34 @@ def _devices(kernel: Kernel) -> Iterator[Sample]:
         for name, value in known.items():
             if value is not None:
                 yield f"orlop_device_{name}", (card.name,), value
+
+
+def _people(kernel: Kernel) -> Iterator[Sample]:
+    office = kernel.office
+    rows = office.questions.rows.values()
+    waiting = Counter((row.form, row.state) for row in rows if row.state in OPEN)
+    for (form, state), count in waiting.items():
+        yield "orlop_questions", (form, state), count
+    touches: Counter[str] = Counter()
+    for person in office.roster.people.values():
+        touches.update(person.work.touches)
+    for touch, count in touches.items():
+        yield "orlop_human_touches", (touch,), count
+    works = [person.work for person in office.roster.people.values()]
+    yield "orlop_human_minutes", (), sum(work.minutes for work in works)
+    yield "orlop_human_dollars", (), sum(work.cost for work in works) / 1e9
+    for tool, decisions in office.roster.decisions.items():
+        yield "orlop_human_decisions", (tool, "agreed"), decisions.agreed
+        yield "orlop_human_decisions", (tool, "overridden"), decisions.overridden
+    yield "orlop_grants", (), len(office.grants.open(kernel.clock.wall_ns()))
+    levels = Counter((row.key.tool, row.level) for row in office.autonomy.rows.values())
+    for (tool, level), count in levels.items():
+        yield "orlop_autonomy", (tool, level), count
+    incidents: Counter[str] = Counter()
+    for known in office.autonomy.rows.values():
+        incidents[known.key.tool] += known.incidents
+    for tool, count in incidents.items():
+        yield "orlop_autonomy_incidents", (tool,), count
 
 
 def registry(kernel: Kernel) -> CollectorRegistry:

@@ -6,7 +6,19 @@ The dialects' readers say the same in their own words; programs of the native ro
 import re
 from typing import Final
 
-from orlop.abi.calls import Ask, Budget, Call, CallTool, Embed, Exit, Infer, Patch, Sampling, Spawn
+from orlop.abi.calls import (
+    Ask,
+    Budget,
+    Call,
+    CallTool,
+    Embed,
+    Exit,
+    Infer,
+    Patch,
+    Progress,
+    Sampling,
+    Spawn,
+)
 from orlop.abi.egress import Fetch
 from orlop.abi.errors import BadCall
 from orlop.abi.limits import (
@@ -61,6 +73,11 @@ def check(call: Call) -> None:  # noqa: C901 (one row a call)
             _within("status", call.status, -STATUS_MAX, STATUS_MAX)
         case Patch():
             name("name", call.name)
+        case Progress():
+            name("step", call.step)
+            name("waits_for", call.waits_for)
+            _within("share", call.share, 0, 1)
+            _within("ends_s", call.ends_s, 0, PERIOD_S_MAX)
         case Ask():
             question(call)
         case Spawn():

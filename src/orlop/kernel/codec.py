@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from orlop.abi.calls import Call, Infer
+from orlop.abi.calls import Call, Infer, Progress
 from orlop.abi.egress import Fetch
 from orlop.abi.errors import JournalDamaged
 from orlop.abi.events import NO_CHUNKS, CallEntered, CallReturned, Event
@@ -63,6 +63,8 @@ ROUTING_FIELDS: Final = frozenset({"prompt_cache_key", "safety_identifier", "use
 def meaning(call: Call) -> bytes:
     """All that changes what the call means, but for its conversation: canonical JSON."""
     bare = replace(call, hints=Hints())
+    if isinstance(bare, Progress):
+        bare = Progress(step=bare.step)
     if isinstance(bare, Infer):
         extra = bare.extra
         if not ROUTING_FIELDS.isdisjoint(extra):

@@ -12,6 +12,7 @@ from orlop.abi.calls import (
     Infer,
     Outcome,
     Patch,
+    Progress,
     Revoke,
     Signal,
     Sleep,
@@ -84,6 +85,8 @@ def dispatch(  # noqa: C901 (one row a call)
             return sys_memory.recall(kernel, process, running, call)
         case Forget():
             return sys_memory.forget(kernel, process, running, call)
+        case Progress():
+            return sys_process.progress(running)
         case Outcome():
             return sys_process.outcome(kernel, process, running, call)
         case _:

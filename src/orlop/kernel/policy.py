@@ -23,6 +23,7 @@ from orlop.kernel.policy_facts import Asked, World
 from orlop.kernel.process import Process, Row
 from orlop.kernel.running import Running
 from orlop.machine.clock import NS_PER_S
+from orlop.people import trust
 
 log = logging.getLogger(__name__)
 
@@ -227,5 +228,5 @@ def _model(kernel: Kernel, name: str) -> ModelCard | None:
 
 
 def autonomy(kernel: Kernel, row: Row, tool: str) -> str:
-    """How far the agent is trusted with the tool."""
-    return "autonomous"
+    """How far the agent is trusted with the tool: of several types of tasks, with the least."""
+    return trust.level_of(kernel, row.tenant, row.name, tool)

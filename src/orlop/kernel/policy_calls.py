@@ -12,6 +12,7 @@ from orlop.abi.calls import (
     Infer,
     Outcome,
     Patch,
+    Progress,
     Revoke,
     Signal,
     Sleep,
@@ -76,7 +77,7 @@ def targets(  # noqa: C901 (one row a call)
         case Recall():
             asked = call.namespaces or ("", "session")
             return tuple(("recall", space(name, agent, process)) for name in asked)
-        case Wait() | Exit() | Sleep() | Patch() | Outcome():
+        case Wait() | Exit() | Sleep() | Patch() | Progress() | Outcome():
             return ()
         case Grant() | Revoke() | OpenSaga() | CloseSaga():
             return ()  # Of what it may do already: narrowed, or put together.

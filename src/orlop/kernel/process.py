@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from orlop.abi.budgets import AccountName
-from orlop.abi.calls import METERED, Budget, DivergenceRule, Normalizer, RestartRule
+from orlop.abi.calls import METERED, Budget, DivergenceRule, Normalizer, Progress, RestartRule
 from orlop.abi.capabilities import RightGranted, RightsTaken
 from orlop.abi.errors import Conflict
 from orlop.abi.events import CallEntered, CallFailed, CallReturned, Event, Header
@@ -40,6 +40,7 @@ from orlop.abi.processes import (
     ProcessLaunched,
     ProcessSpawned,
     ProcessStarted,
+    ProgressView,
 )
 from orlop.abi.rights import EVERYTHING, Rights, canonical
 from orlop.abi.sandbox import Sandbox
@@ -149,6 +150,7 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
     started_ns: Nanoseconds | None = None
     ended_ns: Nanoseconds | None = None
     calls: int = 0
+    progress: ProgressView | None = None
     calls_metered: int = 0
     """Of the calls, those that count against a budget."""
     input_tokens: int = 0
@@ -263,7 +265,7 @@ def reduce(row: Row, header: Header, event: Event) -> Row:  # noqa: C901 (one ro
             kept = tuple(right for right in row.rights if right not in event.rights)
             return replace(row, rights=kept)
         case CallEntered() | CallFailed() | CallReturned():
-            return book(row, event)
+            return book(row, header, event)
         case _:
             return row
 
@@ -279,12 +281,31 @@ def is_done(row: Row, event: ProcessEnded) -> bool:
     return event.status == 0 and row.restart != "always"
 
 
-def book(row: Row, event: CallEntered | CallFailed | CallReturned) -> Row:
+def told(row: Row, header: Header, event: CallEntered) -> ProgressView | None:
+    """How far the process is, by its newest word."""
+    said = event.body
+    if not isinstance(said, Progress):
+        return row.progress
+    ends_ns = None
+    if said.ends_s is not None:
+        ends_ns = Nanoseconds(header.wall_ns + round(said.ends_s * NS_PER_S))
+    return ProgressView(
+        step=said.step,
+        share=said.share,
+        waits_for=said.waits_for,
+        ends_ns=ends_ns,
+        at_ns=header.wall_ns,
+    )
+
+
+def book(row: Row, header: Header, event: CallEntered | CallFailed | CallReturned) -> Row:
     """Count a call that begins, and the usage of one that ends."""
     match event:
         case CallEntered():
             metered = row.calls_metered + isinstance(event.body, METERED)
-            return replace(row, calls=row.calls + 1, calls_metered=metered)
+            return replace(
+                row, calls=row.calls + 1, calls_metered=metered, progress=told(row, header, event)
+            )
         case CallFailed():
             return replace(
                 row,

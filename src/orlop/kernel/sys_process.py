@@ -68,6 +68,11 @@ async def patch(running: Running) -> Patched:
     return Patched(applies=True, facts=Facts(call=running.id))
 
 
+async def progress(running: Running) -> Ok:
+    """Its intent, in the journal, is all there is to it."""
+    return Ok(facts=Facts(call=running.id))
+
+
 async def outcome(kernel: Kernel, process: Process, running: Running, call: Outcome) -> Ok:
     kernel.emit(
         process.id,

@@ -6,9 +6,9 @@ from orlop.abi.grants import (
     GrantGiven,
     GrantOrder,
     GrantRevoked,
+    GrantRevokeOrder,
     GrantTerms,
     GrantView,
-    GrantRevokeOrder,
 )
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, ProcessId, TenantId
 from orlop.abi.limits import GRANTS_MAX, NAME_CHARS_MAX

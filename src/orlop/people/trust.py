@@ -123,6 +123,19 @@ def reviewed(
     return table.rows[key]
 
 
+def level_of(house: House, tenant: TenantId, agent: str, tool: str) -> Level:
+    """Of several types of tasks the least; where no rule is about it, nothing holds it back."""
+    rule = house.desk.rules.get(rules.rule_for(house.desk.rules, tool, agent))
+    if rule is None:
+        return "autonomous"
+    levels = [
+        row.level
+        for key, row in house.office.autonomy.rows.items()
+        if (key.tenant, key.agent, key.tool) == (tenant, agent, tool)
+    ]
+    return min(levels, key=LEVELS.index, default=rule.start)
+
+
 def judged(house: House, process: ProcessId, key: AutonomyKey) -> None:
     """A person has just answered: whatever moves by that, moves at once."""
     rule = house.desk.rules.get(rules.rule_for(house.desk.rules, key.tool, key.agent))

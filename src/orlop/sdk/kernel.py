@@ -18,6 +18,7 @@ from orlop.abi.calls import (
     Outcome,
     OutcomeStatus,
     Patch,
+    Progress,
     Revoke,
     SignalName,
     Sleep,
@@ -248,6 +249,17 @@ class Stream:
     @property
     def completion(self) -> Completion:
         if self._completion is None:
+    async def progress(
+        self,
+        step: str,
+        *,
+        share: float | None = None,
+        waits_for: str = "",
+        ends_s: float | None = None,
+    ) -> None:
+        """Tell those who wait how far this is.  share: 0 to 1; ends_s: seconds from now."""
+        await self.call(Progress(step=step, share=share, waits_for=waits_for, ends_s=ends_s))
+
             raise Interrupted("this stream has not been read to its end")
         return self._completion
 

@@ -18,6 +18,7 @@ from orlop.abi.calls import (
     Outcome,
     OutcomeStatus,
     Patch,
+    Progress,
     Revoke,
     SignalName,
     Sleep,
@@ -204,6 +205,17 @@ class SyncStream:
     def completion(self) -> Completion:
         if self._completion is None:
             raise Interrupted("this stream has not been read to its end")
+    def progress(
+        self,
+        step: str,
+        *,
+        share: float | None = None,
+        waits_for: str = "",
+        ends_s: float | None = None,
+    ) -> None:
+        """Tell those who wait how far this is.  share: 0 to 1; ends_s: seconds from now."""
+        self.call(Progress(step=step, share=share, waits_for=waits_for, ends_s=ends_s))
+
         return self._completion
 
     def __iter__(self) -> Iterator[Delta]:

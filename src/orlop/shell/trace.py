@@ -97,6 +97,8 @@ def _call(call: TraceCall, start_ns: Nanoseconds) -> str:
         parts.append(money(call.cost))
     if call.engine:
         parts.append(f"on {call.engine}")
+    if call.cleared_by:
+        parts.append(f"by {call.cleared_by}")
     if call.status != "ok":
         why = f"{call.status}: {call.message}" if call.message else call.status
         parts.append(click.style(why, fg="yellow" if call.status == "open" else "red"))
