@@ -244,12 +244,12 @@ def prey() -> Iterator[Prey]:
 def gets_out(attempt: Attempt, prey: Prey, tier: Tier | None) -> tuple[bool, str]:
     """Whether it does, and what it said.  tier: None is no sandbox at all."""
     words = json.dumps({**prey.words, "sealed": tier is not None})
-    command = (INTERPRETER, "-I", "-S", "-c", PRELUDE + attempt.code, words)
+    command: Sequence[str] = (INTERPRETER, "-I", "-S", "-c", PRELUDE + attempt.code, words)
     env: Mapping[str, str] = {"PATH": os.environ.get("PATH", os.defpath), "TMPDIR": "/tmp"}
     if tier is not None:
         wanted = Sandbox(read=(str(prey.shown),), write=(str(prey.own),))
         sealed = seal(wanted, tier, Doors(home=prey.home), command, env, str(prey.own))
-        command, env = tuple(sealed.command), sealed.env
+        command, env = sealed.command, sealed.env
     program = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,

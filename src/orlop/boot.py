@@ -21,6 +21,7 @@ import orlop
 from orlop.abi.errors import BadCall, JournalDamaged, JournalStopped, KernelError, Misconfigured
 from orlop.abi.events import Halted
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, ModelName
+from orlop.abi.sandbox import Sandbox
 from orlop.access.capability import Capabilities, TokenConfig
 from orlop.access.principal import OPERATOR_PREFIX, Tokens
 from orlop.context.conversation import Namer
@@ -210,12 +211,18 @@ def read_settings(config: Path | None, home: Path, engine_flags: Sequence[str]) 
     policies.check_config(settings.policy)
     chains.check(settings.escalations)
     rules.check(settings.autonomy)
-    check_config(settings.sandbox, {}, home)
+    check_config(settings.sandbox, sandboxes(settings), home)
     settings.egress.rules()
     shelved = [model.name for model in shelf.installed(models_dir(settings))]
     forms.check(settings.models.cards, [*settings.engines, *shelved])
     ladder.check(settings.models.ladders, [*settings.models.aliases, *settings.models.cards])
     return settings
+
+
+def sandboxes(settings: Settings) -> dict[str, Sandbox | None]:
+    """What is asked for, by the table that asks."""
+    tools = {f"tools.{name}": entry.sandbox for name, entry in settings.tools.items()}
+    return tools | {f"mcp.{name}": entry.sandbox for name, entry in settings.mcp.items()}
 
 
 def workshop(power: Power, clock: Clock, chance: Chance) -> Workshop:
@@ -268,9 +275,15 @@ async def build(power: Power, tokens: Tokens, gate: Gate) -> Kernel:
         journal=journal,
         registry=Registry([*configured, *drivers.found(shop, settings.engines)], aliases),
         scheduler=Scheduler(settings.scheduler),  # who runs next
-        tools=await tools(settings, lifeline),
+        tools=await tools(settings, lifeline, cells, gate),
         servers=tuple(
-            McpServer(name, config, lifeline=lifeline, clock=clock)
+            McpServer(
+                name,
+                config,
+                lifeline=lifeline,
+                clock=clock,
+                seal=gate.sealer(cells, f"mcp {name}", config.sandbox),
+            )
             for name, config in settings.mcp.items()
         ),
         residents=residents(settings.models),  # which models lie where
@@ -324,12 +337,17 @@ def desk(power: Power) -> Desk:
     )
 
 
-async def tools(settings: Settings, lifeline: Lifeline) -> Catalog:
+async def tools(settings: Settings, lifeline: Lifeline, cells: Cells, gate: Gate) -> Catalog:
     """Raises `Misconfigured`."""
     entries = await gather_described(settings.tools)
-    cards = [entry.card(name) for name, entry in entries.items()]
+    built = [
+        SubprocessTool(
+            entry.card(name), lifeline, gate.sealer(cells, f"tool {name}", entry.sandbox)
+        )
+        for name, entry in entries.items()
+    ]
     try:
-        return Catalog([SubprocessTool(card, lifeline) for card in cards])
+        return Catalog(built)
     except BadCall as error:
         raise Misconfigured(f"orlop.toml, [tools]: {error.message}") from error
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 
@@ -15,7 +15,8 @@ from orlop.abi.cards import Approval, Effect, ToolCard, Trust
 from orlop.abi.errors import DeadlineMissed, DeviceFailed, Misconfigured, ToolFailed
 from orlop.abi.ids import NanoDollars
 from orlop.abi.limits import KILL_GRACE_S, TOOL_OUTPUT_BYTES_MAX, TOOL_RETRIES_MAX
-from orlop.effects.lifeline import Lifeline
+from orlop.abi.sandbox import Sandbox
+from orlop.effects.lifeline import Lifeline, Seal
 from orlop.machine.clock import deadline
 from orlop.machine.ranges import Count, Limit, Many
 
@@ -84,6 +85,9 @@ class ToolConfig:
     keep what was made from that from doing harm."""
     labels: tuple[str, ...] = ()
     """More labels for what it says, as in `["mail"]`."""
+    sandbox: Sandbox | None = None
+    """What it may touch, as in `sandbox = { write = ["/reports"], net = ["api.example.com"] }`;
+    without one, all that the kernel's user may."""
     price: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
     """Dollars that a call costs."""
 
@@ -130,8 +134,9 @@ class ToolConfig:
 class SubprocessTool:
     """One command a call.  The effect's key is in `ORLOP_KEY`, for tools that can use one."""
 
-    def __init__(self, card: ToolCard, lifeline: Lifeline) -> None:
+    def __init__(self, card: ToolCard, lifeline: Lifeline, seal: Seal | None = None) -> None:
         self._card = card
+        self._seal = seal
         self._lifeline = lifeline
         self._env = {name: os.environ[name] for name in INHERITED if name in os.environ}
 
@@ -179,14 +184,20 @@ class SubprocessTool:
     async def _run(
         self, command: tuple[str, ...], given: bytes, key: str, deadline_s: float
     ) -> bytes:
+        started: Sequence[str] = command
+        env: Mapping[str, str] = self._env | self._card.env | {"ORLOP_KEY": key}
+        cwd = self._card.cwd
+        if self._seal is not None:
+            started, env = await self._seal(command, env, cwd)
+            cwd = "/"
         try:
             child = await asyncio.create_subprocess_exec(
-                *self._lifeline.under(command),
+                *self._lifeline.under(started),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                cwd=self._card.cwd or None,
-                env=self._env | self._card.env | {"ORLOP_KEY": key},
+                cwd=cwd or None,
+                env=env,
                 pass_fds=self._lifeline.descriptors,
                 start_new_session=True,
                 limit=TOOL_OUTPUT_BYTES_MAX,

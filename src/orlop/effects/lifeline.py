@@ -9,6 +9,7 @@ import fcntl
 import os
 import sys
 import tempfile
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,14 @@ from orlop.machine.clock import Clock
 
 LOOK_S: Final = 0.02
 """Between two looks at an earlier kernel's lock: its tools die within milliseconds."""
+
+
+Seal: TypeAlias = Callable[
+    [Sequence[str], Mapping[str, str], str], Awaitable[tuple[Sequence[str], Mapping[str, str]]]
+]
+"""Command, environment and folder to what is started in their place: the same in a sandbox.
+
+Raises `NotReady` where there is none."""
 
 
 class Lifeline:

@@ -7,7 +7,7 @@ has agreed: a description is shown to models, so whoever may change it at will g
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NoReturn, Protocol
 
@@ -24,9 +24,10 @@ from orlop.abi.limits import (
     MCP_TOOLS_MAX,
     STEADY_S,
 )
+from orlop.abi.sandbox import Sandbox
 from orlop.effects.command import INHERITED
 from orlop.effects.found import Found, Teller
-from orlop.effects.lifeline import Lifeline
+from orlop.effects.lifeline import Lifeline, Seal
 from orlop.effects.mcp_http import HttpLink
 from orlop.effects.mcp_stdio import StdioLink, environment
 from orlop.machine.clock import Clock
@@ -81,6 +82,8 @@ class McpConfig:
     """The folder that the command runs in."""
     env: dict[str, str] = field(default_factory=dict)
     """Environment variables beside PATH, HOME, LANG and the like."""
+    sandbox: Sandbox | None = None
+    """Of a command: what it may touch (see `[tools.NAME] sandbox`)."""
     headers: dict[str, str] = field(default_factory=dict)
     """Sent to `url` with each call."""
 
@@ -113,12 +116,21 @@ class Link(Protocol):
 class McpServer:
     """A server that is kept: connected, looked at, connected again."""
 
-    def __init__(self, name: str, config: McpConfig, *, lifeline: Lifeline, clock: Clock) -> None:
+    def __init__(
+        self,
+        name: str,
+        config: McpConfig,
+        *,
+        lifeline: Lifeline,
+        clock: Clock,
+        seal: Seal | None = None,
+    ) -> None:
         self.name = name
         self.config = config
         self.reason = "not asked yet"
         """Why it can't be called; empty: it can."""
         self._lifeline = lifeline
+        self._seal = seal
         self._clock = clock
         self._link: Link | None = None
 
@@ -191,7 +203,11 @@ class McpServer:
         if config.url:
             return HttpLink(self.name, config.url, config.headers, 4 * config.concurrency)
         link = StdioLink(self.name, self._lifeline, tasks)
-        await link.open(config.command, config.cwd, environment(config.env, INHERITED))
+        command: Sequence[str] = config.command
+        env: Mapping[str, str] = environment(config.env, INHERITED)
+        if self._seal is not None:
+            command, env = await self._seal(command, env, config.cwd)
+        await link.open(command, "/" if self._seal is not None else config.cwd, env)
         return link
 
     async def _introduce(self, link: Link) -> None:

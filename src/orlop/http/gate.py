@@ -1,11 +1,14 @@
 """The folder that sandboxes see of the home: the proxy's socket, and the certificates to trust."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from orlop.abi.egress import NetRule, read_rule
 from orlop.abi.errors import BadCall, Misconfigured
+from orlop.abi.sandbox import Sandbox
+from orlop.effects.lifeline import Seal
 from orlop.effects.web import Web
 from orlop.http.auth import Doorman
 from orlop.http.authority import Authority
@@ -13,6 +16,7 @@ from orlop.http.proxy import Pass, Proxy
 from orlop.kernel.core import Kernel
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
+from orlop.sandbox.cells import Cells
 from orlop.store import files
 
 FOLDER: Final = "gate"
@@ -65,6 +69,15 @@ class Gate:
         token = self._chance.token(24).hex()
         self._passes[token] = Pass(who, rules)
         return token
+
+    def sealer(self, cells: Cells, who: str, wanted: Sandbox | None) -> Seal | None:
+        """What starts a tool (or a server of tools) in its sandbox; None: it has none.
+
+        Raises `Misconfigured`.
+        """
+        if wanted is None:
+            return None
+        return partial(cells.tool, wanted, self.admit(who, wanted.net))
 
     async def run(self, kernel: Kernel, doorman: Doorman) -> None:
         """Until cancelled."""

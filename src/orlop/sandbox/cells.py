@@ -36,6 +36,10 @@ def check_config(config: SandboxConfig, asked: Mapping[str, Sandbox | None], hom
     asked: sandboxes by the table that names them.  Raises `Misconfigured`.
     """
     named = {where: wanted for where, wanted in asked.items() if wanted is not None}
+    for where, wanted in named.items():
+        for path in (*wanted.read, *wanted.write):
+            if not os.path.isabs(path):
+                raise Misconfigured(f"[{where}] sandbox: {path!r} should be a whole path")
     if config.default is not None:
         named["sandbox"] = config.default
     if not named and config.tier == "best":
@@ -100,6 +104,18 @@ class Cells:
         sealed = self.seal(program.sandbox, command, env, program.cwd, token=token)
         return sealed.command, sealed.env
 
+    async def tool(
+        self, wanted: Sandbox, token: str, command: Sequence[str], env: Mapping[str, str], cwd: str
+    ) -> tuple[Sequence[str], Mapping[str, str]]:
+        """A tool or a server of tools: it sees nothing of the kernel but its proxy.
+
+        Raises `NotReady`.
+        """
+        await self.require(wanted)
+        doors = Doors(home=self.doors.home, gate=self.doors.gate)
+        sealed = self.seal(wanted, command, env, cwd, token=token, doors=doors)
+        return sealed.command, sealed.env
+
     def seal(
         self,
         wanted: Sandbox,
@@ -108,16 +124,16 @@ class Cells:
         cwd: str,
         *,
         token: str,
+        doors: Doors | None = None,
     ) -> Sealed:
-        """`command` in a cell.  token: what the kernel's proxy knows it by; empty: no way out.
+        """`command` in a cell.  token: what the kernel's proxy knows it by.
 
-        Raises `NotReady`.
+        doors: what it sees of the kernel; None: all that a program does.  Raises `NotReady`.
         """
-        doors = self.doors if token else Doors(home=self.doors.home)
         return cell.seal(
             wanted,
             self._tier(),
-            doors,
+            doors or self.doors,
             command,
             env,
             cwd,
