@@ -1,6 +1,6 @@
 """A small kernel that keeps files, in virtual time, all of it in RAM."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from small_kernel import Computer, result
 
@@ -16,8 +16,9 @@ from orlop.abi.files import (
     ReadFiles,
     WriteFiles,
 )
+from orlop.files.index import Index
 from orlop.files.tree import FileFold, FileTree
-from orlop.kernel import syscall
+from orlop.kernel import file_index, syscall
 from orlop.kernel.core import Kernel
 from orlop.kernel.file_store import FileConfig, FileStore
 from orlop.kernel.process import Process
@@ -27,7 +28,7 @@ from orlop.store.projection import Projection, ProjectionFile
 
 @dataclass(eq=False, kw_only=True)
 class FileComputer(Computer):
-    files: FileConfig = FileConfig()
+    files: FileConfig = field(default_factory=FileConfig)
 
     async def boot(self) -> Kernel:
         kernel = await super().boot()
@@ -39,9 +40,16 @@ class FileComputer(Computer):
             writing=InlineOffload(),
             reading=InlineOffload(),
         )
-        kernel.files = FileStore(projection=projection, disk=InlineOffload(), config=self.files)
+        kernel.files = FileStore(
+            projection=projection,
+            disk=InlineOffload(),
+            config=self.files,
+            index=Index(None, kernel.journal.id),
+            indexing=InlineOffload(),
+        )
         kernel.projections = (projection,)
         kernel.tasks.start(projection.run(), "files")
+        kernel.tasks.start(file_index.run(kernel, kernel.files), "index of files")
         return kernel
 
 

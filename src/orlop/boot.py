@@ -51,6 +51,7 @@ from orlop.kernel import (
     claims,
     devices,
     engines,
+    file_index,
     file_store,
     lease,
     manifests,
@@ -423,6 +424,8 @@ async def run(power: Power) -> int:
     devices.begin(kernel, sight, ThreadOffload("devices"))
     for projection in kernel.projections:
         kernel.tasks.start(projection.run(), "projection")
+    if kernel.files is not None:
+        kernel.tasks.start(file_index.run(kernel, kernel.files), "index of files")
     kernel.tasks.start(gate.run(kernel, Doorman(kernel, tokens)), "proxy")
     schedules = Schedules(kernel)
     kernel.tasks.start(schedules.run(), "schedules")

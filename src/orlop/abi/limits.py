@@ -536,6 +536,21 @@ FILE_SHARES_MAX: Final = 10_000
 MOUNTS_MAX: Final = 100
 """Folders of the host that are mounted."""
 
+FILE_INDEX_BYTES_MAX: Final = 4 * 1_048_576
+"""Of a text file that is indexed; of a longer one its beginning is."""
+
+FILE_PASSAGE_CHARS: Final = 1_000
+"""About so long are the stretches that a search finds."""
+
+FILE_SEARCH_CHARS_MAX: Final = 2_000
+"""Of a question to the index."""
+
+FILE_HITS_MAX: Final = 100
+"""Passages that one search gives."""
+
+FILE_EMBEDDED_MAX: Final = 2_000
+"""Passages below a folder that a search by meaning compares; beyond, those that words find."""
+
 PIPES_MAX: Final = 10_000
 """Pipes with something in them."""
 

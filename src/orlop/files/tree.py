@@ -43,7 +43,7 @@ CREATE TABLE file_head (
   content INTEGER NOT NULL, pieces INTEGER NOT NULL, deleted INTEGER NOT NULL,
   PRIMARY KEY (tenant, path)
 ) WITHOUT ROWID;
-CREATE INDEX file_head_seq ON file_head (tenant, seq);
+CREATE INDEX file_head_seq ON file_head (seq);
 CREATE TABLE file_piece (
   content INTEGER NOT NULL, place INTEGER NOT NULL, start INTEGER NOT NULL,
   name TEXT NOT NULL, size INTEGER NOT NULL,
@@ -281,6 +281,17 @@ class FileTree:
             (tenant, since, folder, paths.inside(folder), paths.beyond(folder)),
         ).fetchone()
         return row is not None
+
+    def changes(self, since: Seq, limit: int) -> list[tuple[TenantId, Version]]:
+        """What has changed after an event, of all tenants, the longest ago first; never a part
+        of what one event did."""
+        rows = self._database.execute(
+            f"SELECT tenant, {_COLUMNS} FROM file_head WHERE seq > ? AND seq <= coalesce("
+            "(SELECT seq FROM file_head WHERE seq > ? ORDER BY seq LIMIT 1 OFFSET ?),"
+            " 9223372036854775807) ORDER BY seq, tenant, path",
+            (since, since, limit - 1),
+        )
+        return [(TenantId(tenant), _version(tuple(row))) for tenant, *row in rows]
 
     # Content.
 

@@ -14,6 +14,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from orlop.abi.files import FileChange
 from orlop.abi.ids import Seq, TenantId
 from orlop.files import paths
+from orlop.files.index import Index
 from orlop.files.tree import FileFold, FileTree
 from orlop.machine.clock import Clock
 from orlop.machine.offload import Offload, ThreadOffload
@@ -58,6 +59,10 @@ class FileStore:
     projection: Projection
     disk: Offload
     config: FileConfig = field(default_factory=FileConfig)
+    index: Index | None = None
+    """What is in text files; None where nobody searches them."""
+    indexing: Offload | None = None
+    """Where the index is read and written."""
     reserved: set[Seq] = field(default_factory=set)
     """Messages in pipes that somebody is taking right now."""
     _recent: dict[tuple[TenantId, str], Head] = field(default_factory=dict)
@@ -145,4 +150,11 @@ def build(journal: Journal, clock: Clock, folder: Path, config: FileConfig) -> F
         writing=ThreadOffload("files-writing"),
         reading=ThreadOffload("files-reading"),
     )
-    return FileStore(projection=projection, disk=ThreadOffload("files-disk"), config=config)
+    indexing = ThreadOffload("files-index")
+    return FileStore(
+        projection=projection,
+        disk=ThreadOffload("files-disk"),
+        config=config,
+        index=Index(folder / "passages.db", journal.id) if config.index else None,
+        indexing=indexing,
+    )

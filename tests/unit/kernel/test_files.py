@@ -13,10 +13,12 @@ from orlop.abi.files import (
     Contents,
     FileRead,
     FileWrite,
+    Found,
     Listing,
     Piece,
     Put,
     ReadFiles,
+    SearchFiles,
     Take,
     WatchFiles,
     WriteFiles,
@@ -29,7 +31,10 @@ from orlop.kernel.file_store import FileConfig
 Scenario = Callable[[Desk], Coroutine[object, object, None]]
 
 
-def at_a_desk(scenario: Scenario, files: FileConfig = FileConfig()) -> None:
+PLAIN = FileConfig()
+
+
+def at_a_desk(scenario: Scenario, files: FileConfig = PLAIN) -> None:
     """Run `scenario` for a process called `ann`, then check the tree."""
 
     async def whole(_: Computer, kernel: Kernel) -> None:
@@ -277,6 +282,51 @@ def test_a_file_over_the_limit_is_refused_and_says_which_limit() -> None:
         await refused(desk.write("/huge", "x" * (8 * 1024 * 1024 + 1)), TooLarge)
 
     at_a_desk(scenario, FileConfig(bytes_max=100))
+
+
+async def hits(desk: Desk, text: str, **how: object) -> Found:
+    """Of a search, once all is indexed."""
+    while True:
+        done = await desk.do(SearchFiles(text=text, **how))  # type: ignore[arg-type]
+        assert isinstance(done, Found)
+        if not done.unread:
+            return done
+        await desk.kernel.clock.sleep(1.0)
+
+
+def test_text_is_found_by_its_words_as_it_changes_and_only_by_those_who_may_read_it() -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.write("/docs/bees", "Bees fly to the lime trees in June.")
+        await desk.write("/docs/rivers", "The Mur flows through Graz.\n\n" + "water " * 900)
+        await desk.write("/docs/noise", "\0\1\2 Graz")
+        await desk.write("diary", "I went to Graz.")
+        assert [hit.path for hit in (await hits(desk, "lime trees")).hits] == ["/docs/bees"]
+        found = {hit.path for hit in (await hits(desk, "Graz")).hits}
+        assert found == {"/docs/rivers", "/home/ann/diary"}
+        bob = Desk(desk.kernel, await program(desk.kernel, name="bob"))
+        assert [hit.path for hit in (await hits(bob, "Graz")).hits] == ["/docs/rivers"]
+        await desk.write("/docs/bees", "\nWasps do not.", append=True)
+        assert [hit.path for hit in (await hits(desk, "wasps")).hits] == ["/docs/bees"]
+        await desk.write("/docs/bees", "Nothing of the kind.")
+        assert not (await hits(desk, "lime wasps")).hits
+        await desk.change("delete", "/docs/rivers")
+        assert [hit.path for hit in (await hits(desk, "Graz")).hits] == ["/home/ann/diary"]
+        await refused(desk.do(SearchFiles(text=" ")), BadCall)
+
+    at_a_desk(scenario)
+
+
+def test_a_search_by_meaning_embeds_each_passage_once() -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.write("/a", "alpha")
+        await desk.write("/b", "beta")
+        first = await hits(desk, "alpha", model="fake-embed")
+        assert first.hits[0].path == "/a"
+        assert first.how == "words and fake-embed"
+        assert {hit.path for hit in first.hits} == {"/a", "/b"}
+        await refused(hits(desk, "alpha", model="no such model"), NotFound)
+
+    at_a_desk(scenario)
 
 
 def test_a_long_file_is_read_by_stretches() -> None:
