@@ -20,6 +20,7 @@ from orlop.http.auth import Doorman
 from orlop.http.budgets import Budgets
 from orlop.http.devices import Devices
 from orlop.http.effects import Effects
+from orlop.http.egress import Egress
 from orlop.http.exchange import Event, Exchange, InFlight, Receive, Route, Send
 from orlop.http.memory import Memories
 from orlop.http.models import Models
@@ -126,6 +127,7 @@ class App:
             **Models(kernel).routes(),
             **Devices(kernel).routes(),
             **Budgets(kernel).routes(),
+            **Egress(kernel).routes(),
             **files.Mounts(kernel).routes(),
             **RightsRoutes(kernel, self._tokens.capabilities).routes(),
         }

@@ -23,9 +23,17 @@ class HttpConfig:
     """The `[http]` table of orlop.toml."""
 
     host: str = "127.0.0.1"
-    """The address to listen on; loopback, until tokens narrow and connections are encrypted."""
+    """The address to listen on; beyond loopback only with `tls_cert`, or `plain`."""
     port: Port | None = None
     """The port; by default 7411, or any free one if that is taken."""
+    tls_cert: str = ""
+    """A certificate (PEM, with its chain): TCP is encrypted; the Unix socket need not be."""
+    tls_key: str = ""
+    """Its private key (PEM), readable by its owner only."""
+    plain: bool = False
+    """Listen beyond loopback without encryption: only where something in front does TLS."""
+    name: str = ""
+    """The name in the URL that programs are given, as in the certificate; by default `host`."""
     receive_s: Limit = 60.0
     """Seconds in which a call has to arrive, from its first byte to its last."""
     stall_s: Limit = 300.0

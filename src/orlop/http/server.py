@@ -2,11 +2,13 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 
 import uvicorn
 
+from orlop.http import tls
 from orlop.http.connection import Connection, ServerConfig, connections_max
 from orlop.http.exchange import Event, Receive, Send
 from orlop.http.place import HttpConfig
@@ -18,6 +20,33 @@ GRACEFUL_S = 3
 
 class Server(uvicorn.Server):
     """Signals are the boot's business, not the server's."""
+
+    def __init__(self, config: ServerConfig, tls: ssl.SSLContext | None) -> None:
+        super().__init__(config)
+        self._tls = tls
+        self._handshake_s = config.limits.receive_s
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Uvicorn's, but that the Unix socket is never encrypted."""
+        config, loop = self.config, asyncio.get_running_loop()
+        self.servers = []
+
+        def connection() -> asyncio.Protocol:
+            return Connection(config, self.server_state, self.lifespan.state)
+
+        for listener in sockets or ():
+            context = None if listener.family is socket.AF_UNIX else self._tls
+            handshake_s = None if context is None else self._handshake_s
+            self.servers.append(
+                await loop.create_server(
+                    connection,
+                    sock=listener,
+                    ssl=context,
+                    ssl_handshake_timeout=handshake_s,
+                    backlog=config.backlog,
+                )
+            )
+        self.started = True
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -47,7 +76,7 @@ async def serve(
         timeout_keep_alive=75,
     )
     config.limits, config.connections_max = limits, connections_max()
-    server = Server(config)
+    server = Server(config, tls.context(limits))
     tasks = TaskOwner("http")
 
     async def stopped() -> None:

@@ -21,11 +21,15 @@ import msgspec
 import orlop
 from orlop.abi.admin import HomeInfo
 from orlop.abi.errors import Conflict, Misconfigured, NotReady
+from orlop.access.principal import OPERATOR_PREFIX
 from orlop.boot import EXIT_AGAIN, EXIT_MISCONFIGURED, Settings, read_settings
 from orlop.devices.artefact import write_atomic
+from orlop.http import tls
+from orlop.http.place import HttpConfig
 from orlop.machine import plain_clock
 from orlop.operate.running import LOCK, PORT, answers, read_info
 from orlop.store import files
+from orlop.store.secrets import secret_file
 
 log = logging.getLogger(__name__)
 
@@ -60,11 +64,14 @@ def prepare(home: Path, config: Path | None, engines: Sequence[str]) -> Settings
             files.private_folder(folder)
     except OSError as error:
         raise Misconfigured(f"{home} can't be made: {error}") from error
-    return read_settings(config, home, engines)
+    settings = read_settings(config, home, engines)
+    tls.check(settings.http)
+    return settings
 
 
-def listen(home: Path, host: str, port: int | None) -> Listeners:
+def listen(home: Path, http: HttpConfig, port: int | None) -> Listeners:
     """Bind both sockets.  port: None means the usual one, else any.  Raises `Conflict`."""
+    host = http.host
     tcp = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     for wanted in (PORT, 0) if port is None else (port,):
@@ -87,8 +94,9 @@ def listen(home: Path, host: str, port: int | None) -> Listeners:
     unix.bind(str(path))
     path.chmod(0o600)
     unix.listen(BACKLOG)
-    shown = f"[{host}]" if ":" in host else host
-    return Listeners(tcp, unix, f"http://{shown}:{tcp.getsockname()[1]}", str(path))
+    shown = http.name or (f"[{host}]" if ":" in host else host)
+    scheme = "https" if http.tls_cert else "http"
+    return Listeners(tcp, unix, f"{scheme}://{shown}:{tcp.getsockname()[1]}", str(path))
 
 
 def lock(home: Path) -> int:
@@ -199,10 +207,13 @@ def up(
     home = home.expanduser().resolve()
     config = config.resolve() if config is not None else None
     settings = prepare(home, config, engines)
+    token = first_token(home)
     if detach:
-        return _detached(home, port, engines, config, say)
+        status = _detached(home, port, engines, config, say)
+        _say_token(token, say)
+        return status
     handle = lock(home)
-    listeners = listen(home, settings.http.host, port if port is not None else settings.http.port)
+    listeners = listen(home, settings.http, port if port is not None else settings.http.port)
     info = HomeInfo(
         url=listeners.url,
         socket=listeners.path,
@@ -215,12 +226,30 @@ def up(
     say(f"  home    {home}")
     say(f"  socket  {listeners.path}")
     say(f"  log     {home / 'log' / 'kernel.log'}")
+    _say_token(token, say)
     try:
         return Supervisor(home, listeners, config, engines).run()
     finally:
         (home / "info.json").unlink(missing_ok=True)
         Path(listeners.path).unlink(missing_ok=True)
         os.close(handle)
+
+
+def first_token(home: Path) -> str:
+    """The operator's token, made now; empty where there is one: it is shown once.
+
+    Raises `Misconfigured` where others can read it.
+    """
+    path = home / "keys" / "operator.token"
+    is_known = path.exists()
+    token = secret_file(path, OPERATOR_PREFIX)
+    return "" if is_known else token
+
+
+def _say_token(token: str, say: Callable[[str], None]) -> None:
+    if token:
+        say(f"  token   {token}")
+        say("          the operator's, who may do everything; shown once, kept in keys/")
 
 
 def _detached(
