@@ -33,6 +33,10 @@ VIEW: dict[str, object] = {
     "cost": 420_000,
     "team": "",
     "used": {"calls": 3, "tokens": 1234, "nano_dollars": 420_000, "ns": 0},
+    "progress": None,
+    "questions": [],
+    "human_minutes": 0.0,
+    "human_cost": 0,
 }
 
 
