@@ -135,6 +135,9 @@ class TownLauncher:
     def ended(self, row: Row) -> tuple[int, str] | None:
         return self._machine.statuses.get((row.id, row.incarnation))
 
+    def tally(self, row: Row) -> dict[str, int]:
+        return {}
+
     def signal(self, row: Row, name: str) -> None:
         program = self._program(row)
         if program is None or program.over.is_set() or not self._power.is_on:

@@ -153,13 +153,16 @@ class EgressRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     refused: int = 0
 
 
+EffectKind = Literal["model", "tool", "http", "file", "program"]
+
+
 class CoveredKind(Struct, frozen=True, kw_only=True):
     """Of one kind of effects: how many passed the door, and how many beside it.
 
     beside: None where nobody can know.
     """
 
-    kind: Literal["model", "tool", "http", "file", "program"]
+    kind: EffectKind
     through: int
     beside: int | None
     note: str = ""

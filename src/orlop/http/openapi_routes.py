@@ -8,6 +8,7 @@ from orlop.abi import (
     capabilities,
     cards,
     devices,
+    egress,
     kernels,
     overview,
     residency,
@@ -336,6 +337,18 @@ OPERATORS: Final = (
         path=f"{OURS}/processes/{{process}}/trace",
         summary="Its calls and its children's",
         reply=admin.Trace,
+    ),
+    Operation(
+        method="GET",
+        path=f"{OURS}/processes/{{process}}/coverage",
+        summary="Which share of its effects passed the door",
+        reply=egress.Coverage,
+    ),
+    Operation(
+        method="GET",
+        path=f"{OURS}/processes/{{process}}/egress",
+        summary="What it has sent through the proxy",
+        reply=egress.EgressRow,
     ),
     Operation(
         method="GET",

@@ -108,6 +108,10 @@ class Launcher(Protocol):
         """The status and reason that the shim left behind, if it did."""
         ...
 
+    def tally(self, row: Row) -> Mapping[str, int]:
+        """What sandboxes of its incarnations have counted: files, programs, connections."""
+        ...
+
     def signal(self, row: Row, name: str) -> None:
         """Deliver `kill`, `term`, `int`, `stop` or `cont` to the whole group; gone is fine."""
         ...

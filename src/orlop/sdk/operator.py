@@ -36,6 +36,7 @@ from orlop.abi.capabilities import (
 )
 from orlop.abi.cards import CardView, Measured
 from orlop.abi.devices import ClaimPlacement, ClaimView, DeviceCard, DeviceTable, DrainOrder
+from orlop.abi.egress import Coverage
 from orlop.abi.effects import EffectView, SettleOrder
 from orlop.abi.errors import Broken
 from orlop.abi.files import FileView, MountOrder
@@ -291,6 +292,10 @@ class Operator:
 
     def settle_saga(self, id: str, order: SagaOrder) -> SagaView:
         return self._post(f"/sagas/{quote(id, safe='')}/settle", order, SagaView)
+
+    def coverage(self, reference: str) -> Coverage:
+        """Which share of its effects passed the door."""
+        return self._get(f"/processes/{quote(reference, safe='')}/coverage", Coverage)
 
     def tools(self) -> list[ToolView]:
         return self._get("/tools", list[ToolView])

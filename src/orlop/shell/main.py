@@ -34,6 +34,9 @@ COMMANDS: Final = {
     "trace": Entry(
         PROCESSES, "Show a process's calls and children as a tree.", "orlop.shell.trace:trace"
     ),
+    "coverage": Entry(
+        PROCESSES, "Show how much of a process its record covers.", "orlop.shell.coverage:coverage"
+    ),
     "wait": Entry(PROCESSES, "Wait until processes have ended.", "orlop.shell.signals:wait"),
     "kill": Entry(PROCESSES, "End processes.", "orlop.shell.signals:kill"),
     "stop": Entry(PROCESSES, "Pause processes.", "orlop.shell.signals:stop"),
