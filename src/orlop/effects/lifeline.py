@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from orlop.machine.clock import Clock
 
@@ -49,7 +49,7 @@ class Lifeline:
         """That a warden inherits."""
         return self._held, self._lock
 
-    def under(self, command: tuple[str, ...]) -> tuple[str, ...]:
+    def under(self, command: Sequence[str]) -> tuple[str, ...]:
         """The command line that runs `command` under a warden."""
         held = (str(self._held), str(self._lock))
         return (sys.executable, "-I", "-S", str(self._script), *held, *command)

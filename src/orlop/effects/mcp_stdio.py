@@ -42,7 +42,7 @@ class StdioLink:
         self._said: deque[str] = deque(maxlen=SAID_LINES_KEPT)
         self._reading: tuple[asyncio.Task[None], ...] = ()
 
-    async def open(self, command: tuple[str, ...], cwd: str, env: Mapping[str, str]) -> None:
+    async def open(self, command: Sequence[str], cwd: str, env: Mapping[str, str]) -> None:
         """Raises `DeviceFailed`."""
         try:
             self._child = child = await asyncio.create_subprocess_exec(
