@@ -30,12 +30,15 @@ from orlop.devices.device import Engine
 from orlop.devices.shim import Program, Shims
 from orlop.drivers import engines as drivers
 from orlop.drivers.engines import EngineConfig, Workshop
-from orlop.effects import mcp, openapi
+from orlop.effects import connectors, mcp, openapi
 from orlop.effects.command import SubprocessTool, ToolConfig
 from orlop.effects.lifeline import Lifeline
+from orlop.effects.mail import MailConfig
 from orlop.effects.mcp import McpConfig, McpServer
 from orlop.effects.openapi import OpenApiConfig, OpenApiSource
 from orlop.effects.python import gather_described
+from orlop.effects.sql import SqlConfig
+from orlop.effects.webhooks import WebhookConfig
 from orlop.effects.postman import Postman
 from orlop.hardware import configured as configured_devices
 from orlop.hardware.configured import DeviceConfig
@@ -55,6 +58,7 @@ from orlop.kernel import (
     file_store,
     lease,
     manifests,
+    memory_jobs,
     offers,
     policies,
     recovery,
@@ -165,6 +169,12 @@ class Settings:
     """Devices by name, each in a table of its own."""
     tools: dict[str, ToolConfig] = field(default_factory=dict)
     """Tools by name, each in a table of its own."""
+    sql: dict[str, SqlConfig] = field(default_factory=dict)
+    """Databases by name, each in a table of its own."""
+    mail: dict[str, MailConfig] = field(default_factory=dict)
+    """SMTP servers by name, each in a table of its own."""
+    webhooks: dict[str, WebhookConfig] = field(default_factory=dict)
+    """Webhooks by name, each in a table of its own."""
     openapi: dict[str, OpenApiConfig] = field(default_factory=dict)
     """OpenAPI documents by name, each in a table of its own."""
     mcp: dict[str, McpConfig] = field(default_factory=dict)
@@ -209,6 +219,7 @@ def read_settings(config: Path | None, home: Path, engine_flags: Sequence[str]) 
     configured_devices.check(settings.devices)
     mcp.check(settings.mcp)
     openapi.check(settings.openapi)
+    connectors.check(settings.sql, settings.mail, settings.webhooks)
     policies.check_config(settings.policy)
     chains.check(settings.escalations)
     rules.check(settings.autonomy)
@@ -307,7 +318,7 @@ async def build(power: Power, tokens: Tokens, gate: Gate) -> Kernel:
         files=files,  # versions of files, of which the journal is the truth
         memories=memories,  # what agents remember, likewise
         projections=(files.projection, memories.projection),
-        guard=Guard(config=settings.policy),  # what may be done
+        guard=Guard(settings.policy, offload=ThreadOffload("policy")),  # what may be done
         desk=desk(power),  # who is asked
         tables=tables,  # who exists
         namer=Namer(journal.name_of),
@@ -347,8 +358,9 @@ async def tools(settings: Settings, lifeline: Lifeline, cells: Cells, gate: Gate
         )
         for name, entry in entries.items()
     ]
+    ready = connectors.build(settings.sql, settings.mail, settings.webhooks, SystemClock())
     try:
-        return Catalog(built)
+        return Catalog([*built, *ready])
     except BadCall as error:
         raise Misconfigured(f"orlop.toml, [tools]: {error.message}") from error
 
@@ -426,6 +438,7 @@ async def run(power: Power) -> int:
         kernel.tasks.start(projection.run(), "projection")
     if kernel.files is not None:
         kernel.tasks.start(file_index.run(kernel, kernel.files), "index of files")
+    kernel.tasks.start(memory_jobs.run(kernel, ThreadOffload("memory-graphs")), "memory")
     kernel.tasks.start(gate.run(kernel, Doorman(kernel, tokens)), "proxy")
     schedules = Schedules(kernel)
     kernel.tasks.start(schedules.run(), "schedules")
@@ -451,7 +464,7 @@ async def run(power: Power) -> int:
 
     if power.settings.journal.url:
         kernel.tasks.start(until_stopped(kernel, stop), "journal's server")
-    app.open(kernel, schedules, look_again)
+    app.open(kernel, schedules, look_again, power.settings.webhooks)
     kernel.tasks.start(let_go(kernel, stop), "functions")
     log.info("the kernel is up at %s, epoch %d", power.url, kernel.journal.epoch)
     await serve(app, power.listeners, stop, power.settings.http)

@@ -241,6 +241,20 @@ class Kept(Struct, frozen=True, kw_only=True, omit_defaults=True):
     vector_model: str
 
 
+class KeptLink(Struct, frozen=True, array_like=True):
+    identifier: str
+    subject: str
+    known_from: Seq
+    known_to: Seq | None
+
+
+class KeptVector(Struct, frozen=True, array_like=True):
+    model: str
+    memory: MemoryId
+    version: int
+    data: bytes
+
+
 class MemoryErased(Struct, frozen=True, kw_only=True, tag_field="kind", tag="memory.erased"):
     """A subject's memories are gone: the bodies of these events are struck out."""
 
@@ -250,6 +264,9 @@ class MemoryErased(Struct, frozen=True, kw_only=True, tag_field="kind", tag="mem
     versions: int
     struck: tuple[Seq, ...]
     kept: tuple[Kept, ...] = ()
+    links: tuple[KeptLink, ...] = ()
+    """Of other subjects, that lay in those events; likewise `vectors`."""
+    vectors: tuple[KeptVector, ...] = ()
     reason: str = ""
 
 
@@ -450,6 +467,19 @@ class ReembedOrder(Struct, frozen=True, kw_only=True):
     """Compute another model's vectors in the background, then search by them."""
 
     model: str
+
+
+class TidyReport(Struct, frozen=True, kw_only=True):
+    """What `orlop memory tidy` did, each in a step of its own."""
+
+    read: int
+    merged: int
+    resolved: int
+    faded: int
+    summarised: int
+    conflicts: int
+    """Memories that changed while they were looked at: left alone."""
+    note: str = ""
 
 
 class ImportReport(Struct, frozen=True, kw_only=True):

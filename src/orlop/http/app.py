@@ -14,6 +14,7 @@ from orlop.abi.ids import CallId
 from orlop.abi.replies import Completion
 from orlop.access.principal import Tokens
 from orlop.access.rights import Narrowing
+from orlop.effects.webhooks import WebhookConfig
 from orlop.http import anthropic, files, functions, metrics, native, openai, openapi, responses
 from orlop.http.admin import Admin, missing
 from orlop.http.auth import Doorman
@@ -30,6 +31,7 @@ from orlop.http.policy import PolicyRoutes
 from orlop.http.questions import Questions
 from orlop.http.rights import RightsRoutes
 from orlop.http.tools import Tools
+from orlop.http.webhooks import Webhooks
 from orlop.kernel import forms, history, rights, syscall
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
@@ -115,9 +117,16 @@ class App:
         self._admin: dict[tuple[str, ...], Route] = {}
         self._human: dict[tuple[str, ...], Route] = {}
         self._signed: Route | None = None
+        self._hooks: Webhooks | None = None
         self._refusal: KernelError = NotReady("the kernel is starting", retry_after_s=0.5)
 
-    def open(self, kernel: Kernel, schedules: Schedules, look_again: Callable[[], None]) -> None:
+    def open(
+        self,
+        kernel: Kernel,
+        schedules: Schedules,
+        look_again: Callable[[], None],
+        hooks: Mapping[str, WebhookConfig] | None = None,
+    ) -> None:
         """From here on calls are answered.  look_again: models have been pulled."""
         self._kernel = kernel
         self._doorman = Doorman(kernel, self._tokens)
@@ -135,6 +144,7 @@ class App:
         questions, people = Questions(kernel), People(kernel)
         self._human = questions.routes() | people.routes()
         self._signed = questions.signed
+        self._hooks = Webhooks(kernel, hooks or {})
         self._admin |= Tools(kernel).routes() | self._human | people.operators()
         self._admin |= PolicyRoutes(kernel).routes()
         self._metrics = metrics.registry(kernel)
@@ -170,6 +180,9 @@ class App:
             return
         if path == SIGNED_PATH and exchange.method == "POST" and self._signed is not None:
             await self._signed(exchange)
+            return
+        if self._hooks is not None and exchange.method == "POST" and self._hooks.takes(path):
+            await self._hooks.receive(exchange)
             return
         caller = self._doorman.caller(exchange)
         if caller.person:
@@ -213,7 +226,7 @@ class App:
         """Those that some route has for `path`."""
         if path in OPEN_PATHS or path in TOLD_PATHS:
             return ["GET", "HEAD"]
-        if path == SIGNED_PATH:
+        if path == SIGNED_PATH or (self._hooks is not None and self._hooks.takes(path)):
             return ["POST"]
         ours = dict.fromkeys([*NATIVE_ROUTES, *self._admin], True)
         return [

@@ -16,7 +16,13 @@ from orlop.abi import (
 )
 from orlop.abi.calls import Call, Spawn
 from orlop.abi.replies import Done
-from orlop.http import openapi_effects, openapi_files, openapi_memory, openapi_people, openapi_policy
+from orlop.http import (
+    openapi_effects,
+    openapi_files,
+    openapi_memory,
+    openapi_people,
+    openapi_policy,
+)
 from orlop.http.openapi_dialects import Schema
 from orlop.http.openapi_operation import NDJSON, OURS, SSE, Operation
 

@@ -51,7 +51,7 @@ def plain(call: Call) -> Call:
     if isinstance(call, Infer):
         return replace(call, messages=())
     if isinstance(call, Remember):  # Its memories lie in the event that it leads to.
-        items = [Item(text="", key=item.key, kind=item.kind) for item in call.items]
+        items = [Item(text="", kind=item.kind) for item in call.items]
         return replace(call, items=tuple(items))
     return replace(call, carried=()) if isinstance(call, Fetch) else call
 

@@ -23,8 +23,10 @@ from orlop.kernel.running import Running
 from orlop.machine.clock import NS_PER_S
 
 
-async def embed(kernel: Kernel, process: Process, outer: Running, call: Embed) -> Vectors:
-    """Texts to vectors, on behalf of `outer`.  Raises what the model's engine or a budget says."""
+async def embed(
+    kernel: Kernel, process: Process, outer: Running | None, call: Embed
+) -> Vectors:
+    """Texts to vectors, on behalf of `outer` (None: of the kernel's own work).  Raises what the model's engine or a budget says."""
     running = Running(
         id=kernel.new_call(),
         process=process.id,
@@ -44,7 +46,7 @@ async def embed(kernel: Kernel, process: Process, outer: Running, call: Embed) -
             held=admitted.hold.tokens,
             held_cost=admitted.hold.nano_dollars,
             held_ns=admitted.hold.ns,
-            within=outer.id,
+            within=outer.id if outer is not None else running.id,
         ),
         call=running.id,
     ).seq

@@ -9,17 +9,19 @@ Invariants:
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Protocol, TypeAlias, TypeVar
 
 import numpy
 import numpy.typing
 
 from orlop.abi.ids import Seq, TenantId
+from orlop.abi.memory import Shelf
 from orlop.memory.residency import Residency
+from orlop.store.memory_columns import NEVER_NS
 from orlop.store.memory_reading import Filter, applied
-from orlop.store.memory_rows import NEVER_NS
 
 Integers: TypeAlias = numpy.typing.NDArray[numpy.int64]
 Floats: TypeAlias = numpy.typing.NDArray[numpy.float32]
@@ -165,6 +167,35 @@ class Blocks:
         best.sort(key=lambda pair: (-pair[1], pair[0]))
         return best[:limit], was_here
 
+    def forget(self, tenant: TenantId | None) -> None:
+        for owner, name in tuple(self.residency.held):
+            if tenant in (None, owner):
+                self.residency.drop(owner, name)
+        self.wanted_graphs.clear()
+
+    def take_wanted(self) -> list[Callable[[], None]]:
+        wanted, self.wanted_graphs = self.wanted_graphs, {}
+        return [partial(_build_graph, block) for block in wanted.values()]
+
+    def no_graphs(self) -> None:
+        self.graph_rows_min = 0
+
+    def shelves(self) -> list[Shelf]:
+        residency = self.residency
+        return [
+            Shelf(
+                tenant=tenant,
+                bytes=books.bytes,
+                bytes_max=residency.bytes_max,
+                blocks=len(residency.of(tenant)),
+                pinned=tuple(sorted(residency.pinned)),
+                hits=books.hits,
+                misses=books.misses,
+                evictions=books.evictions,
+            )
+            for tenant, books in tuple(residency.books.items())
+        ]
+
     def _in_one(
         self,
         connection: sqlite3.Connection,
@@ -215,6 +246,13 @@ class Blocks:
             best += exact(block, wanted, query, limit, among)
         best.sort(key=lambda pair: (-pair[1], pair[0]))
         return best[:limit]
+
+
+def _build_graph(block: Block) -> None:
+    """In a thread of its own: rows that are there never change, and later ones are left out."""
+    from orlop.memory.graph import Graph
+
+    block.graph = Graph(block.vectors)
 
 
 def block_name(namespace: str, model: str, past: bool) -> str:

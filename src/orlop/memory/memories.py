@@ -51,6 +51,14 @@ class Memories:
     config: MemoryConfig = field(default_factory=MemoryConfig)
     dense: Dense | None = None
     """None: no library for vectors is installed."""
+    wanted_models: dict[TenantId, str] = field(default_factory=dict)
+    """By which memories shall be searched once all are embedded."""
+    full_at: dict[TenantId, Seq] = field(default_factory=dict)
+    """When every memory had its vector."""
+    store_name: str = "embedded"
+    """Where vectors are searched."""
+    note: str = ""
+    """Why that is not where it should be."""
     sizes: dict[str, int] = field(default_factory=dict)
     """Numbers in a vector, by model."""
     _places: OrderedDict[MemoryId, tuple[Seq, Place]] = field(default_factory=OrderedDict)
@@ -85,6 +93,11 @@ class Memories:
             return known[1]
         return self.projection.look(reading.memory_with_key, tenant, namespace, key)
 
+    def forget_cached(self) -> None:
+        """Let go of all vectors in RAM."""
+        if self.dense is not None:
+            self.dense.forget(None)
+
     def dimensions_of(self, model: str) -> int:
         """0: nobody has seen a vector of it."""
         if model not in self.sizes:
@@ -96,6 +109,14 @@ class Memories:
     def spaces(self, tenant: TenantId) -> list[str]:
         """Namespaces that hold something."""
         return self.projection.look(reading.spaces, tenant)
+
+    def written_in(self, tenant: TenantId, namespace: str) -> list[MemoryId]:
+        """Memories with writes that may not be folded yet."""
+        return [
+            memory
+            for memory, (_, place) in self._places.items()
+            if (place.tenant, place.namespace) == (tenant, namespace)
+        ]
 
     def wrote(
         self, seq: Seq, writer: ProcessId, tenant: TenantId, namespace: str, change: Change

@@ -44,7 +44,7 @@ class Residency(Generic[B]):
     bytes_max: int
     """Of each tenant."""
     pinned: frozenset[str] = frozenset()
-    """Names that stay."""
+    """First lines of names that stay."""
     now: int = 0
     held: dict[tuple[TenantId, str], Held[B]] = field(default_factory=dict)
     touches: OrderedDict[tuple[TenantId, str], tuple[int, ...]] = field(default_factory=OrderedDict)
@@ -64,7 +64,10 @@ class Residency(Generic[B]):
 
     def fits(self, name: str, bytes: int) -> bool:
         """Whether a block of this size may stay at all."""
-        return name in self.pinned or bytes <= self.bytes_max
+        return self.is_pinned(name) or bytes <= self.bytes_max
+
+    def is_pinned(self, name: str) -> bool:
+        return name.partition("\n")[0] in self.pinned
 
     def put(self, tenant: TenantId, name: str, block: B, bytes: int) -> bool:
         """Keep it, or its new size; others of the tenant leave for it.  False: it doesn't fit."""
@@ -75,7 +78,7 @@ class Residency(Generic[B]):
         while books.bytes + bytes > self.bytes_max:
             victim = self._victim(tenant)
             if victim is None:
-                if name not in self.pinned:
+                if not self.is_pinned(name):
                     return False
                 break
             self.drop(*victim)
@@ -98,12 +101,12 @@ class Residency(Generic[B]):
         for tenant, books in self.books.items():
             mine = {key[1]: held.bytes for key, held in self.held.items() if key[0] == tenant}
             assert books.bytes == sum(mine.values())
-            loose = sum(bytes for name, bytes in mine.items() if name not in self.pinned)
+            loose = sum(bytes for name, bytes in mine.items() if not self.is_pinned(name))
             assert loose <= self.bytes_max
 
     def _victim(self, tenant: TenantId) -> tuple[TenantId, str] | None:
         """Whose K-th last touch is the longest ago; those with fewer touches before all others."""
-        mine = [key for key in self.held if key[0] == tenant and key[1] not in self.pinned]
+        mine = [key for key in self.held if key[0] == tenant and not self.is_pinned(key[1])]
         return min(mine, key=self._worth) if mine else None
 
     def _worth(self, key: tuple[TenantId, str]) -> tuple[bool, int]:

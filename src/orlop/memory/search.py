@@ -4,7 +4,7 @@ Runs beside the event loop, on one connection, in one thread at a time.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from orlop.abi.ids import Seq, TenantId
 from orlop.abi.limits import MEMORY_CANDIDATES_MAX
-from orlop.abi.memory import Memory, Recall
+from orlop.abi.memory import Memory, Recall, Shelf
 from orlop.memory.fuse import fused
 from orlop.store import memory_reading as reading
 from orlop.store.memory_reading import Filter
@@ -34,6 +34,22 @@ class Dense(Protocol):
         among: Sequence[int] | None,
     ) -> tuple[list[tuple[int, float]], bool]:
         """Ids and cosines, best first, and whether all came from RAM."""
+        ...
+
+    def forget(self, tenant: TenantId | None) -> None:
+        """Let go of what is in RAM (None: of everybody's)."""
+        ...
+
+    def take_wanted(self) -> list[Callable[[], None]]:
+        """Work that would make searches of large namespaces faster; for another thread."""
+        ...
+
+    def no_graphs(self) -> None:
+        """It can't be done here."""
+        ...
+
+    def shelves(self) -> list[Shelf]:
+        """What each tenant has in RAM."""
         ...
 
 
@@ -122,7 +138,7 @@ def _searched(
     call = asked.call
     each = call.limit + MEMORY_CANDIDATES_MAX // 4 if call.mode == "fused" else call.limit
     lists: dict[str, Sequence[int]] = {}
-    from_ram = True
+    from_ram, cosines = True, dict[int, float]()
     if call.mode in ("fused", "words") and call.query:
         lists["words"] = reading.by_words(connection, wanted, call.query, each)
     if call.mode in ("fused", "dense") and asked.vector and dense is not None:
@@ -131,12 +147,15 @@ def _searched(
             among = reading.matching(connection, wanted, "1", (), AMONG_MAX)
         pairs, from_ram = dense.search(connection, wanted, asked.model, asked.vector, each, among)
         lists["dense"] = [id for id, _ in pairs]
+        cosines = dict(pairs)
     if call.mode == "newest":
         lists["newest"] = reading.newest(connection, wanted, each)
     elif call.mode == "fused":
         # Ids ascend with the sequence of their events.
         lists["newest"] = sorted({id for ids in lists.values() for id in ids}, reverse=True)
     best = fused(lists, call.limit)
+    if call.mode == "dense":
+        best = [(id, cosines[id], found_by) for id, _, found_by in best]
     memories = reading.by_ids(connection, [id for id, _, _ in best], asked.now_ns)
     return Found(
         memories=tuple(

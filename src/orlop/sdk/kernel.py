@@ -28,6 +28,14 @@ from orlop.abi.errors import Interrupted, KernelError
 from orlop.abi.hints import Hints
 from orlop.abi.ids import Pid, ProcessId
 from orlop.abi.limits import CLIENT_PATIENCE_S
+from orlop.abi.memory import (
+    Forgotten,
+    Item,
+    Memory,
+    Recalled,
+    Remembered,
+    Target,
+)
 from orlop.abi.messages import Message
 from orlop.abi.replies import (
     Answer,
@@ -45,6 +53,13 @@ from orlop.sdk.calling import call_order, parked_order, read_done, read_piece, s
 from orlop.sdk.exchange import LostAnswer
 from orlop.sdk.files import Files
 from orlop.sdk.functions import F, ToolOptions
+from orlop.sdk.memory_words import (
+    RecallOptions,
+    RememberOptions,
+    forget_call,
+    recall_call,
+    remember_call,
+)
 from orlop.sdk.offering import Offering
 from orlop.sdk.place import find
 from orlop.sdk.saga import Saga
@@ -200,6 +215,32 @@ class Kernel:
         """Effects that happen together or are undone together (`sdk.saga`)."""
         return Saga(self.call, name, expires_s)
 
+    async def remember(
+        self, what: str | Sequence[Item], **options: Unpack[RememberOptions]
+    ) -> Remembered:
+        """Keep a fact beyond this run: safe, and recalled from now on.  A new one supersedes what
+        has its `key` (or `memory`); with `expected` only if that is still the version you know."""
+        return expect(await self.call(remember_call(what, options)), Remembered)
+
+    async def recall(self, query: str = "", **options: Unpack[RecallOptions]) -> Recalled:
+        """What is known, best first: by words, by meaning, newer before older."""
+        return expect(await self.call(recall_call(query, options)), Recalled)
+
+    async def forget(
+        self,
+        *targets: str | Target,
+        keys: Sequence[str] = (),
+        namespace: str = "",
+        hints: Hints = NO_HINTS,
+    ) -> Forgotten:
+        """Recall no more; the history keeps it."""
+        call = forget_call(targets, keys, namespace, hints)
+        return expect(await self.call(call), Forgotten)
+
+    async def stale(self, holding: Sequence[Target]) -> tuple[Memory, ...]:
+        """Of versions that you work with, those that are current no more: what is, instead."""
+        return expect(await self.call(recall_call("", {}, holding)), Recalled).stale
+
     async def patched(self, name: str) -> bool:
         """Whether the change of this program called `name` applies to this run.
 
@@ -207,6 +248,17 @@ class Kernel:
         `if await kernel.patched("ask-twice"): … else: …`.
         """
         return expect(await self.call(Patch(name=name)), Patched).applies
+
+    async def progress(
+        self,
+        step: str,
+        *,
+        share: float | None = None,
+        waits_for: str = "",
+        ends_s: float | None = None,
+    ) -> None:
+        """Tell those who wait how far this is.  share: 0 to 1; ends_s: seconds from now."""
+        await self.call(Progress(step=step, share=share, waits_for=waits_for, ends_s=ends_s))
 
     async def outcome(self, status: OutcomeStatus, note: str = "") -> None:
         await self.call(Outcome(status=status, note=note))
@@ -249,17 +301,6 @@ class Stream:
     @property
     def completion(self) -> Completion:
         if self._completion is None:
-    async def progress(
-        self,
-        step: str,
-        *,
-        share: float | None = None,
-        waits_for: str = "",
-        ends_s: float | None = None,
-    ) -> None:
-        """Tell those who wait how far this is.  share: 0 to 1; ends_s: seconds from now."""
-        await self.call(Progress(step=step, share=share, waits_for=waits_for, ends_s=ends_s))
-
             raise Interrupted("this stream has not been read to its end")
         return self._completion
 

@@ -62,6 +62,9 @@ COMMANDS: Final = {
     "plan": Entry(DEVICES, "Foretell how a workload does on a fleet."),
     "calibrate": Entry(DEVICES, "Measure how fast an engine is."),
     "files": Entry(RECORDS, "Agents' files: versions, search, sharing.", "orlop.shell.files:files"),
+    "memory": Entry(
+        RECORDS, "What agents remember: recall, history, why.", "orlop.shell.memory:memory"
+    ),
     "approvals": Entry(
         ACCESS, "List what waits for a person's word.", "orlop.shell.approvals:approvals"
     ),

@@ -38,12 +38,18 @@ from orlop.store.opening import Life, Opener, Opening, check_format, lost_range
 from orlop.store.reader import Reader
 from orlop.store.rows import Draft, Part, Stored
 from orlop.store.seal import Sealer
+from orlop.store.stamp import PART_BITS
 from orlop.store.tape import Tape
 from orlop.wire.canonical import canonical
 
 __all__ = ["Draft", "Journal", "Opening", "Part", "Stored"]
 
 log = logging.getLogger(__name__)
+
+
+def place_of(seq: Seq) -> int:
+    """Where an event's own body lies."""
+    return seq << PART_BITS
 
 
 class Journal:
@@ -235,6 +241,31 @@ class Journal:
         pruned = await self._offload(self._tape.prune, before, tuple(keep), before_wall_ns)
         life.stamper.forget_parts()
         return pruned
+
+    async def strike(self, seqs: Sequence[Seq]) -> int:
+        """Forget the bodies of these events.  Headers and digests stay, so the chain still
+        verifies.  Returns the number of bodies.
+        """
+        await self.flush()
+        struck = await self._offload(self._tape.strike, tuple(seqs))
+        self._alive().stamper.forget_parts()
+        return struck
+
+    def sign(self, data: bytes) -> bytes:
+        """With the journal's own key, whose public half lies in `keys/journal.pub`."""
+        return self.keyring.sign(data)
+
+    async def parts_of(self, first: Seq, last: Seq) -> list[tuple[int, bytes]]:
+        """The places and the names of the parts that these events brought and that are still kept."""
+        bodies = await self._reading(self._tape.parts_between, first, last)
+        return [(body.place, body.name) for body in bodies if body.name is not None]
+
+    async def forget_bodies(self, places: Sequence[int]) -> int:
+        """Of events (`place_of`) and of parts.  Headers and digests stay, so the chain verifies."""
+        await self.flush()
+        forgotten = await self._offload(self._tape.forget, tuple(places))
+        self._alive().stamper.forget_parts()
+        return forgotten
 
     async def forget(self, tenant: TenantId) -> None:
         """Throw the tenant's key away: what it sealed can never be read again."""

@@ -8,18 +8,11 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from orlop.abi.ids import CallId, ProcessId, Seq, TenantId
+from orlop.abi.ids import ProcessId, Seq, TenantId
 from orlop.abi.limits import MEMORY_QUERY_WORDS_MAX
 from orlop.abi.memory import Evidence, Memory, MemoryId, MemoryState, Target, Use
-from orlop.store.memory_rows import (
-    ALWAYS_NS,
-    COLUMNS,
-    NEVER_NS,
-    identifiers_of,
-    known,
-    scope_of,
-    subject_of,
-)
+from orlop.store.memory_columns import ALWAYS_NS, COLUMNS, NEVER_NS, known, scope_of
+from orlop.store.memory_rows import identifiers_of, subject_of
 
 _SELECT: Final = f"SELECT {COLUMNS}, id FROM version "
 _WORD: Final = re.compile(r"\w+", re.UNICODE)
@@ -115,11 +108,23 @@ def place_of(connection: sqlite3.Connection, memory: MemoryId) -> Place | None:
     return Place(found[0], found[1], tuple(_head(row) for row in rows.fetchall()), found[2])
 
 
-def heads_of(connection: sqlite3.Connection, memory: MemoryId, wanted: Sequence[int]) -> list[Head]:
-    """Of versions that may be closed."""
-    marks = ",".join("?" * len(wanted))
-    rows = connection.execute(f"{_HEAD} version IN ({marks}) ORDER BY version", (memory, *wanted))
+def heads_of(connection: sqlite3.Connection, memory: MemoryId, as_of: Seq | None) -> list[Head]:
+    """The versions that were open at a moment."""
+    rows = connection.execute(f"{_HEAD} {known(as_of)} ORDER BY version", (memory,))
     return [_head(row) for row in rows.fetchall()]
+
+
+def changed_since(
+    connection: sqlite3.Connection, tenant: TenantId, namespace: str, seq: Seq
+) -> list[MemoryId]:
+    """Memories of which something was opened or closed later."""
+    rows = connection.execute(
+        "SELECT memory FROM version WHERE tenant = ? AND namespace = ? AND known_from > ?"
+        " UNION SELECT memory FROM version WHERE tenant = ? AND namespace = ? AND known_to > ?"
+        " AND known_to IS NOT NULL",
+        (tenant, namespace, seq, tenant, namespace, seq),
+    )
+    return sorted(memory for (memory,) in rows)
 
 
 def _head(row: tuple[object, ...]) -> Head:
@@ -241,41 +246,37 @@ def everybody(
     return tuple(identifiers_of(connection, tenant, subject, as_of))
 
 
-def history(connection: sqlite3.Connection, memory: MemoryId, now_ns: int) -> list[Memory]:
+def history(
+    connection: sqlite3.Connection, tenant: TenantId, memory: MemoryId, now_ns: int
+) -> list[Memory]:
     """All versions, oldest first."""
-    rows = connection.execute(f"{_SELECT} WHERE memory = ? ORDER BY version", (memory,))
+    rows = connection.execute(
+        f"{_SELECT} WHERE memory = ? AND tenant = ? ORDER BY version", (memory, tenant)
+    )
     return [memory_of(row, now_ns) for row in rows.fetchall()]
 
 
-def uses(connection: sqlite3.Connection, memory: MemoryId, limit: int) -> list[tuple[Use, int]]:
-    """The newest recalls that gave it, oldest first, each with its process's sequence number."""
+def uses(connection: sqlite3.Connection, memory: MemoryId, limit: int) -> list[Use]:
+    """The newest recalls that gave it, oldest first."""
     rows = connection.execute(
-        "SELECT seq, version, score, process, call, wall, process_seq FROM recalled"
+        "SELECT seq, version, score, process, call, wall FROM recalled"
         " WHERE memory = ? ORDER BY seq DESC LIMIT ?",
         (memory, limit),
     ).fetchall()
     return [
-        (
-            Use(
-                seq=row[0],
-                version=row[1],
-                score=row[2],
-                process=row[3],
-                call=row[4],
-                wall_ns=row[5],
-            ),
-            row[6],
-        )
+        Use(seq=row[0], version=row[1], score=row[2], process=row[3], call=row[4], wall_ns=row[5])
         for row in reversed(rows)
     ]
 
 
-def given_by(connection: sqlite3.Connection, tenant: TenantId, call: CallId) -> list[Evidence]:
-    """What a recall gave."""
+def given_before(
+    connection: sqlite3.Connection, tenant: TenantId, process: ProcessId, seq: Seq, limit: int
+) -> list[Evidence]:
+    """What a process had recalled before `seq`, newest first."""
     rows = connection.execute(
-        "SELECT memory, version, score FROM recalled WHERE call = ? AND tenant = ?"
-        " ORDER BY score DESC",
-        (call, tenant),
+        "SELECT memory, version, score FROM recalled WHERE process = ? AND seq < ? AND tenant = ?"
+        " ORDER BY seq DESC, score DESC LIMIT ?",
+        (process, seq, tenant, limit),
     )
     return [Evidence(*row) for row in rows]
 
@@ -301,11 +302,7 @@ def stale(
     """For each version that is not current any more: what is, or else how it ended."""
     found: list[Memory] = []
     for target in holding:
-        all_versions = [
-            memory
-            for memory in history(connection, target.memory, now_ns)
-            if _tenant_of(connection, target.memory) == tenant
-        ]
+        all_versions = history(connection, tenant, target.memory, now_ns)
         current = [memory for memory in all_versions if memory.state == "current"]
         if any(memory.version == target.version for memory in current):
             continue
@@ -314,13 +311,6 @@ def stale(
         elif all_versions:
             found.append(all_versions[-1])
     return found
-
-
-def _tenant_of(connection: sqlite3.Connection, memory: MemoryId) -> TenantId | None:
-    found = connection.execute(
-        "SELECT tenant FROM version WHERE memory = ? LIMIT 1", (memory,)
-    ).fetchone()
-    return None if found is None else TenantId(found[0])
 
 
 def memory_of(row: tuple[object, ...], now_ns: int) -> Memory:

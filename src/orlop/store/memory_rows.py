@@ -7,15 +7,14 @@ Invariants:
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
-from hashlib import sha256
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from orlop.abi.errors import JournalDamaged
 from orlop.abi.events import Header
-from orlop.abi.ids import CallId, Nanoseconds, ProcessId, Seq, TenantId
+from orlop.abi.ids import CallId, Seq, TenantId
 from orlop.abi.memory import (
     Change,
     MemoryEmbedded,
@@ -25,12 +24,9 @@ from orlop.abi.memory import (
     SubjectsLinked,
     Version,
 )
+from orlop.store.memory_columns import INSERT, known, scope_of, values_of
+from orlop.store.memory_erasing import erase
 from orlop.store.rows import Stored
-
-ALWAYS_NS: Final = 0
-"""Valid from ever."""
-NEVER_NS: Final = (1 << 63) - 1
-"""Valid for ever."""
 
 _TABLES: Final = """
 CREATE TABLE version(
@@ -39,7 +35,7 @@ CREATE TABLE version(
   known_from INTEGER, known_to INTEGER, closed TEXT,
   valid_from INTEGER, valid_to INTEGER, expires INTEGER,
   confidence REAL, sources TEXT, model TEXT, process TEXT, call TEXT, wall INTEGER,
-  sealed INTEGER, shape INTEGER, blind INTEGER, scope TEXT
+  sealed INTEGER, shape INTEGER, blind INTEGER, scope TEXT, home INTEGER
 );
 CREATE UNIQUE INDEX version_of ON version(memory, version);
 CREATE INDEX version_open ON version(memory) WHERE known_to IS NULL;
@@ -48,7 +44,7 @@ CREATE INDEX version_key ON version(tenant, namespace, key) WHERE known_to IS NU
 CREATE INDEX version_from ON version(tenant, namespace, known_from);
 CREATE INDEX version_to ON version(tenant, namespace, known_to) WHERE known_to IS NOT NULL;
 CREATE INDEX version_subject ON version(tenant, subject) WHERE subject <> '';
-CREATE INDEX version_event ON version(known_from);
+CREATE INDEX version_home ON version(home);
 CREATE INDEX version_end ON version(known_to) WHERE known_to IS NOT NULL;
 CREATE VIRTUAL TABLE words USING fts5(
   text, scope, content='version', content_rowid='id',
@@ -65,8 +61,10 @@ CREATE TABLE namespace(
 CREATE TABLE moment(seq INTEGER PRIMARY KEY, wall INTEGER);
 CREATE TABLE link(
   id INTEGER PRIMARY KEY, tenant TEXT, identifier TEXT, subject TEXT,
-  known_from INTEGER, known_to INTEGER
+  known_from INTEGER, known_to INTEGER, home INTEGER, UNIQUE(tenant, identifier, known_from)
 );
+CREATE INDEX link_home ON link(home);
+CREATE TABLE erasure(seq INTEGER PRIMARY KEY, struck TEXT);
 CREATE INDEX link_identifier ON link(tenant, identifier);
 CREATE INDEX link_subject ON link(tenant, subject);
 CREATE TABLE recalled(
@@ -77,29 +75,11 @@ CREATE INDEX recalled_call ON recalled(call);
 CREATE INDEX recalled_process ON recalled(process, seq);
 """
 
-COLUMNS: Final = (
-    "tenant, namespace, memory, version, key, kind, text, attributes, subject, known_from,"
-    " known_to, closed, valid_from, valid_to, expires, confidence, sources, model, process, call,"
-    " wall, sealed, shape, blind, scope"
-)
-_INSERT: Final = (
-    f"INSERT INTO version({COLUMNS}) VALUES ({','.join('?' * len(COLUMNS.split(',')))})"
-)
-_UPSERT: Final = (
-    f"{_INSERT} ON CONFLICT(memory, version) DO UPDATE SET known_to = excluded.known_to,"
-    " closed = excluded.closed RETURNING id"
-)
 _COPY: Final = "SELECT text, attributes, sources, id FROM version WHERE memory = ? AND version = ?"
 
 Folded = MemoryWritten | MemoryRecalled | MemoryEmbedded | MemoryErased | SubjectsLinked
 _events: msgspec.json.Decoder[Folded] = msgspec.json.Decoder(Folded)
 _encode = msgspec.json.Encoder().encode
-
-
-def scope_of(tenant: TenantId, namespace: str) -> str:
-    """One word that stands for a namespace in the index of words: digits, which have no stem."""
-    digest = sha256(f"{tenant}\0{namespace}".encode()).digest()
-    return f"9{int.from_bytes(digest[:8])}"
 
 
 class MemoryFold:
@@ -134,7 +114,7 @@ def _fold(connection: sqlite3.Connection, header: Header, event: Folded) -> None
                 _link(connection, header.tenant, identifier, event.subject, header.seq)
         case MemoryErased():
             _upheaval(connection, header)
-            _erased(connection, header.tenant, event)
+            erase(connection, header, event)
 
 
 def _upheaval(connection: sqlite3.Connection, header: Header) -> None:
@@ -177,15 +157,15 @@ def _open(
 ) -> None:
     text, attributes, sources, origin = _content(connection, version)
     row = connection.execute(
-        _INSERT,
-        _values(
+        INSERT,
+        values_of(
             version,
             (text, attributes, sources),
             (header.tenant, event.namespace),
             (header.seq, None, ""),
             (header.process, header.call or CallId(""), header.wall_ns),
             change.blind,
-            scope,
+            (scope, header.seq),
         ),
     ).lastrowid
     connection.execute("INSERT INTO words(rowid, text, scope) VALUES (?, ?, ?)", (row, text, scope))
@@ -209,41 +189,6 @@ def _content(connection: sqlite3.Connection, version: Version) -> tuple[str, str
         _encode(version.attributes).decode(),
         _encode(version.sources).decode(),
         None,
-    )
-
-
-def _values(
-    version: Version,
-    content: tuple[str, str, str],
-    place: tuple[TenantId, str],
-    known: tuple[Seq, Seq | None, str],
-    origin: tuple[ProcessId, CallId, Nanoseconds],
-    blind: bool,
-    scope: str,
-) -> tuple[object, ...]:
-    """In the order of `COLUMNS`."""
-    text, attributes, sources = content
-    return (
-        *place,
-        version.memory,
-        version.version,
-        version.key,
-        version.kind,
-        text,
-        attributes,
-        version.subject,
-        *known,
-        ALWAYS_NS if version.valid_from_ns is None else version.valid_from_ns,
-        NEVER_NS if version.valid_to_ns is None else version.valid_to_ns,
-        NEVER_NS if version.expires_ns is None else version.expires_ns,
-        version.confidence,
-        sources,
-        version.model,
-        *origin,
-        version.sealed,
-        version.schema,
-        blind,
-        scope,
     )
 
 
@@ -300,8 +245,9 @@ def _link(
         (seq, tenant, identifier),
     )
     connection.execute(
-        "INSERT INTO link(tenant, identifier, subject, known_from) VALUES (?, ?, ?, ?)",
-        (tenant, identifier, subject, seq),
+        "INSERT OR REPLACE INTO link(tenant, identifier, subject, known_from, home)"
+        " VALUES (?, ?, ?, ?, ?)",
+        (tenant, identifier, subject, seq, seq),
     )
 
 
@@ -325,67 +271,3 @@ def identifiers_of(
         (tenant, subject),
     )
     return [name for (name,) in rows]
-
-
-def known(as_of: Seq | None) -> str:
-    """A condition on rows with two times."""
-    if as_of is None:
-        return "known_to IS NULL"
-    seq = int(as_of)
-    return f"known_from <= {seq} AND (known_to IS NULL OR known_to > {seq})"
-
-
-def _erased(connection: sqlite3.Connection, tenant: TenantId, event: MemoryErased) -> None:
-    """What lay in events that are struck out goes, but for what is kept."""
-    for kept in event.kept:
-        record = kept.record
-        content = (
-            record.text,
-            _encode(record.attributes).decode(),
-            _encode(record.sources).decode(),
-        )
-        scope = scope_of(tenant, kept.namespace)
-        was_there = connection.execute(
-            "SELECT 1 FROM version WHERE memory = ? AND version = ?",
-            (record.memory, record.version),
-        ).fetchone()
-        values = _values(
-            record,
-            content,
-            (tenant, kept.namespace),
-            (kept.known_from, kept.known_to, kept.closed),
-            (kept.process, kept.call, kept.wall_ns),
-            kept.blind,
-            scope,
-        )
-        (row,) = connection.execute(_UPSERT, values).fetchone()
-        if was_there is None:
-            connection.execute(
-                "INSERT INTO words(rowid, text, scope) VALUES (?, ?, ?)",
-                (row, record.text, scope),
-            )
-            if record.vector:
-                connection.execute(
-                    "INSERT INTO vector VALUES (?, ?, ?, 0)",
-                    (kept.vector_model, row, record.vector),
-                )
-    spared = {(kept.record.memory, kept.record.version) for kept in event.kept}
-    rows = [
-        (id, text, scope)
-        for seq in event.struck
-        for id, memory, version, text, scope in connection.execute(
-            "SELECT id, memory, version, text, scope FROM version WHERE known_from = ?", (seq,)
-        ).fetchall()
-        if (memory, version) not in spared
-    ]
-    _delete(connection, rows)
-
-
-def _delete(connection: sqlite3.Connection, rows: Iterable[tuple[int, str, str]]) -> None:
-    for id, text, scope in rows:
-        connection.execute(
-            "INSERT INTO words(words, rowid, text, scope) VALUES ('delete', ?, ?, ?)",
-            (id, text, scope),
-        )
-        connection.execute("DELETE FROM vector WHERE id = ?", (id,))
-        connection.execute("DELETE FROM version WHERE id = ?", (id,))

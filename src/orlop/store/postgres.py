@@ -119,6 +119,16 @@ class PostgresTape(PostgresReading):
             )
             return pruned.rowcount
 
+    def forget(self, places: Sequence[int]) -> int:
+        with self._written("prune"):
+            forgotten = self._open().execute(self.statement(schema.FORGET), (list(places),))
+            return forgotten.rowcount
+
+    def strike(self, seqs: Sequence[Seq]) -> int:
+        with self._written("strike out"):
+            struck = self._open().execute(self.statement(schema.STRIKE), (list(seqs),))
+            return struck.rowcount
+
     def replace(
         self,
         meta: Meta,

@@ -91,6 +91,17 @@ WHERE id < %s AND data IS NOT NULL AND id >> 16 IN
   (SELECT seq FROM {schema}.event WHERE seq < %s AND kind <> ALL(%s) AND wall_ns < %s)
 """
 
+FORGET: Final = """
+UPDATE {schema}.body SET digest = coalesce(digest, sha256(data)), data = NULL, blob = NULL,
+  name = NULL
+WHERE data IS NOT NULL AND id = ANY(%s)
+"""
+STRIKE: Final = """
+UPDATE {schema}.body SET digest = coalesce(digest, sha256(data)), data = NULL, blob = NULL,
+  name = NULL
+WHERE data IS NOT NULL AND id >> 16 = ANY(%s)
+"""
+
 SELECT: Final = """
 SELECT e.seq, e.header, e.hash, coalesce(e.parts, ''::bytea), {prev}, b.key_id, b.data, b.digest,
   b.blob

@@ -178,6 +178,14 @@ class Projection:
         while not self.is_ready:
             await self._next_move()
 
+    async def compact(self) -> None:
+        """Nothing that was deleted stays in the file."""
+        await self.current()
+        try:
+            await self._writing(self._file.compact)
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+
     async def close(self) -> None:
         """After `run` has ended: note how far it reaches, and let go of the file."""
         newest = self._newest

@@ -117,6 +117,46 @@ class SqliteTape(SqliteReading):
             self.home.blob(blob).unlink(missing_ok=True)
         return pruned
 
+    def forget(self, places: Sequence[int]) -> int:
+        where = "WHERE id = ? AND (data IS NOT NULL OR blob IS NOT NULL)"
+        asked = [(place,) for place in places]
+        with self._written("prune"), _transaction(self._open()) as connection:
+            found = [connection.execute(f"SELECT blob FROM body {where}", one) for one in asked]
+            blobs = [blob for cursor in found for (blob,) in cursor if blob is not None]
+            forgotten = connection.executemany(
+                "UPDATE body SET digest = coalesce(digest, orlop_sha256(data)), data = NULL,"
+                f" blob = NULL, name = NULL {where}",
+                asked,
+            ).rowcount
+        for blob in blobs:
+            self.home.blob(blob).unlink(missing_ok=True)
+        return forgotten
+
+    def strike(self, seqs: Sequence[Seq]) -> int:
+        """Also from the free pages of the file, and from its log."""
+        places = [(seq << PART_BITS, (seq + 1) << PART_BITS) for seq in seqs]
+        where = "WHERE id >= ? AND id < ? AND (data IS NOT NULL OR blob IS NOT NULL)"
+        with self._written("strike out in"):
+            connection = self._open()
+            connection.execute("PRAGMA secure_delete = ON")
+            with _transaction(connection):
+                blobs = [
+                    blob
+                    for place in places
+                    for (blob,) in connection.execute(f"SELECT blob FROM body {where}", place)
+                    if blob is not None
+                ]
+                struck = connection.executemany(
+                    "UPDATE body SET digest = coalesce(digest, orlop_sha256(data)), data = NULL,"
+                    f" blob = NULL, name = NULL {where}",
+                    places,
+                ).rowcount
+            connection.execute("PRAGMA secure_delete = OFF")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        for blob in blobs:
+            self.home.blob(blob).unlink(missing_ok=True)
+        return struck
+
     def replace(
         self,
         meta: Meta,

@@ -97,6 +97,14 @@ class Tape(Reading, Protocol):
         """Overwrite one slot, durably; the other is not touched."""
         ...
 
+    def forget(self, places: Sequence[int]) -> int:
+        """Forget the ciphertext and the names of these bodies; digests stay.  Returns how many."""
+        ...
+
+    def strike(self, seqs: Sequence[Seq]) -> int:
+        """Forget the bodies of these events and of the parts that they brought; digests stay."""
+        ...
+
     def prune(self, before: Seq, keep: Sequence[str], before_wall_ns: int | None) -> int:
         """Forget the ciphertext and the names of the bodies of events before `before` (and older
         than `before_wall_ns`) whose kind is not in `keep`; keep the digests.  Returns how many."""

@@ -200,6 +200,29 @@ class VolatileTape:
             raise JournalStopped("could not anchor: input/output error (as planned)")
         self._disk.anchor[slot] = data
 
+    def forget(self, places: Sequence[int]) -> int:
+        forgotten = 0
+        for place in places:
+            body = self._disk.bodies[place]
+            if body.data is not None:
+                self._disk.bodies[place] = Body(place, body.key_id, None, digest=digest_of(body))
+                forgotten += 1
+        self._index()
+        return forgotten
+
+    def strike(self, seqs: Sequence[Seq]) -> int:
+        struck = 0
+        for seq in seqs:
+            for place in _places(self._disk.rows[seq - 1]):
+                body = self._disk.bodies[place]
+                if body.data is not None:
+                    self._disk.bodies[place] = Body(
+                        place, body.key_id, None, digest=digest_of(body)
+                    )
+                    struck += 1
+        self._index()
+        return struck
+
     def prune(self, before: Seq, keep: Sequence[str], before_wall_ns: int | None) -> int:
         pruned = 0
         for row in self._disk.rows[: before - 1]:

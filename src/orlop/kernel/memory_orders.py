@@ -1,0 +1,154 @@
+"""What operators do to memories: take a namespace back, share it, give kinds a schema, join and
+part subjects.  Each is an event; nothing that was known is lost.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+
+from orlop.abi.errors import BadCall, Exhausted, TooLarge
+from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, Seq, TenantId
+from orlop.abi.limits import MEMORY_ROLLBACK_MAX, MEMORY_SHARES_MAX
+from orlop.abi.memory import (
+    KindOrder,
+    MemoryId,
+    MemoryKindSet,
+    MemoryShared,
+    RollbackOrder,
+    ShareOrder,
+    SubjectOrder,
+    SubjectsLinked,
+    Written,
+)
+from orlop.kernel import memory_spaces
+from orlop.kernel.core import Kernel
+from orlop.kernel.memory_plan import Plan
+from orlop.kernel.sys_memory import memories_of
+from orlop.machine.chance import mint
+from orlop.store import memory_reading as reading
+from orlop.store.memory_rows import subject_of
+from orlop.tools.schema import Schema
+
+
+async def rollback(
+    kernel: Kernel, order: RollbackOrder, tenant: TenantId = DEFAULT_TENANT
+) -> list[Written]:
+    """The namespace as it was at `seq`: what came since is closed, what was closed is opened again,
+    as new versions.  Raises `Conflict` where something is sealed."""
+    memory_spaces.check(order.namespace)
+    memories = memories_of(kernel)
+    await kernel.journal.flush()
+    if not 0 <= order.seq <= kernel.journal.head_seq:
+        raise BadCall(f"seq: from 0 to {kernel.journal.head_seq}, the newest event")
+    seen, changed = await memories.read(_changed, tenant, order.namespace, order.seq)
+    late = memories.projection.look(reading.changed_since, tenant, order.namespace, seen)
+    ids = dict.fromkeys([*changed, *late, *memories.written_in(tenant, order.namespace)])
+    if len(ids) > MEMORY_ROLLBACK_MAX:
+        raise TooLarge(f"{len(ids)} memories would change; at most {MEMORY_ROLLBACK_MAX}")
+    plan = Plan(kernel, memories, tenant, KERNEL_PROCESS, order.namespace)
+    for id in ids:
+        then = memories.projection.look(reading.heads_of, id, order.seq)
+        plan.restore(id, then)
+    # From here on only the journal can fail.
+    if not plan.changes:
+        return []
+    reason = f"rollback to {order.seq}" + (f": {order.reason}" if order.reason else "")
+    seq = plan.write(None, reason=reason)
+    await kernel.journal.durable(seq)
+    return plan.written
+
+
+def _changed(
+    connection: sqlite3.Connection, tenant: TenantId, namespace: str, seq: Seq
+) -> tuple[Seq, list[MemoryId]]:
+    return (
+        reading.applied(connection),
+        reading.changed_since(connection, tenant, namespace, seq),
+    )
+
+
+async def share(
+    kernel: Kernel, order: ShareOrder, tenant: TenantId = DEFAULT_TENANT
+) -> list[MemoryShared]:
+    """Open a private namespace to others, or close it again (no access)."""
+    memory_spaces.check(order.namespace)
+    kind, _, name = order.whom.partition(":")
+    if order.whom != "*" and (kind not in ("agent", "team") or not name.isprintable() or not name):
+        raise BadCall("whom: `agent:NAME`, `team:NAME`, or `*`")
+    if len(kernel.tables.memory.shares) >= MEMORY_SHARES_MAX:
+        raise Exhausted(f"{MEMORY_SHARES_MAX} namespaces are shared (MEMORY_SHARES_MAX)")
+    event = MemoryShared(
+        namespace=order.namespace, whom=order.whom, access=tuple(sorted(set(order.access)))
+    )
+    await _record(kernel, tenant, event)
+    return shares(kernel, tenant)
+
+
+def shares(kernel: Kernel, tenant: TenantId = DEFAULT_TENANT) -> list[MemoryShared]:
+    return [
+        MemoryShared(namespace=namespace, whom=whom, access=access)
+        for (owner, namespace), shared in sorted(kernel.tables.memory.shares.items())
+        if owner == tenant
+        for whom, access in sorted(shared.items())
+    ]
+
+
+async def set_kind(
+    kernel: Kernel, order: KindOrder, tenant: TenantId = DEFAULT_TENANT
+) -> MemoryKindSet:
+    """A new version of a kind's schema.  What is there already keeps the version that it met."""
+    if not order.name or not order.name.isprintable():
+        raise BadCall("name: of a kind")
+    Schema(order.schema)
+    if len(kernel.tables.memory.kinds) >= MEMORY_SHARES_MAX:
+        raise Exhausted(f"{MEMORY_SHARES_MAX} kinds have schemas (MEMORY_SHARES_MAX)")
+    known = kernel.tables.memory.kinds.get((tenant, order.name))
+    event = MemoryKindSet(
+        memory_kind=order.name,
+        version=1 if known is None else known.version + 1,
+        schema=order.schema,
+    )
+    await _record(kernel, tenant, event)
+    return event
+
+
+async def subjects(
+    kernel: Kernel, order: SubjectOrder, tenant: TenantId = DEFAULT_TENANT
+) -> SubjectsLinked:
+    """Merge: all identifiers of those named are one subject's.  Split: they are another's."""
+    names = tuple(dict.fromkeys(name.strip() for name in order.identifiers if name.strip()))
+    if not names or (not order.split and len(names) < 2):
+        raise BadCall("identifiers: two or more to merge, one or more to split")
+    memories = memories_of(kernel)
+    if order.split:
+        subject, moved = mint("sub", kernel.chance, kernel.clock.wall_ns()), names
+    else:
+        subject, moved = await memories.read(_merged, tenant, names)
+    event = SubjectsLinked(subject=subject, identifiers=moved, reason=order.reason)
+    await _record(kernel, tenant, event)
+    return event
+
+
+def _merged(
+    connection: sqlite3.Connection, tenant: TenantId, names: Iterable[str]
+) -> tuple[str, tuple[str, ...]]:
+    """The first one's subject, and all identifiers of all of theirs."""
+    all_names: dict[str, None] = {}
+    chosen = ""
+    for name in names:
+        subject = subject_of(connection, tenant, name, None)
+        chosen = chosen or subject or name
+        all_names |= dict.fromkeys(reading.everybody(connection, tenant, name, None))
+    return chosen, tuple(all_names)
+
+
+async def _record(
+    kernel: Kernel, tenant: TenantId, event: MemoryShared | MemoryKindSet | SubjectsLinked
+) -> None:
+    seq = kernel.emit(KERNEL_PROCESS, tenant, event).seq
+    await kernel.journal.durable(seq)
+
+
+def kinds(kernel: Kernel, tenant: TenantId = DEFAULT_TENANT) -> list[MemoryKindSet]:
+    """The newest schema of each kind that has one."""
+    rows = sorted(kernel.tables.memory.kinds.items())
+    return [kind for (owner, _), kind in rows if owner == tenant]
