@@ -36,7 +36,7 @@ FOREIGN = {
     },
     "ray": {"hardware/accelerators.py"},
     "numpy": {"devices/onnx_network.py"},
-    "sqlite3": {"store", "operate/doctor.py"},
+    "sqlite3": {"store", "files", "operate/doctor.py"},
     "tokenizers": {"devices/onnx_network.py"},
     "uvicorn": {"http"},
     "xllamacpp": {"devices/llamacpp_host.py"},

@@ -9,10 +9,10 @@ pieces of its content.
 
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import msgspec
 
@@ -24,6 +24,9 @@ from orlop.files import paths
 from orlop.store.rows import Stored
 
 log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 CHANGE_BITS: Final = 14
 """A content is called `seq << 14 | place of its change in the event`."""
@@ -334,3 +337,10 @@ class FileTree:
 def chained(digest: str, name: str) -> str:
     """The digest of content that one more piece follows."""
     return sha256((digest + name).encode()).hexdigest()[:32] if digest else name
+
+
+def seen_by(
+    work: Callable[Concatenate[FileTree, P], R], /, *args: P.args, **kwargs: P.kwargs
+) -> Callable[[sqlite3.Connection], R]:
+    """`work` on the tree, as a projection takes it."""
+    return lambda database: work(FileTree(database), *args, **kwargs)

@@ -5,7 +5,6 @@ it, followed by an event without a wait between them, can't lose anybody's chang
 """
 
 import asyncio
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from orlop.abi.files import FileChange
 from orlop.abi.ids import Seq, TenantId
 from orlop.files import paths
 from orlop.files.index import Index
-from orlop.files.tree import FileFold, FileTree
+from orlop.files.tree import FileFold, FileTree, seen_by
 from orlop.machine.clock import Clock
 from orlop.machine.offload import Offload, ThreadOffload
 from orlop.machine.ranges import Many
@@ -78,21 +77,13 @@ class FileStore:
         self, work: Callable[Concatenate[FileTree, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
         """What `work` finds in the tree, beside the event loop."""
-
-        def whole(connection: sqlite3.Connection) -> R:
-            return work(FileTree(connection), *args, **kwargs)
-
-        return await self.projection.read(whole)
+        return await self.projection.read(seen_by(work, *args, **kwargs))
 
     def look(
         self, work: Callable[Concatenate[FileTree, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
         """Likewise, at once; what is not folded yet is missing."""
-
-        def whole(connection: sqlite3.Connection) -> R:
-            return work(FileTree(connection), *args, **kwargs)
-
-        return self.projection.look(whole)
+        return self.projection.look(seen_by(work, *args, **kwargs))
 
     def head(self, tenant: TenantId, path: str) -> Head | None:
         """The newest version of all, also if it is a deletion."""
