@@ -71,17 +71,18 @@ def too_large(files: Files) -> list[Finding]:
 
 def statements(file: str, text: str) -> Iterator[Statement]:
     """The rules of one file.  A rule ends at its semicolon, or at the end of the file."""
-    start, is_empty = 0, True
+    start, end, is_empty = 0, 0, True
     for token in TOKEN.finditer(text):
         if token.lastgroup == "space":
             continue
         if is_empty:
             start, is_empty = token.start(), False
+        end = token.end()
         if token.group() == ";":
-            yield Statement(file, text.count("\n", 0, start) + 1, text[start : token.end()])
+            yield Statement(file, text.count("\n", 0, start) + 1, text[start:end])
             is_empty = True
     if not is_empty:
-        yield Statement(file, text.count("\n", 0, start) + 1, text[start:].rstrip())
+        yield Statement(file, text.count("\n", 0, start) + 1, text[start:end])
 
 
 def token_ends(text: str) -> list[int]:
