@@ -28,6 +28,7 @@ FOREIGN = {
     "onnxruntime": {"devices/onnx_network.py"},
     "jsonschema_rs": {"tools/schema.py"},
     "prometheus_client": {"http/metrics.py"},
+    "pydantic_monty": {"effects/monty.py"},
     "psycopg": {
         "store/postgres.py",
         "store/postgres_commit.py",
@@ -50,6 +51,7 @@ LAZY = {
     "orlop.operate.up",
     "orlop.store.postgres",
     "orlop.store.postgres_peers",
+    "pydantic_monty",
     "ray",
     "rich",
     "tokenizers",

@@ -35,6 +35,7 @@ from orlop.effects.command import SubprocessTool, ToolConfig
 from orlop.effects.lifeline import Lifeline
 from orlop.effects.mail import MailConfig
 from orlop.effects.mcp import McpConfig, McpServer
+from orlop.effects.monty import CodeConfig, MontyTool
 from orlop.effects.openapi import OpenApiConfig, OpenApiSource
 from orlop.effects.python import gather_described
 from orlop.effects.sql import SqlConfig
@@ -186,6 +187,7 @@ class Settings:
     """How far agents may go by themselves, each rule in a table of its own."""
     sandbox: SandboxConfig = field(default_factory=SandboxConfig)
     egress: EgressConfig = field(default_factory=EgressConfig)
+    code: CodeConfig = field(default_factory=CodeConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
 
 
@@ -360,7 +362,8 @@ async def tools(settings: Settings, lifeline: Lifeline, cells: Cells, gate: Gate
     ]
     ready = connectors.build(settings.sql, settings.mail, settings.webhooks, SystemClock())
     try:
-        return Catalog([*built, *ready])
+        code = [MontyTool(settings.code)] if settings.code.enabled else []
+        return Catalog([*built, *ready, *code])
     except BadCall as error:
         raise Misconfigured(f"orlop.toml, [tools]: {error.message}") from error
 

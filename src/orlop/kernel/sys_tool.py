@@ -1,6 +1,7 @@
 """The `call_tool` system call."""
 
 from contextlib import AsyncExitStack
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -17,11 +18,13 @@ from orlop.abi.ids import NanoDollars
 from orlop.abi.limits import TOOL_RETRY_DELAY_S
 from orlop.abi.replies import ToolResult
 from orlop.devices.device import Tool
-from orlop.kernel import effects, seating
+from orlop.kernel import effects, inner_tools, seating
 from orlop.kernel.admit import Admitted
 from orlop.kernel.core import Kernel
+from orlop.kernel.inner_tools import Asking
 from orlop.kernel.process import Process
 from orlop.kernel.running import Running
+from orlop.machine.clock import deadline
 from orlop.machine.faults import point
 
 
@@ -61,7 +64,7 @@ async def call_tool(
                 return ToolResult(value=value, facts=_facts(running))
         running.ask(kernel.clock.now_s())
         point("tool.before")
-        value = await answer(kernel, running, call, tool)
+        value = await answer(kernel, process, running, call, tool)
         point("tool.after")
     if wrong := schemas.results.wrong(value):
         raise ResultWrong(f"{call.tool} has run, and its result breaks its schema: {wrong}")
@@ -70,13 +73,19 @@ async def call_tool(
     return ToolResult(value=value, edited=running.edited, facts=facts)
 
 
-async def answer(kernel: Kernel, running: Running, call: CallTool, tool: Tool) -> object:
+async def answer(
+    kernel: Kernel, process: Process, running: Running, call: CallTool, tool: Tool
+) -> object:
     """What the tool says.  A failed call is made again as its card allows, while there is time."""
     retry = 0
     while True:
         try:
             limit_s = min(tool.card.timeout_s, seating.left_s(kernel, running, call))
             running.tries += 1
+            if isinstance(tool, Asking):
+                ask = partial(inner_tools.call, kernel, process, running, call_tool)
+                async with deadline(limit_s, tool.card.name):
+                    return await tool.run(call.arguments, ask)
             return await tool.call(call.arguments, running.effect, limit_s)
         except (DeviceFailed, DeadlineMissed):
             delay_s = TOOL_RETRY_DELAY_S * 2.0**retry
