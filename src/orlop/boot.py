@@ -64,6 +64,7 @@ from orlop.kernel import (
     policies,
     recovery,
     residence,
+    retention,
 )
 from orlop.kernel.core import Kernel, KernelConfig
 from orlop.kernel.file_store import FileConfig
@@ -71,7 +72,7 @@ from orlop.kernel.guard import Guard, PolicyConfig
 from orlop.kernel.lease import Lease
 from orlop.kernel.schedule import Schedules
 from orlop.kernel.shutdown import shut_down
-from orlop.machine import faults
+from orlop.machine import faults, redaction
 from orlop.machine.chance import Chance, SystemChance
 from orlop.machine.clock import Clock, SystemClock
 from orlop.machine.environment import program_environment
@@ -384,7 +385,7 @@ def read_tokens(power: Power) -> Tokens:
     """What tokens are signed with, and the operator's own.  Raises `Misconfigured`."""
     folder = power.home / "keys"
     keys = SigningKeys.open(folder / "tokens.json", SystemChance(), SystemClock().wall_ns())
-    operator = secret_file(folder / "operator.token", OPERATOR_PREFIX)
+    operator = redaction.hide(secret_file(folder / "operator.token", OPERATOR_PREFIX))
     return Tokens(Capabilities(keys, power.settings.tokens), operator)
 
 
@@ -434,6 +435,7 @@ async def run(power: Power) -> int:
         return EXIT_AGAIN if is_away else 0
     await recovery.recover(kernel)
     lease.begin(place_among)
+    kernel.tasks.start(retention.run(kernel, power.settings.journal.keep_days), "retention")
     claims.recover(kernel)
     sight = Sight(models_dir(power.settings))
     devices.begin(kernel, sight, ThreadOffload("devices"))
@@ -533,9 +535,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--lifeline", type=int, required=True)
     parser.add_argument("--supervisor", type=int)
     given = parser.parse_args(arguments)
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logging.basicConfig(level=logging.INFO)
+    redaction.keep_out_of_logs("%(asctime)s %(levelname)s %(name)s: %(message)s")
     tune()
     faults.install_from(os.environ.get("ORLOP_FAULT", ""))
     try:

@@ -63,6 +63,7 @@ from orlop.abi.sagas import (
 )
 from orlop.abi.schedules import ScheduleFired, ScheduleRemoved, ScheduleSet
 from orlop.abi.tools import ToolChanged, ToolPinned, ToolRefused, ToolsOffered
+from orlop.abi.webhooks import WebhookReceived
 
 
 class Header(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -269,6 +270,7 @@ Event = (
     | ToolChanged
     | ToolRefused
     | ToolsOffered
+    | WebhookReceived
     | FileEvent
     | MemoryEvent
     | EffectSettled

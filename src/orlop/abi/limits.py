@@ -107,6 +107,18 @@ OPENAPI_BYTES_MAX: Final = 16 * 1024 * 1024
 OPERATIONS_MAX: Final = 2_000
 """Operations in one document; `operations` names those that are wanted."""
 
+ROWS_MAX: Final = 100_000
+"""Rows of one answer of a database that may be allowed."""
+
+MAIL_RECIPIENTS_MAX: Final = 100
+"""Of one mail."""
+
+WEBHOOK_BYTES_MAX: Final = 64 * 1024
+"""A webhook that starts a program: it travels in an environment variable."""
+
+WEBHOOKS_KNOWN_MAX: Final = 10_000
+"""Ids of webhooks that are remembered, so that a second delivery starts nothing."""
+
 MCP_ANSWER_S: Final = 20.0
 """How long an MCP server may take to introduce itself, or to list its tools."""
 

@@ -41,6 +41,7 @@ from orlop.abi.keys import KeyCreated, KeyRevoked
 from orlop.abi.memory import MemoryKindSet, MemoryModelChosen, MemoryShared
 from orlop.abi.people import PeopleEvent
 from orlop.abi.policy import PolicyRemoved, PolicySet
+from orlop.abi.limits import WEBHOOKS_KNOWN_MAX
 from orlop.abi.processes import ProcessSpawned, ProcessStarted
 from orlop.abi.questions import Question
 from orlop.abi.residency import ModelLoaded, ModelMeasured, ModelPinned
@@ -56,6 +57,7 @@ from orlop.abi.sagas import (
 )
 from orlop.abi.schedules import ScheduleFired, ScheduleRemoved, ScheduleSet
 from orlop.abi.tools import Manifest, ToolChanged, ToolPinned, ToolsOffered
+from orlop.abi.webhooks import WebhookReceived
 from orlop.kernel import (
     accounts,
     call_table,
@@ -123,6 +125,7 @@ class State2(Struct, kw_only=True):
     sagas: list[SagaView] = []
     settled: list[SettledEffect] = []
     offers: dict[ProcessId, ToolsOffered] = {}
+    webhooks: dict[str, ProcessId] = {}
     files: FileState = FileState()
     elders: list[JournalKnown] = []
     policies: PolicyState = PolicyState()
@@ -153,6 +156,8 @@ class Tables:
     sagas: Sagas = field(default_factory=Sagas)
     offers: dict[ProcessId, ToolsOffered] = field(default_factory=dict)
     """Functions of programs."""
+    webhooks: dict[str, ProcessId] = field(default_factory=dict)
+    """What each message has started, by `NAME/ID`; the newest."""
     policies: Policies = field(default_factory=Policies)
     """What they are decided by."""
     files: FileTable = field(default_factory=FileTable)
@@ -206,6 +211,10 @@ class Tables:
                 | SagaClosed()
             ):
                 self.sagas.fold(header, event, self.rows.get(header.process))
+            case WebhookReceived():
+                self.webhooks[f"{event.name}/{event.message}"] = header.process
+                while len(self.webhooks) > WEBHOOKS_KNOWN_MAX:
+                    del self.webhooks[next(iter(self.webhooks))]
             case ToolsOffered():
                 if header.process in self.rows:
                     self.offers[header.process] = event
@@ -389,6 +398,7 @@ class Tables:
             sagas=list(self.sagas.rows.values()),
             settled=self.calls.settled_effects(),
             offers=self.offers,
+            webhooks=self.webhooks,
             files=self.files.state(),
             egress=self.egress.state(),
             elders=list(self.elders.values()),
@@ -439,6 +449,7 @@ def restored(snapshot: Snapshot) -> Tables | None:
         people=office.restored(state.questions, state.people),
         sagas=saga_table.restored(state.sagas),
         offers=state.offers,
+        webhooks=state.webhooks,
         elders={known.number: known for known in state.elders},
         policies=policy_table.restored(state.policies),
         ledger=ledger.restored(state.ledger),

@@ -1,0 +1,61 @@
+"""Ready-made tools: what orlop.toml says of databases, mail and webhooks, built."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from orlop.abi.errors import Misconfigured
+from orlop.effects import credential, mail, sql, webhooks
+from orlop.effects.found import Acting
+from orlop.effects.mail import MailConfig, MailTool
+from orlop.effects.sql import Database, SqlConfig, SqlTool
+from orlop.effects.sql_sqlite import Sqlite
+from orlop.effects.webhooks import WebhookConfig, WebhookTool
+from orlop.machine.clock import Clock
+from orlop.machine.offload import ThreadOffload
+
+SQLITE = "sqlite:///"
+
+
+def check(
+    databases: Mapping[str, SqlConfig],
+    mails: Mapping[str, MailConfig],
+    hooks: Mapping[str, WebhookConfig],
+) -> None:
+    """Raises `Misconfigured`."""
+    sql.check(databases)
+    mail.check(mails)
+    webhooks.check(hooks)
+    for name, config in databases.items():
+        credential.read(f"sql.{name}", config.key_env, config.key_file)
+
+
+def build(
+    databases: Mapping[str, SqlConfig],
+    mails: Mapping[str, MailConfig],
+    hooks: Mapping[str, WebhookConfig],
+    clock: Clock,
+) -> list[Acting]:
+    """Nothing is connected yet: each does that with its first call."""
+    tools: list[Acting] = []
+    for name, config in databases.items():
+        base = database(name, config)
+        for word, statement in config.statements.items():
+            tools.append(SqlTool(base, f"{name}.{word}", config, statement))
+    tools += [
+        MailTool(name, entry, clock, ThreadOffload(f"mail {name}")) for name, entry in mails.items()
+    ]
+    tools += [WebhookTool(name, hook, clock) for name, hook in hooks.items() if hook.url]
+    return tools
+
+
+def database(name: str, config: SqlConfig) -> Database:
+    """Raises `Misconfigured` where its driver is not installed."""
+    if config.url.startswith(SQLITE):
+        path = Path(config.url.removeprefix(SQLITE.rstrip("/")).removeprefix("//")).expanduser()
+        return Sqlite(path, ThreadOffload(f"sql {name}"))
+    password = credential.read(f"sql.{name}", config.key_env, config.key_file)
+    try:
+        from orlop.effects.sql_postgres import Postgres
+    except ImportError as error:
+        raise Misconfigured(f"[sql.{name}]: `pip install 'orlop[postgres]'` first") from error
+    return Postgres(config.url, password)

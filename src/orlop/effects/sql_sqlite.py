@@ -1,0 +1,151 @@
+"""SQLite as a database of tools: one connection, in a thread of its own."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+
+from orlop.abi.errors import DeadlineMissed, DeviceBusy, DeviceFailed, KernelError, ToolFailed
+from orlop.effects.sql import OUTBOX, Answer
+from orlop.machine.offload import Offload
+
+T = TypeVar("T")
+
+LOCKED_S: Final = 5.0
+"""How long a statement waits for others that write to the same file."""
+
+CREATE: Final = (
+    f"CREATE TABLE IF NOT EXISTS {OUTBOX}(key TEXT PRIMARY KEY, result TEXT NOT NULL, "
+    "at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)"
+)
+
+
+class Sqlite:
+    """Invariant: a write and its row in the outbox are in one transaction."""
+
+    def __init__(self, path: Path, offload: Offload) -> None:
+        self._path = path
+        self._offload = offload
+        self._connection: sqlite3.Connection | None = None
+
+    async def read(
+        self, sql: str, arguments: Mapping[str, object], rows_max: int, limit_s: float
+    ) -> object:
+        return await self._within(limit_s, lambda: self._read(sql, arguments, rows_max))
+
+    async def write(
+        self, sql: str, arguments: Mapping[str, object], rows_max: int, limit_s: float, key: str
+    ) -> object:
+        return await self._within(limit_s, lambda: self._write(sql, arguments, rows_max, key))
+
+    async def known(self, key: str, limit_s: float) -> bool:
+        return await self._within(limit_s, lambda: self._known(key) is not None)
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            await self._offload(self._connection.close)
+        self._offload.close()
+
+    async def _within(self, limit_s: float, work: Callable[[], T]) -> T:
+        """What is late is interrupted, and then either rolled back or done after all."""
+        running = asyncio.ensure_future(self._offload(work))
+        try:
+            done, _ = await asyncio.wait((running,), timeout=limit_s)
+            if not done and self._connection is not None:
+                self._connection.interrupt()
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            if self._connection is not None:
+                self._connection.interrupt()
+            await asyncio.wait((running,))
+            raise
+
+    def _read(self, sql: str, arguments: Mapping[str, object], rows_max: int) -> object:
+        with self._translated() as connection:
+            connection.execute("PRAGMA query_only = ON")
+            return _answer(connection.execute(sql, _bound(arguments)), rows_max).value()
+
+    def _write(self, sql: str, arguments: Mapping[str, object], rows_max: int, key: str) -> object:
+        with self._translated() as connection:
+            connection.execute("PRAGMA query_only = OFF")
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                connection.execute(CREATE)
+                row = connection.execute(
+                    f"SELECT result FROM {OUTBOX} WHERE key = ?", (key,)
+                ).fetchone()
+                if row is not None:
+                    connection.execute("ROLLBACK")
+                    known: object = msgspec.json.decode(row[0])
+                    return known
+                value = _answer(connection.execute(sql, _bound(arguments)), rows_max).value()
+                connection.execute(
+                    f"INSERT INTO {OUTBOX}(key, result) VALUES (?, ?)",
+                    (key, msgspec.json.encode(value).decode()),
+                )
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            return value
+
+    def _known(self, key: str) -> object:
+        with self._translated() as connection:
+            has = connection.execute(
+                "SELECT 1 FROM sqlite_master WHERE name = ?", (OUTBOX,)
+            ).fetchone()
+            asked = f"SELECT result FROM {OUTBOX} WHERE key = ?"
+            found: object = connection.execute(asked, (key,)).fetchone() if has else None
+            return found
+
+    @contextmanager
+    def _translated(self) -> Iterator[sqlite3.Connection]:
+        """Every error of the library as one of ours."""
+        try:
+            if self._connection is None:
+                self._connection = sqlite3.connect(
+                    self._path, timeout=LOCKED_S, isolation_level=None, check_same_thread=False
+                )
+                self._connection.execute("PRAGMA foreign_keys = ON")
+            yield self._connection
+        except KernelError:
+            raise
+        except sqlite3.OperationalError as error:
+            raise _operational(error) from error
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError) as error:
+            raise ToolFailed(f"the database refused: {error}") from error
+        except (sqlite3.Error, OverflowError) as error:
+            raise DeviceFailed(f"the database failed: {error}") from error
+
+
+def _operational(error: sqlite3.OperationalError) -> KernelError:
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith("SQLITE_INTERRUPT"):
+        return DeadlineMissed("the statement took too long; nothing was changed")
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN")):
+        return DeviceBusy(f"the database can't be written now: {error}")
+    if name.startswith(("SQLITE_ERROR", "SQLITE_READONLY")):
+        return ToolFailed(f"the database refused: {error}")
+    return DeviceFailed(f"the database failed: {error}")
+
+
+def _bound(arguments: Mapping[str, object]) -> dict[str, object]:
+    """Lists and objects are JSON there."""
+    return {
+        name: json.dumps(value) if isinstance(value, list | dict) else value
+        for name, value in arguments.items()
+    }
+
+
+def _answer(cursor: sqlite3.Cursor, rows_max: int) -> Answer:
+    columns = [str(one[0]) for one in cursor.description or ()]
+    rows = cursor.fetchmany(rows_max + 1)
+    if len(rows) > rows_max:
+        raise ToolFailed(f"there are more than {rows_max} rows (rows_max): ask for fewer")
+    return Answer(columns, rows, len(rows) if columns else cursor.rowcount)
