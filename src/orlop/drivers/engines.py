@@ -27,6 +27,7 @@ from orlop.drivers.sglang import SGLang
 from orlop.drivers.triton import Triton
 from orlop.drivers.vllm import VLLM
 from orlop.drivers.watch import WATCH_S
+from orlop.machine import redaction
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
 from orlop.machine.ranges import Count, Many, Seconds
@@ -230,13 +231,13 @@ def read_key(name: str, config: EngineConfig) -> str:
     if config.key_env:
         if not (key := os.environ.get(config.key_env, "")):
             raise Misconfigured(f"engines.{name}: key_env: ${config.key_env} is not set")
-        return key
+        return redaction.hide(key)
     if not config.key_file:
         return ""
     path = Path(config.key_file).expanduser()
     try:
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise Misconfigured(f"engines.{name}: {path} is open to others; `chmod 600 {path}`")
-        return path.read_text().strip()
+        return redaction.hide(path.read_text().strip())
     except OSError as error:
         raise Misconfigured(f"engines.{name}: key_file can't be read: {error}") from error

@@ -17,6 +17,7 @@ from orlop.abi.ids import NanoDollars
 from orlop.abi.limits import KILL_GRACE_S, TOOL_OUTPUT_BYTES_MAX, TOOL_RETRIES_MAX
 from orlop.abi.sandbox import Sandbox
 from orlop.effects.lifeline import Lifeline, Seal
+from orlop.machine import redaction
 from orlop.machine.clock import deadline
 from orlop.machine.ranges import Count, Limit, Many
 
@@ -93,6 +94,7 @@ class ToolConfig:
 
     def card(self, name: str) -> ToolCard:
         """Raises `Misconfigured`."""
+        redaction.hide_named(self.env)
         if bool(self.command) == bool(self.python):
             raise Misconfigured(f"[tools.{name}]: needs `command` or `python`, and not both")
         if self.effect == "compensable" and not self.compensate:

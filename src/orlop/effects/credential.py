@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 from orlop.abi.errors import Misconfigured
+from orlop.machine import redaction
 
 SHOWN = "…"
 
@@ -19,7 +20,7 @@ def read(where: str, key_env: str, key_file: str) -> str:
     if key_env:
         if not (key := os.environ.get(key_env, "")):
             raise Misconfigured(f"[{where}] key_env: ${key_env} is not set")
-        return key
+        return redaction.hide(key)
     if not key_file:
         return ""
     path = Path(key_file).expanduser()
@@ -31,7 +32,7 @@ def read(where: str, key_env: str, key_file: str) -> str:
         raise Misconfigured(f"[{where}] key_file: can't be read: {error}") from error
     if not key:
         raise Misconfigured(f"[{where}] key_file: {path} is empty")
-    return key
+    return redaction.hide(key)
 
 
 def hidden(text: str, key: str) -> str:

@@ -30,6 +30,7 @@ from orlop.effects.found import Found, Teller
 from orlop.effects.lifeline import Lifeline, Seal
 from orlop.effects.mcp_http import HttpLink
 from orlop.effects.mcp_stdio import StdioLink, environment
+from orlop.machine import redaction
 from orlop.machine.clock import Clock
 from orlop.machine.ranges import Limit, Many
 from orlop.machine.tasks import TaskOwner
@@ -127,6 +128,7 @@ class McpServer:
     ) -> None:
         self.name = name
         self.config = config
+        redaction.hide_named({**config.env, **config.headers})
         self.reason = "not asked yet"
         """Why it can't be called; empty: it can."""
         self._lifeline = lifeline

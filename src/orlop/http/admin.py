@@ -20,13 +20,14 @@ from orlop.abi.admin import (
 )
 from orlop.abi.calls import Spawn
 from orlop.abi.errors import BadCall
-from orlop.abi.ids import DEFAULT_TENANT, Nanoseconds, Seq
+from orlop.abi.ids import DEFAULT_TENANT, Nanoseconds, Seq, TenantId
+from orlop.abi.kernels import ForgetOrder, PruneOrder
 from orlop.abi.limits import NAME_CHARS_MAX
 from orlop.hardware import probe
 from orlop.http.exchange import Exchange
 from orlop.http.native import NDJSON, WAIT_S_MAX
 from orlop.http.place import Place
-from orlop.kernel import bounds, codec, lifecycle, operator
+from orlop.kernel import bounds, codec, lifecycle, manifests, operator, retention
 from orlop.kernel import schedule as schedules
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import OVER, Process
@@ -99,6 +100,14 @@ class Admin:
     async def kernels(self, exchange: Exchange) -> None:
         await send(exchange, await self._kernel.neighbours())
 
+    async def prune(self, exchange: Exchange) -> None:
+        await send(exchange, await retention.prune(self._kernel, await read(exchange, PruneOrder)))
+
+    async def forget(self, exchange: Exchange) -> None:
+        order, tenant = await read(exchange, ForgetOrder), TenantId(exchange.params["tenant"])
+        await retention.forget_tenant(self._kernel, tenant, order.reason)
+        await send(exchange, {})
+
     async def processes(self, exchange: Exchange) -> None:
         rows = sorted(self._kernel.tables.rows.values(), key=lambda row: row.pid)
         if exchange.query("all", "0") == "0":
@@ -163,7 +172,7 @@ class Admin:
         inventory = Inventory(
             engines=tuple(engines),
             models=kernel.registry.cards(),
-            tools=kernel.tools.cards(),
+            tools=tuple(manifests.told(card) for card in kernel.tools.cards()),
             hardware=probe.hardware(),
         )
         await send(exchange, inventory)

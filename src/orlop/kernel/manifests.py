@@ -8,6 +8,9 @@ shown to models, so who changes them gives orders to agents.
 import logging
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
+from orlop.abi.cards import ToolCard
 from orlop.abi.errors import BadCall, Conflict, NotFound
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS
 from orlop.abi.limits import NAME_CHARS_MAX
@@ -22,6 +25,7 @@ from orlop.abi.tools import (
 )
 from orlop.effects.found import Found, Source
 from orlop.kernel.core import Kernel
+from orlop.machine import redaction
 
 log = logging.getLogger(__name__)
 
@@ -124,9 +128,14 @@ def view(kernel: Kernel, name: str) -> ToolView:
         name=name,
         state=state,
         reason=reason,
-        card=kernel.tools.card(name),
+        card=told(kernel.tools.card(name)),
         digest=known.pinned.digest if known.pinned is not None else "",
         agreed=known.pinned.manifest if known.pinned is not None else None,
         offered=changed.manifest if changed is not None else None,
         offered_digest=changed.digest if changed is not None else "",
     )
+
+
+def told(card: ToolCard) -> ToolCard:
+    """For whoever looks: without the credentials that its environment holds."""
+    return replace(card, env=redaction.shown(card.env)) if card.env else card

@@ -63,6 +63,7 @@ from orlop.kernel.described import Described, describe, root
 from orlop.kernel.dispatch import dispatch
 from orlop.kernel.process import ALIVE, Process
 from orlop.kernel.running import Phase, Running
+from orlop.machine import redaction
 from orlop.machine.clock import NS_PER_S
 from orlop.machine.faults import point
 from orlop.people import trust
@@ -187,12 +188,13 @@ async def attempt(
     try:
         return await work, None
     except KernelError as error:
-        return None, error
+        return None, redaction.clean(error)
     except asyncio.CancelledError:
         return None, running.verdict()
     except Exception as bug:  # The caller is told; the bug goes to the log with its call's name.
         log.exception("a bug in %s of process %d", running.id, process.row.pid)
-        return None, Broken(f"a bug in {type(running.call).__name__.lower()}: {bug!r}")
+        error = Broken(f"a bug in {type(running.call).__name__.lower()}: {bug!r}")
+        return None, redaction.clean(error)
 
 
 async def served(

@@ -131,6 +131,13 @@ env_option = click.option(
     metavar="NAME[=VALUE]",
     help="Pass a variable on; PATH, HOME, LANG, PYTHON* and the like always are, keys never.",
 )
+keep_env_option = click.option(
+    "--keep-env",
+    "kept",
+    multiple=True,
+    metavar="NAME",
+    help="Pass a variable on although it holds a key or a credential.",
+)
 detach_option = click.option(
     "-d", "--detach", is_flag=True, help="Print the pid and return; do not follow."
 )

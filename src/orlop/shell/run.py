@@ -26,6 +26,7 @@ from orlop.shell.options import (
     detach_option,
     divergence_option,
     env_option,
+    keep_env_option,
     normalize_option,
     restart_option,
 )
@@ -47,6 +48,7 @@ PASS_THROUGH = {"ignore_unknown_options": True, "allow_interspersed_args": False
 @click.option("--version", default="", help="The program's version, as its author names it.")
 @normalize_option
 @env_option
+@keep_env_option
 @sandbox_options
 @detach_option
 @framed
@@ -64,6 +66,7 @@ def run(
     version: str,
     normalize: tuple[str, ...],
     named: tuple[str, ...],
+    kept: tuple[str, ...],
     sandbox: Sandbox | None,
     detach: bool,
 ) -> int:
@@ -76,7 +79,7 @@ def run(
         command=command,
         name=name,
         cwd=os.getcwd(),
-        env=with_named(named),
+        env=with_named(named, kept),
         latency_class=CLASSES[latency_class or "standard"],
         budget=budget or Budget(),
         restart=RESTARTS[restart],

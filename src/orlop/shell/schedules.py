@@ -17,6 +17,7 @@ from orlop.shell.options import (
     class_option,
     command_argument,
     env_option,
+    keep_env_option,
     restart_option,
 )
 from orlop.shell.screen import date, show_json, table
@@ -70,6 +71,7 @@ def schedule() -> None:
 @allow_option
 @restart_option
 @env_option
+@keep_env_option
 @framed
 def add(
     frame: Frame,
@@ -84,6 +86,7 @@ def add(
     allow: tuple[str, ...] | None,
     restart: str,
     named: tuple[str, ...],
+    kept: tuple[str, ...],
 ) -> None:
     """Start COMMAND at the times WHEN, in this folder."""
     order = ScheduleOrder(
@@ -94,7 +97,7 @@ def add(
         missed=MISSED[missed],
         overlap=OVERLAPS[overlap],
         cwd=os.getcwd(),
-        env=with_named(named),
+        env=with_named(named, kept),
         latency_class=CLASSES[latency_class or "batch"],
         budget=budget or Budget(),
         restart=RESTARTS[restart],
