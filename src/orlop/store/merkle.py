@@ -1,10 +1,10 @@
-"""A Merkle tree that only grows (RFC 6962), kept as its frontier.
+"""A Merkle tree that only grows (RFC 6962), kept as its frontier; and proofs that a leaf is in it.
 
 Leaves are the events' hashes.  The frontier holds the roots of the perfect subtrees that make up
 the tree, left to right: one for each bit that is set in its size.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -54,3 +54,42 @@ class Tree:
         for left in reversed(self.frontier[:-1]):
             root = node(left, root)
         return root
+
+
+def path(hashes: Sequence[bytes], index: int) -> list[bytes]:
+    """The inclusion proof of leaf `index`: its siblings on the way up (RFC 6962, 2.1.1).
+
+    hashes: `leaf` of all leaves.  `IndexError` where there is no such leaf.
+    """
+    if not 0 <= index < len(hashes):
+        raise IndexError(f"leaf {index} of {len(hashes)}")
+    level, found = list(hashes), list[bytes]()
+    while len(level) > 1:
+        if (index ^ 1) < len(level):
+            found.append(level[index ^ 1])
+        pairs = [node(level[at], level[at + 1]) for at in range(0, len(level) - 1, 2)]
+        # One that has no partner goes up as it is.
+        level = [*pairs, level[-1]] if len(level) % 2 else pairs
+        index >>= 1
+    return found
+
+
+def root_by(path: Sequence[bytes], grown: bytes, index: int, size: int) -> bytes | None:
+    """The root that a proof comes to (RFC 9162, 2.1.3.2); None where its length fits no such tree.
+
+    grown: `leaf` of the one that is proven.
+    """
+    if not 0 <= index < size:
+        return None
+    last = size - 1
+    for sibling in path:
+        if last == 0:
+            return None
+        if index & 1 or index == last:
+            grown = node(sibling, grown)
+            while index and not index & 1:
+                index, last = index >> 1, last >> 1
+        else:
+            grown = node(grown, sibling)
+        index, last = index >> 1, last >> 1
+    return grown if last == 0 else None

@@ -1,10 +1,12 @@
-"""The tree that grows gives the root that RFC 6962 defines."""
+"""The tree that grows gives the root that RFC 6962 defines, and proofs that come to it."""
 
 from hashlib import sha256
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from orlop.store.merkle import Tree, leaf, node
+from orlop.store.merkle import Tree, leaf, node, path, root_by
 
 
 def rfc_root(leaves: list[bytes]) -> bytes:
@@ -40,3 +42,16 @@ def test_a_tree_goes_on_from_its_frontier() -> None:
 def test_a_frontier_of_another_size_is_refused() -> None:
     with pytest.raises(ValueError, match="does not fit"):
         Tree.unpack(3, bytes(32))
+
+
+@given(st.integers(min_value=1, max_value=70), st.data())
+def test_each_leaf_is_proven_to_the_root_and_to_no_other(size: int, draw: st.DataObject) -> None:
+    leaves = [bytes([number]) for number in range(size)]
+    index = draw.draw(st.integers(min_value=0, max_value=size - 1))
+    proof, root = path([leaf(each) for each in leaves], index), rfc_root(leaves)
+    assert root_by(proof, leaf(leaves[index]), index, size) == root
+    assert root_by(proof, leaf(b"another"), index, size) != root
+    assert root_by([*proof, bytes(32)], leaf(leaves[index]), index, size) is None
+    other = draw.draw(st.integers(min_value=-1, max_value=size))
+    if other != index:
+        assert root_by(proof, leaf(leaves[index]), other, size) != root
