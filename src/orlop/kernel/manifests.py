@@ -128,7 +128,7 @@ def view(kernel: Kernel, name: str) -> ToolView:
         name=name,
         state=state,
         reason=reason,
-        card=told(kernel.tools.card(name)),
+        card=told(card) if (card := kernel.tools.card(name)) is not None else None,
         digest=known.pinned.digest if known.pinned is not None else "",
         agreed=known.pinned.manifest if known.pinned is not None else None,
         offered=changed.manifest if changed is not None else None,

@@ -193,8 +193,8 @@ async def attempt(
         return None, running.verdict()
     except Exception as bug:  # The caller is told; the bug goes to the log with its call's name.
         log.exception("a bug in %s of process %d", running.id, process.row.pid)
-        error = Broken(f"a bug in {type(running.call).__name__.lower()}: {bug!r}")
-        return None, redaction.clean(error)
+        broken = Broken(f"a bug in {type(running.call).__name__.lower()}: {bug!r}")
+        return None, redaction.clean(broken)
 
 
 async def served(
