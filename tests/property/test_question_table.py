@@ -10,10 +10,16 @@ from orlop.abi.events import CallEntered, CallFailed, CallReturned, Event, Heade
 from orlop.abi.hints import Facts
 from orlop.abi.ids import CallId, Nanoseconds, Pid, ProcessId, Seq
 from orlop.abi.processes import ProcessSpawned
-from orlop.abi.questions import QuestionAnswered, QuestionAsked, QuestionExpired
+from orlop.abi.questions import (
+    QuestionAnswered,
+    QuestionAsked,
+    QuestionEscalated,
+    QuestionExpired,
+    Verdict,
+)
 from orlop.abi.replies import ToolResult
-from orlop.people.question_table import OPEN
 from orlop.kernel.tables import Tables, restored
+from orlop.people.question_table import OPEN, allows
 
 PROCESS = ProcessId("prc_1")
 ENDS: dict[str, Event] = {
@@ -37,6 +43,7 @@ class QuestionTable(RuleBasedStateMachine):
         self.closed: dict[str, str] = {}
         self.acted: dict[str, int] = {}
         self.running: dict[CallId, str] = {}
+        self.words: dict[str, tuple[bool, dict[str, object] | None]] = {}
         self.note(
             ProcessSpawned(
                 pid=Pid(2),
@@ -81,13 +88,27 @@ class QuestionTable(RuleBasedStateMachine):
         self.note(asked, digest=digest)
         return id
 
-    @rule(id=questions, yes=st.booleans())
-    def answer(self, id: str, yes: bool) -> None:
-        before = self.tables.people.questions.rows[id].state
-        verdict = "approve" if yes else "deny"
-        self.note(QuestionAnswered(question=id, verdict=verdict, person="Grace"))  # type: ignore[arg-type]
-        if before == "pending":
-            self.answered[id] = "approved" if yes else "denied"
+    @rule(id=questions, said=st.sampled_from(["approve", "edit", "take", "deny"]))
+    def answer(self, id: str, said: str) -> None:
+        """As the kernel does: only what is pending is answered."""
+        before = self.tables.people.questions.rows[id]
+        if not allows(before, "approve"):
+            return
+        verdict: Verdict = "take" if said == "take" else "deny" if said == "deny" else "approve"
+        edited: dict[str, object] | None = {"amount": 1} if said == "edit" else None
+        answered = QuestionAnswered(
+            question=id, verdict=verdict, person="Grace", arguments=edited, minutes=1.0
+        )
+        self.note(answered)
+        self.answered[id] = "denied" if said == "deny" else "approved"
+        self.words[id] = (said == "take", edited)
+
+    @rule(id=questions)
+    def escalate(self, id: str) -> None:
+        row = self.tables.people.questions.rows[id]
+        if row.state == "pending":
+            self.note(QuestionEscalated(question=id, step=row.step + 1, to=("ada",)))
+            assert self.tables.people.questions.rows[id].step == row.step + 1
 
     @rule(id=questions)
     def expire(self, id: str) -> None:
@@ -121,6 +142,7 @@ class QuestionTable(RuleBasedStateMachine):
         tables = restored(self.tables.snapshot())
         assert tables is not None
         assert tables.people.questions.rows == self.tables.people.questions.rows
+        assert tables.people.state() == self.tables.people.state()
         assert tables.people.questions.by_call == self.tables.people.questions.by_call
         self.tables = tables
 
@@ -129,6 +151,21 @@ class QuestionTable(RuleBasedStateMachine):
         for id, verdict in self.answered.items():
             state = self.tables.people.questions.rows[id].state
             assert state == "denied" if verdict == "denied" else state not in ("pending", "denied")
+
+    @invariant()
+    def whoever_has_answered_once_is_booked_once(self) -> None:
+        people = self.tables.people.roster.people
+        minutes = people["Grace"].work.minutes if "Grace" in people else 0.0
+        assert minutes == len(self.words)
+        for id, (taken, edited) in self.words.items():
+            row = self.tables.people.questions.rows[id]
+            assert (row.taken, row.edited) == (taken, edited)
+
+    @invariant()
+    def what_is_open_is_counted(self) -> None:
+        rows = self.tables.people.questions.rows.values()
+        is_open = sum(row.state in OPEN for row in rows)
+        assert self.tables.people.questions.open_of[PROCESS] == is_open
 
     @invariant()
     def what_is_closed_stays_closed(self) -> None:
