@@ -19,6 +19,8 @@ import msgspec
 
 from orlop.abi import calls, replies, sagas
 from orlop.abi.errors import KernelError, tree
+from orlop.access import policy_words
+from orlop.access.policy_words import ACTIONS, LEAVES
 from orlop.boot import Settings
 from orlop.http import openapi
 from orlop.http.metrics import FAMILIES
@@ -293,6 +295,27 @@ def metrics() -> Iterator[str]:
     yield _table(("name", "kind", "labels", "meaning"), rows)
 
 
+def policy_facts() -> Iterator[str]:
+    yield "# What policies can speak of"
+    yield NOTE
+    yield "Rules are explained in [policy.md](policy.md). Actions, and what they are done to:"
+    actions = [(f"`{action}`", f"`{kind}`") for action, kind in ACTIONS.items()]
+    yield _table(("action", "resource"), actions)
+    yield "Facts, as `context.NAME`:"
+    rows = [
+        (
+            f"`{leaf.path}`",
+            f"`{leaf.type}`" if leaf.type else "by the tool",
+            ", ".join(f"`{action}`" for action in leaf.actions) or "all",
+            leaf.doc,
+        )
+        for leaf in LEAVES
+    ]
+    yield _table(("name", "type", "actions", "what it is"), rows)
+    yield "The whole schema, in Cedar's words:"
+    yield f"```cedar\n{policy_words.schema()}```"
+
+
 def _table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [titles, tuple("---" for _ in titles), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -306,6 +329,7 @@ PAGES: Final[Mapping[str, Callable[[], Iterator[str]]]] = {
     "metrics.md": metrics,
     "openapi.json": openapi_document,
     "processes.md": processes,
+    "policy_facts.md": policy_facts,
 }
 
 

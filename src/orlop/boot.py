@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -94,8 +94,9 @@ from orlop.people.chains import ChainConfig
 from orlop.people.house import Desk, PeopleConfig
 from orlop.people.rules import AutonomyConfig
 from orlop.programs import shim, warden
+from orlop.sandbox.airgap import AirGap, listed
 from orlop.sandbox.cell import Doors
-from orlop.sandbox.cells import Cells, SandboxConfig, check_config
+from orlop.sandbox.cells import NO_NETWORK, Cells, SandboxConfig, check_config
 from orlop.sched.scheduler import Scheduler, SchedulerConfig
 from orlop.store import tapes
 from orlop.store.cluster import cluster
@@ -226,6 +227,8 @@ def read_settings(config: Path | None, home: Path, engine_flags: Sequence[str]) 
     policies.check_config(settings.policy)
     chains.check(settings.escalations)
     rules.check(settings.autonomy)
+    if os.environ.get("ORLOP_AIRGAP"):
+        settings = replace(settings, egress=replace(settings.egress, airgap=True))
     check_config(settings.sandbox, sandboxes(settings), home)
     settings.egress.rules()
     shelved = [model.name for model in shelf.installed(models_dir(settings))]
@@ -237,7 +240,15 @@ def read_settings(config: Path | None, home: Path, engine_flags: Sequence[str]) 
 def sandboxes(settings: Settings) -> dict[str, Sandbox | None]:
     """What is asked for, by the table that asks."""
     tools = {f"tools.{name}": entry.sandbox for name, entry in settings.tools.items()}
-    return tools | {f"mcp.{name}": entry.sandbox for name, entry in settings.mcp.items()}
+    servers = {f"mcp.{name}": entry.sandbox for name, entry in settings.mcp.items()}
+    airgap = {"egress": NO_NETWORK if settings.egress.airgap else None}
+    return tools | servers | airgap
+
+
+def airgap_hosts(settings: Settings) -> set[str]:
+    """What an airgapped kernel may reach."""
+    rules = [rule.host for rule in settings.egress.rules()]
+    return {*listed(settings), *rules}
 
 
 def workshop(power: Power, clock: Clock, chance: Chance) -> Workshop:
@@ -281,7 +292,9 @@ async def build(power: Power, tokens: Tokens, gate: Gate) -> Kernel:
     doors = Doors(
         home=power.home, url=power.url, socket=power.socket_path, gate=gate.folder
     )
-    cells = Cells(doors, settings.sandbox, ThreadOffload("sandbox"))
+    cells = Cells(
+        doors, settings.sandbox, ThreadOffload("sandbox"), airgap=settings.egress.airgap
+    )
     memories = memory.build(journal, clock, home.path / "index", settings.memory)
     files = file_store.build(journal, clock, home.path / "index", settings.files)
     return Kernel(
@@ -549,6 +562,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             supervisor_pid=given.supervisor,
             listeners=[socket.socket(fileno=number) for number in given.listener],
         )
+        if power.settings.egress.airgap:
+            AirGap(airgap_hosts(power.settings)).install()
+            return asyncio.run(run(power))
         return uvloop.run(run(power))
     except KernelError as error:
         log.error("%s: %s", error.code, error.message)

@@ -35,7 +35,14 @@ from orlop.abi.ids import (
     Seq,
     TenantId,
 )
-from orlop.abi.kernels import JournalKnown, JournalRestored, ProcessArrived, ProcessLeft
+from orlop.abi.kernels import (
+    BodiesPruned,
+    JournalKnown,
+    JournalRestored,
+    ProcessArrived,
+    ProcessLeft,
+    TenantForgotten,
+)
 from orlop.abi.keys import KeyCreated, KeyRevoked
 from orlop.abi.memory import MemoryEvent
 from orlop.abi.people import PeopleEvent
@@ -290,6 +297,8 @@ Event = (
     | RightRefused
     | TokenRevoked
     | SigningKeyMade
+    | BodiesPruned
+    | TenantForgotten
     | JournalKnown
     | JournalRestored
     | ProcessArrived

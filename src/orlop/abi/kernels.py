@@ -13,6 +13,10 @@ from orlop.abi.ids import JournalId, Nanoseconds, Pid, Seq
 ARRIVED: Final = "process.arrived"
 """Of a header: the one kind of event that may skip numbers of its process's own sequence."""
 
+CALL_KINDS: Final = ("call.entered", "call.returned", "call.failed")
+"""Kinds of events whose bodies may be pruned: what was asked and answered.  All else is what the
+kernel's own tables, memories and files are made of."""
+
 ELDER_BITS: Final = 40
 """A sequence number beyond this many bits names another journal's event: `number << 40 | seq`, its
 number as in `JournalKnown`.  So an event refers across journals as it does within its own."""
@@ -59,6 +63,49 @@ class JournalRestored(Struct, frozen=True, kw_only=True, tag_field="kind", tag="
     made_ns: Nanoseconds
     lost: int | None = None
     """Acknowledged events that it lacks; None: not known."""
+
+
+class BodiesPruned(Struct, frozen=True, kw_only=True, tag_field="kind", tag="journal.pruned"):
+    """What was said in old calls is no longer kept; that they were made is."""
+
+    before_ns: Nanoseconds
+    kinds: tuple[str, ...]
+    events: int
+    bodies: int
+
+
+class TenantForgotten(Struct, frozen=True, kw_only=True, tag_field="kind", tag="tenant.forgotten"):
+    """The tenant's key is gone: nothing that it sealed can be read again, by anybody."""
+
+    reason: str
+
+
+class PruneOrder(Struct, frozen=True, kw_only=True):
+    """`orlop journal prune`."""
+
+    older_s: float
+    kinds: tuple[str, ...] = CALL_KINDS
+    dry_run: bool = False
+
+
+class ForgetOrder(Struct, frozen=True, kw_only=True):
+    """`orlop journal forget`."""
+
+    reason: str
+
+
+class PruneView(Struct, frozen=True, kw_only=True):
+    """What was pruned, or would be."""
+
+    before_ns: Nanoseconds
+    events: int
+    """Whose own bodies are gone."""
+    bodies: int
+    """Those, and the messages that nothing else needs."""
+    shared: int
+    """Messages that stay, since something younger refers to them."""
+    live: int
+    """Events that stay, since their process has not ended."""
 
 
 class KernelView(Struct, frozen=True, kw_only=True):

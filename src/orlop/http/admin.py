@@ -104,7 +104,7 @@ class Admin:
         await send(exchange, await retention.prune(self._kernel, await read(exchange, PruneOrder)))
 
     async def forget(self, exchange: Exchange) -> None:
-        order, tenant = await read(exchange, ForgetOrder), TenantId(exchange.params["tenant"])
+        order, tenant = await read(exchange, ForgetOrder), TenantId(exchange.params["ref"])
         await retention.forget_tenant(self._kernel, tenant, order.reason)
         await send(exchange, {})
 

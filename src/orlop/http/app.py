@@ -326,6 +326,8 @@ def admin_routes(admin: Admin) -> dict[tuple[str, ...], Route]:
         ("GET", "inventory"): admin.inventory,
         ("POST", "pulled"): admin.pulled,
         ("GET", "kernels"): admin.kernels,
+        ("POST", "journal", "prune"): admin.prune,
+        ("POST", "journal", "forget", "{ref}"): admin.forget,
         ("GET", "processes"): admin.processes,
         ("POST", "processes"): admin.spawn,
         ("GET", "processes", "{ref}"): admin.process,

@@ -282,6 +282,20 @@ OPERATORS: Final = (
         reply=tuple[kernels.KernelView, ...],
     ),
     Operation(
+        method="POST",
+        path=f"{OURS}/journal/prune",
+        summary="Forget what was said in old calls of ended processes",
+        body=kernels.PruneOrder,
+        reply=kernels.PruneView,
+    ),
+    Operation(
+        method="POST",
+        path=f"{OURS}/journal/forget/{{tenant}}",
+        summary="Throw a tenant's key away: nothing that it sealed can be read again",
+        body=kernels.ForgetOrder,
+        reply=EMPTY,
+    ),
+    Operation(
         method="GET",
         path=f"{OURS}/processes",
         summary="The process table",

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from orlop.abi.calls import Infer
 from orlop.abi.errors import JournalDamaged, NotFound
 from orlop.abi.events import CallEntered, CallFailed, CallReturned
+from orlop.abi.contexts import Context
 from orlop.abi.files import Contents
 from orlop.abi.ids import CallId, Digest, Seq, TenantId
 from orlop.abi.memory import Recalled
@@ -85,6 +86,8 @@ async def read_past(kernel: Kernel, process: Process, after: int = 0) -> Past:
     """after: a process sequence number; outcomes past it whose intents are not are left out."""
     await kernel.journal.flush()
     stored = await kernel.elders.of_process(process.id, after, kinds=CALL_KINDS)
+    if not after:
+        require_kept(process, stored)
     intents: dict[CallId, Recorded] = {}
     inner: set[CallId] = set()
     dropped: set[Seq] = set()
@@ -116,6 +119,18 @@ async def read_past(kernel: Kernel, process: Process, after: int = 0) -> Past:
     running = {call.seq for call in process.running.values() if call.seq}
     past = [recorded for recorded in past if recorded.intent not in running]
     return Past(past, dropped, again)
+
+
+def require_kept(process: Process, stored: Sequence[Stored]) -> None:
+    """Raises `NotFound`, with the steps, where retention has taken some of them."""
+    gone = [item.header for item in stored if item.body is None and item.header.call is not None]
+    if gone:
+        calls = len({header.call for header in gone})
+        raise NotFound(
+            f"{calls} calls of process {process.row.pid} are no longer kept (events {gone[0].seq}"
+            f" to {gone[-1].seq} were pruned, or their tenant's key was forgotten): it can be"
+            " shown, but neither resumed nor replayed"
+        )
 
 
 def _end(
@@ -159,7 +174,7 @@ async def restore(
     kernel: Kernel, tenant: TenantId, returned: CallReturned
 ) -> tuple[Done, list[Delta]]:
     """A recorded result, and the pieces in which it came (none if in one)."""
-    if isinstance(returned.done, Contents):
+    if isinstance(returned.done, Contents | Context):
         return await file_content.filled(kernel, tenant, returned.done), []
     if isinstance(returned.done, Recalled):
         return await memory_content.filled(kernel, tenant, returned.done), []

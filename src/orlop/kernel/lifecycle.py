@@ -12,6 +12,7 @@ from orlop.abi.errors import (
     Exhausted,
     Interrupted,
     Killed,
+    NotFound,
     NotReady,
 )
 from orlop.abi.ids import KeyId, Nanoseconds, ScheduleId, TenantId
@@ -25,7 +26,7 @@ from orlop.abi.processes import (
 )
 from orlop.abi.rights import EVERYTHING, Rights, narrowed
 from orlop.access.rights import Narrowing
-from orlop.kernel import accounts, bounds
+from orlop.kernel import accounts, bounds, history
 from orlop.kernel.confinement import sandbox_of
 from orlop.kernel.core import Kernel
 from orlop.kernel.key_table import KeyRow
@@ -113,7 +114,8 @@ async def start(
     budget: Budget | None = None,
     on_divergence: DivergenceRule | None = None,
 ) -> None:
-    """Begin a new incarnation.  Raises `Conflict` while one lives, `NotReady` at power off.
+    """Begin a new incarnation.  Raises `Conflict` while one lives, `NotReady` at power off, and
+    `NotFound` where it should be answered from what is no longer kept.
 
     Tokens of earlier incarnations are fenced from here on, and what may survive of them is ended
     before the command starts a second time.
@@ -122,6 +124,8 @@ async def start(
     require_ended(row)
     if row.is_client and mode == "replay":
         raise Conflict(f"process {row.pid} has no command that could be run again")
+    if mode != "first" and kernel.tables.is_pruned:
+        await history.read_past(kernel, process)  # Raises `NotFound`: there is a gap in it.
     kernel.launcher.signal(row, "kill")
     await quiet(kernel, process)
     if (reason := kernel.admitting()) is not None:
@@ -151,7 +155,7 @@ async def begin(kernel: Kernel, process: Process, mode: Mode) -> None:
     """`start`, unless somebody else was faster: an operator, or a restart of his own."""
     try:
         await start(kernel, process, mode)
-    except (Conflict, NotReady) as faster:
+    except (Conflict, NotReady, NotFound) as faster:
         log.info("process %d is not started: %s", process.row.pid, faster.message)
 
 

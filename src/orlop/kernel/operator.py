@@ -90,6 +90,11 @@ async def trace(kernel: Kernel, row: Row) -> Trace:
         match event:
             case CallEntered():
                 calls[call] = _entered(stored, event, call)
+            case None if stored.header.kind == "call.entered":
+                calls[call] = _pruned(stored, call)
+            case None if call in calls:
+                status = "ok" if stored.header.kind == "call.returned" else "failed"
+                calls[call] = replace(calls[call], status=status)
             case CallReturned() | CallFailed() if call in calls:
                 calls[call] = _ended(calls[call], stored, event)
             case _:
@@ -108,6 +113,18 @@ def _entered(stored: Stored, event: CallEntered, call: CallId) -> TraceCall:
         incarnation=event.incarnation,
         start_ns=stored.header.wall_ns,
         cleared_by=event.cleared_by,
+    )
+
+
+def _pruned(stored: Stored, call: CallId) -> TraceCall:
+    return TraceCall(
+        call=call,
+        seq=stored.header.seq,
+        kind="call",
+        what="(no longer kept)",
+        status="open",
+        incarnation=0,
+        start_ns=stored.header.wall_ns,
     )
 
 

@@ -36,12 +36,18 @@ from orlop.abi.ids import (
     ProcessId,
     TenantId,
 )
-from orlop.abi.kernels import JournalKnown, ProcessArrived, ProcessLeft
+from orlop.abi.kernels import (
+    BodiesPruned,
+    JournalKnown,
+    ProcessArrived,
+    ProcessLeft,
+    TenantForgotten,
+)
 from orlop.abi.keys import KeyCreated, KeyRevoked
+from orlop.abi.limits import WEBHOOKS_KNOWN_MAX
 from orlop.abi.memory import MemoryKindSet, MemoryModelChosen, MemoryShared
 from orlop.abi.people import PeopleEvent
 from orlop.abi.policy import PolicyRemoved, PolicySet
-from orlop.abi.limits import WEBHOOKS_KNOWN_MAX
 from orlop.abi.processes import ProcessSpawned, ProcessStarted
 from orlop.abi.questions import Question
 from orlop.abi.residency import ModelLoaded, ModelMeasured, ModelPinned
@@ -128,6 +134,7 @@ class State2(Struct, kw_only=True):
     webhooks: dict[str, ProcessId] = {}
     files: FileState = FileState()
     elders: list[JournalKnown] = []
+    is_pruned: bool = False
     policies: PolicyState = PolicyState()
     ledger: LedgerState
 
@@ -165,6 +172,8 @@ class Tables:
     exited: dict[ProcessId, None] = field(default_factory=dict)
     """Exited processes, the longest ago first."""
     pids: dict[Pid, ProcessId] = field(default_factory=dict)
+    is_pruned: bool = False
+    """Some of what was said is no longer kept."""
     elders: dict[int, JournalKnown] = field(default_factory=dict)
     """Journals of kernels that were lost, whose processes live here now, by their numbers."""
     ledger: Ledger = field(default_factory=Ledger)
@@ -238,6 +247,8 @@ class Tables:
                 self.files.fold(header, event)
             case JournalKnown():
                 self.elders[event.number] = event
+            case BodiesPruned() | TenantForgotten():
+                self.is_pruned = True
             case ProcessArrived():
                 self._arrived(header, event)
             case _:
@@ -402,6 +413,7 @@ class Tables:
             files=self.files.state(),
             egress=self.egress.state(),
             elders=list(self.elders.values()),
+            is_pruned=self.is_pruned,
             policies=self.policies.state(),
             ledger=self.ledger.state(),
         )
@@ -451,6 +463,7 @@ def restored(snapshot: Snapshot) -> Tables | None:
         offers=state.offers,
         webhooks=state.webhooks,
         elders={known.number: known for known in state.elders},
+        is_pruned=state.is_pruned,
         policies=policy_table.restored(state.policies),
         ledger=ledger.restored(state.ledger),
     )

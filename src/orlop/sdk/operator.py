@@ -36,11 +36,11 @@ from orlop.abi.capabilities import (
 )
 from orlop.abi.cards import CardView, Measured
 from orlop.abi.devices import ClaimPlacement, ClaimView, DeviceCard, DeviceTable, DrainOrder
-from orlop.abi.egress import Coverage
 from orlop.abi.effects import EffectView, SettleOrder
+from orlop.abi.egress import Coverage
 from orlop.abi.errors import Broken
 from orlop.abi.files import FileView, MountOrder
-from orlop.abi.kernels import KernelView
+from orlop.abi.kernels import ForgetOrder, KernelView, PruneOrder, PruneView
 from orlop.abi.limits import CLIENT_PATIENCE_S, PARKED_POLL_S
 from orlop.abi.overview import Overview
 from orlop.abi.policy import (
@@ -131,6 +131,12 @@ class Operator:
     def pulled(self) -> None:
         """Look at the models directory again."""
         self._link.ask(Order("POST", f"{ROOT}/pulled"))
+
+    def prune(self, order: PruneOrder) -> PruneView:
+        return self._post("/journal/prune", order, PruneView)
+
+    def forget_tenant(self, tenant: str, order: ForgetOrder) -> None:
+        self._send(f"/journal/forget/{quote(tenant, safe='')}", order)
 
     def kernels(self) -> list[KernelView]:
         """Those that share this one's database, itself included; none where it shares none."""

@@ -256,7 +256,7 @@ class Journal:
         return self.keyring.sign(data)
 
     async def parts_of(self, first: Seq, last: Seq) -> list[tuple[int, bytes]]:
-        """The places and the names of the parts that these events brought and that are still kept."""
+        """The places and names of the parts that these events brought and that are still kept."""
         bodies = await self._reading(self._tape.parts_between, first, last)
         return [(body.place, body.name) for body in bodies if body.name is not None]
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from orlop.abi.errors import Misconfigured
 from orlop.machine.chance import Chance
-from orlop.machine.ranges import Seconds
+from orlop.machine.ranges import Limit, Seconds
 from orlop.store.cluster_key import ClusterKey
 from orlop.store.home import Home
 from orlop.store.peers import Peers, TenantKeys
@@ -25,9 +25,11 @@ class JournalConfig:
     """`postgresql://…`: the journal is kept there; by default it is a file in the home."""
     schema: str = "orlop"
     """The PostgreSQL schema that it fills: one a kernel, where several share a database."""
+    keep_days: Seconds = 0.0
+    """How long what was said in calls of ended processes is kept; 0: for ever."""
     key_file: str = ""
     """A secret that kernels on one PostgreSQL share: they take over each other's processes."""
-    lease_s: Seconds = 5.0
+    lease_s: Limit = 5.0
     """How long such a kernel may be silent before another one takes its processes over."""
 
 
