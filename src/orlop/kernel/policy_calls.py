@@ -1,6 +1,7 @@
 """Which actions of the policy a call is, and on what."""
 
 from typing import assert_never
+from urllib.parse import urlsplit
 
 from orlop.abi.calls import (
     Ask,
@@ -32,7 +33,6 @@ from orlop.abi.files import (
 )
 from orlop.abi.memory import Forget, Recall, Remember
 from orlop.abi.sagas import CloseSaga, OpenSaga
-from orlop.kernel.outside import place
 
 Targets = tuple[tuple[str, str], ...]
 """Actions, each with the name of the thing that it is done to."""
@@ -51,8 +51,7 @@ def targets(  # noqa: C901 (one row a call)
         case Embed():
             return (("embed", call.model),)
         case Fetch():
-            _, host, _ = place(call.url)
-            return (("net", host),)
+            return (("net", host_of(call.url)),)
         case CallTool():
             return (("call_tool", call.tool),)
         case Spawn():
@@ -97,6 +96,14 @@ def _changes(call: ChangeFiles) -> Targets:
             return (("share", call.path),)
         case _:
             return (("write", call.path),)
+
+
+def host_of(url: str) -> str:
+    """The server that a URL names; a URL that names none is refused before anybody is asked."""
+    try:
+        return (urlsplit(url).hostname or "").rstrip(".")
+    except ValueError:
+        return ""
 
 
 def space(namespace: str, agent: str, process: str) -> str:
