@@ -328,3 +328,5 @@ class HomeInfo(Struct, frozen=True, kw_only=True):
     home: str
     supervisor_pid: int
     version: str
+    airgap: bool = False
+    """Nothing is reached that orlop.toml does not name."""

@@ -16,7 +16,7 @@ from orlop.http.proxy import Pass, Proxy
 from orlop.kernel.core import Kernel
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
-from orlop.sandbox.cells import Cells
+from orlop.sandbox.cells import NO_NETWORK, Cells
 from orlop.store import files
 
 FOLDER: Final = "gate"
@@ -33,6 +33,9 @@ class EgressConfig:
     allow: tuple[str, ...] = ()
     """Hosts that every process may reach by `fetch` and the proxy, as in `["api.example.com",
     "*.example.org:443=idempotent"]`; what `orlop run --net` names comes on top."""
+    airgap: bool = False
+    """As `orlop up --airgap`: the kernel reaches what orlop.toml names and nothing else, and every
+    program and tool is cut off the network, but for what its own rules name."""
     certificates: str = ""
     """A file of authorities that servers outside may be signed by, beside the system's own."""
 
@@ -75,6 +78,8 @@ class Gate:
 
         Raises `Misconfigured`.
         """
+        if wanted is None and cells.is_airgapped:
+            wanted = NO_NETWORK
         if wanted is None:
             return None
         return partial(cells.tool, wanted, self.admit(who, wanted.net))

@@ -24,7 +24,7 @@ from orlop.effects.web import Web
 from orlop.http.auth import Caller, Doorman
 from orlop.http.authority import Authority
 from orlop.http.proxy_talk import Counted, Talk, Way, answer_error, read_head
-from orlop.kernel import egress, outside
+from orlop.kernel import egress, web
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
 from orlop.wire import http_head
@@ -146,7 +146,7 @@ class Proxy:
                 raise BadCall("CONNECT host:port")
             scheme = "http" if port == PORT_WITHOUT_TLS else "https"
         else:
-            scheme, host, port = outside.place(head.target)
+            scheme, host, port = web.place(head.target)
         rule = self._rule(guest, host, port)
         counted = Counted(self._kernel.clock.now_s())
         is_tunnel = guest.process is None or rule.mode == "tunnel"

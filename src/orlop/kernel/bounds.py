@@ -35,7 +35,7 @@ from orlop.abi.limits import (
 )
 from orlop.abi.memory import Forget, Recall, Remember
 from orlop.kernel import memory_bounds
-from orlop.kernel.outside import place
+from orlop.kernel.web import place
 
 METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 

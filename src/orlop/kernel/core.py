@@ -37,7 +37,7 @@ from orlop.kernel.elders import Elders, nowhere
 from orlop.kernel.file_store import FileStore
 from orlop.kernel.guard import Guard
 from orlop.kernel.orders import Orders
-from orlop.kernel.outside import Refusals, Web
+from orlop.kernel.web import Refusals, Web
 from orlop.kernel.process import OVER, Process, Row, check
 from orlop.kernel.tables import Tables
 from orlop.machine.chance import Chance, mint

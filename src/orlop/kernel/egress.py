@@ -11,8 +11,8 @@ from orlop.abi.limits import REFUSALS_JOURNALED_MAX
 from orlop.access.rights import Narrowing
 from orlop.kernel import rights
 from orlop.kernel.core import Kernel
-from orlop.kernel.outside import Refusals, place
 from orlop.kernel.process import Process
+from orlop.kernel.web import Refusals, place
 from orlop.machine.clock import NS_PER_S
 
 MINUTE_NS: Final = 60 * NS_PER_S

@@ -21,7 +21,7 @@ from orlop.abi.limits import NAME_CHARS_MAX, REFUSALS_JOURNALED_MAX
 from orlop.abi.rights import Access, Family, Rights
 from orlop.access.rights import Narrowing, compiled
 from orlop.files.touched import touched
-from orlop.kernel import accounts, outside
+from orlop.kernel import accounts, web
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process, Row
 from orlop.machine.clock import NS_PER_S
@@ -77,7 +77,7 @@ def needs(kernel: Kernel, call: Call) -> Iterator[tuple[Family, tuple[str, ...],
         case CallTool():
             yield "tool", (call.tool,), ""
         case Fetch():
-            _, host, port = outside.place(call.url)
+            _, host, port = web.place(call.url)
             yield "net", (f"{host}:{port}",), ""
         case Spawn():
             yield "spawn", (call.command[0] if call.command else "",), ""

@@ -220,6 +220,7 @@ def up(
         home=str(home),
         supervisor_pid=os.getpid(),
         version=orlop.__version__,
+        airgap=settings.egress.airgap,
     )
     write_atomic(home / "info.json", msgspec.json.encode(info), 0o600)
     say(f"orlop {orlop.__version__} at {listeners.url}")

@@ -30,7 +30,7 @@ def arguments(
     line = [executable() or "bwrap", "--unshare-all", "--unshare-user", "--disable-userns"]
     line += ["--die-with-parent", "--hostname", "cell"]
     if all_files:
-        line += ["--bind", "/", "/"]
+        return _all_files(line, shared, hidden)
     else:
         line += _system()
         binds = [("--ro-bind", path) for path in reads] + [("--bind", path) for path in writes]
@@ -42,12 +42,19 @@ def arguments(
                 line += [how, path, path]
         line += ["--tmpfs", "/run"]
     line += ["--proc", "/proc", "--dev", "/dev"]
-    if any(covers(path, hidden) for path in (*reads, *writes)) or all_files:
+    if any(covers(path, hidden) for path in (*reads, *writes)):
         line += ["--tmpfs", hidden]
-    if all_files:
-        line += ["--tmpfs", "/run"]
     for path, place in shared:
         line += ["--ro-bind", path, place]
+    return [*line, "--"]
+
+
+def _all_files(line: list[str], shared: Sequence[tuple[str, str]], hidden: str) -> list[str]:
+    """The machine as it is, but for the kernel's home and the network."""
+    line = [*line, "--dev-bind", "/", "/", "--proc", "/proc", "--tmpfs", hidden]
+    for path, place in shared:
+        if covers(hidden, path):
+            line += ["--ro-bind", path, place]
     return [*line, "--"]
 
 

@@ -63,7 +63,7 @@ class Sealed:
 
 def check(wanted: Sandbox, tier: Tier, home: Path) -> None:
     """Raises `NotReady` for what this tier can't keep."""
-    if tier == "bwrap":
+    if tier == "bwrap" or wanted.files == "all":
         return
     for path in (*wanted.read, *wanted.write):
         if covers(os.path.realpath(path), str(home)):
@@ -71,8 +71,6 @@ def check(wanted: Sandbox, tier: Tier, home: Path) -> None:
                 f"{path} has the kernel's home {home} in it, which the sandbox tier `landlock` "
                 "can't hide: name narrower folders, or install bubblewrap"
             )
-    if wanted.files == "all":
-        raise NotReady("files = all needs the sandbox tier `bwrap`: install bubblewrap")
 
 
 def seal(
@@ -87,12 +85,13 @@ def seal(
 ) -> Sealed:
     """credential: what its proxy knows it by.  Raises `NotReady`."""
     check(wanted, tier, doors.home)
-    reads = resolved([*wanted.read, *runtime(command[0], env)])
-    writes = resolved(wanted.write)
+    everything = wanted.files == "all"
+    reads = [] if everything else resolved([*wanted.read, *runtime(command[0], env)])
+    writes = ["/"] if everything else resolved(wanted.write)
     env = dict(env)
     port = urlsplit(doors.url).port if doors.url else None
     own = tier == "bwrap"
-    shared = _shared(doors) if own else {}
+    shared = _shared(doors, everything=everything) if own else {}
     relays: list[tuple[int, str]] = []
     if own and doors.socket and port is not None:
         relays.append((port, shared[doors.socket]))
@@ -110,10 +109,12 @@ def seal(
         tier=tier,
         command=tuple(command),
         cwd=cwd or "/",
-        reads=(*_ground(own), *(path for path in reads if path not in writes)),
+        reads=()
+        if everything
+        else (*_ground(own), *(path for path in reads if path not in writes)),
         writes=(*writes, "/dev") if own else (*writes, *DEVICES),
-        open_files=wanted.files == "all",
-        scratch=bubblewrap.SCRATCH if own else "",
+        open_files=everything,
+        scratch=bubblewrap.SCRATCH if own and not everything else "",
         sockets=tuple(filter(None, (shared.get(doors.socket, doors.socket),))),
         ports=() if own or port is None else (port,),
         relays=tuple(relays),
@@ -128,14 +129,16 @@ def seal(
         writes,
         list(shared.items()),
         str(doors.home),
-        all_files=wanted.files == "all",
+        all_files=everything,
     )
     return Sealed(command=(*line, *inside), env=env)
 
 
-def _shared(doors: Doors) -> dict[str, str]:
+def _shared(doors: Doors, *, everything: bool) -> dict[str, str]:
     """What of the kernel's is seen inside, and where."""
     shared: dict[str, str] = {}
+    if everything:  # There is no folder that could be made for it: it stays where it is.
+        return {path: path for path in (doors.socket, str(doors.gate or "")) if path}
     if doors.socket:
         shared[doors.socket] = f"{bubblewrap.INSIDE}/kernel.sock"
     if doors.gate is not None:

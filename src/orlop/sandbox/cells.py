@@ -19,6 +19,10 @@ USER = "orlop"
 """The name before the token, in what a program shows to the proxy."""
 
 
+NO_NETWORK = Sandbox(files="all")
+"""Of what asks for no sandbox, where the kernel is airgapped."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxConfig:
     """The `[sandbox]` table of orlop.toml."""
@@ -65,9 +69,12 @@ class Confined(Protocol):
 class Cells:
     """default: of programs that ask for no sandbox by themselves."""
 
-    def __init__(self, doors: Doors, config: SandboxConfig, offload: Offload) -> None:
+    def __init__(
+        self, doors: Doors, config: SandboxConfig, offload: Offload, *, airgap: bool = False
+    ) -> None:
         self.doors = doors
-        self.default = config.default
+        self.is_airgapped = airgap
+        self.default = config.default or (NO_NETWORK if airgap else None)
         self.tier: Tier | None = None
         self.found: Sequence[TierFound] = ()
         self._wanted: WantedTier = config.tier

@@ -199,14 +199,16 @@ def prepared(cell: Plan, relays: Relays) -> tuple[Plan, bool]:
     ports = [relays.open(port, target) for port, target in cell.relays]
     for name in cell.proxy_variables:
         os.environ[name] = os.environ[name].replace("{port}", str(ports[-1]))
-    is_ours = not cell.scratch
-    scratch = cell.scratch or tempfile.mkdtemp(prefix="orlop-cell-")
-    os.environ |= {"TMPDIR": scratch, "HOME": scratch}
+    is_ours = not cell.scratch and not cell.open_files
+    scratch = tempfile.mkdtemp(prefix="orlop-cell-") if is_ours else cell.scratch
+    if scratch:
+        os.environ |= {"TMPDIR": scratch, "HOME": scratch}
+    granted = () if cell.open_files else (*cell.writes, scratch)
     return replace(
         cell,
         ports=(*cell.ports, *ports),
         scratch=scratch,
-        sockets=(*cell.sockets, *cell.writes, scratch),
+        sockets=(*cell.sockets, *granted),
     ), is_ours
 
 

@@ -292,7 +292,7 @@ def covered(path: str, granted: tuple[str, ...], withheld: tuple[str, ...]) -> b
 
 def depth(path: str, folders: tuple[str, ...]) -> int:
     """Characters of the longest of `folders` that `path` lies in; 0: in none."""
-    within = [one for one in folders if one and (path == one or path.startswith(one + "/"))]
+    within = [one for one in folders if one and f"{path}/".startswith(one.rstrip("/") + "/")]
     return max(map(len, within), default=0)
 
 

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import click
 
-from orlop.abi.errors import KernelError, NoKernel
+from orlop.abi.errors import Denied, KernelError, NoKernel
 from orlop.machine.settings import default_models_dir
 from orlop.operate.pull import Pulled, catalog
 from orlop.operate.pull import pull as bring
+from orlop.sdk.place import read_home
 from orlop.shell.frame import Frame, framed
 from orlop.shell.progress import bars
 from orlop.shell.screen import show_json, size
@@ -30,6 +31,7 @@ def pull(frame: Frame, models: tuple[str, ...], name: str, models_dir: Path | No
     if not models:
         _list(frame)
         return
+    _require_open(frame)
     with bars(of_bytes=True, quiet=frame.as_json) as report:
         found = bring(models, models_dir or default_models_dir(), report, name)
     _tell_kernel(frame)
@@ -38,6 +40,16 @@ def pull(frame: Frame, models: tuple[str, ...], name: str, models_dir: Path | No
         return
     for pulled in found:
         click.echo(_line(pulled))
+
+
+def _require_open(frame: Frame) -> None:
+    """Raises `Denied` where the kernel of this home is airgapped."""
+    try:
+        is_airgapped = read_home(frame.home).airgap
+    except NoKernel:
+        return
+    if is_airgapped:
+        raise Denied("this kernel is airgapped: bring the models' folder over by other means")
 
 
 def _list(frame: Frame) -> None:

@@ -37,9 +37,15 @@ LOAD_POLL_S: Final = 0.1
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Settings.  Default: orlop.toml in the home, if it is there.",
 )
+@click.option("--airgap", is_flag=True, help="Reach nothing that orlop.toml does not name.")
 @framed
 def up(
-    frame: Frame, detach: bool, port: int | None, engines: tuple[str, ...], config: Path | None
+    frame: Frame,
+    detach: bool,
+    port: int | None,
+    engines: tuple[str, ...],
+    config: Path | None,
+    airgap: bool,
 ) -> int:
     """Start the kernel and its engines.
 
@@ -47,6 +53,8 @@ def up(
     """
     from orlop.operate.up import up as power_on  # Knows every floor: too slow for `orlop down`.
 
+    if airgap:
+        os.environ["ORLOP_AIRGAP"] = "1"  # For this process, and each kernel that it starts.
     status = power_on(
         frame.home, detach, port, engines, config, _say_nothing if frame.as_json else click.echo
     )

@@ -1,0 +1,42 @@
+"""What the kernel asks servers outside with, and what it remembers of those it refused."""
+
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from orlop.abi.egress import Answered, Fetch, split_host
+from orlop.abi.errors import BadCall
+
+PORTS = {"http": 80, "https": 443}
+
+
+class Web(Protocol):
+    """What asks servers outside."""
+
+    async def fetch(self, call: Fetch, key: str, limit_s: float) -> Answered:
+        """Once.  key: names this effect for ever.  Raises `DeviceFailed`, `DeadlineMissed`."""
+        ...
+
+
+@dataclass(slots=True)
+class Refusals:
+    """How many of a process were told in this minute, and how many not."""
+
+    minute: int = 0
+    told: int = 0
+    untold: int = 0
+
+
+def place(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port.  Raises `BadCall`."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise BadCall(f"url: {error}") from error
+    if parts.scheme not in PORTS or not parts.hostname:
+        raise BadCall("url: write http://HOST/… or https://HOST/…")
+    if parts.username is not None or parts.password is not None:
+        raise BadCall("url: no user and password in it; send an authorization header")
+    host, _ = split_host(f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname)
+    return parts.scheme, host, port or PORTS[parts.scheme]
