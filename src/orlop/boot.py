@@ -106,6 +106,7 @@ from orlop.store.secrets import read_secret, secret_file
 from orlop.store.signing_keys import SigningKeys
 from orlop.store.tapes import JournalConfig
 from orlop.tools.catalog import Catalog
+from orlop.tools.systems import SystemConfig, Systems
 from orlop.wire import webhook
 
 log = logging.getLogger(__name__)
@@ -178,6 +179,8 @@ class Settings:
     """SMTP servers by name, each in a table of its own."""
     webhooks: dict[str, WebhookConfig] = field(default_factory=dict)
     """Webhooks by name, each in a table of its own."""
+    systems: dict[str, SystemConfig] = field(default_factory=dict)
+    """External systems by name, each in a table of its own."""
     openapi: dict[str, OpenApiConfig] = field(default_factory=dict)
     """OpenAPI documents by name, each in a table of its own."""
     mcp: dict[str, McpConfig] = field(default_factory=dict)
@@ -223,6 +226,7 @@ def read_settings(config: Path | None, home: Path, engine_flags: Sequence[str]) 
     configured_devices.check(settings.devices)
     mcp.check(settings.mcp)
     openapi.check(settings.openapi)
+    Systems(settings.systems)
     connectors.check(settings.sql, settings.mail, settings.webhooks)
     policies.check_config(settings.policy)
     chains.check(settings.escalations)
@@ -303,6 +307,7 @@ async def build(power: Power, tokens: Tokens, gate: Gate) -> Kernel:
         journal=journal,
         registry=Registry([*configured, *drivers.found(shop, settings.engines)], aliases),
         scheduler=Scheduler(settings.scheduler),  # who runs next
+        systems=Systems(settings.systems),  # what those outside bear
         tools=await tools(settings, lifeline, cells, gate),
         servers=tuple(
             McpServer(

@@ -119,6 +119,12 @@ WEBHOOK_BYTES_MAX: Final = 64 * 1024
 WEBHOOKS_KNOWN_MAX: Final = 10_000
 """Ids of webhooks that are remembered, so that a second delivery starts nothing."""
 
+SYSTEM_WAITING_MAX: Final = 4_096
+"""Calls that wait for one external system."""
+
+SYSTEM_TRIES_MAX: Final = 5
+"""Times that a call is made which its system has turned away."""
+
 MCP_ANSWER_S: Final = 20.0
 """How long an MCP server may take to introduce itself, or to list its tools."""
 

@@ -141,3 +141,18 @@ class FunctionAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     value: object = None
     error: str = ""
     """It raised; empty: it did not."""
+
+
+class SystemView(Struct, frozen=True, kw_only=True):
+    """One external system in `orlop systems`."""
+
+    name: str
+    rate_s: float | None
+    """Calls a second that it bears; None: as many as come."""
+    is_learned: bool
+    """It has complained, and this is what it bore."""
+    concurrency: int
+    """Calls at once; 0: as many as its tools allow."""
+    waiting: int
+    paused_s: float
+    """Seconds for which it is left alone."""

@@ -4,7 +4,7 @@ from orlop.abi import effects as words
 from orlop.abi import sagas
 from orlop.http.admin import read, send
 from orlop.http.exchange import Exchange, Route
-from orlop.kernel import effects, saga
+from orlop.kernel import effects, external, saga
 from orlop.kernel.core import Kernel
 
 
@@ -20,6 +20,9 @@ class Effects:
     async def settle(self, exchange: Exchange) -> None:
         order = await read(exchange, words.SettleOrder)
         await send(exchange, await effects.settle(self._kernel, exchange.params["ref"], order))
+
+    async def systems(self, exchange: Exchange) -> None:
+        await send(exchange, external.views(self._kernel))
 
     async def sagas(self, exchange: Exchange) -> None:
         over = exchange.query("all", "0") != "0"
@@ -37,6 +40,7 @@ class Effects:
         return {
             ("GET", "effects"): self.all,
             ("POST", "effects", "{ref}", "settle"): self.settle,
+            ("GET", "systems"): self.systems,
             ("GET", "sagas"): self.sagas,
             ("GET", "sagas", "{ref}"): self.saga,
             ("POST", "sagas", "{ref}", "settle"): self.settle_saga,

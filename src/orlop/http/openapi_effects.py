@@ -3,7 +3,7 @@
 from typing import Final
 
 from orlop.abi import effects as words
-from orlop.abi import sagas
+from orlop.abi import sagas, tools
 from orlop.http.openapi_operation import OURS, Operation
 
 OPERATIONS: Final = (
@@ -19,6 +19,12 @@ OPERATIONS: Final = (
         summary="Say whether one happened",
         body=words.SettleOrder,
         reply=words.EffectView,
+    ),
+    Operation(
+        method="GET",
+        path=f"{OURS}/systems",
+        summary="External systems, and what they bear",
+        reply=list[tools.SystemView],
     ),
     Operation(
         method="GET",

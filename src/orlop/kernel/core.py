@@ -60,6 +60,7 @@ from orlop.sched.turns import Turns
 from orlop.store.journal import Draft, Journal, Part
 from orlop.store.projection import Projection
 from orlop.tools.catalog import Catalog
+from orlop.tools.systems import Systems
 from orlop.tools.schema import Schema
 
 log = logging.getLogger(__name__)
@@ -143,6 +144,8 @@ class Kernel:
     """MCP servers, whose tools come and go."""
     desk: Desk = field(default_factory=Desk)
     """What people are asked by, and who waits for them."""
+    systems: Systems = field(default_factory=Systems)
+    """External systems, and what they bear."""
     offers: dict[ProcessId, Offer] = field(default_factory=dict)
     """Functions of programs that run."""
     sagas: dict[str, asyncio.Task[None]] = field(default_factory=dict)

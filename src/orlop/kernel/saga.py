@@ -51,7 +51,7 @@ from orlop.abi.sagas import (
     SagaView,
 )
 from orlop.devices.device import Tool
-from orlop.kernel import codec, history, lifecycle, seating
+from orlop.kernel import codec, external, history, lifecycle, seating
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
 from orlop.kernel.record import is_unknown
@@ -62,6 +62,9 @@ from orlop.sched.work import Work
 from orlop.tools import template
 
 log = logging.getLogger(__name__)
+
+UNDO_WAIT_S: Final = 600.0
+"""How long a compensation waits for its turn at a system, each time."""
 
 REPEATABLE: Final = ("pure", "idempotent")
 
@@ -358,9 +361,10 @@ async def _result(kernel: Kernel, outcome: Seq) -> object:
 async def _act(
     kernel: Kernel, row: SagaView, tool: Tool, arguments: Mapping[str, object], key: str
 ) -> object:
-    """In a seat like any call's."""
+    """In a seat like any call's, and within its system's limits."""
+    await external.turn(kernel, tool.card, UNDO_WAIT_S)
     async with AsyncExitStack() as held:
-        for name, concurrency in seating.places(tool.card):
+        for name, concurrency in seating.places(kernel, tool.card):
             seating.attach_tool(kernel, name, concurrency)
             work = Work(
                 process=row.process,

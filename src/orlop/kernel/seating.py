@@ -78,12 +78,15 @@ def attach_tool(kernel: Kernel, name: str, concurrency: int) -> None:
         kernel.scheduler.attach(name, Capacity(slots=concurrency))
 
 
-def places(card: ToolCard) -> list[tuple[str, int]]:
+def places(kernel: Kernel, card: ToolCard) -> list[tuple[str, int]]:
     """What a call of a tool must hold, each with the calls that may hold it at once.
 
     All take them in the order of their names, so that no two wait for each other.
     """
     alone = [(f"alone:{name}", 1) for name in sorted(set(card.conflicts))]
+    shared = kernel.systems.concurrency(card.system)
+    if shared:
+        alone.append((f"system:{card.system}", shared))
     return [*alone, (f"tool:{card.name}", card.concurrency)]
 
 

@@ -9,6 +9,7 @@ from orlop.abi.calls import CallTool
 from orlop.abi.errors import (
     BadCall,
     DeadlineMissed,
+    DeviceBusy,
     DeviceFailed,
     EffectUnknown,
     ResultWrong,
@@ -18,7 +19,7 @@ from orlop.abi.ids import NanoDollars
 from orlop.abi.limits import TOOL_RETRY_DELAY_S
 from orlop.abi.replies import ToolResult
 from orlop.devices.device import Tool
-from orlop.kernel import effects, inner_tools, seating
+from orlop.kernel import effects, external, inner_tools, seating
 from orlop.kernel.admit import Admitted
 from orlop.kernel.core import Kernel
 from orlop.kernel.inner_tools import Asking
@@ -36,7 +37,7 @@ async def call_tool(
     Arguments that break the tool's schema are refused here and not at the door, so that the journal
     holds the refusal.
     """
-    tool, key = admitted.tool, running.effect
+    tool = admitted.tool
     assert tool is not None
     schemas = kernel.tools.schemas(call.tool)
     if wrong := schemas.arguments.wrong(call.arguments):
@@ -49,8 +50,29 @@ async def call_tool(
             value=running.taken.result, edited=running.edited, facts=_facts(running)
         )
     arrived_s = kernel.clock.now_s()
+    while True:
+        await external.turn(kernel, tool.card, seating.left_s(kernel, running, call))
+        try:
+            return await once(kernel, process, running, call, admitted, arrived_s)
+        except DeviceBusy as error:
+            if not external.again(kernel, running, call, tool.card, error):
+                raise
+
+
+async def once(
+    kernel: Kernel,
+    process: Process,
+    running: Running,
+    call: CallTool,
+    admitted: Admitted,
+    arrived_s: float,
+) -> ToolResult:
+    """In a seat of the tool's.  arrived_s: since when it waits."""
+    tool, key = admitted.tool, running.effect
+    assert tool is not None
+    schemas = kernel.tools.schemas(call.tool)
     async with AsyncExitStack() as held:
-        for name, concurrency in seating.places(tool.card):
+        for name, concurrency in seating.places(kernel, tool.card):
             seating.attach_tool(kernel, name, concurrency)
             work = seating.work(kernel, process, running, call, (name,))
             await held.enter_async_context(kernel.turns.seat(work))

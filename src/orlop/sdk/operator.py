@@ -59,7 +59,7 @@ from orlop.abi.questions import AnswerOrder, Question
 from orlop.abi.residency import ModelOrder, ResidencyView
 from orlop.abi.rights import EVERYTHING, Rights
 from orlop.abi.sagas import SagaOrder, SagaView
-from orlop.abi.tools import ToolView, TrustOrder
+from orlop.abi.tools import SystemView, ToolView, TrustOrder
 from orlop.sdk.exchange import JSON, NDJSON, ROOT, Order
 from orlop.sdk.link import Link
 from orlop.sdk.place import find
@@ -282,6 +282,9 @@ class Operator:
     def why(self, call: str) -> Explanation:
         """Which rules decided a call, and with what facts."""
         return self._get(f"/policy/why/{quote(call, safe='')}", Explanation)
+
+    def systems(self) -> list[SystemView]:
+        return self._get("/systems", list[SystemView])
 
     def effects(self) -> list[EffectView]:
         return self._get("/effects", list[EffectView])

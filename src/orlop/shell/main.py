@@ -58,6 +58,9 @@ COMMANDS: Final = {
     "effects": Entry(
         DEVICES, "List effects that may have happened.", "orlop.shell.effects:effects"
     ),
+    "systems": Entry(
+        DEVICES, "List external systems and their limits.", "orlop.shell.tools:systems"
+    ),
     "sagas": Entry(DEVICES, "List sagas that are not over.", "orlop.shell.effects:sagas"),
     "plan": Entry(DEVICES, "Foretell how a workload does on a fleet."),
     "calibrate": Entry(DEVICES, "Measure how fast an engine is."),

@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from orlop.abi.tools import ToolView
+from orlop.abi.tools import SystemView, ToolView
 from orlop.shell.frame import Frame, framed
 from orlop.shell.screen import fields, show_json, table
 
@@ -59,6 +59,30 @@ def trust(frame: Frame, name: str, digest: str) -> None:
         show_json(found)
     else:
         click.echo(f"{found.name}: {found.state}, {found.digest[:DIGEST_CHARS]} from now on")
+
+
+@click.command()
+@framed
+def systems(frame: Frame) -> None:
+    """List external systems and their limits.
+
+    RATE is in calls a second; a learned one is what the system bore before it complained.
+    """
+    found = frame.operator().systems()
+    if frame.as_json:
+        show_json(found)
+    elif not found:
+        click.echo("no system has limits; they are named in orlop.toml, or learned")
+    else:
+        titles = ("SYSTEM", "RATE", "AT ONCE", "WAITING", "RESTS")
+        click.echo(table(titles, [_system(view) for view in found], frozenset({1, 2, 3, 4})))
+
+
+def _system(view: SystemView) -> tuple[str, ...]:
+    learned = " (learned)" if view.is_learned else ""
+    rate = "-" if view.rate_s is None else f"{view.rate_s:.3g}{learned}"
+    rests = f"{view.paused_s:.0f} s" if view.paused_s else "-"
+    return (view.name, rate, str(view.concurrency or "-"), str(view.waiting), rests)
 
 
 def _row(view: ToolView) -> tuple[str, ...]:
