@@ -4,6 +4,7 @@ The oracle is Cedar itself: the whole set, every fact, every entity, each time a
 """
 
 import json
+from functools import partial
 
 import cedarpy
 from hypothesis import given, settings
@@ -123,6 +124,10 @@ def oracle(text: str, action: str, who: Entity, what: Entity, values: dict[str, 
     return "ask" if allows(firm) else "forbid"
 
 
+def picked(values: dict[str, object], paths: frozenset[str]) -> dict[str, object]:
+    return {path: values[path] for path in sorted(paths)}
+
+
 @settings(max_examples=150, deadline=None)
 @given(text=rules(), made=st.lists(calls(), min_size=1, max_size=8))
 def test_parts_decide_as_the_whole_does(
@@ -137,9 +142,7 @@ def test_parts_decide_as_the_whole_does(
     policy = Policy(files, "test", found)
     for action, who, what, values in made:
         place = policy.place(action, who, what)
-        said = policy.decide(
-            place, lambda paths, values=values: {path: values[path] for path in sorted(paths)}
-        )
+        said = policy.decide(place, partial(picked, values))
         assert said.verdict == oracle(text, action, who, what, values)
         assert all(rule in policy.rules for rule in said.rules)
 

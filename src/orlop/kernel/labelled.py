@@ -14,6 +14,7 @@ from orlop.abi.limits import THINGS_LABELLED_MAX
 from orlop.abi.memory import Recalled, Remembered
 from orlop.abi.replies import Done
 from orlop.access.taint import CLEAN, Labels
+from orlop.kernel.policy_calls import targets
 
 Key = tuple[str, str, str]
 """Tenant, kind, name."""
@@ -47,7 +48,9 @@ class Labelled:
             case ChangeFiles():
                 self._changed(tenant, call, labels)
             case _:
-                pass
+                for action, name in targets(call) if labels else ():
+                    if action == "write":
+                        self._put((tenant, "file", name), labels, keep=True)
 
     def _changed(self, tenant: TenantId, call: ChangeFiles, labels: Labels) -> None:
         """Also a folder's: all that lies below it goes along."""
@@ -87,7 +90,8 @@ class Labelled:
                 found = (*done.memories, *done.stale)
                 keys = [(tenant, "memory", one.memory) for one in found]
             case _:
-                return CLEAN
+                read = [name for action, name in targets(call) if action == "read"]
+                keys = [(tenant, "file", name) for name in read]
         return CLEAN.union(*(self.things.get(key, CLEAN) for key in keys))
 
     def state(self) -> list[tuple[Key, tuple[str, ...]]]:
