@@ -569,6 +569,12 @@ FILE_HITS_MAX: Final = 100
 FILE_EMBEDDED_MAX: Final = 2_000
 """Passages below a folder that a search by meaning compares; beyond, those that words find."""
 
+CONTEXT_BYTES_MAX: Final = 32 * 1_048_576
+"""Of a context that is saved as a file: as of one HTTP body."""
+
+SUMMARY_TOKENS_MAX: Final = 512
+"""Of what a model says of the messages that a compaction leaves out."""
+
 PIPES_MAX: Final = 10_000
 """Pipes with something in them."""
 
@@ -619,3 +625,9 @@ CERTIFICATES_KEPT: Final = 512
 
 THINGS_LABELLED_MAX: Final = 50_000
 """Files, pipes and memories whose labels are kept; the longest unwritten are forgotten."""
+
+HELD_VALUES_MAX: Final = 10_000
+"""Values held outside that the kernel keeps in RAM, so that tools can be given them."""
+
+HELD_BYTES_MAX: Final = 64 * 1_048_576
+"""Of all of them together."""

@@ -37,9 +37,9 @@ from orlop.kernel.elders import Elders, nowhere
 from orlop.kernel.file_store import FileStore
 from orlop.kernel.guard import Guard
 from orlop.kernel.orders import Orders
-from orlop.kernel.web import Refusals, Web
 from orlop.kernel.process import OVER, Process, Row, check
 from orlop.kernel.tables import Tables
+from orlop.kernel.web import Refusals, Web
 from orlop.machine.chance import Chance, mint
 from orlop.machine.clock import Clock
 from orlop.machine.ranges import Count, Limit, Many, Seconds
@@ -60,8 +60,9 @@ from orlop.sched.turns import Turns
 from orlop.store.journal import Draft, Journal, Part
 from orlop.store.projection import Projection
 from orlop.tools.catalog import Catalog
-from orlop.tools.systems import Systems
+from orlop.tools.outside import Vault
 from orlop.tools.schema import Schema
+from orlop.tools.systems import Systems
 
 log = logging.getLogger(__name__)
 
@@ -152,6 +153,8 @@ class Kernel:
     """That are not over, and who attends to each."""
     sagas_changed: dict[str, asyncio.Event] = field(default_factory=dict)
     """Set and forgotten when one has moved."""
+    vault: Vault = field(default_factory=Vault)
+    """Values that are held outside, by their handles."""
     calls_in_flight: int = 0
     calls_parked: int = 0
     snapshot_seq: Seq = Seq(0)

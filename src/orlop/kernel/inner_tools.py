@@ -15,7 +15,7 @@ from orlop.abi.ids import Digest, Nanoseconds
 from orlop.abi.replies import ToolResult
 from orlop.devices.device import Tool
 from orlop.effects.monty import AskTool
-from orlop.kernel import policy, rights
+from orlop.kernel import held_values, policy, rights
 from orlop.kernel.admit import Admitted, admit
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
@@ -52,8 +52,9 @@ async def call(
     arguments: Mapping[str, object],
 ) -> object:
     """What the tool says.  Raises `KernelError`."""
-    made = CallTool(tool=name, arguments=dict(arguments))
     require_harmless(kernel.tools.find(name), outer)
+    made = held_values.concealed(kernel, process, CallTool(tool=name, arguments=dict(arguments)))
+    assert isinstance(made, CallTool)
     rights.check(kernel, process, made, outer.narrowing)
     running = Running(
         id=kernel.new_call(),

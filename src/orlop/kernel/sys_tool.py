@@ -12,6 +12,7 @@ from orlop.abi.errors import (
     DeviceBusy,
     DeviceFailed,
     EffectUnknown,
+    KernelError,
     ResultWrong,
 )
 from orlop.abi.hints import Facts
@@ -19,7 +20,7 @@ from orlop.abi.ids import NanoDollars
 from orlop.abi.limits import TOOL_RETRY_DELAY_S
 from orlop.abi.replies import ToolResult
 from orlop.devices.device import Tool
-from orlop.kernel import effects, external, inner_tools, seating
+from orlop.kernel import effects, external, held_values, inner_tools, seating
 from orlop.kernel.admit import Admitted
 from orlop.kernel.core import Kernel
 from orlop.kernel.inner_tools import Asking
@@ -32,7 +33,19 @@ from orlop.machine.faults import point
 async def call_tool(
     kernel: Kernel, process: Process, running: Running, call: CallTool, admitted: Admitted
 ) -> ToolResult:
-    """Act once.  A queryable tool whose earlier call was cut off is asked first.
+    """Act once; what is held outside is seen by the tool alone."""
+    opened = held_values.opened(kernel, process, call)
+    try:
+        done = await act(kernel, process, running, opened.call, admitted)
+    except KernelError as error:
+        raise held_values.cleaned(error, opened.secrets) from None
+    return replace(done, value=held_values.hidden(kernel, process, call, done.value))
+
+
+async def act(
+    kernel: Kernel, process: Process, running: Running, call: CallTool, admitted: Admitted
+) -> ToolResult:
+    """The call itself.  A queryable tool whose earlier call was cut off is asked first.
 
     Arguments that break the tool's schema are refused here and not at the door, so that the journal
     holds the refusal.

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from orlop.abi.budgets import NOTHING
 from orlop.abi.calls import PARKED, Call, CallTool, Infer
+from orlop.abi.contexts import Context
 from orlop.abi.errors import (
     BadCall,
     Broken,
@@ -48,6 +49,7 @@ from orlop.kernel import (
     codec,
     engines,
     file_content,
+    held_values,
     memory_content,
     offers,
     policy,
@@ -100,6 +102,7 @@ def enter(
     """
     require_current(process, incarnation)
     call = offers.resolved(kernel, process, call)
+    call = held_values.concealed(kernel, process, call)
     call, parts = file_content.prepared(kernel, process, call)
     check(kernel, process, call)
     rights.check(kernel, process, call, narrowing)
@@ -436,7 +439,7 @@ def outcome(
         parts = tuple(kernel.namer.part(tenant, choice.message) for choice in done.choices)
         returned = codec.returned(done, parts, running.deltas)
         return settled(returned, kernel, running, admitted), parts
-    if isinstance(done, Contents):
+    if isinstance(done, Contents | Context):
         return settled(CallReturned(done=file_content.bare(done)), kernel, running, admitted), ()
     if isinstance(done, Recalled):
         return settled(CallReturned(done=memory_content.bare(done)), kernel, running, admitted), ()

@@ -7,6 +7,7 @@ from orlop.abi.cards import ToolCard
 from orlop.abi.errors import BadCall, NotFound, ToolBarred
 from orlop.abi.limits import NAME_CHARS_MAX
 from orlop.devices.device import Tool
+from orlop.tools.outside import is_marked
 from orlop.tools.schema import Schema
 
 
@@ -16,6 +17,8 @@ class Schemas:
 
     arguments: Schema
     results: Schema
+    is_held: bool = False
+    """Some fields are held outside: `tools.outside`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,9 @@ class Catalog:
         """Raises `BadCall` for a schema that is wrong."""
         card = tool.card
         return Schemas(
-            _compiled(card, "parameters", card.parameters), _compiled(card, "results", card.results)
+            _compiled(card, "parameters", card.parameters),
+            _compiled(card, "results", card.results),
+            is_marked(card.parameters) or is_marked(card.results),
         )
 
     def bar(self, name: str, reason: str, tool: Tool | None) -> None:
