@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from orlop.abi.calls import Call, Infer, Sleep
 from orlop.abi.egress import Fetched
+from orlop.abi.contexts import Context
 from orlop.abi.files import Changed, Contents, Found, Listing
 from orlop.abi.hints import Facts
 from orlop.abi.ids import CallId, Seq
@@ -83,7 +84,7 @@ def said(done: Done) -> bytes:
             return msgspec.json.encode(replace(done, facts=bare))
         case Answer():
             return msgspec.json.encode(replace(done, facts=bare))
-        case Changed() | Contents() | Listing() | Found():
+        case Changed() | Contents() | Listing() | Found() | Context():
             return msgspec.json.encode(replace(done, facts=bare))
         case Remembered() | Recalled() | Forgotten():
             return msgspec.json.encode(replace(done, facts=bare))

@@ -10,21 +10,16 @@ from typing import ClassVar, Literal
 
 from msgspec import Struct
 
+from orlop.abi.contexts import Context, ContextCall, ContextCompacted
 from orlop.abi.hints import Facts, Hints
 from orlop.abi.ids import Nanoseconds, ProcessId, Seq
+from orlop.abi.pieces import Piece as Piece
 
 FileRight = Literal["none", "read", "write"]
 """Each has those before it; `write` also lets share further."""
 
 FileAction = Literal["delete", "move", "copy", "rollback", "snapshot", "restore", "share"]
 FileKind = Literal["file", "folder", "deleted", "snapshot", "share", "mount"]
-
-
-class Piece(Struct, frozen=True, array_like=True):
-    """A stretch of content, by its name (hexadecimal), with its size in bytes."""
-
-    name: str
-    size: int
 
 
 # The calls.
@@ -332,11 +327,22 @@ FileEvent = (
     | FolderUnmounted
     | PipePut
     | PipeTaken
+    | ContextCompacted
 )
 
-FileCall = WriteFiles | ReadFiles | ListFiles | ChangeFiles | SearchFiles | WatchFiles | Put | Take
+FileCall = (
+    WriteFiles
+    | ReadFiles
+    | ListFiles
+    | ChangeFiles
+    | SearchFiles
+    | WatchFiles
+    | Put
+    | Take
+    | ContextCall
+)
 
-FileReply = Changed | Contents | Listing | Found
+FileReply = Changed | Contents | Listing | Found | Context
 
 
 # For operators.

@@ -73,6 +73,14 @@ def unpack(data: bytes, fingerprint: Fingerprint) -> tuple[Infer, Partial]:
 
     Raises `BadCall` where the snapshot is damaged, of a newer format, or of another model.
     """
+    own, call, so_far = opened(data)
+    if own != fingerprint:
+        raise BadCall(f"the snapshot of a context is of {_said(own)}, not of {_said(fingerprint)}")
+    return call, so_far
+
+
+def opened(data: bytes) -> tuple[Fingerprint, Infer, Partial]:
+    """Likewise, whatever model it is of.  Token ids mean nothing to any other."""
     try:
         file = msgspec.json.decode(data, type=_File)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -86,10 +94,8 @@ def unpack(data: bytes, fingerprint: Fingerprint) -> tuple[Infer, Partial]:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadCall(f"the snapshot of a context can't be read: {error}") from error
     own = Fingerprint(model=body.model, artefact=body.artefact, tokenizer=body.tokenizer)
-    if own != fingerprint:
-        raise BadCall(f"the snapshot of a context is of {_said(own)}, not of {_said(fingerprint)}")
     call = Infer(model=body.model, messages=body.messages, prompt=body.prompt, tools=body.tools)
-    return call, Partial(body.text, body.tokens, body.deltas)
+    return own, call, Partial(body.text, body.tokens, body.deltas)
 
 
 def _said(fingerprint: Fingerprint) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from orlop.abi.contexts import CompactContext, OpenContext, SaveContext
 from orlop.abi.files import (
     ChangeFiles,
     FileCall,
@@ -23,6 +24,10 @@ def touched(call: FileCall) -> Iterator[tuple[str, Access]]:
             yield from ((one.onto, "read") for one in call.files if one.onto)
         case ReadFiles():
             yield from ((one.path, "read") for one in call.files)
+        case SaveContext() | CompactContext():
+            yield call.path, "write"
+        case OpenContext():
+            yield call.path, "read"
         case ListFiles() | SearchFiles() | WatchFiles():
             yield call.path, "read"
         case Put() | Take():

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable
 from typing import assert_never
 
+from orlop.abi.contexts import CompactContext, OpenContext, SaveContext
 from orlop.abi.files import (
     ChangeFiles,
     FileCall,
@@ -15,13 +16,15 @@ from orlop.abi.files import (
     WriteFiles,
 )
 from orlop.abi.replies import Done
-from orlop.kernel import sys_file, sys_file_change, sys_file_search, sys_pipe
+from orlop.kernel import sys_context, sys_file, sys_file_change, sys_file_search, sys_pipe
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
 from orlop.kernel.running import Running
 
 
-def dispatch(kernel: Kernel, process: Process, running: Running, call: FileCall) -> Awaitable[Done]:
+def dispatch(  # noqa: C901 (one row a call)
+    kernel: Kernel, process: Process, running: Running, call: FileCall
+) -> Awaitable[Done]:
     match call:
         case WriteFiles():
             return sys_file.write(kernel, process, running, call)
@@ -39,5 +42,11 @@ def dispatch(kernel: Kernel, process: Process, running: Running, call: FileCall)
             return sys_pipe.put(kernel, process, running, call)
         case Take():
             return sys_pipe.take(kernel, process, running, call)
+        case SaveContext():
+            return sys_context.save(kernel, process, running, call)
+        case OpenContext():
+            return sys_context.open_context(kernel, process, running, call)
+        case CompactContext():
+            return sys_context.compact(kernel, process, running, call)
         case _:
             assert_never(call)

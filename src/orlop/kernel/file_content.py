@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from orlop.abi.calls import Call
+from orlop.abi.contexts import CompactContext, Context, OpenContext, SaveContext
 from orlop.abi.errors import BadCall, NotFound, TooLarge
 from orlop.abi.files import (
     ChangeFiles,
@@ -33,6 +34,7 @@ from orlop.abi.limits import (
     FILES_PER_CALL_MAX,
     NAME_CHARS_MAX,
 )
+from orlop.context import snapshot
 from orlop.files import paths
 from orlop.kernel import files
 from orlop.kernel.core import Kernel
@@ -42,7 +44,9 @@ from orlop.store.journal import Part
 Parts = tuple[Part, ...]
 
 
-def prepared(kernel: Kernel, process: Process, call: Call) -> tuple[Call, Parts]:
+def prepared(  # noqa: C901 (one row a call)
+    kernel: Kernel, process: Process, call: Call
+) -> tuple[Call, Parts]:
     """A call of files in its one form, with whole paths, and the pieces that its data is.
 
     Any other call as it is.  Raises `BadCall` or `TooLarge` naming the field.
@@ -71,6 +75,8 @@ def prepared(kernel: Kernel, process: Process, call: Call) -> tuple[Call, Parts]
             return replace(call, pipe=pipe, data=b"", pieces=pieces or call.pieces), parts
         case Take():
             return replace(call, pipe=paths.file(call.pipe, home)), ()
+        case SaveContext() | OpenContext() | CompactContext():
+            return replace(call, path=paths.file(call.path, home)), ()
         case _:
             return call, ()
 
@@ -150,13 +156,22 @@ async def joined(
     return bytes(found[skip : skip + length])
 
 
-def bare(contents: Contents) -> Contents:
+def bare(contents: Contents | Context) -> Contents | Context:
     """As the journal keeps it."""
+    if isinstance(contents, Context):
+        return replace(contents, messages=(), tools=())
     return replace(contents, files=tuple(replace(one, data=b"") for one in contents.files))
 
 
-async def filled(kernel: Kernel, tenant: TenantId, contents: Contents) -> Contents:
+async def filled(
+    kernel: Kernel, tenant: TenantId, contents: Contents | Context
+) -> Contents | Context:
     """As its caller was given it."""
+    if isinstance(contents, Context):
+        size = sum(piece.size for piece in contents.pieces)
+        data = await joined(kernel, tenant, contents.pieces, 0, size)
+        _, shown, _ = snapshot.opened(data)
+        return replace(contents, messages=shown.messages, tools=shown.tools)
     files: list[FileContent] = []
     for one in contents.files:
         data = await joined(kernel, tenant, one.pieces, one.skip, one.length)

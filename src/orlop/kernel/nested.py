@@ -7,14 +7,15 @@ the call around them, and is not stored twice.
 
 import asyncio
 
+import msgspec
 from msgspec.structs import replace
 
 from orlop.abi.budgets import NOTHING
-from orlop.abi.calls import Embed
+from orlop.abi.calls import Embed, Infer
 from orlop.abi.errors import Broken, KernelError, Killed
 from orlop.abi.events import CallEntered, CallFailed, CallReturned
 from orlop.abi.ids import Digest, Nanoseconds
-from orlop.abi.replies import Vectors
+from orlop.abi.replies import Completion, Vectors
 from orlop.kernel import engines, sys_infer
 from orlop.kernel.admit import Admitted, admit
 from orlop.kernel.core import Kernel
@@ -23,11 +24,38 @@ from orlop.kernel.running import Running
 from orlop.machine.clock import NS_PER_S
 
 
-async def embed(
-    kernel: Kernel, process: Process, outer: Running | None, call: Embed
-) -> Vectors:
-    """Texts to vectors, on behalf of `outer` (None: of the kernel's own work).  Raises what the model's engine or a budget says."""
-    running = Running(
+async def infer(
+    kernel: Kernel, process: Process, outer: Running | None, call: Infer
+) -> Completion:
+    """A model's answer, likewise; what it was shown is what the call around it makes of its own."""
+    running = _running(kernel, process, call)
+    running.size = len(msgspec.json.encode(call.messages))
+    await engines.heard(kernel, call)
+    admitted = admit(kernel, process, running)
+    _enter(kernel, process, outer, running, admitted, replace(call, messages=()))
+    # From here on the call has begun: it must end in the journal, exactly once.
+    done: Completion | None = None
+    error: KernelError = Killed("the call around it was ended")
+    try:
+        if admitted.durable_intent:
+            await kernel.journal.durable(running.seq)
+        done = await sys_infer.infer(kernel, process, running, call, admitted.attempts)
+    except KernelError as failure:
+        error = failure
+        raise
+    except asyncio.CancelledError:
+        raise
+    except Exception as bug:
+        error = Broken(f"a bug in infer: {bug!r}")
+        raise
+    finally:
+        bare = replace(done, choices=()) if done is not None else None
+        _conclude(kernel, process, running, admitted, bare, error)
+    return done
+
+
+def _running(kernel: Kernel, process: Process, call: Embed | Infer) -> Running:
+    return Running(
         id=kernel.new_call(),
         process=process.id,
         call=call,
@@ -35,14 +63,23 @@ async def embed(
         started_s=kernel.clock.now_s(),
         incarnation=process.row.incarnation,
     )
-    await engines.heard(kernel, call)
-    admitted = admit(kernel, process, running)
+
+
+def _enter(
+    kernel: Kernel,
+    process: Process,
+    outer: Running | None,
+    running: Running,
+    admitted: Admitted,
+    body: Embed | Infer,
+) -> None:
+    """Its intent."""
     running.seq = kernel.emit(
         process.id,
         process.row.tenant,
         CallEntered(
             incarnation=process.row.incarnation,
-            body=replace(call, inputs=()),
+            body=body,
             held=admitted.hold.tokens,
             held_cost=admitted.hold.nano_dollars,
             held_ns=admitted.hold.ns,
@@ -50,6 +87,16 @@ async def embed(
         ),
         call=running.id,
     ).seq
+
+
+async def embed(
+    kernel: Kernel, process: Process, outer: Running | None, call: Embed
+) -> Vectors:
+    """Texts to vectors, on behalf of `outer` (None: of the kernel's own work).  Raises what the model's engine or a budget says."""
+    running = _running(kernel, process, call)
+    await engines.heard(kernel, call)
+    admitted = admit(kernel, process, running)
+    _enter(kernel, process, outer, running, admitted, replace(call, inputs=()))
     # From here on the call has begun: it must end in the journal, exactly once.
     done: Vectors | None = None
     error: KernelError = Killed("the call around it was ended")
@@ -66,7 +113,8 @@ async def embed(
         error = Broken(f"a bug in embed: {bug!r}")
         raise
     finally:
-        _conclude(kernel, process, running, admitted, done, error)
+        bare = replace(done, vectors=()) if done is not None else None
+        _conclude(kernel, process, running, admitted, bare, error)
     return done
 
 
@@ -75,7 +123,7 @@ def _conclude(
     process: Process,
     running: Running,
     admitted: Admitted,
-    done: Vectors | None,
+    done: Vectors | Completion | None,
     error: KernelError,
 ) -> None:
     """Its outcome; safe with the outcome of the call around it."""
@@ -85,7 +133,7 @@ def _conclude(
     if done is not None:
         untold = admitted.hold if admitted.is_untold(done) else NOTHING
         event = CallReturned(
-            done=replace(done, vectors=()),
+            done=done,
             ran_ns=ran_ns,
             booked=untold.tokens,
             booked_cost=untold.nano_dollars,

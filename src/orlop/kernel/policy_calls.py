@@ -21,6 +21,7 @@ from orlop.abi.calls import (
     Wait,
 )
 from orlop.abi.egress import Fetch
+from orlop.abi.contexts import CompactContext, OpenContext, SaveContext
 from orlop.abi.files import (
     ChangeFiles,
     ListFiles,
@@ -66,6 +67,11 @@ def targets(  # noqa: C901 (one row a call)
             return tuple(("read", one.path) for one in call.files)
         case ListFiles() | WatchFiles() | SearchFiles():
             return (("list" if not isinstance(call, SearchFiles) else "read", call.path),)
+        case SaveContext() | CompactContext():
+            model = call.model if isinstance(call, CompactContext) else ""
+            return (("write", call.path), *((("infer", model),) if model else ()))
+        case OpenContext():
+            return (("read", call.path),)
         case Put() | Take():
             return (("pipe", call.pipe),)
         case ChangeFiles():

@@ -13,6 +13,7 @@ from orlop.abi.errors import (
     from_code,
 )
 from orlop.abi.events import CallFailed, CallReturned, Event
+from orlop.abi.contexts import Context
 from orlop.abi.files import Changed, Contents, Found, Listing
 from orlop.abi.hints import Facts
 from orlop.abi.ids import Seq
@@ -291,7 +292,7 @@ def with_facts(  # noqa: C901 (one row an answer)
             return replace(done, facts=facts)
         case SagaOver():
             return replace(done, facts=facts)
-        case Changed() | Contents() | Listing() | Found():
+        case Changed() | Contents() | Listing() | Found() | Context():
             return replace(done, facts=facts)
         case Remembered():
             return replace(done, facts=facts)

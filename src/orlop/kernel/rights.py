@@ -16,6 +16,7 @@ from orlop.abi.capabilities import RightGranted, RightRefused, RightsTaken
 from orlop.abi.cards import ModelCard
 from orlop.abi.egress import Fetch
 from orlop.abi.errors import Conflict, Denied, KernelError
+from orlop.abi.contexts import CompactContext
 from orlop.abi.files import FileCall
 from orlop.abi.limits import NAME_CHARS_MAX, REFUSALS_JOURNALED_MAX
 from orlop.abi.rights import Access, Family, Rights
@@ -88,6 +89,8 @@ def needs(kernel: Kernel, call: Call) -> Iterator[tuple[Family, tuple[str, ...],
         case Grant() | Revoke():
             yield "grant", ("",), ""
         case _:
+            if isinstance(call, CompactContext) and call.model:
+                yield "model", (call.model,), ""
             if isinstance(call, FileCall):
                 yield from (("file", (path,), access) for path, access in touched(call))
 

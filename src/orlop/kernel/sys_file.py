@@ -141,18 +141,23 @@ def _require_size(kernel: Kernel, path: str, size: int) -> None:
 
 async def read(kernel: Kernel, process: Process, running: Running, call: ReadFiles) -> Contents:
     """Each as it was at one moment; together at most FILE_READ_BYTES_MAX."""
-    tenant, left = process.row.tenant, FILE_READ_BYTES_MAX
+    left = FILE_READ_BYTES_MAX
     found: list[FileContent] = []
     for one in call.files:
-        mount = kernel.tables.files.mount(tenant, one.path)
-        content = (
-            await _read_host(kernel, mount, one, left)
-            if mount is not None
-            else await _read_tree(kernel, process, one, call.at, left)
-        )
+        content = await read_file(kernel, process, one, left, call.at)
         left -= content.length
         found.append(content)
     return Contents(files=tuple(found), facts=Facts(call=running.id))
+
+
+async def read_file(
+    kernel: Kernel, process: Process, one: FileRead, left: int, at: str = ""
+) -> FileContent:
+    """At most `left` bytes of it."""
+    mount = kernel.tables.files.mount(process.row.tenant, one.path)
+    if mount is not None:
+        return await _read_host(kernel, mount, one, left)
+    return await _read_tree(kernel, process, one, at, left)
 
 
 async def _read_tree(
