@@ -113,6 +113,10 @@ def needed(kernel: Kernel, process: Process, running: Running, *, was_denied: bo
         return None
     if isinstance(call, CallTool) and kernel.wrong_arguments(call.tool, call.arguments):
         return None  # Its handler refuses it, so that the journal has the refusal.
+    if cut_off := kernel.tables.calls.unknown.get((process.id, running.digest)):
+        # It was let through before and cut off: this is the same effect, and may have happened.
+        running.cleared_by = f"effect {cut_off[0].effect}"
+        return None
     ruled = ruling(kernel, process, call, card, was_denied=was_denied)
     if ruled is not None and ruled.row.level in ("observe", "suggest"):
         form: Form = "observation" if ruled.row.level == "observe" else "suggestion"
