@@ -67,8 +67,11 @@ def opened(kernel: Kernel, process: Process, call: CallTool) -> Opened:
     return Opened(replace(call, arguments=arguments), tuple(secrets))
 
 
-def hidden(kernel: Kernel, process: Process, call: CallTool, value: object) -> object:
-    """A tool's result as its caller and the journal get it."""
+def hidden(kernel: Kernel, process: Process, opened: Opened, value: object) -> object:
+    """A tool's result as its caller and the journal get it: also what it was given is not in it."""
+    call = opened.call
+    if opened.secrets:
+        value = outside.every(value, lambda text: without(str(text), opened.secrets))
     card = kernel.tools.card(call.tool)
     if card is None or not kernel.tools.schemas(call.tool).is_held:
         return value
@@ -78,12 +81,16 @@ def hidden(kernel: Kernel, process: Process, call: CallTool, value: object) -> o
 
 def cleaned(error: KernelError, secrets: Sequence[str]) -> KernelError:
     """An error that quotes no value that is held outside."""
-    said = error.message
-    for secret in secrets:
-        said = said.replace(secret, HIDDEN)
+    said = without(error.message, secrets)
     if said != error.message:
         error.message, error.args = said, (said,)
     return error
+
+
+def without(text: str, secrets: Sequence[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, HIDDEN)
+    return text
 
 
 def handle(kernel: Kernel, tenant: TenantId, value: object) -> object:

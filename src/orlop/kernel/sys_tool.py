@@ -39,7 +39,7 @@ async def call_tool(
         done = await act(kernel, process, running, opened.call, admitted)
     except KernelError as error:
         raise held_values.cleaned(error, opened.secrets) from None
-    return replace(done, value=held_values.hidden(kernel, process, call, done.value))
+    return replace(done, value=held_values.hidden(kernel, process, opened, done.value))
 
 
 async def act(
