@@ -130,7 +130,7 @@ class Agent(threading.Thread):
         kernel = self._kernel
         try:
             with orlop.connect_sync(kernel.url, token=kernel.key, process=self._agent) as connected:
-                self.said = connected.call_tool(self._tool, **self._arguments)
+                self.said = connected.call_tool(self._tool, **self._arguments)  # type: ignore[arg-type]
         except orlop.KernelError as error:
             self.said = error
 

@@ -20,7 +20,6 @@ TASK: Final = click.option("--task", default="", help="The type of its task.")
 
 
 @click.group(invoke_without_command=True)
-@click.pass_context
 @framed
 def autonomy(frame: Frame) -> None:
     """List the levels of agents, tools and types of tasks; move them; judge what was observed."""

@@ -15,7 +15,6 @@ TITLES = ("ID", "STATE", "AGENT", "TOOL", "WHERE", "CALLS", "SUM", "UNTIL", "BY"
 
 @click.group(invoke_without_command=True)
 @click.option("--all", "closed", is_flag=True, help="Those that are over too.")
-@click.pass_context
 @framed
 def grants(frame: Frame, closed: bool) -> None:
     """List, give and revoke grants: what agents may do without being asked about each call."""

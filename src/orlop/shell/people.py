@@ -15,7 +15,6 @@ NOTES: Final[Mapping[str, Touch]] = {name: name for name in get_args(Touch)}
 
 
 @click.group(invoke_without_command=True)
-@click.pass_context
 @framed
 def people(frame: Frame) -> None:
     """Show people's minutes and what they cost, by person and by process; keep their tokens."""
