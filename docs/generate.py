@@ -302,6 +302,7 @@ def policy_facts() -> Iterator[str]:
     actions = [(f"`{action}`", f"`{kind}`") for action, kind in ACTIONS.items()]
     yield _table(("action", "resource"), actions)
     yield "Facts, as `context.NAME`:"
+    whose, spans = ", ".join(policy_words.ACCOUNTS), ", ".join(policy_words.WINDOWS)
     rows = [
         (
             f"`{leaf.path}`",
@@ -310,7 +311,12 @@ def policy_facts() -> Iterator[str]:
             leaf.doc,
         )
         for leaf in LEAVES
+        if not leaf.path.startswith(("calls.", "spend."))
     ]
+    counted = "calls of this action on this resource, those in flight included"
+    rows.append(("`calls.WHOSE.SPAN`", "`Long`", "all", f"{counted}: {whose}; {spans}"))
+    units = ", ".join(policy_words.SPENT)
+    rows.append(("`spend.WHOSE.UNIT`", "`Long`", "all", f"in its budget's period: {units}"))
     yield _table(("name", "type", "actions", "what it is"), rows)
     yield "The whole schema, in Cedar's words:"
     yield f"```cedar\n{policy_words.schema()}```"
