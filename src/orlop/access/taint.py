@@ -12,7 +12,8 @@ stay on what is made from them:
 4. What a model answers has all labels of what it was shown; so has the use of a tool in it.
 5. A tool call has the labels of the answers that ask for it with just these arguments.  One that no
    answer asks for was made by the program, from anything: it has all labels of the process.
-6. Where the pieces are not known (after a restart of the kernel, in a child of a process with
+6. A picture, a recording or a file can't be looked into: it has all labels of the process.
+7. Where the pieces are not known (after a restart of the kernel, in a child of a process with
    labels, or past a bound), everything new has all labels of the process.
 
 So a conversation that has none of this in it stays clean, also in a process that has read the web.
@@ -34,7 +35,7 @@ from orlop.abi.limits import (
     LABELLED_MESSAGES_MAX,
     LABELS_MAX,
 )
-from orlop.abi.messages import Foreign, Message
+from orlop.abi.messages import Audio, File, Foreign, Image, Message
 from orlop.wire.canonical import canonical
 
 Labels = frozenset[str]
@@ -191,7 +192,10 @@ class Tracker:
             told = tools(asked.get(message.tool_use_id, message.name))
             labels = frozenset([LOCAL]) if told is None else told
             self.received(labels, call, text, name=name)
-        if self.is_blind and message.role not in ("system", "developer"):
+        is_dark = isinstance(message.content, tuple) and any(
+            isinstance(part, Image | Audio | File) for part in message.content
+        )
+        if (self.is_blind and message.role not in ("system", "developer")) or is_dark:
             labels |= self.all()
         elif self.carried:
             labels |= self._of_text(text)

@@ -45,12 +45,7 @@ def of_call(kernel: Kernel, process: Process, running: Running, described: Descr
     """Where what the call is made from came from."""
     call, known = running.call, tracker(kernel, process)
     if isinstance(call, Infer):
-        shows_results = any(m.role == "tool" or m.tool_use_id for m in call.messages)
-        if not known.carried and not shows_results:
-            return CLEAN
-        names = [part.name for part in described.parts]
-        lookup = _Tools(kernel)
-        return known.of_conversation(call.messages, names, lookup.labels, running.id)
+        return _of_infer(kernel, known, running, call, described)
     if not known.carried:
         return CLEAN
     if isinstance(call, CallTool):
@@ -58,6 +53,20 @@ def of_call(kernel: Kernel, process: Process, running: Running, described: Descr
     if isinstance(call, Embed):
         return known.of_texts(call.inputs)
     return known.all()
+
+
+def _of_infer(
+    kernel: Kernel, known: Tracker, running: Running, call: Infer, described: Described
+) -> Labels:
+    shows_results = any(m.role == "tool" or m.tool_use_id for m in call.messages)
+    if not known.carried and not shows_results:
+        return CLEAN
+    names = [part.name for part in described.parts]
+    lookup = _Tools(kernel)
+    found = known.of_conversation(call.messages, names, lookup.labels, running.id)
+    if isinstance(call.prompt, str):
+        return found | known.of_texts((call.prompt, call.suffix))
+    return found if call.prompt is None else known.all()  # Token ids are not read here.
 
 
 class _Tools:
