@@ -1,10 +1,12 @@
 """`orlop doctor`."""
 
+from pathlib import Path
 from typing import Final
 
 import click
 
 from orlop.machine.settings import default_models_dir
+from orlop.operate import agent_keys
 from orlop.operate.doctor import Check, examine
 from orlop.shell.exits import FAILED, OK
 from orlop.shell.frame import Frame, framed
@@ -14,13 +16,24 @@ COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 @click.command()
+@click.option(
+    "--agent",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Look for keys that are written into an agent's files, and for nothing else.",
+)
 @framed
-def doctor(frame: Frame) -> int:
+def doctor(frame: Frame, folder: Path | None) -> int:
     """Look for what is wrong, and say how to mend it.
 
     Works with and without a running kernel; exits with 1 where something fails.
     """
-    checks = examine(frame.home, default_models_dir(), frame.operator)
+    checks = (
+        examine(frame.home, default_models_dir(), frame.operator)
+        if folder is None
+        else agent_keys.examine(folder)
+    )
     if frame.as_json:
         found = list(checks)
         show_json(found)
