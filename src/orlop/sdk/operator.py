@@ -317,6 +317,10 @@ class Operator:
         path = f"/tools/{quote(name, safe='')}/trust"
         return self._post(path, TrustOrder(digest=digest), ToolView)
 
+    def part(self, name: str) -> bytes:
+        """A stored message, by its name; canonical JSON."""
+        return self._link.ask(Order("GET", f"{ROOT}/parts/{quote(name, safe='')}")).body
+
     def mount(self, order: MountOrder) -> FileView:
         return self._post("/mounts", order, FileView)
 

@@ -58,12 +58,22 @@ COMMANDS: Final = {
     "effects": Entry(
         DEVICES, "List effects that may have happened.", "orlop.shell.effects:effects"
     ),
+    "mcp": Entry(DEVICES, "Serve the kernel's tools over MCP.", "orlop.shell.mcp:mcp"),
     "systems": Entry(
         DEVICES, "List external systems and their limits.", "orlop.shell.tools:systems"
     ),
     "sagas": Entry(DEVICES, "List sagas that are not over.", "orlop.shell.effects:sagas"),
     "plan": Entry(DEVICES, "Foretell how a workload does on a fleet."),
     "calibrate": Entry(DEVICES, "Measure how fast an engine is."),
+    "export": Entry(
+        RECORDS, "Write everything as JSON lines and files.", "orlop.shell.carry:export"
+    ),
+    "import": Entry(
+        RECORDS, "Bring an export's files and memories here.", "orlop.shell.carry:import_"
+    ),
+    "context": Entry(
+        RECORDS, "Contexts as files: save, show, shorten.", "orlop.shell.contexts:context"
+    ),
     "files": Entry(RECORDS, "Agents' files: versions, search, sharing.", "orlop.shell.files:files"),
     "memory": Entry(
         RECORDS, "What agents remember: recall, history, why.", "orlop.shell.memory:memory"
