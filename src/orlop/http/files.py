@@ -21,6 +21,7 @@ from orlop.abi.files import (
     ReadFiles,
     WriteFiles,
 )
+from orlop.abi.ids import DEFAULT_TENANT
 from orlop.abi.limits import FILE_PIECE_BYTES
 from orlop.abi.replies import Done
 from orlop.http.admin import read, send
@@ -137,7 +138,7 @@ def _path(exchange: Exchange) -> str:
 
 
 class Mounts:
-    """The operators' routes for folders of the host."""
+    """The operators' routes for folders of the host, and for what the journal names."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
@@ -154,10 +155,20 @@ class Mounts:
         rows: list[FileView] = file_mounts.mounts(self._kernel)
         await send(exchange, rows)
 
+    async def part(self, exchange: Exchange) -> None:
+        """Something that events name: a message, or a piece of content."""
+        try:
+            name = bytes.fromhex(exchange.params["ref"])
+        except ValueError as error:
+            raise BadCall("a name of 32 hexadecimal letters, as events have it") from error
+        data = await self._kernel.journal.part(DEFAULT_TENANT, name)
+        await exchange.send(200, data, BYTES)
+
     def routes(self) -> dict[tuple[str, ...], Route]:
         """Below `/orlop/v1`; for operators only."""
         return {
             ("GET", "mounts"): self.mounts,
             ("POST", "mounts"): self.mount,
             ("DELETE", "mounts"): self.unmount,
+            ("GET", "parts", "{ref}"): self.part,
         }

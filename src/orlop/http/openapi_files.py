@@ -47,6 +47,12 @@ PROCESSES: Final = (
 OPERATORS: Final = (
     Operation(
         method="GET",
+        path=f"{OURS}/parts/{{name}}",
+        summary="A message or a piece of content, by the name that events have for it",
+        stream=BYTES,
+    ),
+    Operation(
+        method="GET",
         path=f"{OURS}/mounts",
         summary="Folders of the host that agents see",
         reply=list[files.FileView],

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Literal, TypeVar
 
 from orlop.abi.calls import Call
+from orlop.abi.contexts import CompactContext, Context, OpenContext, SaveContext
 from orlop.abi.files import (
     ChangeFiles,
     FileRight,
@@ -20,7 +21,7 @@ from orlop.abi.files import (
     WatchFiles,
     WriteFiles,
 )
-from orlop.abi.ids import Seq
+from orlop.abi.ids import CallId, Seq
 from orlop.abi.replies import Done
 from orlop.sdk import file_steps as steps
 from orlop.sdk.exchange import Answer, Order
@@ -151,6 +152,35 @@ class Files:
     async def diff(self, path: str, old: int, new: int | None = None) -> str:
         """What two versions differ in, line by line."""
         return await self._run(steps.diff(path, old, new))
+
+    async def save_context(self, call: str, path: str) -> Context:
+        """What a model call was shown, with its answer.  call: its `Facts.call`."""
+        return expect(await self._call(SaveContext(path=path, call=CallId(call))), Context)
+
+    async def open_context(self, path: str, *, model: str = "") -> Context:
+        """The messages to go on with, on this kernel or another one, with this model."""
+        return expect(await self._call(OpenContext(path=path, model=model)), Context)
+
+    async def compact(
+        self,
+        call: str,
+        path: str,
+        *,
+        keep_last: int = 8,
+        pins: Sequence[int] = (),
+        model: str = "",
+        summary: str = "",
+    ) -> Context:
+        """A conversation without its middle, which a model (or `summary`) says instead."""
+        made = CompactContext(
+            path=path,
+            call=CallId(call),
+            keep_last=keep_last,
+            pins=tuple(pins),
+            model=model,
+            summary=summary,
+        )
+        return expect(await self._call(made), Context)
 
     async def _run(self, work: steps.Steps[T]) -> T:
         try:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, TypeVar
 
 from orlop.abi.calls import Call
+from orlop.abi.contexts import CompactContext, Context, OpenContext, SaveContext
 from orlop.abi.files import (
     ChangeFiles,
     FileRight,
@@ -20,7 +21,7 @@ from orlop.abi.files import (
     WatchFiles,
     WriteFiles,
 )
-from orlop.abi.ids import Seq
+from orlop.abi.ids import CallId, Seq
 from orlop.abi.replies import Done
 from orlop.sdk import file_steps as steps
 from orlop.sdk.exchange import Answer, Order
@@ -147,6 +148,35 @@ class SyncFiles:
     def diff(self, path: str, old: int, new: int | None = None) -> str:
         """What two versions differ in, line by line."""
         return self._run(steps.diff(path, old, new))
+
+    def save_context(self, call: str, path: str) -> Context:
+        """What a model call was shown, with its answer.  call: its `Facts.call`."""
+        return expect(self._call(SaveContext(path=path, call=CallId(call))), Context)
+
+    def open_context(self, path: str, *, model: str = "") -> Context:
+        """The messages to go on with, on this kernel or another one, with this model."""
+        return expect(self._call(OpenContext(path=path, model=model)), Context)
+
+    def compact(
+        self,
+        call: str,
+        path: str,
+        *,
+        keep_last: int = 8,
+        pins: Sequence[int] = (),
+        model: str = "",
+        summary: str = "",
+    ) -> Context:
+        """A conversation without its middle, which a model (or `summary`) says instead."""
+        made = CompactContext(
+            path=path,
+            call=CallId(call),
+            keep_last=keep_last,
+            pins=tuple(pins),
+            model=model,
+            summary=summary,
+        )
+        return expect(self._call(made), Context)
 
     def _run(self, work: steps.Steps[T]) -> T:
         try:
