@@ -15,7 +15,7 @@ from orlop.abi.replies import Completion
 from orlop.access.principal import Tokens
 from orlop.access.rights import Narrowing
 from orlop.effects.webhooks import WebhookConfig
-from orlop.http import anthropic, files, functions, metrics, native, openai, openapi, responses
+from orlop.http import anthropic, files, functions, mcp, metrics, native, openai, openapi, responses
 from orlop.http.admin import Admin, missing
 from orlop.http.auth import Doorman
 from orlop.http.budgets import Budgets
@@ -195,6 +195,10 @@ class App:
             exchange.door = KernelDoor(self._kernel, process, caller.narrowing)
             await route(exchange)
             return
+        if path == mcp.PATH and exchange.method == "POST":
+            process = await self._doorman.process(caller, exchange)
+            await mcp.serve(self._kernel, process, exchange)
+            return
         matched = match(NATIVE_ROUTES, exchange.method, path)
         if matched is not None:
             process = await self._doorman.process(caller, exchange)
@@ -226,7 +230,7 @@ class App:
         """Those that some route has for `path`."""
         if path in OPEN_PATHS or path in TOLD_PATHS:
             return ["GET", "HEAD"]
-        if path == SIGNED_PATH or (self._hooks is not None and self._hooks.takes(path)):
+        if path == SIGNED_PATH or path == mcp.PATH or (self._hooks is not None and self._hooks.takes(path)):
             return ["POST"]
         ours = dict.fromkeys([*NATIVE_ROUTES, *self._admin], True)
         return [
