@@ -86,6 +86,12 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "orlop_model_memory_bytes": Family(
         "gauge", "Memory that models share: held, budget.", ("device", "kind")
     ),
+    "orlop_policy_decisions": Family(
+        "counter", "Of the policy: permit, forbid, ask.", ("verdict",)
+    ),
+    "orlop_policy_differing": Family(
+        "gauge", "Calls that the shadow policy would have decided otherwise."
+    ),
     "orlop_questions": Family("gauge", "That are open, by form and state.", ("form", "state")),
     "orlop_human_touches": Family(
         "counter", "What people have done: approval, denial, edit, takeover and so on.", ("touch",)
@@ -145,6 +151,7 @@ def samples(kernel: Kernel) -> Iterator[Sample]:
     yield from _engines(kernel)
     yield from _models(kernel)
     yield from _devices(kernel)
+    yield from _policy(kernel)
     yield from _people(kernel)
 
 
@@ -247,6 +254,13 @@ def _devices(kernel: Kernel) -> Iterator[Sample]:
         for name, value in known.items():
             if value is not None:
                 yield f"orlop_device_{name}", (card.name,), value
+
+
+def _policy(kernel: Kernel) -> Iterator[Sample]:
+    for verdict, count in kernel.guard.verdicts.items():
+        yield "orlop_policy_decisions", (verdict,), count
+    if kernel.guard.shadow is not None:
+        yield "orlop_policy_differing", (), kernel.guard.differing
 
 
 def _people(kernel: Kernel) -> Iterator[Sample]:

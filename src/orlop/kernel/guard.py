@@ -64,6 +64,8 @@ class Guard:
     problem: str = ""
     """Why the newest files are not in force; `shadow_problem` likewise."""
     shadow_problem: str = ""
+    verdicts: Counter[str] = field(default_factory=Counter)
+    """Of all sets since the kernel's start."""
     tally: Tally = field(default_factory=Tally)
     shadow_tally: Tally = field(default_factory=Tally)
     differing: int = 0

@@ -7,14 +7,16 @@ from msgspec.structs import replace
 from orlop.abi.admin import KeyView, NewKey, ProcessView, Trace, TraceCall
 from orlop.abi.budgets import NOTHING
 from orlop.abi.calls import Ask, Call, CallTool, Embed, Infer, Spawn
-from orlop.abi.errors import BadCall, NotFound
+from orlop.abi.errors import BadCall, NotFound, RuleForbids
 from orlop.abi.events import CallEntered, CallFailed, CallReturned
 from orlop.abi.ids import KERNEL_PROCESS, CallId, KeyId, NanoDollars, Nanoseconds, TenantId
 from orlop.abi.keys import KeyCreated, KeyRevoked
 from orlop.abi.limits import EXPIRY_S_MAX
+from orlop.abi.policy import PolicyRefused
 from orlop.abi.rights import EVERYTHING, Rights, canonical
 from orlop.kernel import bounds, codec
 from orlop.kernel.core import Kernel
+from orlop.kernel.policy import said
 from orlop.kernel.process import Process, Row
 from orlop.machine.clock import NS_PER_S
 from orlop.store.journal import Stored
@@ -95,6 +97,8 @@ async def trace(kernel: Kernel, row: Row) -> Trace:
             case None if call in calls:
                 status = "ok" if stored.header.kind == "call.returned" else "failed"
                 calls[call] = replace(calls[call], status=status)
+            case PolicyRefused():
+                calls[call] = _refused(stored, event, call)
             case CallReturned() | CallFailed() if call in calls:
                 calls[call] = _ended(calls[call], stored, event)
             case _:
@@ -125,6 +129,20 @@ def _pruned(stored: Stored, call: CallId) -> TraceCall:
         status="open",
         incarnation=0,
         start_ns=stored.header.wall_ns,
+    )
+
+
+def _refused(stored: Stored, event: PolicyRefused, call: CallId) -> TraceCall:
+    """A rule has kept it from beginning."""
+    return TraceCall(
+        call=call,
+        seq=stored.header.seq,
+        kind=type(event.body).__name__.lower(),
+        what=what(event.body),
+        status=RuleForbids.code,
+        incarnation=0,
+        start_ns=stored.header.wall_ns,
+        message=said(event.action, event.resource, event.decision),
     )
 
 

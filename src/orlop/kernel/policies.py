@@ -297,7 +297,7 @@ async def difference(kernel: Kernel, files: Files) -> list[RuleChange]:
 async def why(kernel: Kernel, call: str) -> Explanation:
     """Which rules decided a call, and with what facts.  Raises `NotFound`."""
     await kernel.journal.flush()
-    for stored in await kernel.journal.of_call(CallId(call)):
+    for stored in await kernel.elders.of_call(CallId(call)):
         event, header = codec.decode(stored), stored.header
         row = kernel.tables.rows.get(header.process)
         carried = kernel.tables.policies.carried.get(header.process, {})

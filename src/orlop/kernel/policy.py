@@ -70,6 +70,7 @@ def _judge(kernel: Kernel, process: Process, running: Running, asked: Asked, thi
     decision, engines = decided(kernel, guard.policy, asked, thing)
     if guard.shadow is not None:
         _compare(kernel, guard.shadow, asked, thing, decision, running)
+    guard.verdicts[decision.verdict] += 1
     guard.tally.decisions += 1
     guard.tally.by_rule.update(decision.rules)
     if running.decision is None or decision.verdict != "permit":

@@ -15,7 +15,7 @@ from orlop.abi.ids import Seq
 from orlop.abi.policy import Files, PolicyRefused
 from orlop.abi.questions import AnswerOrder
 from orlop.access.policy import Policy, read
-from orlop.kernel import codec, syscall
+from orlop.kernel import codec, operator, syscall
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
 from orlop.people import answering, asking
@@ -113,6 +113,8 @@ def test_a_refusal_names_its_rule_and_its_reason() -> None:
         await call(kernel, reader)
         (event,) = await refusals(kernel, writer)
         assert event.decision.rules == ("quiet",)
+        (shown,) = (await operator.trace(kernel, writer.row)).calls
+        assert (shown.status, shown.what) == ("E1104", "note") and "quiet" in shown.message
 
     on(lambda: Computer(tools=[Note()]), scenario)
 
