@@ -42,6 +42,7 @@ from orlop.kernel.process import Process, Row
 from orlop.store.journal import Part
 
 Parts = tuple[Part, ...]
+APART = b"\0file "
 
 
 def prepared(  # noqa: C901 (one row a call)
@@ -139,7 +140,8 @@ def cut(kernel: Kernel, tenant: TenantId, data: bytes) -> tuple[tuple[Piece, ...
     parts: list[Part] = []
     for start in range(0, len(data), FILE_PIECE_BYTES):
         stretch = data[start : start + FILE_PIECE_BYTES]
-        parts.append(Part(kernel.journal.name_of(tenant, stretch), stretch))
+        # Apart from messages, which are forgotten when their calls are.
+        parts.append(Part(kernel.journal.name_of(tenant, APART + stretch), stretch))
     return tuple(Piece(part.name.hex(), len(part.data)) for part in parts), tuple(parts)
 
 
