@@ -14,7 +14,7 @@ from orlop.abi.limits import TOKEN_BLOCKS_MAX, TOKEN_CHARS_MAX
 from orlop.abi.rights import Rights
 from orlop.machine.chance import SeededChance
 from orlop.store.signing_keys import SigningKeys
-from orlop.wire import tokens
+from orlop.wire import biscuit, signed_chain, tokens
 from orlop.wire.claims import NS_PER_S, Block, First, Said
 
 NOW_NS = Nanoseconds(1_800_000_000 * NS_PER_S)
@@ -216,6 +216,6 @@ def _foreign(code: str) -> str:
 def _appended(token: str, block: Block) -> str:
     """One block more, without our own narrowing's refusals."""
     if token.startswith("orlp_b"):
-        return tokens.biscuit.narrow(token, block)
-    chain = tokens.signed_chain._chain(token)
-    return tokens.signed_chain._append(chain, block)
+        return biscuit.narrow(token, block)
+    chain = signed_chain._chain(token)
+    return signed_chain._append(chain, block)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orlop.abi import rights
+from orlop.abi.errors import Denied
 from orlop.abi.rights import Access, Family, Rights
 from orlop.access.rights import compiled
 
@@ -66,7 +67,7 @@ def test_one_pattern_covers_another_exactly_where_it_allows_all_that_the_other_d
 def test_what_is_narrowed_never_gains(held: Rights, wanted: Rights) -> None:
     try:
         left = rights.narrowed(held, wanted)
-    except rights.Denied:
+    except Denied:
         return
     assert allowed(left) <= allowed(held)
 

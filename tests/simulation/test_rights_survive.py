@@ -7,7 +7,7 @@ import pytest
 from simulation.register import Deed, Register
 from small_kernel import Computer, on, program, result
 
-from orlop.abi.calls import CallTool, Grant, Infer, Revoke, Spawn
+from orlop.abi.calls import Call, CallTool, Grant, Infer, Revoke, Spawn
 from orlop.abi.capabilities import RightRefused
 from orlop.abi.errors import KernelError
 from orlop.abi.ids import ProcessId, Seq
@@ -52,15 +52,14 @@ class Town:
         if self.chance.random() < 0.3:
             narrowing = Narrowing(compiled(self.words()), f"{self.chance.getrandbits(256):064x}")
         right = self.chance.choice(WORDS)
-        call = self.chance.choice(
-            [
-                Spawn(command=("agent",), allow=self.chance.choice([None, self.words()])),
-                Grant(process=ProcessId(whom.id), right=right),
-                Revoke(process=ProcessId(whom.id), right=right),
-                CallTool(tool=self.chance.choice(["a.x", "a.y", "b.x"])),
-                Infer(model="fake", prompt="a"),
-            ]
-        )
+        calls: list[Call] = [
+            Spawn(command=("agent",), allow=self.chance.choice([None, self.words()])),
+            Grant(process=ProcessId(whom.id), right=right),
+            Revoke(process=ProcessId(whom.id), right=right),
+            CallTool(tool=self.chance.choice(["a.x", "a.y", "b.x"])),
+            Infer(model="fake", prompt="a"),
+        ]
+        call = self.chance.choice(calls)
         try:
             await result(syscall.enter(self.kernel, who, call, narrowing=narrowing))
             self.outcomes[True] += 1

@@ -9,7 +9,7 @@ from small_kernel import Computer, on, program, result
 from orlop.abi.calls import CallTool
 from orlop.abi.cards import Effect, ToolCard
 from orlop.abi.errors import BadCall, KernelError, ToolFailed
-from orlop.abi.ids import Seq
+from orlop.abi.ids import Seq, TenantId
 from orlop.abi.limits import HELD_VALUES_MAX
 from orlop.abi.replies import ToolResult
 from orlop.kernel import codec, syscall
@@ -50,9 +50,9 @@ class Register:
         return None
 
 
-def pay(**how: bool) -> Register:
+def pay(*, fails: bool = False) -> Register:
     properties = {"number": HELD, "amount": {"type": "integer"}}
-    return Register("pay", parameters={"type": "object", "properties": properties}, **how)
+    return Register("pay", parameters={"type": "object", "properties": properties}, fails=fails)
 
 
 def look_up() -> Register:
@@ -173,10 +173,10 @@ def test_a_mark_that_would_not_be_found_is_refused(schema: dict[str, object]) ->
 def test_the_vault_is_bounded_and_forgets_the_longest_unused() -> None:
     vault = outside.Vault()
     for number in range(HELD_VALUES_MAX + 10):
-        vault.put(outside.TenantId("t"), f"held:{number}", number)
-        vault.get(outside.TenantId("t"), "held:0")
-    assert vault.get(outside.TenantId("t"), "held:0") == 0
+        vault.put(TenantId("t"), f"held:{number}", number)
+        vault.get(TenantId("t"), "held:0")
+    assert vault.get(TenantId("t"), "held:0") == 0
     with pytest.raises(KeyError):
-        vault.get(outside.TenantId("t"), "held:1")
+        vault.get(TenantId("t"), "held:1")
     with pytest.raises(KeyError):
-        vault.get(outside.TenantId("other"), "held:0")
+        vault.get(TenantId("other"), "held:0")

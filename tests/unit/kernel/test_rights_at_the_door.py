@@ -138,7 +138,7 @@ def test_a_right_is_given_to_a_child_and_taken_from_all_below() -> None:
         assert daughter.row.rights == ("tool:shop.*",)
         await made(kernel, root, Revoke(process=mother.id, right=right))
         assert mother.row.rights == ("spawn", "grant")
-        assert daughter.row.rights == ()
+        assert not daughter.row.rights
         assert root.row.rights == ("spawn", "grant", "tool")
 
     on(Computer, scenario)

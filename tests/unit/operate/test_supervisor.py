@@ -10,6 +10,7 @@ import pytest
 
 from orlop.abi.admin import HomeInfo
 from orlop.abi.errors import Conflict
+from orlop.http.place import HttpConfig
 from orlop.operate import running, up
 
 STUBBORN = """
@@ -84,4 +85,4 @@ def test_a_home_is_held_as_long_as_its_lock(tmp_path: Path) -> None:
 @pytest.mark.parametrize("host", ["203.0.113.7", "no such host"])
 def test_an_address_that_is_not_ours_is_said(tmp_path: Path, host: str) -> None:
     with pytest.raises(Conflict, match="can't be listened on"):
-        up.listen(tmp_path, host, None)
+        up.listen(tmp_path, HttpConfig(host=host), None)
