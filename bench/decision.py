@@ -28,13 +28,13 @@ from orlop.abi.ids import DEFAULT_TENANT, CallId
 from orlop.abi.messages import Message
 from orlop.abi.replies import Delta
 from orlop.access.policy import read
+from orlop.access.policy_calls import targets
 from orlop.devices.fake import FakeConfig
 from orlop.kernel import budgets, lifecycle, policies, policy, rights, syscall, tainted
 from orlop.kernel.admit import admit
 from orlop.kernel.core import Kernel
 from orlop.kernel.described import describe
 from orlop.kernel.guard import opened
-from orlop.kernel.policy_calls import targets
 from orlop.kernel.process import Process
 from orlop.kernel.running import Running
 

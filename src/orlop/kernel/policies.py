@@ -38,7 +38,7 @@ from orlop.access.policy_text import GROUPS_FILE, digest_of
 from orlop.kernel import codec, policy, policy_facts
 from orlop.kernel.core import Kernel
 from orlop.kernel.guard import PolicyConfig, Tally, opened
-from orlop.kernel.policy_calls import targets
+from orlop.access.policy_calls import targets
 
 log = logging.getLogger(__name__)
 

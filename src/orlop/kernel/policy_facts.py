@@ -14,9 +14,9 @@ from orlop.abi.cards import ModelCard, ToolCard
 from orlop.abi.egress import Fetch
 from orlop.abi.ids import Nanoseconds, ProcessId
 from orlop.access import policy_words
+from orlop.access.policy_calls import owner_of, targets
 from orlop.access.policy_words import Entity, cedar_value
 from orlop.access.taint import Labels
-from orlop.kernel.policy_calls import owner_of, targets
 from orlop.kernel.process import Row
 from orlop.kernel.tables import Tables
 from orlop.machine.clock import NS_PER_S

@@ -64,6 +64,8 @@ from orlop.abi.sagas import (
 from orlop.abi.schedules import ScheduleFired, ScheduleRemoved, ScheduleSet
 from orlop.abi.tools import Manifest, ToolChanged, ToolPinned, ToolsOffered
 from orlop.abi.webhooks import WebhookReceived
+from orlop.access import policy_table
+from orlop.access.policy_table import Policies, PolicyState
 from orlop.kernel import (
     accounts,
     call_table,
@@ -71,7 +73,6 @@ from orlop.kernel import (
     file_table,
     key_table,
     memory_table,
-    policy_table,
     saga_table,
     token_table,
 )
@@ -83,7 +84,6 @@ from orlop.kernel.file_table import FileState, FileTable
 from orlop.kernel.key_table import KeyRow, Keys
 from orlop.kernel.memory_table import MemoryRules, MemoryTable
 from orlop.kernel.model_table import ModelRow, Models
-from orlop.kernel.policy_table import Policies, PolicyState
 from orlop.kernel.process import OVER, Row, reduce, spawn_row
 from orlop.kernel.record import is_unknown
 from orlop.kernel.saga_table import Sagas
@@ -245,12 +245,10 @@ class Tables:
                 | PipeTaken()
             ):
                 self.files.fold(header, event)
-            case JournalKnown():
-                self.elders[event.number] = event
+            case JournalKnown() | ProcessArrived() | ProcessLeft():
+                self._moved(header, event)
             case BodiesPruned() | TenantForgotten():
                 self.is_pruned = True
-            case ProcessArrived():
-                self._arrived(header, event)
             case _:
                 self._process(header, event)
 
@@ -268,6 +266,15 @@ class Tables:
         if event.parent is not None:
             self.policies.inherit(event.parent, header.process)
         self._budget(row, header)
+
+    def _moved(self, header: Header, event: JournalKnown | ProcessArrived | ProcessLeft) -> None:
+        match event:
+            case JournalKnown():
+                self.elders[event.number] = event
+            case ProcessArrived():
+                self._arrived(header, event)
+            case ProcessLeft():
+                self._left(header, event)
 
     def _arrived(self, header: Header, event: ProcessArrived) -> None:
         """Another kernel's process lives here now; maybe once more."""
@@ -290,9 +297,14 @@ class Tables:
         for saga in brought.sagas:
             self.sagas.put(saga)
 
-    def _left(self, header: Header) -> None:
+    def _left(self, header: Header, event: ProcessLeft) -> None:
         """Its calls end, and are booked, where it lives now."""
-        for call in [one for one in self.calls.open.values() if one.process == header.process]:
+        row = self.rows.get(event.process)
+        if row is None or row.state in OVER:
+            return
+        self.rows[row.id] = reduce(row, header, event)
+        self.exited[row.id] = None
+        for call in [one for one in self.calls.open.values() if one.process == row.id]:
             del self.calls.open[call.call]
             self.ledger.settle(call.call, NOTHING, header.wall_ns)
 
@@ -317,8 +329,6 @@ class Tables:
         row = self.rows[row.id] = reduce(row, header, event)
         if isinstance(event, ProcessStarted) and event.budget is not None:
             self._budget(row, header)
-        if isinstance(event, ProcessLeft):
-            self._left(header)
         if row.state in OVER:
             self.exited[row.id] = None
             while len(self.exited) > EXITED_KEPT_MAX:

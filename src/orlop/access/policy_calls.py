@@ -20,8 +20,8 @@ from orlop.abi.calls import (
     Spawn,
     Wait,
 )
-from orlop.abi.egress import Fetch
 from orlop.abi.contexts import CompactContext, OpenContext, SaveContext
+from orlop.abi.egress import Fetch
 from orlop.abi.files import (
     ChangeFiles,
     ListFiles,

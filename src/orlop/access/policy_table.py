@@ -14,9 +14,9 @@ from orlop.abi.ids import CallId, Nanoseconds, ProcessId
 from orlop.abi.limits import LABELS_MAX
 from orlop.abi.policy import PolicyRemoved, PolicySet
 from orlop.access.counts import CounterState, Counts
+from orlop.access.labelled import Key, Labelled
+from orlop.access.policy_calls import targets
 from orlop.access.taint import MANY
-from orlop.kernel.labelled import Key, Labelled
-from orlop.kernel.policy_calls import targets
 from orlop.machine.clock import NS_PER_S
 
 

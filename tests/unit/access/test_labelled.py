@@ -19,7 +19,7 @@ from orlop.abi.hints import Facts
 from orlop.abi.ids import CallId, TenantId
 from orlop.abi.limits import THINGS_LABELLED_MAX
 from orlop.abi.replies import Done
-from orlop.kernel.labelled import Labelled
+from orlop.access.labelled import Labelled
 
 ACME, OTHER = TenantId("acme"), TenantId("other")
 WEB = frozenset({"untrusted", "web"})

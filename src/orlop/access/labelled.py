@@ -13,8 +13,8 @@ from orlop.abi.ids import TenantId
 from orlop.abi.limits import THINGS_LABELLED_MAX
 from orlop.abi.memory import Recalled, Remembered
 from orlop.abi.replies import Done
+from orlop.access.policy_calls import targets
 from orlop.access.taint import CLEAN, Labels
-from orlop.kernel.policy_calls import targets
 
 Key = tuple[str, str, str]
 """Tenant, kind, name."""
