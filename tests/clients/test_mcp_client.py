@@ -1,4 +1,4 @@
-"""The kernel's tools in the official MCP client, unmodified: both eras, over HTTP and by command."""
+"""The kernel's tools in the official MCP client, unmodified: both eras, HTTP and command."""
 
 import asyncio
 import json
@@ -17,16 +17,22 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
 MODES = ("auto", "legacy", "2026-07-28")
+ADD = "import json, sys; a = json.load(sys.stdin); print(json.dumps({'sum': a['a'] + a['b']}))"
+NOTE = "import os, sys; open(sys.argv[1], 'a').write(os.environ['ORLOP_KEY'] + chr(10))"
 TOOLS = """
 [tools.add]
-command = ["{python}", "-c", "import json,sys; a = json.load(sys.stdin); print(json.dumps({{'sum': a['a'] + a['b']}}))"]
+command = {add}
 description = "Add two numbers."
 effect = "pure"
-parameters = {{ type = "object", required = ["a", "b"], properties = {{ a = {{ type = "integer" }}, b = {{ type = "integer" }} }} }}
 results = {{ type = "object", required = ["sum"] }}
 
+[tools.add.parameters]
+type = "object"
+required = ["a", "b"]
+properties = {{ a = {{ type = "integer" }}, b = {{ type = "integer" }} }}
+
 [tools.note]
-command = ["{python}", "-c", "import os; open('{notes}', 'a').write(os.environ['ORLOP_KEY'] + chr(10))"]
+command = {note}
 effect = "idempotent"
 
 [tools.broken]
@@ -35,7 +41,9 @@ command = ["false"]
 
 
 def config(folder: Path) -> str:
-    return TOOLS.format(python=sys.executable, notes=folder / "notes")
+    add = [sys.executable, "-c", ADD]
+    note = [sys.executable, "-c", NOTE, str(folder / "notes")]
+    return TOOLS.format(add=json.dumps(add), note=json.dumps(note))
 
 
 @asynccontextmanager
@@ -43,7 +51,7 @@ async def over_http(kernel: LiveKernel, mode: str) -> AsyncIterator[Client]:
     headers = {"authorization": f"Bearer {kernel.key}", "orlop-process": f"mcp {mode}"}
     async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
         transport = streamable_http_client(f"{kernel.url}/mcp", http_client=http)
-        async with Client(transport, mode=mode) as client:  # type: ignore[arg-type]
+        async with Client(transport, mode=mode) as client:
             yield client
 
 
@@ -62,7 +70,8 @@ async def use(client: Client, notes: Path) -> None:
     assert wrong.is_error and "E1001" in str(wrong.content)
     broken = await client.call_tool("broken", {})
     assert broken.is_error and "E2101" in str(broken.content)
-    await client.call_tool("note", {}, meta={"orlop/idempotency-key": f"own {notes.name}"})  # type: ignore[arg-type]
+    meta = {"orlop/idempotency-key": f"own {notes.name}"}
+    await client.call_tool("note", {}, meta=meta)  # type: ignore[arg-type]
     with pytest.raises(MCPError, match="E1201"):
         await client.call_tool("nothing", {})
 
@@ -90,7 +99,7 @@ def test_a_program_that_starts_its_servers_as_commands_gets_them_by_orlop_mcp(
                 args=[*ORLOP[1:], "mcp", "--key", kernel.key, "--home", str(kernel.home)],
                 env={**os.environ},
             )
-            async with Client(server, mode=mode) as client:  # type: ignore[arg-type]
+            async with Client(server, mode=mode) as client:
                 await use(client, tmp_path / "notes")
 
     with live_kernel(config(tmp_path)) as kernel:

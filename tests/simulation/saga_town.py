@@ -25,7 +25,7 @@ from orlop.abi.errors import (
 )
 from orlop.abi.ids import ProcessId
 from orlop.abi.replies import ToolResult
-from orlop.abi.sagas import CloseSaga, OpenSaga, SagaBegun, SagaOrder, SagaOver
+from orlop.abi.sagas import CloseSaga, OpenSaga, SagaBegun, SagaOrder, SagaOver, SagaView
 from orlop.devices.device import Tool
 from orlop.kernel import effects, saga, syscall
 from orlop.kernel.core import Kernel
@@ -118,6 +118,7 @@ class Town:
         self.told: list[Told] = []
         self.kills = 0
         self.asked = 0
+        self.asked_people = 0
         self.sought = 0
         """Kills that are still to come."""
         self.dead: list[Kernel] = []
@@ -208,6 +209,7 @@ class Town:
                     value = {"order": view.arguments["order"]} if happened else None
                     order = SettleOrder(happened=happened, person="Grace", result=value)
                     if self.is_up(kernel):
+                        self.asked_people += 1
                         await effects.settle(kernel, view.id, order)
                 for id in [row.id for row in saga.listed(kernel, over=False)]:
                     if self.is_up(kernel):
@@ -222,6 +224,7 @@ class Town:
         if row.state == "stuck" and step is not None and step.state == "stuck":
             undone = f"{step.effect}.undo" in self.shop.keys
             word = SagaOrder(verdict="undone" if undone else "again", person="Grace")
+            self.asked_people += 1
             await saga.settle(kernel, id, word)
 
     def is_up(self, kernel: Kernel) -> bool:
@@ -246,28 +249,38 @@ class Town:
             self.up.set()
         self.sought = 0
 
+    def doubled(self) -> int:
+        """Bookings and cancellations that happened more than once."""
+        counts = [*self.shop.booked.values(), *self.shop.cancelled.values()]
+        return sum(count - 1 for count in counts if count > 1)
+
+    def left_over(self) -> int:
+        """Sagas that are half there: given up and not all undone, or committed and not whole."""
+        return sum(self._is_half(row) for row in saga.listed(self.kernel, over=True))
+
+    def _is_half(self, row: SagaView) -> bool:
+        orders = [order for order in self.shop.booked if order.startswith(f"{row.id}.")]
+        left = [order for order in orders if not self.shop.cancelled[order]]
+        return bool(left) if row.state == "compensated" else left != orders
+
+    def actions(self) -> int:
+        return sum(self.shop.booked.values()) + sum(self.shop.cancelled.values())
+
     def check(self, story: str) -> None:
         """I2 for sagas: nothing is booked or cancelled twice; what was committed is there, and
         nothing of what was given up."""
-        shop = self.shop
-        assert max(shop.booked.values(), default=0) <= 1, f"{story}: booked {shop.booked}"
-        assert max(shop.cancelled.values(), default=0) <= 1, f"{story}: {shop.cancelled}"
+        assert self.doubled() == 0, f"{story}: {self.shop.booked} {self.shop.cancelled}"
         for row in saga.listed(self.kernel, over=True):
-            orders = [order for order in shop.booked if order.startswith(f"{row.id}.")]
-            left = [order for order in orders if not shop.cancelled[order]]
-            if row.state == "compensated":
-                assert left == [], f"{story}: {row} left {left}"
-            else:
-                assert row.state == "committed", f"{story}: {row}"
-                assert left == orders, f"{story}: {row} lost {set(orders) - set(left)}"
+            assert row.state in ("committed", "compensated"), f"{story}: {row}"
+            assert not self._is_half(row), f"{story}: {row}"
         for told in self.told:
             assert told.over is not None, f"{story}: {told} was never told"
             if told.over.state == "committed":
-                booked = {order for order in shop.booked if order.startswith(f"{told.id}.")}
+                booked = {order for order in self.shop.booked if order.startswith(f"{told.id}.")}
                 assert set(told.orders) <= booked, f"{story}: {told}"
 
 
-def run(seed: int) -> Town:
+def run(seed: int, *, judged: bool = True) -> Town:
     """One town's day, from its seed."""
     chance = random.Random(seed)
     shop = Shop(chance)
@@ -294,7 +307,8 @@ def run(seed: int) -> Town:
         finally:
             faults.install(None)
             staff.cancel()
-        town.check(f"seed {seed}, {town.kills} kills")
+        if judged:
+            town.check(f"seed {seed}, {town.kills} kills")
         await here.close(town.kernel)
         return town
 
