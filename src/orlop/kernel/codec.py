@@ -12,9 +12,10 @@ from orlop.abi.errors import JournalDamaged
 from orlop.abi.events import NO_CHUNKS, CallEntered, CallReturned, Event
 from orlop.abi.hints import Hints
 from orlop.abi.ids import ProcessId, TenantId
-from orlop.abi.memory import Item, Remember
+from orlop.abi.memory import Recall, Remember
 from orlop.abi.messages import Message
 from orlop.abi.replies import Completion, Delta
+from orlop.kernel import memory_intents
 from orlop.store.journal import Draft, Part, Stored
 from orlop.wire import chunks
 from orlop.wire.canonical import canonical
@@ -50,9 +51,8 @@ def plain(call: Call) -> Call:
     in none (credentials)."""
     if isinstance(call, Infer):
         return replace(call, messages=())
-    if isinstance(call, Remember):  # Its memories lie in the event that it leads to.
-        items = [Item(text="", kind=item.kind) for item in call.items]
-        return replace(call, items=tuple(items))
+    if isinstance(call, Remember):
+        return memory_intents.plain(call)
     return replace(call, carried=()) if isinstance(call, Fetch) else call
 
 
@@ -72,6 +72,8 @@ def meaning(call: Call) -> bytes:
         bare = replace(bare, messages=(), stream=False, extra=extra)
     if isinstance(bare, Fetch):
         bare = replace(bare, carried=())
+    if isinstance(bare, Remember | Recall):
+        bare = memory_intents.short(bare)
     return canonical(msgspec.to_builtins(bare))
 
 

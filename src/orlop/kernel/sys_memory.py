@@ -47,7 +47,7 @@ async def remember(
     namespace = spaces.own(process, call.namespace)
     spaces.require(kernel, process, running, namespace, "write")
     shapes = [shape_of(kernel, process, item) for item in call.items]
-    await memories.projection.current()
+    await memories.ready()
     found = await memory_vectors.of_items(
         kernel, memories, process, running, call.items, embed=call.embed
     )
@@ -75,7 +75,7 @@ async def forget(kernel: Kernel, process: Process, running: Running, call: Forge
     """All or none."""
     memories = memories_of(kernel)
     namespace = spaces.own(process, call.namespace)
-    await memories.projection.current()
+    await memories.ready()
     targets = list(call.targets)
     for key in call.keys:
         memory = memories.with_key(process.row.tenant, namespace, key)

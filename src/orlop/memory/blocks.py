@@ -30,7 +30,7 @@ N = TypeVar("N", numpy.int64, numpy.float32)
 
 _OPEN: Final = NEVER_NS
 """`known_to` of a version that is open."""
-_OVERSAMPLE: Final = 4
+_OVERSAMPLE: Final = 8
 """What the graph is asked for, in results: some of it may not meet the filter."""
 _CHUNK: Final = 20_000
 """Rows that are looked at together where a block may not stay in RAM."""
@@ -164,8 +164,9 @@ class Blocks:
                 )
                 best += found
                 was_here = was_here and here
-        best.sort(key=lambda pair: (-pair[1], pair[0]))
-        return best[:limit], was_here
+        # A version that was closed lately may be in both blocks.
+        once = sorted(dict(best).items(), key=lambda pair: (-pair[1], pair[0]))
+        return once[:limit], was_here
 
     def forget(self, tenant: TenantId | None) -> None:
         for owner, name in tuple(self.residency.held):
@@ -219,7 +220,8 @@ class Blocks:
         self.residency.put(wanted.tenant, name, block, block.bytes)
         if not block.rows or block.dimensions != len(query):
             return [], here
-        if among is None and not past and 0 < self.graph_rows_min <= block.rows:
+        is_scan = among is None and wanted.as_of is None
+        if is_scan and 0 < self.graph_rows_min <= block.rows:
             if block.graph is None or block.rows > 2 * block.graph.rows:
                 self.wanted_graphs[(wanted.tenant, name)] = block
             if block.graph is not None:

@@ -69,7 +69,16 @@ class Memories:
 
     async def find(self, asked: Asked) -> Found:
         """With everything that was durable when it was asked."""
+        if asked.call.memory or asked.call.key:
+            # Some look-ups by an index: sooner done than handed to another thread.
+            await self.projection.current()
+            return self.projection.look(find, None, asked)
         return await self.projection.read(find, self.dense, asked)
+
+    async def ready(self) -> None:
+        """Return once `place` and `with_key` can tell; they need not wait for what is folded."""
+        if not self.projection.is_ready:
+            await self.projection.current()
 
     async def read(
         self,

@@ -137,24 +137,26 @@ def _searched(
 ) -> Found:
     call = asked.call
     each = call.limit + MEMORY_CANDIDATES_MAX // 4 if call.mode == "fused" else call.limit
-    lists: dict[str, Sequence[int]] = {}
-    from_ram, cosines = True, dict[int, float]()
+    lists: dict[str, Sequence[tuple[int, float]]] = {}
+    from_ram = True
     if call.mode in ("fused", "words") and call.query:
         lists["words"] = reading.by_words(connection, wanted, call.query, each)
     if call.mode in ("fused", "dense") and asked.vector and dense is not None:
         among = None
         if not wanted.is_plain:
             among = reading.matching(connection, wanted, "1", (), AMONG_MAX)
-        pairs, from_ram = dense.search(connection, wanted, asked.model, asked.vector, each, among)
-        lists["dense"] = [id for id, _ in pairs]
-        cosines = dict(pairs)
+        lists["dense"], from_ram = dense.search(
+            connection, wanted, asked.model, asked.vector, each, among
+        )
     if call.mode == "newest":
-        lists["newest"] = reading.newest(connection, wanted, each)
+        lists["newest"] = by_age(reading.newest(connection, wanted, each))
     elif call.mode == "fused":
         # Ids ascend with the sequence of their events.
-        lists["newest"] = sorted({id for ids in lists.values() for id in ids}, reverse=True)
+        ids = {id for pairs in lists.values() for id, _ in pairs}
+        lists["newest"] = by_age(sorted(ids, reverse=True))
     best = fused(lists, call.limit)
     if call.mode == "dense":
+        cosines = dict(lists.get("dense", ()))
         best = [(id, cosines[id], found_by) for id, _, found_by in best]
     memories = reading.by_ids(connection, [id for id, _, _ in best], asked.now_ns)
     return Found(
@@ -166,6 +168,11 @@ def _searched(
         from_ram=from_ram,
         stale=stale,
     )
+
+
+def by_age(ids: Sequence[int]) -> list[tuple[int, float]]:
+    """Newest first, with scores that fall from 1 in even steps."""
+    return [(id, 1.0 - place / len(ids)) for place, id in enumerate(ids)]
 
 
 def _plain(

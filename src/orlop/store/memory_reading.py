@@ -16,6 +16,15 @@ from orlop.store.memory_rows import identifiers_of, subject_of
 
 _SELECT: Final = f"SELECT {COLUMNS}, id FROM version "
 _WORD: Final = re.compile(r"\w+", re.UNICODE)
+_COMMON: Final = frozenset(
+    _WORD.findall(
+        "a about all am an and any are as at be been but by can did do does for from had has have"
+        " he her his how i if in into is it its me my no not of on or our she so than that the"
+        " their them then there these they this to was we were what when where which who whom"
+        " whose why will with would you your"
+    )
+)
+"""Words of English that nearly every sentence has."""
 _attributes: msgspec.json.Decoder[dict[str, object]] = msgspec.json.Decoder(dict[str, object])
 _sources: msgspec.json.Decoder[tuple[str, ...]] = msgspec.json.Decoder(tuple[str, ...])
 
@@ -200,12 +209,19 @@ def matching(
 
 
 def words_of(query: str) -> list[str]:
-    return list(dict.fromkeys(_WORD.findall(query.lower())))[:MEMORY_QUERY_WORDS_MAX]
+    """Those that can tell one memory from another; all, where there are no such."""
+    words = list(dict.fromkeys(_WORD.findall(query.lower())))
+    telling = [word for word in words if word not in _COMMON]
+    return (telling or words)[:MEMORY_QUERY_WORDS_MAX]
 
 
-def by_words(connection: sqlite3.Connection, wanted: Filter, query: str, limit: int) -> list[int]:
-    """Ids, best first, by BM25.  The places are words of the index too, so that only their rows
-    are looked at."""
+def by_words(
+    connection: sqlite3.Connection, wanted: Filter, query: str, limit: int
+) -> list[tuple[int, float]]:
+    """Ids and scores, best first, by BM25.
+
+    Places are words of the index too, so that only their rows are looked at.
+    """
     terms = words_of(query)
     if not terms:
         return []
@@ -213,11 +229,12 @@ def by_words(connection: sqlite3.Connection, wanted: Filter, query: str, limit: 
     asked = " OR ".join(f'"{term}"' for term in terms)
     said, bound = where(wanted)
     rows = connection.execute(
-        "SELECT version.id FROM words JOIN version ON version.id = words.rowid"
-        f" WHERE words MATCH ? AND {said} ORDER BY bm25(words, 1.0, 0.0), version.id LIMIT ?",
+        "SELECT version.id, -bm25(words, 1.0, 0.0) AS score FROM words"
+        f" JOIN version ON version.id = words.rowid WHERE words MATCH ? AND {said}"
+        " ORDER BY score DESC, version.id LIMIT ?",
         (f"(scope : ({scopes})) AND (text : ({asked}))", *bound, limit),
     )
-    return [id for (id,) in rows]
+    return rows.fetchall()
 
 
 def spaces(connection: sqlite3.Connection, tenant: TenantId) -> list[str]:

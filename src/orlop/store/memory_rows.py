@@ -75,6 +75,10 @@ CREATE INDEX recalled_call ON recalled(call);
 CREATE INDEX recalled_process ON recalled(process, seq);
 """
 
+_CLOSE: Final = (
+    "UPDATE version SET known_to = ?, closed = ? WHERE memory = ? AND version = ?"
+    " AND known_to IS NULL"
+)
 _COPY: Final = "SELECT text, attributes, sources, id FROM version WHERE memory = ? AND version = ?"
 
 Folded = MemoryWritten | MemoryRecalled | MemoryEmbedded | MemoryErased | SubjectsLinked
@@ -129,20 +133,11 @@ def _written(connection: sqlite3.Connection, header: Header, event: MemoryWritte
         (header.tenant, event.namespace, header.seq),
     )
     scope = scope_of(header.tenant, event.namespace)
-    closed = [
-        (header.seq, change.how, change.memory, version)
-        for change in event.changes
-        for version in change.closes
-    ]
-    if closed:
-        connection.executemany(
-            "UPDATE version SET known_to = ?, closed = ? WHERE memory = ? AND version = ?"
-            " AND known_to IS NULL",
-            closed,
-        )
-    for change in event.changes:
-        for version in change.opens:
-            _open(connection, header, event, change, version, scope)
+    for change in event.changes:  # In order: one may close what another has just opened.
+        for version in change.closes:
+            connection.execute(_CLOSE, (header.seq, change.how, change.memory, version))
+        for opened in change.opens:
+            _open(connection, header, event, change, opened, scope)
     for group in event.links:
         _join(connection, header.tenant, group, header.seq)
 

@@ -63,6 +63,17 @@ def test_a_new_fact_supersedes_the_old_one_of_its_key() -> None:
     story(scenario)
 
 
+def test_of_two_items_with_one_key_in_one_call_the_later_holds() -> None:
+    async def scenario(mind: Mind) -> None:
+        items = tuple(Item(text=f"Ann lives in {town}", key="home") for town in ("Bern", "Biel"))
+        await mind.do(Remember(items=items))
+        assert await mind.texts("where does Ann live") == ["Ann lives in Biel"]
+        assert await mind.texts(mode="newest") == ["Ann lives in Biel"]
+        assert await mind.texts(key="home") == ["Ann lives in Biel"]
+
+    story(scenario)
+
+
 def test_what_was_known_at_any_moment_is_still_found() -> None:
     async def scenario(mind: Mind) -> None:
         moments: list[tuple[Seq, str]] = []
