@@ -98,6 +98,9 @@ MCP_PAGES_MAX: Final = 100
 MCP_TOOL_BYTES_MAX: Final = 256 * 1024
 """What one tool's description and schemas may take."""
 
+MCP_ROUNDS_MAX: Final = 16
+"""Times that a server may want to know something more before a call is done."""
+
 MCP_UNASKED_MAX: Final = 10_000
 """Messages of an MCP server that nobody asked for, between two that somebody did."""
 

@@ -20,11 +20,13 @@ from orlop.abi.limits import (
     ENGINE_RETRY_S_MAX,
     MCP_ANSWER_S,
     MCP_PAGES_MAX,
+    MCP_ROUNDS_MAX,
     MCP_TOOL_BYTES_MAX,
     MCP_TOOLS_MAX,
     STEADY_S,
 )
 from orlop.abi.sandbox import Sandbox
+from orlop.effects.asking import ASKER, Asker, ask
 from orlop.effects.command import INHERITED
 from orlop.effects.found import Found, Teller
 from orlop.effects.lifeline import Lifeline, Seal
@@ -79,6 +81,9 @@ class McpConfig:
     """Calls of one tool that may run at once."""
     look_s: Limit = 300.0
     """Between two looks at what the server offers."""
+    elicits: bool = False
+    """It may ask people in the middle of a call (elicitation): its calls run one after another,
+    each within `timeout_s`, the person's time included."""
     cwd: str = ""
     """The folder that the command runs in."""
     env: dict[str, str] = field(default_factory=dict)
@@ -106,6 +111,8 @@ class Link(Protocol):
     version: str
     stirred: asyncio.Event
     lost: KernelError | None
+    asker: Asker | None
+    """Whom the server may ask now."""
 
     async def ask(self, method: str, params: Mapping[str, object], limit_s: float) -> Raw: ...
 
@@ -135,6 +142,7 @@ class McpServer:
         self._seal = seal
         self._clock = clock
         self._link: Link | None = None
+        self._alone = asyncio.Lock()
 
     @property
     def wanted(self) -> Sequence[str]:
@@ -196,9 +204,30 @@ class McpServer:
         if key:
             params["_meta"] = {mcp.KEY: key}
         try:
-            return mcp.value(self.name, await link.ask("tools/call", params, limit_s))
+            if not self.config.elicits:
+                return mcp.value(self.name, await link.ask("tools/call", params, limit_s))
+            async with self._alone:
+                link.asker = ASKER.get()
+                return mcp.value(self.name, await self._rounds(link, params, limit_s))
         except mcp.Refused as error:
             raise ToolFailed(str(error)) from error
+
+    async def _rounds(self, link: Link, params: dict[str, object], limit_s: float) -> Raw:
+        """The result, after all that the server wants to know has been answered (2026-07-28)."""
+        ends_s = self._clock.now_s() + limit_s
+        for _ in range(MCP_ROUNDS_MAX):
+            left_s = max(0.0, ends_s - self._clock.now_s())
+            answer = await link.ask("tools/call", params, left_s)
+            if (result := mcp.wanted(answer)) is None:
+                return answer
+            said: dict[str, object] = {}
+            for key, wanted in result.input_requests.items():
+                asked = mcp.elicitation(wanted.params) if wanted.method == mcp.ELICIT else None
+                said[key] = await ask(link.asker, self.name, asked)
+            params = {**params, "inputResponses": said}
+            if result.request_state is not None:
+                params["requestState"] = result.request_state
+        raise ToolFailed(f"{self.name} asked {MCP_ROUNDS_MAX} times (MCP_ROUNDS_MAX)")
 
     async def _open(self, tasks: TaskOwner) -> Link:
         config = self.config

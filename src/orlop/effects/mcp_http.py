@@ -15,6 +15,7 @@ from orlop.abi.limits import (
     MCP_UNASKED_MAX,
     TOOL_OUTPUT_BYTES_MAX,
 )
+from orlop.effects.asking import Asker, ask
 from orlop.wire import mcp, sse
 
 SESSION: Final = "mcp-session-id"
@@ -30,6 +31,7 @@ class HttpLink:
         self.version = ""
         self.stirred = asyncio.Event()
         self.lost: KernelError | None = None
+        self.asker: Asker | None = None
         self._name = name
         self._url = url
         self._session_id = ""
@@ -106,12 +108,24 @@ class HttpLink:
                 return told
             if told is not None and told.error is not None and status >= 400:
                 return told  # Refused before its id was read.
+            if told is not None and told.method and told.id is not None:
+                await self._respond(told)
+                continue
             unasked += 1
             if unasked > MCP_UNASKED_MAX:
                 raise DeviceFailed(
                     f"{self._name} sent {unasked} messages that nobody asked for (MCP_UNASKED_MAX)"
                 )
         raise DeviceFailed(f"{self._name} answered {status} without an answer")
+
+    async def _respond(self, told: mcp.Told) -> None:
+        """To what the server wants to know while it serves a call."""
+        body = mcp.reply(told)
+        if told.method == mcp.ELICIT:
+            asked = mcp.elicitation(told.params)
+            body = mcp.answered(told.id, await ask(self.asker, self._name, asked))
+        async with self._request(body, mcp.headers("", {}, self.version)) as response:
+            await response.content.read(ERROR_BYTES_MAX)
 
     async def _messages(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
         """Those of the body, whichever way it comes, within bounds."""

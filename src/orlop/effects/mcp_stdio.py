@@ -15,6 +15,7 @@ from msgspec import Raw
 
 from orlop.abi.errors import DeadlineMissed, DeviceFailed, KernelError
 from orlop.abi.limits import KILL_GRACE_S, MCP_UNASKED_MAX, TOOL_OUTPUT_BYTES_MAX
+from orlop.effects.asking import Asker, ask
 from orlop.effects.lifeline import Lifeline
 from orlop.machine.tasks import TaskOwner
 from orlop.wire import mcp
@@ -32,6 +33,7 @@ class StdioLink:
         self.version = ""
         self.stirred = asyncio.Event()
         self.lost: KernelError | None = None
+        self.asker: Asker | None = None
         self._name = name
         self._lifeline = lifeline
         self._tasks = tasks
@@ -160,8 +162,16 @@ class StdioLink:
             return
         if told.method == "notifications/tools/list_changed":
             self.stirred.set()
+        elif told.method == mcp.ELICIT and told.id is not None:
+            self._tasks.start(self._elicit(told), f"mcp {self._name} asks")
         elif told.method and told.id is not None:
             await self._write(mcp.reply(told))
+
+    async def _elicit(self, told: mcp.Told) -> None:
+        """Put its question to a person, beside the reading of what else it says."""
+        said = await ask(self.asker, self._name, mcp.elicitation(told.params))
+        with contextlib.suppress(KernelError):
+            await self._write(mcp.answered(told.id, said))
 
     async def _listen(self, child: asyncio.subprocess.Process) -> None:
         """Keep the end of what it says beside; a line that is too long is left out."""

@@ -14,13 +14,19 @@ from msgspec.structs import replace
 
 from orlop.abi.calls import Ask, Call, CallTool
 from orlop.abi.cards import ToolCard
-from orlop.abi.errors import Exhausted, KernelError, NotAnswered, NotApproved, Observed
+from orlop.abi.errors import BadCall, Exhausted, KernelError, NotAnswered, NotApproved, Observed
 from orlop.abi.hints import Hints
 from orlop.abi.ids import NanoDollars
-from orlop.abi.limits import APPROVAL_S, PARKED_CALLS_MAX, PREVIEW_CHARS_MAX, PREVIEW_S
+from orlop.abi.limits import (
+    APPROVAL_S,
+    PARKED_CALLS_MAX,
+    PREVIEW_CHARS_MAX,
+    PREVIEW_S,
+    QUESTION_CHARS_MAX,
+)
 from orlop.abi.questions import CallParked, CallRefused, Change, Form, Question, QuestionAsked
 from orlop.devices.device import Previewing
-from orlop.kernel import codec
+from orlop.kernel import codec, seating
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
 from orlop.kernel.running import Running, Taken
@@ -32,6 +38,7 @@ from orlop.people.changes import changes
 from orlop.people.office import UNSEEN
 from orlop.people.question_table import OPEN
 from orlop.people.trust import Ruling
+from orlop.wire import mcp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,6 +299,45 @@ def conclude(kernel: Kernel, process: Process, running: Running, error: KernelEr
     if kernel.journal.stopped is None:
         refused = CallRefused(code=error.code, message=error.message)
         kernel.emit(process.id, process.row.tenant, refused, call=running.id)
+
+
+# Questions of tools' servers, in the middle of a call.
+
+
+async def elicit(
+    kernel: Kernel, process: Process, running: Running, server: str, asked: mcp.Elicitation
+) -> dict[str, object]:
+    """What a person says to a server's question, as MCP's `ElicitResult`."""
+    call = running.call
+    assert isinstance(call, CallTool)
+    try:
+        kernel.wrong_by(asked.requested_schema, {})
+    except BadCall:
+        return {"action": "cancel"}  # A form that nobody could fill in.
+    row = asking.ask(
+        kernel,
+        process.id,
+        process.row.tenant,
+        QuestionAsked(
+            question=mint("qst", kernel.chance, kernel.clock.wall_ns()),
+            text=f"{server} asks: {asked.message[:QUESTION_CHARS_MAX]}",
+            tool=call.tool,
+            arguments=call.arguments,
+            expires_ns=asking.after(kernel, seating.left_s(kernel, running, call)),
+            form="elicitation",
+            asked_by=f"the MCP server {server}",
+            chain=chain_for(kernel.desk.chains, call.tool, process.row.name),
+            schema=asked.requested_schema,
+        ),
+        call=running.id,
+    )
+    try:
+        row = await asking.decided(kernel, row.id)
+    finally:
+        asking.abandon(kernel, row.id, "its call has ended")
+    if row.state == "answered":
+        return {"action": "accept", "content": msgspec.json.decode(row.answer)}
+    return {"action": "decline" if row.state == "denied" else "cancel"}
 
 
 # The agents' own questions.

@@ -20,7 +20,8 @@ from orlop.abi.ids import NanoDollars
 from orlop.abi.limits import TOOL_RETRY_DELAY_S
 from orlop.abi.replies import ToolResult
 from orlop.devices.device import Tool
-from orlop.kernel import effects, external, held_values, inner_tools, seating
+from orlop.effects.asking import ASKER
+from orlop.kernel import effects, external, held_values, inner_tools, questions, seating
 from orlop.kernel.admit import Admitted
 from orlop.kernel.core import Kernel
 from orlop.kernel.inner_tools import Asking
@@ -98,6 +99,8 @@ async def once(
                 value: object = {"happened": True, "key": key}
                 return ToolResult(value=value, facts=_facts(running))
         running.ask(kernel.clock.now_s())
+        if tool.card.server:
+            ASKER.set(partial(questions.elicit, kernel, process, running))
         point("tool.before")
         value = await answer(kernel, process, running, call, tool)
         point("tool.after")

@@ -113,6 +113,13 @@ def close(house: House, row: Question) -> Question:
     return house.office.questions.rows[row.id]
 
 
+def abandon(house: House, id: str, reason: str) -> None:
+    """Nobody waits for its answer any more."""
+    row = house.office.questions.rows.get(id)
+    if row is not None and row.state == "pending" and house.journal.stopped is None:
+        expire(house, row, reason)
+
+
 def expire(house: House, row: Question, reason: str) -> Question:
     house.emit(row.process, row.tenant, QuestionExpired(question=row.id, reason=reason))
     house.desk.wake(row.id)

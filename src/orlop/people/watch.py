@@ -17,7 +17,7 @@ from orlop.abi.ids import Nanoseconds
 from orlop.abi.limits import WEBHOOK_TRIES_MAX, WEBHOOKS_AT_ONCE_MAX
 from orlop.abi.questions import Question, QuestionEscalated, QuestionNotified
 from orlop.machine.clock import NS_PER_S
-from orlop.people.asking import as_of_now, ends_at
+from orlop.people.asking import abandon, as_of_now, ends_at
 from orlop.people.chains import due
 from orlop.people.house import House
 from orlop.wire import webhook
@@ -36,6 +36,9 @@ RETRY_S: Final = 1.0
 
 async def run(house: House) -> None:
     """Until power off."""
+    for row in tuple(house.office.questions.rows.values()):
+        if row.form == "elicitation":
+            abandon(house, row.id, "the call that asked was cut off")
     while house.journal.stopped is None:
         house.desk.stirred.clear()
         try:

@@ -22,6 +22,11 @@ HANDSHAKE: Final = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 
 UNSUPPORTED_VERSION: Final = -32022
 METHOD_NOT_FOUND: Final = -32601
+ELICIT: Final = "elicitation/create"
+CAPABILITIES: Final[dict[str, dict[str, dict[str, object]]]] = {"elicitation": {"form": {}}}
+"""What servers may ask of us: a person's answer to a form."""
+
+DECLINED: Final[dict[str, object]] = {"action": "decline"}
 CLIENT: Final = {"name": "orlop", "version": "1"}
 NAME: Final = re.compile(r"[A-Za-z0-9_./-]{1,64}")
 _META: Final = "io.modelcontextprotocol/"
@@ -96,6 +101,21 @@ class Piece(Struct, frozen=True):
     text: str = ""
 
 
+class Elicitation(Struct, frozen=True, rename="camel"):
+    """What a server wants to know of a person."""
+
+    message: str
+    requested_schema: dict[str, object]
+    mode: str = "form"
+
+
+class InputRequest(Struct, frozen=True):
+    """One of the things that a call needs before it can go on (2026-07-28)."""
+
+    method: str
+    params: Raw
+
+
 class CallResult(Struct, frozen=True, rename="camel"):
     """The result of `tools/call`."""
 
@@ -103,6 +123,8 @@ class CallResult(Struct, frozen=True, rename="camel"):
     structured_content: Raw | UnsetType = UNSET
     is_error: bool | None = None
     result_type: str = "complete"
+    input_requests: dict[str, InputRequest] = {}
+    request_state: str | None = None
 
 
 class Initialized(Struct, frozen=True, rename="camel"):
@@ -140,7 +162,7 @@ def request(id: int, method: str, params: Mapping[str, object], version: str) ->
             **(known if isinstance(known, dict) else {}),
             f"{_META}protocolVersion": MODERN,
             f"{_META}clientInfo": CLIENT,
-            f"{_META}clientCapabilities": {},
+            f"{_META}clientCapabilities": CAPABILITIES,
         }
     return msgspec.json.encode({"jsonrpc": "2.0", "id": id, "method": method, "params": asked})
 
@@ -157,9 +179,34 @@ def reply(told: Told) -> bytes:
     return msgspec.json.encode({"jsonrpc": "2.0", "id": told.id, "error": error})
 
 
+def answered(id: int | str | None, result: Mapping[str, object]) -> bytes:
+    """To a request of the server that was granted."""
+    return msgspec.json.encode({"jsonrpc": "2.0", "id": id, "result": result})
+
+
+def elicitation(params: Raw | UnsetType) -> Elicitation | None:
+    """None: it is no form that could be shown to a person."""
+    if not isinstance(params, Raw):
+        return None
+    try:
+        asked = msgspec.json.decode(params, type=Elicitation)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    return asked if asked.mode == "form" else None
+
+
+def wanted(answer: Raw) -> CallResult | None:
+    """What a call needs before it can go on; None: it needs nothing."""
+    try:
+        result = msgspec.json.decode(answer, type=CallResult)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    return result if result.result_type == "input_required" else None
+
+
 def opening() -> dict[str, object]:
     """The parameters of `initialize`."""
-    return {"protocolVersion": HANDSHAKE[0], "capabilities": {}, "clientInfo": CLIENT}
+    return {"protocolVersion": HANDSHAKE[0], "capabilities": CAPABILITIES, "clientInfo": CLIENT}
 
 
 def headers(method: str, params: Mapping[str, object], version: str) -> dict[str, str]:
