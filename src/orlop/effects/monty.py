@@ -129,7 +129,7 @@ class MontyTool:
             ) as session:
                 value = await session.feed_run(
                     str(arguments["code"]),
-                    inputs=inputs,
+                    inputs={"inputs": inputs},
                     external_lookup={function(name): _asking(name, ask) for name in config.tools},
                     print_callback=printed,
                 )

@@ -106,7 +106,7 @@ def listed(settings: object) -> Iterator[str]:
     if is_dataclass(settings):
         for field in fields(settings):
             value = getattr(settings, field.name)
-            if field.name in HOST_FIELDS and isinstance(value, str):
+            if field.name in HOST_FIELDS and isinstance(value, str) and value:
                 yield value.rpartition(":")[0] or value
             yield from listed(value)
     elif isinstance(settings, Mapping):

@@ -170,10 +170,9 @@ class Watcher:
                 self._is_begun = True
             return
         path = os.path.normpath(self._path(notice))
-        scratch = self.plan.scratch
-        if path.startswith(PASSING) or (scratch and (path + "/").startswith(scratch + "/")):
-            return
-        self.tally["files"] += 1
+        lasting = tuple(one for one in self.plan.writes if one != "/dev")
+        if not path.startswith(PASSING) and not covered(path, (self.plan.scratch,), lasting):
+            self.tally["files"] += 1
 
     def _path(self, notice: Notice, where: tuple[int | None, int] | None = None) -> str:
         folder, place = where or PATH_AT[notice.call]
