@@ -14,7 +14,7 @@ from typing import Final, Literal, TypeAlias, get_args
 from msgspec import Struct
 
 from orlop.abi.errors import BadCall, Denied
-from orlop.abi.limits import RIGHT_CHARS_MAX, RIGHTS_MAX, RIGHTS_READ_MAX
+from orlop.abi.limits import RIGHT_CHARS_MAX, RIGHTS_COMPILED_MAX, RIGHTS_MAX, RIGHTS_READ_MAX
 
 Family = Literal[
     "model", "tool", "spawn", "signal", "ask", "memory", "file", "net", "metrics", "grant"
@@ -44,6 +44,8 @@ class Scope(Struct, frozen=True):
     family: str
     name: str = "*"
     access: tuple[str, ...] = _ALL
+    head: str = ""
+    """How every name begins that fits: what is before the first `*`."""
 
     @property
     def patterns(self) -> tuple[str, ...]:
@@ -58,7 +60,9 @@ class Scope(Struct, frozen=True):
         """Whether this allows all that `other` allows."""
         if self.family == "*":
             return True
-        if other.family != self.family or not set(other.access) <= set(self.access):
+        if other.family != self.family or not other.name.startswith(self.head):
+            return False
+        if not set(other.access) <= set(self.access):
             return False
         mine = self.patterns
         wanted = [pattern.replace("*", _ANY) for pattern in other.patterns]
@@ -105,12 +109,18 @@ def read(text: str) -> Scope:
         raise BadCall(f"right {text!r}: a file's name is a whole path, as in file:/notes:read")
     if family == "file" and ".." in name.split("/"):
         raise BadCall(f"right {text!r}: no `..` in a path")
-    return Scope(family, name.lower() if family == "net" else name, access)
+    name = name.lower() if family == "net" else name
+    return Scope(family, name, access, name.partition("*")[0].rstrip("/"))
 
 
 def canonical(texts: Iterable[str]) -> Rights:
     """The rights in their shortest words, without those that others cover.  Raises `BadCall`."""
-    scopes = [read(text.strip()) for text in texts if text.strip()]
+    return _canonical(tuple(text.strip() for text in texts))
+
+
+@lru_cache(maxsize=RIGHTS_COMPILED_MAX)
+def _canonical(texts: tuple[str, ...]) -> Rights:
+    scopes = [read(text) for text in texts if text]
     if len(scopes) > RIGHTS_MAX:
         raise BadCall(f"{len(scopes)} rights; at most {RIGHTS_MAX} (RIGHTS_MAX)")
     kept: list[Scope] = []

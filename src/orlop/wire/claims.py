@@ -13,6 +13,7 @@ from orlop.abi import rights
 from orlop.abi.calls import Budget
 from orlop.abi.errors import BadCall, Unauthenticated
 from orlop.abi.ids import Nanoseconds, ProcessId, TenantId
+from orlop.abi.limits import RIGHTS_MAX
 from orlop.abi.rights import Rights
 
 NS_PER_S: Final = 1_000_000_000
@@ -104,8 +105,12 @@ def block(data: bytes) -> Block:
 
 def require_readable(said: Block) -> None:
     """Rights that nobody can read allow nothing.  Raises `Unauthenticated`."""
+    allow = said.allow or ()
+    if len(allow) > RIGHTS_MAX:
+        raise Unauthenticated(f"{len(allow)} rights in a block of the token (RIGHTS_MAX)")
     try:
-        rights.canonical(said.allow or ())
+        for text in allow:
+            rights.read(text)
     except BadCall as error:
         raise Unauthenticated(f"a block of the token: {error.message}") from error
 
