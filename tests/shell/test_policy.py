@@ -8,6 +8,7 @@ from pathlib import Path
 import openai
 import pytest
 from live_kernel import ORLOP, LiveKernel, live_kernel
+from live_kernel import orlop as run_orlop
 
 import orlop
 from orlop.abi.calls import CallTool
@@ -145,3 +146,26 @@ def test_labels_reach_the_rules_of_a_real_kernel_through_an_official_client(tmp_
         )
         assert said.choices[0].message.tool_calls
         call(kernel, "echo", b=2)
+
+
+def test_a_policy_is_checked_without_a_kernel(tmp_path: Path) -> None:
+    folder, cases, config = tmp_path / "policy", tmp_path / "cases.toml", tmp_path / "orlop.toml"
+    folder.mkdir()
+    (folder / "rules.cedar").write_text(RULES)
+    cases.write_text(CASES)
+    config.write_text(CONFIG.format(python=sys.executable))
+    told = ("policy", "lint", str(folder), "--config", str(config), "--cases", str(cases))
+    said = run_orlop(tmp_path, told)
+    assert "2 rules: they can be used" in said and "2 of 2" in said
+    wrong = RULES.replace("context.arguments.amount > 100", 'context.arguments.amount == "much"')
+    (folder / "rules.cedar").write_text(wrong)
+    done = subprocess.run(
+        [*ORLOP, *told, "--json", "--home", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    (finding,) = json.loads(done.stdout)["findings"]
+    assert (finding["file"], finding["line"], finding["rule"]) == ("rules.cedar", 3, "large")

@@ -180,13 +180,17 @@ def things(tables: Tables, world: World, row: Row, call: Call) -> Iterator[tuple
 def attributes(world: World, action: str, name: str) -> Mapping[str, object]:
     """What is known of a thing beside its name."""
     if action == "call_tool" and (tool := world.tool(name)) is not None:
-        return {
-            "effect": tool.effect,
-            "trust": tool.trust,
-            "server": tool.server,
-            "price": tool.price,
-            "labels": sorted(tool.labels),
-        }
+        return of_tool(tool)
     if action in ("infer", "embed") and (model := world.model(name)) is not None:
         return {"kind": model.kind, "paid": model.paid}
     return {}
+
+
+def of_tool(card: ToolCard) -> Mapping[str, object]:
+    return {
+        "effect": card.effect,
+        "trust": card.trust,
+        "server": card.server,
+        "price": card.price,
+        "labels": sorted(card.labels),
+    }

@@ -2,8 +2,9 @@
 
 import json
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 import click
 import msgspec
@@ -14,6 +15,7 @@ from orlop.abi.policy import (
     BacktestReport,
     Case,
     CaseOrder,
+    CaseResult,
     Decision,
     Difference,
     Files,
@@ -23,8 +25,9 @@ from orlop.abi.policy import (
     RuleView,
 )
 from orlop.machine.plain_clock import wall_ns
-from orlop.shell.exits import FAILED
+from orlop.shell.exits import FAILED, OK
 from orlop.shell.frame import Frame, framed
+from orlop.shell.lazy import Entry, LazyGroup
 from orlop.shell.options import DURATION
 from orlop.shell.screen import date, fields, show_json, table
 
@@ -34,7 +37,35 @@ FOLDER: Final = click.argument(
 SHADOW: Final = click.option("--shadow", is_flag=True, help="The one that is only asked beside.")
 
 
-@click.group(invoke_without_command=True)
+SECTION: Final = "Commands"
+
+
+class PolicyGroup(LazyGroup):
+    entries: ClassVar = {
+        "show": Entry(
+            SECTION, "Show what is in force, and what it has decided.", "orlop.shell.policy:show"
+        ),
+        "check": Entry(SECTION, "Say what is wrong with a policy.", "orlop.shell.policy:check"),
+        "lint": Entry(SECTION, "The same on the files alone, without a kernel."),
+        "test": Entry(SECTION, "Decide written cases.", "orlop.shell.policy:run_cases"),
+        "diff": Entry(
+            SECTION, "Compare a policy with the one in force.", "orlop.shell.policy:diff"
+        ),
+        "backtest": Entry(
+            SECTION, "Decide the calls in the journal.", "orlop.shell.policy:backtest"
+        ),
+        "set": Entry(SECTION, "Put a policy in force, or beside it.", "orlop.shell.policy:put"),
+        "reload": Entry(
+            SECTION, "Read the folders of orlop.toml again.", "orlop.shell.policy:reload"
+        ),
+        "remove": Entry(SECTION, "Go back to what is built in.", "orlop.shell.policy:remove"),
+        "why": Entry(SECTION, "Say which rules decided a call.", "orlop.shell.policy:why"),
+        "template": Entry(SECTION, "Print a policy to begin with.", "orlop.shell.policy:template"),
+    }
+    prefix = "policy."
+
+
+@click.group(cls=PolicyGroup, invoke_without_command=True)
 @framed
 def policy(frame: Frame) -> None:
     """Show, check, set and test what may be done.
@@ -46,7 +77,7 @@ def policy(frame: Frame) -> None:
         _show(frame, text=False)
 
 
-@policy.command("show")
+@click.command("show")
 @click.option("--text", is_flag=True, help="Print the rules as they were written.")
 @framed
 def show(frame: Frame, text: bool) -> None:
@@ -74,7 +105,7 @@ def _show(frame: Frame, *, text: bool) -> None:
     click.echo(fields(lines))
     titles = ("RULE", "DOES", "WHERE", "DECIDED", "REASON")
     click.echo(table(titles, [_rule(rule) for rule in view.rules], frozenset({3})))
-    _findings(view.findings)
+    findings(view.findings)
     _shadow(view)
 
 
@@ -95,22 +126,21 @@ def _shadow(view: PolicyView) -> None:
     _differences(shadow.newest)
 
 
-@policy.command("check")
+@click.command("check")
 @FOLDER
 @framed
-def check(frame: Frame, folder: Path) -> None:
+def check(frame: Frame, folder: Path) -> int:
     """Say what is wrong with a policy, where, and what to do; nothing changes."""
     report = frame.operator().check_policy(PolicyOrder(files=read_folder(folder)))
     if frame.as_json:
         show_json(report)
     else:
-        _findings(report.findings)
+        findings(report.findings)
         click.echo(f"{report.rules} rules: {'they can be used' if report.digest else 'no use'}")
-    if not report.digest:
-        click.get_current_context().exit(FAILED)
+    return OK if report.digest else FAILED
 
 
-@policy.command("set")
+@click.command("set")
 @FOLDER
 @SHADOW
 @framed
@@ -121,12 +151,12 @@ def put(frame: Frame, folder: Path, shadow: bool) -> None:
     if frame.as_json:
         show_json(view)
         return
-    _findings(view.findings)
+    findings(view.findings)
     shown = view.shadow.digest if shadow and view.shadow is not None else view.digest
     click.echo(f"{'beside' if shadow else 'in force'}: {shown[:16]}")
 
 
-@policy.command("remove")
+@click.command("remove")
 @SHADOW
 @framed
 def remove(frame: Frame, shadow: bool) -> None:
@@ -138,7 +168,7 @@ def remove(frame: Frame, shadow: bool) -> None:
         click.echo(f"in force: {view.origin} {view.digest[:16]}")
 
 
-@policy.command("reload")
+@click.command("reload")
 @framed
 def reload(frame: Frame) -> None:
     """Read the folders that orlop.toml names again; what is wrong changes nothing."""
@@ -146,11 +176,11 @@ def reload(frame: Frame) -> None:
     if frame.as_json:
         show_json(view)
     else:
-        _findings(view.findings)
+        findings(view.findings)
         click.echo(f"in force: {view.digest[:16]} from {view.origin}, {len(view.rules)} rules")
 
 
-@policy.command("test")
+@click.command("test")
 @click.argument("cases", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--dir",
@@ -159,25 +189,20 @@ def reload(frame: Frame) -> None:
     help="Test this policy, not the one in force.",
 )
 @framed
-def run_cases(frame: Frame, cases: Path, folder: Path | None) -> None:
+def run_cases(frame: Frame, cases: Path, folder: Path | None) -> int:
     """Decide the calls that CASES (TOML or JSON) names, and compare with what must come of them."""
     order = CaseOrder(
         cases=read_cases(cases), files=read_folder(folder) if folder is not None else None
     )
-    results = frame.operator().test_policy(order)
-    failed = [result for result in results if not result.passed]
+    decided = frame.operator().test_policy(order)
     if frame.as_json:
-        show_json(results)
+        show_json(decided)
     else:
-        for result in failed:
-            rules = ", ".join(result.decision.rules) or "no rule"
-            click.echo(f"FAILED {result.name}: {result.wrong} ({rules})")
-        click.echo(f"{len(results) - len(failed)} of {len(results)} cases are as they must be")
-    if failed:
-        click.get_current_context().exit(FAILED)
+        results(decided)
+    return OK if all(result.passed for result in decided) else FAILED
 
 
-@policy.command("diff")
+@click.command("diff")
 @FOLDER
 @framed
 def diff(frame: Frame, folder: Path) -> None:
@@ -195,7 +220,7 @@ def diff(frame: Frame, folder: Path) -> None:
                 click.echo(f"  {mark} {line}")
 
 
-@policy.command("backtest")
+@click.command("backtest")
 @FOLDER
 @click.option("--since", type=DURATION, default=7 * 86_400.0, show_default="7d", help="How far.")
 @framed
@@ -221,7 +246,7 @@ def _report(report: BacktestReport) -> None:
     _differences(report.newest)
 
 
-@policy.command("why")
+@click.command("why")
 @click.argument("call")
 @framed
 def why(frame: Frame, call: str) -> None:
@@ -248,7 +273,7 @@ def why(frame: Frame, call: str) -> None:
         click.echo(f"\n// {rule.file}:{rule.line}\n{rule.text}")
 
 
-@policy.command("template")
+@click.command("template")
 @click.argument("name", required=False)
 @click.option("--to", type=click.Path(file_okay=False, path_type=Path), help="Write it there.")
 @framed
@@ -292,8 +317,18 @@ def read_cases(path: Path) -> tuple[Case, ...]:
         raise click.UsageError(f"{path} holds no cases: {error}") from error
 
 
-def _findings(findings: tuple[Finding, ...]) -> None:
-    for finding in findings:
+def results(decided: Sequence[CaseResult]) -> None:
+    """Cases that came out otherwise, and how many did not."""
+    failed = [result for result in decided if not result.passed]
+    for result in failed:
+        rules = ", ".join(result.decision.rules) or "no rule"
+        click.echo(f"FAILED {result.name}: {result.wrong} ({rules})")
+    click.echo(f"{len(decided) - len(failed)} of {len(decided)} cases are as they must be")
+
+
+def findings(found: Sequence[Finding]) -> None:
+    """Each with its place and what to do."""
+    for finding in found:
         place = f"{finding.file}:{finding.line}" if finding.file else "the policy"
         rule = f" ({finding.rule})" if finding.rule and finding.rule != place else ""
         click.echo(f"{finding.severity}: {place}{rule} {finding.message}\n  fix: {finding.fix}")
