@@ -24,6 +24,7 @@ from postgres_server import Server, postgres
 from orlop.abi.errors import Broken, JournalStopped, NotFound, NotReady
 from orlop.abi.events import Booted, Header
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, CallId, ProcessId, Seq, TenantId
+from orlop.abi.kernels import ARRIVED
 from orlop.abi.limits import BLOB_BYTES_MIN, CHECKPOINT_EVENTS
 from orlop.store.audit import Audit, Finding
 from orlop.store.chain import GENESIS
@@ -107,6 +108,31 @@ def test_sequences_are_gap_free_across_lives_and_within_each_process(disk: Disk)
             for process in (AGENT, other):
                 of_process = await journal.of_process(process)
                 assert [event.header.process_seq for event in of_process] == list(range(1, 13))
+
+    asyncio.run(scenario())
+
+
+def test_a_process_that_arrives_goes_on_with_its_own_numbers(disk: Disk) -> None:
+    async def scenario() -> None:
+        guest = ProcessId("prc_guest")
+        async with opened(disk) as journal:
+            journal.append(intent(1, guest))
+        async with opened(disk) as journal:
+            journal.adopt(guest, 40)
+            arrived = journal.append(
+                Draft(process=guest, kind=ARRIVED, body=b"{}", tenant=DEFAULT_TENANT)
+            )
+            assert arrived.process_seq == 41
+            journal.append(intent(2, guest))
+        async with opened(disk) as journal:
+            assert journal.process_head(guest) == 42
+            assert journal.append(intent(3, guest)).process_seq == 43
+            await journal.flush()
+            numbers = [event.header.process_seq for event in await journal.of_process(guest)]
+            assert numbers == [1, 41, 42, 43]
+            later = await journal.of_process(guest, after=41)
+            assert [event.header.process_seq for event in later] == [42, 43]
+        assert not audited(disk).damage
 
     asyncio.run(scenario())
 

@@ -161,7 +161,7 @@ def test_a_paused_owner_that_comes_back_writes_nothing_and_its_programs_are_ende
 def has_ended(pid: int) -> bool:
     """A zombie has: its parent is paused, and can't ask how it ended."""
     try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Raw, Struct
 
-from orlop.abi.ids import JournalId, Nanoseconds, Pid, Seq
+from orlop.abi.ids import JournalId, Nanoseconds, Pid, ProcessId, Seq
 
 ARRIVED: Final = "process.arrived"
 """Of a header: the one kind of event that may skip numbers of its process's own sequence."""
@@ -48,8 +48,10 @@ class ProcessArrived(Struct, frozen=True, kw_only=True, tag_field="kind", tag=AR
 
 
 class ProcessLeft(Struct, frozen=True, kw_only=True, tag_field="kind", tag="process.left"):
-    """Another kernel has taken the process over while this one was lost."""
+    """Another kernel has taken the process over while this one was lost.  The kernel's own event:
+    the process's own sequence goes on there."""
 
+    process: ProcessId
     journal: JournalId
     host: str
     url: str

@@ -51,6 +51,8 @@ class Lease:
         self._held_until_s = -math.inf
         self._joined_s = 0.0
         self._damaged: set[str] = set()
+        self._quiet: set[str] = set()
+        """What has been said already, and has not got better since."""
 
     async def join(self) -> None:
         """Before anything of this kernel's processes moves.  Raises `JournalStopped`: not now."""
@@ -107,11 +109,12 @@ class Lease:
             try:
                 await self._hold(self._holding.renew, self._me)
                 self._held_until_s = began_s + self._lease_s
+                self._quiet.discard("renew")
             except Fenced as error:
                 self._give_up(error.message)
                 return
             except JournalStopped as error:
-                log.warning("the lease was not renewed: %s", error.message)
+                self._say("renew", f"the lease was not renewed: {error.message}")
             await clock.sleep(self._lease_s / 4)
 
     async def _watch(self) -> None:
@@ -122,6 +125,11 @@ class Lease:
                 self._give_up(f"the lease could not be renewed for {self._lease_s:g} s")
                 return
             await clock.sleep(self._lease_s / 16)
+
+    def _say(self, what: str, text: str) -> None:
+        if what not in self._quiet:
+            self._quiet.add(what)
+            log.warning("%s", text)
 
     def _give_up(self, why: str) -> None:
         """Somebody else may have these processes by now: nothing of them may go on here."""
@@ -139,8 +147,9 @@ class Lease:
                 for peer in await self._ask(self._asking.all):
                     await self._consider(peer)
                 await self._ask(self._witness.keep, clock.now_s())
+                self._quiet.discard("look")
             except (KernelError, OSError) as error:  # It is tried again, and nothing is done twice.
-                log.warning("the other kernels could not be looked at: %s", error)
+                self._say("look", f"the other kernels could not be looked at: {error}")
 
     async def _consider(self, peer: Peer) -> None:
         if peer.journal == self._me.journal:

@@ -194,8 +194,8 @@ async def leave(kernel: Kernel, peer: Peer) -> None:
     for row in tuple(kernel.tables.rows.values()):
         if row.state not in OVER:
             kernel.launcher.signal(row, "kill")
-            left = ProcessLeft(journal=peer.journal, host=peer.host, url=peer.url)
-            kernel.emit(row.id, row.tenant, left)
+            left = ProcessLeft(process=row.id, journal=peer.journal, host=peer.host, url=peer.url)
+            kernel.emit(KERNEL_PROCESS, row.tenant, left)
     for schedule in tuple(kernel.tables.schedules.rows.values()):
         removed = ScheduleRemoved(schedule=schedule.set.schedule)
         kernel.emit(KERNEL_PROCESS, schedule.tenant, removed)

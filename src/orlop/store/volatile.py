@@ -4,13 +4,14 @@
 loses the same.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from orlop.abi.errors import JournalStopped
-from orlop.abi.ids import ProcessId, Seq
+from orlop.abi.ids import BootId, ProcessId, Seq
 from orlop.machine.chance import Chance
 from orlop.store.anchor import SLOT_BYTES
 from orlop.store.chain import GENESIS, digest_of
@@ -123,7 +124,10 @@ class VolatileTape:
     def of_process(
         self, process: ProcessId, after: int, kinds: Sequence[str] | None, limit: int
     ) -> list[Row]:
-        found = (self._disk.rows[at] for at in self._of_process.get(process, [])[after:])
+        places = self._of_process.get(process, [])
+        # Numbers have gaps where the process was elsewhere.
+        first = bisect_right(places, after, key=lambda at: self._disk.rows[at].header.process_seq)
+        found = (self._disk.rows[at] for at in places[first:])
         wanted = [row for row in found if kinds is None or row.header.kind in kinds]
         return [self._seen(row) for row in wanted[:limit]]
 
@@ -137,7 +141,8 @@ class VolatileTape:
         return None
 
     def process_head(self, process: ProcessId) -> int:
-        return len(self._of_process.get(process, []))
+        places = self._of_process.get(process)
+        return self._disk.rows[places[-1]].header.process_seq if places else 0
 
     def has_part(self, name: bytes) -> bool:
         return name in self._places
@@ -178,12 +183,20 @@ class VolatileTape:
     def write(self) -> None:
         self._is_stopped = False
 
+    def end_epoch(self, boot: BootId) -> None:
+        """As whoever takes the journal over does: its owner writes no more."""
+        epoch = max((boot.epoch for boot in self._disk.boots), default=0) + 1
+        self._disk.boots.append(Boot(epoch, boot))
+
     def begin(self, boot: Boot) -> None:
         self._disk.boots.append(boot)
 
     def commit(self, entries: Sequence[Entry], checkpoints: Sequence[Checkpoint]) -> None:
         if self._is_stopped:
             raise JournalStopped("the journal is not open for writing")
+        owned = max((boot.epoch for boot in self._disk.boots), default=0)
+        if entries and entries[0].header.epoch < owned:
+            raise JournalStopped("could not commit: another kernel has taken this journal over")
         keys = [row.header.key for row in entries if row.header.key is not None]
         if not self._keys.isdisjoint(keys) or len(keys) != len(set(keys)):
             raise JournalStopped("could not commit: a second outcome of one key")
