@@ -6,6 +6,7 @@ the connector and its outbox, while a real kernel is killed at each fault point 
 What happened is counted outside: in the simulated shop, and in the rows of the database.
 """
 
+import logging
 import sys
 import tempfile
 from pathlib import Path
@@ -23,6 +24,7 @@ def main() -> None:
     from crash import shoppers
     from simulation import saga_town
 
+    logging.disable(logging.CRITICAL)  # Kernels that are killed have much to say.
     report = begin(QUESTION, EXPECTED)
     simulated = 500 if given.quick else 10_000
     real = 14 if given.quick else 200

@@ -4,7 +4,6 @@ The document is looked at again and again, as MCP servers are: an operation that
 otherwise than was agreed is not called.  Its credential is the kernel's; no agent sees it.
 """
 
-import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,13 +11,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-import aiohttp
 import msgspec
 
 from orlop.abi.cards import Approval, Effect, ToolCard, Trust
 from orlop.abi.errors import (
     BadCall,
-    DeadlineMissed,
     DeviceBusy,
     DeviceFailed,
     KernelError,
@@ -26,16 +23,15 @@ from orlop.abi.errors import (
     ToolFailed,
 )
 from orlop.abi.limits import (
-    ENGINE_CONNECT_S,
     ENGINE_RETRY_S_MAX,
     MCP_ANSWER_S,
     OPENAPI_BYTES_MAX,
     OPERATIONS_MAX,
-    TOOL_OUTPUT_BYTES_MAX,
     TOOL_RETRIES_MAX,
 )
 from orlop.effects import credential
 from orlop.effects.found import Found, Teller
+from orlop.effects.outgoing import Outgoing
 from orlop.machine.clock import Clock
 from orlop.machine.ranges import Count, Limit, Many
 from orlop.wire import openapi
@@ -124,7 +120,7 @@ class OpenApiSource:
         self._key = credential.read(f"openapi.{name}", config.key_env, config.key_file)
         self._base = config.base_url.rstrip("/")
         self._scheme = openapi.BEARER
-        self._client: aiohttp.ClientSession | None = None
+        self._out = Outgoing(name, self._key)
 
     @property
     def wanted(self) -> Sequence[str]:
@@ -149,8 +145,7 @@ class OpenApiSource:
                     await self._clock.sleep(delay_s)
                     delay_s = min(2 * delay_s, ENGINE_RETRY_S_MAX)
         finally:
-            if self._client is not None:
-                await self._client.close()
+            await self._out.close()
 
     def read(self, text: bytes) -> list[Found]:
         """Raises `BadCall` for what is no document, `DeviceFailed` for one that is too large."""
@@ -186,9 +181,8 @@ class OpenApiSource:
         if not place.startswith(("http://", "https://")):
             text = _file(place)
         else:
-            _, _, text = await self._exchange(
-                "GET", place, {"accept": openapi.JSON}, None, MCP_ANSWER_S
-            )
+            accept = {"accept": openapi.JSON}
+            text = (await self._out.exchange("GET", place, accept, None, MCP_ANSWER_S)).body
         if len(text) > OPENAPI_BYTES_MAX:
             raise BadCall(f"it has more than {OPENAPI_BYTES_MAX} bytes (OPENAPI_BYTES_MAX)")
         return text
@@ -204,56 +198,17 @@ class OpenApiSource:
             headers[self._scheme.name] = self._scheme.value(self._key)
         elif self._key:
             url += f"{'&' if '?' in url else '?'}{self._scheme.name}={self._key}"
-        status, answered, body = await self._exchange(
-            request.method, url, headers, request.body, limit_s
-        )
+        answered = await self._out.exchange(request.method, url, headers, request.body, limit_s)
+        status, body = answered.status, answered.body
         if 200 <= status < 300:
-            return _value(answered, body)
+            return _value(answered.headers, body)
         said = credential.hidden(body.decode(errors="replace")[:SAID_CHARS_MAX], self._key)
         text = f"{self.name} answered {status}: {said or 'nothing'}"
         if status == 429:
-            raise DeviceBusy(text, retry_after_s=retry_after_s(answered))
+            raise DeviceBusy(text, retry_after_s=retry_after_s(answered.headers))
         if status >= 500:
             raise DeviceFailed(text)
         raise ToolFailed(text)
-
-    async def _exchange(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        limit_s: float,
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        if self._client is None:
-            self._client = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=ENGINE_CONNECT_S),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=True,
-            )
-        try:
-            async with asyncio.timeout(limit_s):
-                # What is behind a redirect is not the server that the operator has named.
-                async with self._client.request(
-                    method, url, data=body, headers=headers, allow_redirects=False
-                ) as response:
-                    read = bytearray()
-                    async for piece in response.content.iter_any():
-                        read += piece
-                        if len(read) > TOOL_OUTPUT_BYTES_MAX:
-                            raise DeviceFailed(
-                                f"{self.name} answered more than {TOOL_OUTPUT_BYTES_MAX} bytes "
-                                "(TOOL_OUTPUT_BYTES_MAX)"
-                            )
-                    answered = {name.lower(): value for name, value in response.headers.items()}
-                    return response.status, answered, bytes(read)
-        except TimeoutError as error:
-            raise DeadlineMissed(f"{self.name} took more than {limit_s:g} s") from error
-        except aiohttp.ClientConnectorError as error:
-            raise DeviceBusy(f"{self.name} can't be reached: {error}") from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            said = credential.hidden(str(error), self._key)
-            raise DeviceFailed(f"{self.name} did not answer: {said}") from error
 
 
 class OpenApiTool:

@@ -1,22 +1,24 @@
 """Webhooks: signed messages to others as a tool, and what may be started by theirs."""
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import aiohttp
 import msgspec
 
 from orlop.abi.cards import Approval, ToolCard
-from orlop.abi.errors import DeadlineMissed, DeviceBusy, DeviceFailed, Misconfigured, ToolFailed
-from orlop.abi.limits import ENGINE_CONNECT_S, ERROR_BYTES_MAX, TOOL_RETRIES_MAX
+from orlop.abi.errors import DeviceBusy, DeviceFailed, Misconfigured, ToolFailed
+from orlop.abi.limits import TOOL_RETRIES_MAX
 from orlop.effects import credential
+from orlop.effects.outgoing import Outgoing
 from orlop.machine.clock import NS_PER_S, Clock
 from orlop.machine.ranges import Count, Limit
 from orlop.wire import webhook
 from orlop.wire.openapi import NAME
 from orlop.wire.problem import retry_after_s
+
+SAID_BYTES_MAX: Final = 500
+"""Of what a receiver says that refuses."""
 
 RESERVED: Final = "answers"
 """Where people's answers come in."""
@@ -85,6 +87,7 @@ class WebhookTool:
         self._config = config
         self._clock = clock
         self._secret = secret(name, config)
+        self._out = Outgoing(config.url)
         self.card = ToolCard(
             name=f"{name}.send",
             description="Send a signed message.",
@@ -101,23 +104,9 @@ class WebhookTool:
         body = msgspec.json.encode(dict(arguments))
         now_s = self._clock.wall_ns() // NS_PER_S
         headers = webhook.headers(self._secret, key, now_s, body)
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=ENGINE_CONNECT_S)
-        try:
-            async with (
-                asyncio.timeout(deadline_s),
-                aiohttp.ClientSession(timeout=limits) as client,
-                client.post(
-                    self._config.url, data=body, headers=headers, allow_redirects=False
-                ) as response,
-            ):
-                said = (await response.content.read(ERROR_BYTES_MAX)).decode(errors="replace")
-                return self._taken(response.status, said[:500], response.headers)
-        except TimeoutError as error:
-            raise DeadlineMissed(f"{self._config.url} took too long") from error
-        except aiohttp.ClientConnectorError as error:
-            raise DeviceBusy(f"{self._config.url} can't be reached: {error}") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise DeviceFailed(f"{self._config.url} did not answer: {error}") from error
+        answered = await self._out.exchange("POST", self._config.url, headers, body, deadline_s)
+        said = answered.body[:SAID_BYTES_MAX].decode(errors="replace")
+        return self._taken(answered.status, said, answered.headers)
 
     async def happened(self, key: str) -> bool | None:
         return None
@@ -127,6 +116,5 @@ class WebhookTool:
             return {"status": status}
         text = f"{self._config.url} answered {status}: {said or 'nothing'}"
         if status == 429:
-            lowered = {name.lower(): value for name, value in headers.items()}
-            raise DeviceBusy(text, retry_after_s=retry_after_s(lowered))
+            raise DeviceBusy(text, retry_after_s=retry_after_s(headers))
         raise DeviceFailed(text) if status >= 500 else ToolFailed(text)
