@@ -24,7 +24,7 @@ from orlop.abi.limits import (
     PREVIEW_S,
     QUESTION_CHARS_MAX,
 )
-from orlop.abi.questions import CallParked, CallRefused, Change, Form, Question, QuestionAsked
+from orlop.abi.questions import CallParked, CallRefused, Form, Question, QuestionAsked
 from orlop.devices.device import Previewing
 from orlop.kernel import codec, seating
 from orlop.kernel.core import Kernel
@@ -210,42 +210,50 @@ async def put(kernel: Kernel, process: Process, running: Running, need: Need) ->
     row = kernel.office.questions.about(process.id, running.digest)
     if row is not None and row.state in OPEN and row.state != "executing":
         return row
-    what, said = need.what, f" {need.said}" if need.said else ""
-    before = kernel.office.questions.shown.get((process.row.name, what))
-    compared: tuple[Change, ...] = ()
-    if before is not None:
-        compared = changes(before.arguments, need.arguments)
-    row = asking.ask(
-        kernel,
-        process.id,
-        process.row.tenant,
-        QuestionAsked(
-            question=mint("qst", kernel.chance, kernel.clock.wall_ns()),
-            text=f"may {process.row.name} (pid {process.row.pid}) call {what}?{said}",
-            tool=what,
-            arguments=need.arguments,
-            effect=need.effect,
-            expires_ns=asking.after(kernel, need.approval_s),
-            form=need.form,
-            asked_by=need.asked_by,
-            cost=need.cost,
-            compared=before.call if before is not None else None,
-            changes=compared,
-            preview=preview,
-            chain=chain_for(kernel.desk.chains, what, process.row.name),
-            task=need.task,
-            level=need.level,
-        ),
-        digest=running.digest,
-        call=running.id,
-    )
+    asked = question_of(kernel, process, need, preview)
     if need.form == "observation":
-        await kernel.journal.flush()
-        raise Observed(
-            f"{what} was not called: {process.row.name} is only observed. What it would have done "
-            f"is written down as {row.id}, for people to judge"
+        raise await observed(kernel, process, running, asked)
+    return asking.ask(
+        kernel, process.id, process.row.tenant, asked, digest=running.digest, call=running.id
+    )
+
+
+def question_of(kernel: Kernel, process: Process, need: Need, preview: str) -> QuestionAsked:
+    """All that a person needs to decide, as of now."""
+    row, what, said = process.row, need.what, f" {need.said}" if need.said else ""
+    before = kernel.office.questions.shown.get((row.name, what))
+    return QuestionAsked(
+        question=mint("qst", kernel.chance, kernel.clock.wall_ns()),
+        text=f"may {row.name} (pid {row.pid}) call {what}?{said}",
+        tool=what,
+        arguments=need.arguments,
+        effect=need.effect,
+        expires_ns=asking.after(kernel, need.approval_s),
+        form=need.form,
+        asked_by=need.asked_by,
+        cost=need.cost,
+        compared=before.call if before is not None else None,
+        changes=changes(before.arguments, need.arguments) if before is not None else (),
+        preview=preview,
+        chain=chain_for(kernel.desk.chains, what, row.name),
+        task=need.task,
+        level=need.level,
+    )
+
+
+async def observed(
+    kernel: Kernel, process: Process, running: Running, asked: QuestionAsked
+) -> Observed:
+    """Write down what the call would have done; what its process is told."""
+    why = f"{asked.tool} was not called: {process.row.name} is only observed with it"
+    try:
+        row = asking.ask(
+            kernel, process.id, process.row.tenant, asked, digest=running.digest, call=running.id
         )
-    return row
+    except Exhausted as full:
+        return Observed(f"{why}. It is not written down either: {full.message}")
+    await kernel.journal.flush()
+    return Observed(f"{why}. What it would have done is written down as {row.id}, to be judged")
 
 
 async def previewed(kernel: Kernel, call: Call) -> str:
