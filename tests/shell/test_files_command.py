@@ -9,9 +9,10 @@ import pytest
 from live_kernel import LiveKernel, live_kernel
 
 import orlop
-from orlop.abi.errors import BadCall, Conflict, Denied, NotFound, TooLarge
+from orlop.abi.errors import BadCall, Conflict, Denied, DeviceFailed, NotFound, TooLarge
 from orlop.abi.limits import FILE_INLINE_BYTES_MAX
 from orlop.sdk.file_sync import Pair
+from orlop.shell.file_words import planned
 
 CONFIG = """
 [files]
@@ -153,6 +154,37 @@ def test_a_watch_and_a_pipe_wait_for_one_another(kernel: LiveKernel) -> None:
         system.files.put("/pipes/p", b"second")
         assert given(kernel, "", "take", "/pipes/p") == "first"
         assert system.files.take("/pipes/p") == b"second"
+
+
+def test_plain_words_become_steps_that_wait_for_a_yes(kernel: LiveKernel) -> None:
+    given(kernel, "draft\n", "put", "/words/plan")
+    step = '{"steps":[{"do":"copy","path":"/words/plan","to":"/words/old"}]}'
+    wish = f"copy the plan [[say {step}]]"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "orlop.shell.main", "files", "do", wish, "--model", "fake"),
+            *("--home", str(kernel.home)),
+        ],
+        input="n\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "copy /words/plan to /words/old" in done.stderr
+    assert "/words/old" not in given(kernel, "", "ls", "/words")
+    given(kernel, "", "do", wish, "--model", "fake", "--yes")
+    assert given(kernel, "", "cat", "/words/old") == "draft\n"
+    read = '{"steps":[{"do":"read","path":"/words/old"}]}'
+    assert "draft" in given(kernel, "", "do", f"[[say {read}]]", "--model", "fake")
+
+
+def test_a_model_that_keeps_to_no_schema_does_nothing(kernel: LiveKernel) -> None:
+    with (
+        orlop.connect_sync(home=kernel.home) as system,
+        pytest.raises(DeviceFailed, match="no steps"),
+    ):
+        planned(system, "[[say I would rather not]]", "fake")
 
 
 def test_a_lost_update_is_a_conflict(kernel: LiveKernel) -> None:

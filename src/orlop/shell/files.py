@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "sync": Entry(
         TREE, "Keep a local folder and a folder of the tree alike.", "orlop.shell.file_sync:sync"
     ),
+    "do": Entry(TREE, "Do what you say in plain words.", "orlop.shell.file_words:do"),
     "versions": Entry(PAST, "List a file's versions.", HERE + "versions"),
     "diff": Entry(PAST, "Show what two versions differ in.", HERE + "diff"),
     "rollback": Entry(PAST, "Take a file or a folder back, as new versions.", HERE + "rollback"),
