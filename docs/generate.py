@@ -279,8 +279,8 @@ def metrics() -> Iterator[str]:
     yield "# Metrics"
     yield NOTE
     yield (
-        "`GET /metrics` needs no token and speaks Prometheus' text format. No label names a "
-        "process, a program or a call, so the number of series is bounded by engines and models. "
+        "`GET /metrics` takes a token with the right `metrics` (docs/rights.md) and speaks "
+        "Prometheus' text format. No label names a process, a program or a call, so the number of series is bounded by engines and models. "
         "`orlop top` shows the same numbers, and programs and processes one by one."
     )
     rows = [

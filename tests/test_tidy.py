@@ -25,6 +25,7 @@ FOREIGN = {
         "effects/web.py",
         "sdk/aio.py",
     },
+    "biscuit_auth": {"wire/biscuit.py"},
     "cronsim": {"kernel/when.py"},
     "onnxruntime": {"devices/onnx_network.py"},
     "jsonschema_rs": {"tools/schema.py"},
