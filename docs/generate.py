@@ -280,7 +280,8 @@ def metrics() -> Iterator[str]:
     yield NOTE
     yield (
         "`GET /metrics` takes a token with the right `metrics` (docs/rights.md) and speaks "
-        "Prometheus' text format. No label names a process, a program or a call, so the number of series is bounded by engines and models. "
+        "Prometheus' text format. No label names a process, a program or a call, so the number of "
+        "series is bounded by engines and models. "
         "`orlop top` shows the same numbers, and programs and processes one by one."
     )
     rows = [
