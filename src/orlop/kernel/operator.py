@@ -9,11 +9,13 @@ from orlop.abi.budgets import NOTHING
 from orlop.abi.calls import Ask, Call, CallTool, Embed, Infer, Spawn
 from orlop.abi.errors import BadCall, NotFound, RuleForbids
 from orlop.abi.events import CallEntered, CallFailed, CallReturned
+from orlop.abi.files import FileCall
 from orlop.abi.ids import KERNEL_PROCESS, CallId, KeyId, NanoDollars, Nanoseconds, TenantId
 from orlop.abi.keys import KeyCreated, KeyRevoked
 from orlop.abi.limits import EXPIRY_S_MAX
 from orlop.abi.policy import PolicyRefused
 from orlop.abi.rights import EVERYTHING, Rights, canonical
+from orlop.files.touched import touched
 from orlop.kernel import bounds, codec
 from orlop.kernel.core import Kernel
 from orlop.kernel.policy import said
@@ -168,7 +170,7 @@ def _ended(call: TraceCall, stored: Stored, event: CallReturned | CallFailed) ->
 
 
 def what(call: Call) -> str:
-    """The model, the tool, or the command."""
+    """The model, the tool, the command, or the file."""
     match call:
         case Infer() | Embed():
             return call.model
@@ -177,7 +179,10 @@ def what(call: Call) -> str:
         case Spawn():
             return " ".join(call.command)
         case _:
-            return ""
+            if not isinstance(call, FileCall):
+                return ""
+            named = [path for path, _ in touched(call)]
+            return named[0] + (f" and {len(named) - 1} more" if len(named) > 1 else "")
 
 
 async def create_key(
