@@ -76,7 +76,7 @@ class Person(Struct, frozen=True, kw_only=True):
 
     name: str
     secret_digest: str = ""
-    """Empty: he has no token, and his name was given by others."""
+    """Empty: he has no token, and his name was given by others.  Shown in part."""
     added_ns: Nanoseconds | None = None
     work: Work = Work()
 

@@ -1,5 +1,9 @@
 """The people themselves, what they allow in advance, and how far agents are trusted."""
 
+from typing import Final
+
+from msgspec.structs import replace
+
 from orlop.abi.autonomy import IncidentOrder, LevelOrder
 from orlop.abi.grants import GrantOrder, GrantRevokeOrder
 from orlop.abi.ids import ProcessId
@@ -9,6 +13,9 @@ from orlop.http.exchange import Exchange, Route
 from orlop.http.questions import speaker_of
 from orlop.kernel.core import Kernel
 from orlop.people import granting, staff, trust
+
+DIGITS_SHOWN: Final = 8
+"""Of a token's digest: enough to tell two apart."""
 
 
 class People:
@@ -21,7 +28,10 @@ class People:
         roster, rows = self._kernel.office.roster, self._kernel.tables.rows
         known = [(rows[id], work) for id, work in roster.processes.items() if id in rows]
         view = PeopleView(
-            people=tuple(roster.people.values()),
+            people=tuple(
+                replace(person, secret_digest=person.secret_digest[:DIGITS_SHOWN])
+                for person in roster.people.values()
+            ),
             processes=tuple(
                 ProcessWork(process=row.id, pid=row.pid, name=row.name, work=work)
                 for row, work in known

@@ -219,6 +219,7 @@ async def begun(kernel: Kernel, process: Process, running: Running, described: D
     running.labels = tainted.of_call(kernel, process, running, described)
     policy.judge(kernel, process, running)
     while await questions.cleared(kernel, process, running):
+        await process.awake.wait()
         policy.judge(kernel, process, running)  # While a person thought, the facts have changed.
     admitted = admit(kernel, process, running)
     record_intent(kernel, process, running, described, admitted)

@@ -1,5 +1,6 @@
 """Escalation: who is asked after how long, in which hours, and what follows at the end.  Pure."""
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -90,6 +91,7 @@ def _ns(moment: datetime) -> Nanoseconds:
     return Nanoseconds(round(moment.timestamp()) * NS_PER_S)
 
 
+@functools.lru_cache(maxsize=256)
 def read_hours(text: str, zone: str) -> Hours:
     """Raises `ValueError` that says what is wrong."""
     try:

@@ -85,7 +85,9 @@ class Grants:
 
     def ended(self, call: CallId, *, has_begun: bool) -> None:
         """has_begun: its tool was asked; otherwise nothing is used up."""
-        id, counted = self.running.pop(call, ("", Decimal(0)))
+        if call not in self.running:
+            return
+        id, counted = self.running.pop(call)
         if not has_begun and (row := self.rows.get(id)) is not None:
             self.rows[id] = replace(row, calls=row.calls - 1, sum=row.sum - counted)
 
