@@ -100,7 +100,7 @@ class KernelDoor:
         return rights.usable(self._process, self._narrowing, cards)
 
     async def recorded(self, call: CallId) -> tuple[Infer, Completion]:
-        return await history.answered(self._kernel, self._process.row.tenant, call)
+        return await history.answered(self._kernel, self._process, call)
 
 
 class App:

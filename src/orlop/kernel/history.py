@@ -12,7 +12,7 @@ from orlop.abi.errors import JournalDamaged, NotFound
 from orlop.abi.events import CallEntered, CallFailed, CallReturned
 from orlop.abi.contexts import Context
 from orlop.abi.files import Contents
-from orlop.abi.ids import CallId, Digest, Seq, TenantId
+from orlop.abi.ids import CallId, Digest, ProcessId, Seq, TenantId
 from orlop.abi.memory import Recalled
 from orlop.abi.messages import Message
 from orlop.abi.processes import Diverged, ProcessCaughtUp
@@ -238,7 +238,13 @@ async def call_made(kernel: Kernel, tenant: TenantId, intent: Seq) -> CallEntere
     )
 
 
-async def answered(kernel: Kernel, tenant: TenantId, call: CallId) -> tuple[Infer, Completion]:
+def is_own(kernel: Kernel, reader: Process, maker: ProcessId) -> bool:
+    """Whether what `maker` was told is the reader's to know: its own, or its key's."""
+    row, key = kernel.tables.rows.get(maker), reader.row.key_id
+    return maker == reader.id or (key is not None and row is not None and row.key_id == key)
+
+
+async def answered(kernel: Kernel, reader: Process, call: CallId) -> tuple[Infer, Completion]:
     """A model call with its conversation, and its answer; for `previous_response_id`.
 
     Raises `NotFound` where the tenant has no such call, or it did not end in an answer.
@@ -246,7 +252,7 @@ async def answered(kernel: Kernel, tenant: TenantId, call: CallId) -> tuple[Infe
     await kernel.journal.flush()
     made: Infer | None = None
     for stored in await kernel.elders.of_call(call):
-        if stored.header.tenant != tenant:
+        if stored.header.tenant != tenant or not is_own(kernel, reader, stored.header.process):
             break
         match codec.decode(stored):
             case CallEntered():

@@ -94,7 +94,7 @@ async def compact(
 
 async def _shown(kernel: Kernel, process: Process, call: CallId) -> tuple[Infer, str]:
     """What a call was shown with its answer, and the weights that answered.  `NotFound`."""
-    made, completion = await history.answered(kernel, process.row.tenant, call)
+    made, completion = await history.answered(kernel, process, call)
     if not made.messages:
         raise BadCall(f"{call} was made of raw text: only conversations can be saved")
     answer = tuple(choice.message for choice in completion.choices[:1])

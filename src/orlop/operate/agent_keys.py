@@ -10,7 +10,7 @@ from typing import Final
 
 from orlop.abi.errors import Misconfigured
 from orlop.abi.secret_words import hard_coded
-from orlop.operate.doctor import Check
+from orlop.operate.check import Check
 
 FILE_BYTES_MAX: Final = 1_048_576
 """Larger files are no programs; they are named and not read."""

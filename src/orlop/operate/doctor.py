@@ -21,7 +21,9 @@ from orlop.abi.limits import FREE_BYTES_MIN
 from orlop.devices import shelf
 from orlop.devices.artefact import sha256_of
 from orlop.machine import plain_clock
+from orlop.operate.check import Check
 from orlop.operate.running import PORT
+from orlop.operate.sandbox_check import sandboxes
 from orlop.sdk.operator import Operator
 from orlop.sdk.place import INFO_FILE, read_home
 
@@ -43,21 +45,13 @@ GIB: Final = 1024**3
 LOOPBACK: Final = "127.0.0.1"
 
 
-class Check(Struct, frozen=True, kw_only=True):
-    """One thing that was looked at.  `fix` is empty where there is nothing to mend."""
-
-    name: str
-    state: State
-    found: str
-    fix: str = ""
-
-
 def examine(home: Path, models_dir: Path, connect: Callable[[], Operator]) -> Iterator[Check]:
     """Every check, as it is made; `connect` gives the kernel of `home`."""
     yield _python()
     yield _sqlite()
     yield _clock(home)
     yield _ram()
+    yield from sandboxes()
     yield from _home(home)
     yield from _models(models_dir)
     yield from _kernel(home, connect)

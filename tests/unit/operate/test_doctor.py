@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from scripted_kernel import Said, ScriptedKernel, scripted_kernel, write_home
 
-from orlop.operate.doctor import Check, examine
+from orlop.operate.check import Check
+from orlop.operate.doctor import examine
 from orlop.sdk.operator import Operator, operator
 from orlop.shell.main import run
 

@@ -7,7 +7,8 @@ import click
 
 from orlop.machine.settings import default_models_dir
 from orlop.operate import agent_keys
-from orlop.operate.doctor import Check, examine
+from orlop.operate.check import Check
+from orlop.operate.doctor import examine
 from orlop.shell.exits import FAILED, OK
 from orlop.shell.frame import Frame, framed
 from orlop.shell.screen import show_json
