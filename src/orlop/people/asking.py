@@ -43,7 +43,7 @@ def ask(
         )
     # From here on only the journal can fail.
     house.emit(process, tenant, asked, call=call, args_digest=digest or None)
-    house.desk.stirred.set()
+    house.desk.stir(asked.question)
     return questions.rows[asked.question]
 
 

@@ -77,15 +77,22 @@ class Desk:
     url: str = ""
     """Of the kernel, for those who are told of a question."""
     woken: dict[str, asyncio.Event] = field(default_factory=dict)
+    fresh: dict[str, None] = field(default_factory=dict)
+    """Questions that somebody should look at now; `stirred` is set then."""
     stirred: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set: there is a new question, or one less."""
     sending: set[str] = field(default_factory=set)
-    """Questions of which the outgoing webhook is being told."""
+    """Questions of which the outgoing webhook is being told; `untold`: that wait for that."""
+    untold: dict[str, None] = field(default_factory=dict)
+
+    def stir(self, id: str) -> None:
+        """Something is new about a question."""
+        self.fresh[id] = None
+        self.stirred.set()
 
     def wake(self, id: str) -> None:
         if (woken := self.woken.pop(id, None)) is not None:
             woken.set()
-        self.stirred.set()
+        self.stir(id)
 
 
 class House(Protocol):

@@ -1,13 +1,15 @@
 """The clock of all that waits for people: escalations, ends, and who is told by webhook.
 
-One task looks at what is pending, takes the steps that are due, and sleeps until the next.  Steps
+One task looks at what is new, takes the steps that are due, and sleeps until the next.  Steps
 and tellings are events, so a kernel that starts again goes on where the last one was.  A telling
 whose event was lost is sent again under the same id, so that its receiver knows it.
 """
 
 import asyncio
+import heapq
 import logging
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -27,51 +29,83 @@ log = logging.getLogger(__name__)
 WAKE_S_MAX: Final = 3_600.0
 """The longest single sleep: a wall clock that was set is noticed within the hour."""
 
-PAUSE_S: Final = 0.2
-"""The least between two looks, so that a thousand questions at once are one look."""
-
-REST: Final = 20
-"""Times that a look took, before the next: ten thousand questions take a tenth of a second."""
+PAUSE_S: Final = 0.001
+"""The shortest."""
 
 RETRY_S: Final = 1.0
 """Before a telling that failed is tried again; doubles with each."""
 
 
+@dataclass(eq=False, slots=True)
+class Dues:
+    """When something is to be done about which question: the earliest first, each once."""
+
+    heap: list[tuple[int, str]] = field(default_factory=list)
+    of: dict[str, int] = field(default_factory=dict)
+
+    def put(self, id: str, due_ns: int) -> None:
+        if self.of.get(id) != due_ns:
+            self.of[id] = due_ns
+            heapq.heappush(self.heap, (due_ns, id))
+
+    def drop(self, id: str) -> None:
+        self.of.pop(id, None)
+
+    def by(self, now_ns: int) -> list[str]:
+        """Those that are due; they are to be put again."""
+        found = []
+        while self.heap and self.heap[0][0] <= now_ns:
+            due_ns, id = heapq.heappop(self.heap)
+            if self.of.get(id) == due_ns:  # What was put again since then has another entry.
+                del self.of[id]
+                found.append(id)
+        return found
+
+    def next_ns(self) -> int | None:
+        return self.heap[0][0] if self.heap else None
+
+
 async def run(house: House) -> None:
     """Until power off."""
+    dues = Dues()
     for row in tuple(house.office.questions.rows.values()):
         if row.form == "elicitation":
             abandon(house, row.id, "the call that asked was cut off")
+        house.desk.stir(row.id)
     while house.journal.stopped is None:
         house.desk.stirred.clear()
-        began_s = house.clock.now_s()
         try:
-            upcoming = look(house)
+            look(house, dues)
         except KernelError as error:  # The journal has stopped in the middle of it.
             log.warning("no more escalations: %s", error.message)
             return
-        pause_s = max(PAUSE_S, REST * (house.clock.now_s() - began_s))
-        left_s = (min(upcoming) - house.clock.wall_ns()) / NS_PER_S if upcoming else WAKE_S_MAX
+        next_ns = dues.next_ns()
+        left_s = WAKE_S_MAX
+        if next_ns is not None:
+            left_s = (next_ns - house.clock.wall_ns()) / NS_PER_S
         with suppress(TimeoutError):
-            async with asyncio.timeout(min(max(pause_s, left_s), WAKE_S_MAX)):
+            async with asyncio.timeout(min(max(PAUSE_S, left_s), WAKE_S_MAX)):
                 await house.desk.stirred.wait()
-                await house.clock.sleep(pause_s)
 
 
-def look(house: House) -> list[Nanoseconds]:
-    """Do all that is due; when the next of it is, for each question that waits."""
-    questions = house.office.questions
-    pending = [row for row in questions.rows.values() if row.state in ("pending", "approved")]
-    upcoming = []
-    for old in pending:
-        row = as_of_now(house, old)
-        if row.state not in ("pending", "approved"):
-            continue
-        next_ns = escalate(house, row) if row.state == "pending" else None
-        end_ns = ends_at(house, row)
-        upcoming.append(end_ns if next_ns is None else min(end_ns, next_ns))
-        tell(house, house.office.questions.rows[row.id])
-    return upcoming
+def look(house: House, dues: Dues) -> None:
+    """Attend to what is new, and to what is due."""
+    fresh, house.desk.fresh = house.desk.fresh, {}
+    for id in (*fresh, *dues.by(house.clock.wall_ns())):
+        attend(house, dues, id)
+
+
+def attend(house: House, dues: Dues, id: str) -> None:
+    """Do what is due about one question, and note when the next of it is."""
+    row = house.office.questions.rows.get(id)
+    row = as_of_now(house, row) if row is not None else None
+    if row is None or row.state not in ("pending", "approved"):
+        dues.drop(id)
+        return
+    next_ns = escalate(house, row) if row.state == "pending" else None
+    end_ns = ends_at(house, row)
+    dues.put(id, end_ns if next_ns is None else min(end_ns, next_ns))
+    tell(house, house.office.questions.rows[id])
 
 
 def escalate(house: House, row: Question) -> Nanoseconds | None:
@@ -97,7 +131,8 @@ def tell(house: House, row: Question) -> None:
     if not wanted or row.notified >= row.step or row.id in desk.sending:
         return
     if len(desk.sending) >= WEBHOOKS_AT_ONCE_MAX:
-        return  # One of those that are on their way looks again when it is done.
+        desk.untold[row.id] = None  # One of those that are on their way makes room.
+        return
     desk.sending.add(row.id)
     house.tasks.start(telling(house, row), f"tell of {row.id}")
 
@@ -117,8 +152,11 @@ async def telling(house: House, row: Question) -> None:
         told = QuestionNotified(question=row.id, step=row.step, failed=failed)
         await house.journal.durable(house.emit(row.process, row.tenant, told).seq)
     finally:
-        house.desk.sending.discard(row.id)
-        house.desk.stirred.set()
+        desk = house.desk
+        desk.sending.discard(row.id)
+        for id in (row.id, *list(desk.untold)[:1]):  # It may have been escalated meanwhile.
+            desk.untold.pop(id, None)
+            desk.stir(id)
 
 
 async def post(house: House, row: Question) -> str:
