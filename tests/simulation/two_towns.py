@@ -7,12 +7,12 @@ agents did is counted in the world outside: nothing twice, nothing told and lost
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
-from simulation.power import DiskOffload, LoopClock, Power
+from simulation.power import LoopClock, Power
 from simulation.programs import Machine, Program, TownLauncher
 from simulation_loop import simulate
 
@@ -40,6 +40,9 @@ from orlop.store.peers import Me, Peer
 from orlop.store.volatile import VolatileTape
 from orlop.store.witness import Witness
 from orlop.tools.catalog import Catalog
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 LEASE_S: Final = 4.0
 AGENTS: Final = 3
@@ -108,6 +111,7 @@ class TownPeers:
             return False
         place.taken_by, place.is_taken = me.journal, False
         self._tapes[place.me.schema].end_epoch(me.boot)
+        self._machine.shake()
         return True
 
     def taken(self, me: Me, journal: JournalId) -> None:
@@ -158,6 +162,24 @@ class TownWitness(Witness):
         super().__init__(Path("/nowhere"))
 
     def keep(self, now_s: float) -> None:
+        pass
+
+
+class Disk:
+    """Takes its time; once the machine is lost, nothing gets there."""
+
+    def __init__(self, power: Power, chance: Chance) -> None:
+        self._power, self._chance = power, chance
+        self._turn = asyncio.Lock()
+
+    async def __call__(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        async with self._turn:
+            await asyncio.sleep(self._chance.uniform() * 0.02)
+            if not self._power.is_on:
+                raise JournalStopped("the machine is lost")
+            return work(*args, **kwargs)
+
+    def close(self) -> None:
         pass
 
 
@@ -214,6 +236,10 @@ class Town:
         self.machine = Machine(self._agent, self._chance)
         self.is_cut_off = False
         self.is_dark = False
+        self.calm_s = 0.0
+        self._graves: list[Kernel] = []
+        """What waits there for a disk that is gone waits for ever, and is no bug."""
+        self._shakes: list[asyncio.Future[None]] = []
         self.kernel: Kernel | None = None
         self._lease: Lease | None = None
         self._witness = TownWitness()
@@ -225,7 +251,7 @@ class Town:
             keyring,
             self.clock,
             self._chance,
-            DiskOffload(self.power, self._chance, 0.02),
+            Disk(self.power, self._chance),
         )
         await journal.open("test", self.name, 1)
         tables, snapshot_seq = await recovery.read_tables(journal)
@@ -280,6 +306,18 @@ class Town:
         self._lease.begin()
         self.kernel = kernel
 
+    def shake(self) -> None:
+        """It has begun to take another one over: sometimes it is lost itself in the middle."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self.calm_s and self._chance.uniform() < 0.4:
+            delay_s = self._chance.uniform() * 0.1
+            self._shakes.append(asyncio.ensure_future(self._lose_soon(delay_s)))
+
+    async def _lose_soon(self, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+        if self.kernel is not None:
+            await self.lose()
+
     async def lose(self) -> None:
         """The machine, with all that runs on it."""
         kernel, self.kernel, self.is_dark = self.kernel, None, True
@@ -288,6 +326,7 @@ class Town:
         for program in self.machine.alive():
             self.machine.kill_shim(program)
         if kernel is not None:
+            self._graves.append(kernel)
             await kernel.tasks.close()
         self.tape.crash(self._chance)
         self.power, self._witness, self.is_dark = Power(), TownWitness(), False
@@ -347,6 +386,8 @@ async def day(seed: int) -> tuple[World, Database]:
     for number in range(AGENTS):
         await towns[number % 2].spawn(f"agent{number}")
     calm_s = asyncio.get_running_loop().time() + 60.0
+    for town in towns:
+        town.calm_s = calm_s
     keepers = [asyncio.ensure_future(supervise(town, keyring, chance, calm_s)) for town in towns]
     mayhem = asyncio.ensure_future(make_trouble(towns, chance, calm_s))
     async with asyncio.timeout(LONGEST_S):
