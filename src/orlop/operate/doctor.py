@@ -10,10 +10,9 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import psutil
-from msgspec import Struct
 
 from orlop.abi.admin import HomeInfo
 from orlop.abi.errors import KernelError, Misconfigured, NoKernel
@@ -26,8 +25,6 @@ from orlop.operate.running import PORT
 from orlop.operate.sandbox_check import sandboxes
 from orlop.sdk.operator import Operator
 from orlop.sdk.place import INFO_FILE, read_home
-
-State = Literal["ok", "warn", "fail"]
 
 PYTHON_MIN: Final = (3, 11)
 SQLITE_SOUND: Final = (3, 51, 3)

@@ -1,5 +1,6 @@
 """`orlop up` and `orlop down`."""
 
+import os
 from pathlib import Path
 from typing import Final
 
