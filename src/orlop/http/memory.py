@@ -3,7 +3,7 @@
 import msgspec
 
 from orlop.abi.ids import DEFAULT_TENANT, Seq
-from orlop.abi.memory import (
+from orlop.abi.memory_orders import (
     EraseOrder,
     KindOrder,
     ReembedOrder,

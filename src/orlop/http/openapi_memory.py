@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from orlop.abi import memory
+from orlop.abi import memory, memory_orders
 from orlop.http.openapi_operation import NDJSON, OURS, Operation
 
 OPERATIONS: Final = (
@@ -10,7 +10,7 @@ OPERATIONS: Final = (
         method="GET",
         path=f"{OURS}/memory",
         summary="What is remembered, and what that takes in RAM and on disk",
-        reply=memory.MemoryStats,
+        reply=memory_orders.MemoryStats,
     ),
     Operation(
         method="GET",
@@ -22,13 +22,13 @@ OPERATIONS: Final = (
         method="GET",
         path=f"{OURS}/memories/{{memory}}/why",
         summary="What taught a memory and what used it; or what the answer of a call may rest on",
-        reply=memory.Why,
+        reply=memory_orders.Why,
     ),
     Operation(
         method="GET",
         path=f"{OURS}/memory/diff",
         summary="What changed in a namespace between two events",
-        reply=list[memory.Difference],
+        reply=list[memory_orders.Difference],
         query=("namespace", "before", "after"),
     ),
     Operation(
@@ -42,7 +42,7 @@ OPERATIONS: Final = (
         method="POST",
         path=f"{OURS}/memory/rollback",
         summary="Take a namespace back to what was known at an event, as new versions",
-        body=memory.RollbackOrder,
+        body=memory_orders.RollbackOrder,
         reply=list[memory.Written],
     ),
     Operation(
@@ -55,7 +55,7 @@ OPERATIONS: Final = (
         method="POST",
         path=f"{OURS}/memory/shares",
         summary="Open a private namespace to others, or close it",
-        body=memory.ShareOrder,
+        body=memory_orders.ShareOrder,
         reply=list[memory.MemoryShared],
     ),
     Operation(
@@ -68,29 +68,29 @@ OPERATIONS: Final = (
         method="POST",
         path=f"{OURS}/memory/kinds",
         summary="Say what the attributes of a kind must look like",
-        body=memory.KindOrder,
+        body=memory_orders.KindOrder,
         reply=memory.MemoryKindSet,
     ),
     Operation(
         method="POST",
         path=f"{OURS}/memory/subjects",
         summary="Say that identifiers are one subject's, or another's",
-        body=memory.SubjectOrder,
+        body=memory_orders.SubjectOrder,
         reply=memory.SubjectsLinked,
     ),
     Operation(
         method="POST",
         path=f"{OURS}/memory/erasures",
         summary="Erase all that is known of a subject; the certificate is signed",
-        body=memory.EraseOrder,
-        reply=memory.Certificate,
+        body=memory_orders.EraseOrder,
+        reply=memory_orders.Certificate,
     ),
     Operation(
         method="POST",
         path=f"{OURS}/memory/model",
         summary="Search by another model's vectors, once all memories have one",
-        body=memory.ReembedOrder,
-        reply=memory.MemoryStats,
+        body=memory_orders.ReembedOrder,
+        reply=memory_orders.MemoryStats,
     ),
 )
 """For operators."""

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from orlop.abi.errors import BadCall, NotFound
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, TenantId
-from orlop.abi.memory import Certificate, EraseOrder, MemoryErased
+from orlop.abi.memory import MemoryErased
+from orlop.abi.memory_orders import Certificate, EraseOrder
 from orlop.kernel.core import Kernel
 from orlop.kernel.sys_memory import memories_of
 from orlop.store import memory_erasing

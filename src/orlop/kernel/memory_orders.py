@@ -2,30 +2,18 @@
 part subjects.  Each is an event; nothing that was known is lost.
 """
 
-import sqlite3
-from collections.abc import Iterable
-
 from orlop.abi.errors import BadCall, Exhausted, TooLarge
-from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, Seq, TenantId
+from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, TenantId
 from orlop.abi.limits import MEMORY_ROLLBACK_MAX, MEMORY_SHARES_MAX
-from orlop.abi.memory import (
-    KindOrder,
-    MemoryId,
-    MemoryKindSet,
-    MemoryShared,
-    RollbackOrder,
-    ShareOrder,
-    SubjectOrder,
-    SubjectsLinked,
-    Written,
-)
+from orlop.abi.memory import MemoryKindSet, MemoryShared, SubjectsLinked, Written
+from orlop.abi.memory_orders import KindOrder, RollbackOrder, ShareOrder, SubjectOrder
 from orlop.kernel import memory_spaces
 from orlop.kernel.core import Kernel
 from orlop.kernel.memory_plan import Plan
 from orlop.kernel.sys_memory import memories_of
 from orlop.machine.chance import mint
+from orlop.store import memory_accounts
 from orlop.store import memory_reading as reading
-from orlop.store.memory_rows import subject_of
 from orlop.tools.schema import Schema
 
 
@@ -39,7 +27,9 @@ async def rollback(
     await kernel.journal.flush()
     if not 0 <= order.seq <= kernel.journal.head_seq:
         raise BadCall(f"seq: from 0 to {kernel.journal.head_seq}, the newest event")
-    seen, changed = await memories.read(_changed, tenant, order.namespace, order.seq)
+    seen, changed = await memories.read(
+        memory_accounts.seen_and_changed, tenant, order.namespace, order.seq
+    )
     late = memories.projection.look(reading.changed_since, tenant, order.namespace, seen)
     ids = dict.fromkeys([*changed, *late, *memories.written_in(tenant, order.namespace)])
     if len(ids) > MEMORY_ROLLBACK_MAX:
@@ -55,15 +45,6 @@ async def rollback(
     seq = plan.write(None, reason=reason)
     await kernel.journal.durable(seq)
     return plan.written
-
-
-def _changed(
-    connection: sqlite3.Connection, tenant: TenantId, namespace: str, seq: Seq
-) -> tuple[Seq, list[MemoryId]]:
-    return (
-        reading.applied(connection),
-        reading.changed_since(connection, tenant, namespace, seq),
-    )
 
 
 async def share(
@@ -122,23 +103,10 @@ async def subjects(
     if order.split:
         subject, moved = mint("sub", kernel.chance, kernel.clock.wall_ns()), names
     else:
-        subject, moved = await memories.read(_merged, tenant, names)
+        subject, moved = await memories.read(memory_accounts.merged, tenant, names)
     event = SubjectsLinked(subject=subject, identifiers=moved, reason=order.reason)
     await _record(kernel, tenant, event)
     return event
-
-
-def _merged(
-    connection: sqlite3.Connection, tenant: TenantId, names: Iterable[str]
-) -> tuple[str, tuple[str, ...]]:
-    """The first one's subject, and all identifiers of all of theirs."""
-    all_names: dict[str, None] = {}
-    chosen = ""
-    for name in names:
-        subject = subject_of(connection, tenant, name, None)
-        chosen = chosen or subject or name
-        all_names |= dict.fromkeys(reading.everybody(connection, tenant, name, None))
-    return chosen, tuple(all_names)
 
 
 async def _record(

@@ -1,6 +1,5 @@
 """What operators see of memories: a life, two moments, the evidence of an answer, the accounts."""
 
-import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
@@ -9,16 +8,9 @@ from msgspec.structs import replace
 from orlop.abi.calls import CallTool, Infer
 from orlop.abi.errors import BadCall, NotFound
 from orlop.abi.events import CallEntered
-from orlop.abi.ids import DEFAULT_TENANT, CallId, ProcessId, Seq, TenantId
-from orlop.abi.memory import (
-    Difference,
-    Memory,
-    MemoryId,
-    MemoryRecalled,
-    MemoryStats,
-    Use,
-    Why,
-)
+from orlop.abi.ids import DEFAULT_TENANT, CallId, Seq, TenantId
+from orlop.abi.memory import Memory, MemoryId, MemoryRecalled
+from orlop.abi.memory_orders import Difference, MemoryStats, Use, Why
 from orlop.kernel import codec, memory_spaces
 from orlop.kernel.core import Kernel
 from orlop.kernel.memory_vectors import model_of
@@ -30,7 +22,6 @@ USES_SHOWN: Final = 20
 THEN_EVENTS: Final = 500
 """Events after a recall in which the calls of its process are looked for."""
 THEN_SHOWN: Final = 5
-DIFFERENCES_MAX: Final = 10_000
 EXPORT_PAGE: Final = 1_000
 
 
@@ -62,7 +53,7 @@ async def diff(
         raise BadCall("before, after: in the order of the journal")
     memories = memories_of(kernel)
     return await memories.read(
-        _differences, tenant, namespace, before, after, kernel.clock.wall_ns()
+        memory_accounts.differences, tenant, namespace, before, after, kernel.clock.wall_ns()
     )
 
 
@@ -99,27 +90,6 @@ async def stats(kernel: Kernel, tenant: TenantId = DEFAULT_TENANT) -> MemoryStat
     )
 
 
-def _differences(
-    connection: sqlite3.Connection,
-    tenant: TenantId,
-    namespace: str,
-    before: Seq,
-    after: Seq,
-    now_ns: int,
-) -> list[Difference]:
-    then = reading.open_at(connection, tenant, namespace, before)
-    now = reading.open_at(connection, tenant, namespace, after)
-    changed = [id for id in {**then, **now} if then.get(id) != now.get(id)][:DIFFERENCES_MAX]
-    found: list[Difference] = []
-    for id in changed:
-        known = {one.version: one for one in reading.history(connection, tenant, id, now_ns)}
-        old = known.get(then[id][-1]) if id in then else None
-        new = known.get(now[id][-1]) if id in now else None
-        shown = new or old
-        found.append(Difference(memory=id, key=shown.key if shown else "", before=old, after=new))
-    return found
-
-
 async def _followed(kernel: Kernel, use: Use) -> Use:
     """With what the process did next: in that, what it had recalled may have been used."""
     then: list[str] = []
@@ -143,15 +113,5 @@ async def _evidence(kernel: Kernel, tenant: TenantId, call: CallId) -> Why:
         raise NotFound(f"no call {call[:100]!r} in the journal")
     header = events[0].header
     memories = memories_of(kernel)
-    found, _ = await memories.read(
-        _before, tenant, ProcessId(header.process), header.seq, kernel.clock.wall_ns()
-    )
+    found = await memories.read(memory_accounts.recalled_before, tenant, header.process, header.seq)
     return Why(history=tuple(found), uses=())
-
-
-def _before(
-    connection: sqlite3.Connection, tenant: TenantId, process: ProcessId, seq: Seq, now_ns: int
-) -> tuple[list[Memory], int]:
-    given = reading.given_before(connection, tenant, process, seq, USES_SHOWN)
-    found, gone = reading.versions(connection, tenant, given)
-    return found, len(gone)

@@ -18,7 +18,7 @@ import numpy
 import numpy.typing
 
 from orlop.abi.ids import Seq, TenantId
-from orlop.abi.memory import Shelf
+from orlop.abi.memory_orders import Shelf
 from orlop.memory.residency import Residency
 from orlop.store.memory_columns import NEVER_NS
 from orlop.store.memory_reading import Filter, applied

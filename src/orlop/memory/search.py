@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from orlop.abi.ids import Seq, TenantId
 from orlop.abi.limits import MEMORY_CANDIDATES_MAX
-from orlop.abi.memory import Memory, Recall, Shelf
+from orlop.abi.memory import Memory, Recall
+from orlop.abi.memory_orders import Shelf
 from orlop.memory.fuse import fused
 from orlop.store import memory_reading as reading
 from orlop.store.memory_reading import Filter

@@ -6,22 +6,18 @@ from urllib.parse import quote, urlencode
 
 from orlop.abi.ids import Seq
 from orlop.abi.limits import CLIENT_PATIENCE_S
-from orlop.abi.memory import (
+from orlop.abi.memory import Memory, MemoryKindSet, MemoryShared, SubjectsLinked, Written
+from orlop.abi.memory_orders import (
     Certificate,
     Difference,
     EraseOrder,
     KindOrder,
-    Memory,
-    MemoryKindSet,
-    MemoryShared,
     MemoryStats,
     ReembedOrder,
     RollbackOrder,
     ShareOrder,
     SubjectOrder,
-    SubjectsLinked,
     Why,
-    Written,
 )
 from orlop.sdk.exchange import ROOT
 from orlop.sdk.link import Link

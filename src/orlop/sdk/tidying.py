@@ -10,7 +10,8 @@ from msgspec import Struct
 
 from orlop.abi.errors import Conflict, NotFound
 from orlop.abi.hints import Hints
-from orlop.abi.memory import Item, Memory, Remember, Target, TidyReport
+from orlop.abi.memory import Item, Memory, Remember, Target
+from orlop.abi.memory_orders import TidyReport
 from orlop.sdk.sync import SyncKernel
 
 READ_MAX = 1_000

@@ -8,13 +8,12 @@ from typing import Final
 import click
 
 from orlop.abi.ids import Seq
-from orlop.abi.memory import (
+from orlop.abi.memory import Memory, ShareAccess
+from orlop.abi.memory_orders import (
     EraseOrder,
     KindOrder,
-    Memory,
     ReembedOrder,
     RollbackOrder,
-    ShareAccess,
     ShareOrder,
     SubjectOrder,
 )

@@ -7,7 +7,8 @@ from typing import Final, get_args
 import click
 
 from orlop.abi.errors import KernelError
-from orlop.abi.memory import ImportReport, Item
+from orlop.abi.memory import Item
+from orlop.abi.memory_orders import ImportReport
 from orlop.sdk.memory import memory_operator
 from orlop.sdk.sync import SyncKernel, connect_sync
 from orlop.shell.frame import Frame, framed

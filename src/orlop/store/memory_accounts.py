@@ -1,14 +1,21 @@
 """Memories counted, and read page by page for export."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from msgspec import Struct
 
-from orlop.abi.ids import TenantId
+from orlop.abi.ids import ProcessId, Seq, TenantId
 from orlop.abi.memory import Memory, MemoryId
+from orlop.abi.memory_orders import Difference
+from orlop.store import memory_reading as reading
 from orlop.store.memory_columns import COLUMNS
 from orlop.store.memory_reading import memory_of
+from orlop.store.memory_rows import subject_of
+
+DIFFERENCES_MAX: Final = 10_000
+GIVEN_MAX: Final = 20
 
 
 class Counted(Struct, frozen=True, kw_only=True):
@@ -89,3 +96,56 @@ def unembedded(
         (tenant, model, limit),
     )
     return [Unembedded(*row) for row in rows]
+
+
+def seen_and_changed(
+    connection: sqlite3.Connection, tenant: TenantId, namespace: str, seq: Seq
+) -> tuple[Seq, list[MemoryId]]:
+    """How far the rows reach, and what has changed since `seq`."""
+    return (
+        reading.applied(connection),
+        reading.changed_since(connection, tenant, namespace, seq),
+    )
+
+
+def merged(
+    connection: sqlite3.Connection, tenant: TenantId, names: Iterable[str]
+) -> tuple[str, tuple[str, ...]]:
+    """The first one's subject, and all identifiers of all of theirs."""
+    all_names: dict[str, None] = {}
+    chosen = ""
+    for name in names:
+        subject = subject_of(connection, tenant, name, None)
+        chosen = chosen or subject or name
+        all_names |= dict.fromkeys(reading.everybody(connection, tenant, name, None))
+    return chosen, tuple(all_names)
+
+
+def differences(
+    connection: sqlite3.Connection,
+    tenant: TenantId,
+    namespace: str,
+    before: Seq,
+    after: Seq,
+    now_ns: int,
+) -> list[Difference]:
+    """Memories of which other versions were known at the two moments."""
+    then = reading.open_at(connection, tenant, namespace, before)
+    now = reading.open_at(connection, tenant, namespace, after)
+    changed = [id for id in {**then, **now} if then.get(id) != now.get(id)][:DIFFERENCES_MAX]
+    found: list[Difference] = []
+    for id in changed:
+        known = {one.version: one for one in reading.history(connection, tenant, id, now_ns)}
+        old = known.get(then[id][-1]) if id in then else None
+        new = known.get(now[id][-1]) if id in now else None
+        shown = new or old
+        found.append(Difference(memory=id, key=shown.key if shown else "", before=old, after=new))
+    return found
+
+
+def recalled_before(
+    connection: sqlite3.Connection, tenant: TenantId, process: ProcessId, seq: Seq
+) -> list[Memory]:
+    """What a process had recalled before `seq`, newest first."""
+    given = reading.given_before(connection, tenant, process, seq, GIVEN_MAX)
+    return reading.versions(connection, tenant, given)[0]

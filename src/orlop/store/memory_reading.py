@@ -10,7 +10,8 @@ from msgspec import Struct
 
 from orlop.abi.ids import ProcessId, Seq, TenantId
 from orlop.abi.limits import MEMORY_QUERY_WORDS_MAX
-from orlop.abi.memory import Evidence, Memory, MemoryId, MemoryState, Target, Use
+from orlop.abi.memory import Evidence, Memory, MemoryId, MemoryState, Target
+from orlop.abi.memory_orders import Use
 from orlop.store.memory_columns import ALWAYS_NS, COLUMNS, NEVER_NS, known, scope_of
 from orlop.store.memory_rows import identifiers_of, subject_of
 
