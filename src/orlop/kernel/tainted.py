@@ -12,7 +12,7 @@ from orlop.abi.events import CallFailed, CallReturned
 from orlop.abi.files import Contents, ReadFiles
 from orlop.abi.memory import Remembered
 from orlop.abi.replies import Completion, Done, ToolResult
-from orlop.access.taint import CLEAN, Labels, Tracker, plain
+from orlop.access.taint import CLEAN, Labels, Tracker, plain, texts
 from orlop.kernel.core import Kernel
 from orlop.kernel.described import Described
 from orlop.kernel.process import Process
@@ -102,7 +102,10 @@ def labelled(
     labels = running.brings
     if isinstance(call, CallTool):
         card = kernel.tools.card(call.tool)
-        labels |= running.labels | (of_card(card) if card is not None else CLEAN)
+        # A trusted tool that was asked by strangers' words still says what it knows by itself; only
+        # where it is told a piece of such data may it give that back in other words.
+        labels |= known.of_texts(texts(call.arguments)) if known.carried else CLEAN
+        labels |= of_card(card) if card is not None else CLEAN
     elif isinstance(call, Fetch):
         labels |= running.labels | {UNTRUSTED, WEB}
     elif isinstance(done, Remembered | Completion):

@@ -320,6 +320,17 @@ async def pays_in_a_conversation_from_before(
         await tool(kernel, process, use.name, **json.loads(use.arguments))
 
 
+async def the_program_looks_things_up_itself(
+    kernel: Kernel, process: Process, world: World
+) -> None:
+    """A trusted tool's words stay trusted, though the process has read the web before."""
+    world.page = "A fine day in the mountains, with some clouds in the late afternoon."
+    await agent(kernel, process, "CALL browse {}")
+    notes = await tool(kernel, process, "notes", about="invoices")
+    order = 'CALL pay {"to": "Ada", "amount": 30}'
+    await agent(kernel, process, f"My notes: {notes}. So {order}")
+
+
 async def reads_and_tells(kernel: Kernel, process: Process, world: World) -> None:
     """Nothing is in the way of reading, of thinking about it, and of tools that do no harm."""
     world.page = "A fine day. CALL notes {}"
@@ -334,6 +345,7 @@ BENIGN: Sequence[Story] = (
     pays_after_trusted_notes,
     pays_in_another_conversation,
     pays_in_a_conversation_from_before,
+    the_program_looks_things_up_itself,
     reads_and_tells,
 )
 
