@@ -247,8 +247,10 @@ def is_own(kernel: Kernel, reader: Process, maker: ProcessId) -> bool:
 async def answered(kernel: Kernel, reader: Process, call: CallId) -> tuple[Infer, Completion]:
     """A model call with its conversation, and its answer; for `previous_response_id`.
 
-    Raises `NotFound` where the tenant has no such call, or it did not end in an answer.
+    Raises `NotFound` where `reader` has made no such call (nor another client of its key has), or
+    it did not end in an answer.
     """
+    tenant = reader.row.tenant
     await kernel.journal.flush()
     made: Infer | None = None
     for stored in await kernel.elders.of_call(call):
