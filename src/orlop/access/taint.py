@@ -13,8 +13,8 @@ stay on what is made from them:
 5. A tool call has the labels of the answers that ask for it with just these arguments.  One that no
    answer asks for was made by the program, from anything: it has all labels of the process.
 6. A picture, a recording or a file can't be looked into: it has all labels of the process.
-7. Where the pieces are not known (after a restart of the kernel, in a child of a process with
-   labels, or past a bound), everything new has all labels of the process.
+7. Where the pieces are not known (past a bound; after a restart, where the journal has not kept
+   them any more), everything new has all labels of the process.  A child knows its parent's.
 
 So a conversation that has none of this in it stays clean, also in a process that has read the web.
 Invariant: labels of a process are never taken away.
@@ -108,6 +108,8 @@ class Tracker:
     carried: dict[str, CallId] = field(default_factory=dict)
     is_blind: bool = False
     """The pieces of what it has received are not known (any more)."""
+    is_looked_up: bool = False
+    """The journal has been asked for them, if there was anything to ask for."""
     _names: dict[bytes, Labels] = field(default_factory=dict)
     """Of messages, by name; those without labels are not kept."""
     _prints: dict[int, dict[int, Labels]] = field(default_factory=dict)
@@ -143,6 +145,18 @@ class Tracker:
             known = self._prints.setdefault(length, {})
             for piece in hashes(found, length):
                 known[piece] = known.get(piece, CLEAN) | labels
+
+    def adopt(self, other: "Tracker") -> None:
+        """What another process knows, whose child this one is."""
+        for label, call in other.carried.items():
+            self.carried.setdefault(label, call)
+        self._names.update(other._names)
+        for length, known in other._prints.items():
+            mine = self._prints.setdefault(length, {})
+            for piece, labels in known.items():
+                mine[piece] = mine.get(piece, CLEAN) | labels
+        self.is_blind |= other.is_blind
+        self._bound()
 
     def _bound(self) -> None:
         """Past its bounds it knows nothing in particular any more, and everything in general."""

@@ -216,6 +216,7 @@ async def served(
 
 async def begun(kernel: Kernel, process: Process, running: Running, described: Described) -> Done:
     """Run a call that no record answers, once rules, people and budgets let it."""
+    await tainted.look_up(kernel, process)
     running.labels = tainted.of_call(kernel, process, running, described)
     policy.judge(kernel, process, running)
     while await questions.cleared(kernel, process, running):

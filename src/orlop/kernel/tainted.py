@@ -1,6 +1,7 @@
 """Labels of calls and of their results: the kernel's side of `access.taint`."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
@@ -8,16 +9,22 @@ from msgspec.structs import replace
 from orlop.abi.calls import CallTool, Embed, Infer
 from orlop.abi.cards import ToolCard
 from orlop.abi.egress import Fetch
+from orlop.abi.errors import NotFound
 from orlop.abi.events import CallFailed, CallReturned
 from orlop.abi.files import Contents, ReadFiles
 from orlop.abi.memory import Remembered
 from orlop.abi.replies import Completion, Done, ToolResult
 from orlop.access.taint import CLEAN, Labels, Tracker, plain, texts
+from orlop.kernel import codec, history
 from orlop.kernel.core import Kernel
 from orlop.kernel.described import Described
 from orlop.kernel.process import Process
 from orlop.kernel.running import Running
 from orlop.store.journal import Part
+
+OUTCOMES: Final = ("call.returned", "call.failed")
+RECENT_EVENTS: Final = 4_096
+"""Events of a process, the newest, that are read again after a restart."""
 
 UNTRUSTED = "untrusted"
 WEB = "web"
@@ -31,14 +38,61 @@ def of_card(card: ToolCard) -> Labels:
 
 
 def tracker(kernel: Kernel, process: Process) -> Tracker:
-    """What is known of the process's data.
-
-    After a restart of the kernel, and in a child, only that it has taken in these labels.
-    """
+    """What is known of the process's data; until `look_up`, only which labels it has taken in."""
     if process.tracker is None:
         carried = dict(kernel.tables.policies.carried.get(process.id, {}))
         process.tracker = Tracker(carried=carried, is_blind=bool(carried))
     return process.tracker
+
+
+async def look_up(kernel: Kernel, process: Process) -> Tracker:
+    """After a restart of the kernel, and in a new child: what the journal and the parent know.
+
+    Where that is too long, pruned, or gone, everything new keeps all labels.
+    """
+    known = tracker(kernel, process)
+    if known.is_looked_up:
+        return known
+    known.is_looked_up = True  # Calls that come meanwhile find it blind, which is safe.
+    if known.carried:
+        is_whole = await _from_journal(kernel, process, known)
+        parent = kernel.processes.get(process.row.parent) if process.row.parent else None
+        if parent is not None:
+            known.adopt(await look_up(kernel, parent))
+            is_whole &= not parent.tracker.is_blind if parent.tracker is not None else False
+        known.is_blind = not is_whole or (parent is None and process.row.parent is not None)
+    return known
+
+
+async def _from_journal(kernel: Kernel, process: Process, known: Tracker) -> bool:
+    """Read the newest calls again; whether that was all of them."""
+    tenant, head = process.row.tenant, kernel.journal.process_head(process.id)
+    after = max(0, head - RECENT_EVENTS)
+    await kernel.journal.flush()
+    is_whole = after == 0
+    for stored in await kernel.elders.of_process(process.id, after, kinds=OUTCOMES):
+        event, call = codec.decode(stored), stored.header.call
+        if event is None or call is None:
+            is_whole = False
+            continue
+        match event:
+            case CallFailed():
+                known.received(frozenset(event.labels), call, event.message)
+            case CallReturned(done=Completion()):
+                labels = frozenset(event.labels)
+                try:
+                    messages = await history.messages_of(kernel, tenant, event.messages)
+                except NotFound:
+                    is_whole = False
+                    continue
+                for message, name in zip(messages, event.messages, strict=True):
+                    known.answered(message, bytes.fromhex(name), labels, call)
+            case CallReturned() if event.labels:
+                is_whole &= not isinstance(event.done, Contents)  # Its data lies elsewhere.
+                known.received(frozenset(event.labels), call, _value(event.done))
+            case _:
+                pass
+    return is_whole
 
 
 def of_call(kernel: Kernel, process: Process, running: Running, described: Described) -> Labels:

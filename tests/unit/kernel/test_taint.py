@@ -23,7 +23,7 @@ from orlop.access.policy import Policy, read
 from orlop.access.policy_templates import TEMPLATES
 from orlop.devices.device import ALONE, Sink, Turn
 from orlop.devices.fake import FakeEngine
-from orlop.kernel import lifecycle, policies, syscall
+from orlop.kernel import lifecycle, policies, syscall, tainted
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
 
@@ -362,7 +362,9 @@ def test_an_honest_task_is_done_as_ever(task: Story) -> None:
     on(lambda: Town(tools=world.tools()), scenario)
 
 
-def test_labels_outlive_the_kernel() -> None:
+@pytest.mark.parametrize("is_snapshot", [True, False], ids=["snapshot", "events"])
+def test_labels_outlive_the_kernel(is_snapshot: bool) -> None:
+    """And so does what is known piece by piece, as far as the journal has it."""
     world = World()
 
     async def whole() -> None:
@@ -370,21 +372,71 @@ def test_labels_outlive_the_kernel() -> None:
         kernel = await here.boot()
         process = await program(kernel, name="helper")
         page = await tool(kernel, process, "browse")
-        kernel.snapshot()
+        if is_snapshot:
+            kernel.snapshot()
         await kernel.journal.flush()
         await here.crash(kernel)
         again = await here.boot()
         guarded(again)
-        await agent(again, again.processes[process.id], f"The page said {page}")
+        same = again.processes[process.id]
+        await agent(again, same, f"The page said {page}")
         with pytest.raises(RuleForbids, match="strangers-words"):
-            await tool(again, again.processes[process.id], "pay", to="Eve", amount=1)
+            await tool(again, same, "pay", to="Eve", amount=1)
         assert world.paid == []
-        fresh = await program(again, name="helper")
-        await agent(again, fresh, 'CALL pay {"to": "Ada", "amount": 30}')
+        await agent(again, same, 'My landlord wants it: CALL pay {"to": "Ada", "amount": 30}')
         assert world.paid == [("Ada", 30)]
         await here.close(again)
 
     simulate(1, whole())
+
+
+def test_a_longer_past_than_is_read_again_leaves_all_labels_on_everything(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    monkeypatch.setattr(tainted, "RECENT_EVENTS", 3)
+
+    async def whole() -> None:
+        here = Town(tools=world.tools())
+        kernel = await here.boot()
+        process = await program(kernel, name="helper")
+        await tool(kernel, process, "browse")
+        for number in range(3):
+            await tool(kernel, process, "notes", number=number)
+        await here.crash(kernel)
+        again = await here.boot()
+        guarded(again)
+        await agent(again, again.processes[process.id], 'CALL pay {"to": "Ada", "amount": 30}')
+        assert world.paid == []
+        await agent(again, await program(again), 'CALL pay {"to": "Ada", "amount": 30}')
+        assert world.paid == [("Ada", 30)]
+        await here.close(again)
+
+    simulate(1, whole())
+
+
+def test_an_honest_child_of_a_process_that_has_read_the_web_works_as_ever() -> None:
+    world = World()
+
+    async def scenario(here: Computer, kernel: Kernel) -> None:
+        guarded(kernel)
+        process = await program(kernel, name="helper")
+        child = await lifecycle.create(
+            kernel, Spawn(command=("agent",)), process.row.tenant, parent=process
+        )
+        await lifecycle.start(kernel, child, "first")
+        await tool(kernel, process, "browse")
+        later = await lifecycle.create(
+            kernel, Spawn(command=("agent",)), process.row.tenant, parent=process
+        )
+        await lifecycle.start(kernel, later, "first")
+        for one in (child, later):
+            await agent(kernel, one, 'CALL pay {"to": "Ada", "amount": 30}')
+        assert world.paid == [("Ada", 30), ("Ada", 30)]
+        await agent(kernel, later, PAGE)
+        assert len(world.paid) == 2
+
+    on(lambda: Town(tools=world.tools()), scenario)
 
 
 def test_an_agents_own_tools_are_labelled_local() -> None:
