@@ -58,8 +58,12 @@ class SqliteTape(SqliteReading):
             raise JournalStopped(f"{self.home.path} can't be locked: {error}") from error
 
     def create(self, meta: Meta) -> None:
+        # Whole under another name first: nobody can open a file whose making was cut off.
+        made = self.home.database.with_suffix(".new")
         with self._written("create"):
-            _create(self.home.database, meta)
+            _clear(made)
+            _create(made, meta)
+            made.replace(self.home.database)
             files.sync_folder(self.home.path)
 
     def write(self) -> None:
@@ -167,8 +171,7 @@ class SqliteTape(SqliteReading):
         """The old files stay in a folder of their own; blobs stay where they are."""
         made = self.home.database.with_suffix(".new")
         with self._written("rewrite"):
-            for leftover in (made, made.with_name(made.name + "-journal")):
-                leftover.unlink(missing_ok=True)
+            _clear(made)
             connection = _create(made, meta, keep_open=True)
             try:
                 with _transaction(connection):
@@ -285,9 +288,17 @@ class SqliteTape(SqliteReading):
             raise JournalStopped(f"could not {what} {self.home.database}: {error}") from error
 
 
+def _clear(made: Path) -> None:
+    """What an interrupted making has left."""
+    for end in ("", "-journal", "-wal", "-shm"):
+        made.with_name(made.name + end).unlink(missing_ok=True)
+
+
 def _create(path: Path, meta: Meta, keep_open: bool = False) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     path.chmod(0o600)
+    # From the beginning: a change takes a rollback journal, which readers can't play back.
+    connection.execute("PRAGMA journal_mode = WAL")
     connection.executescript(schema.CREATE)
     connection.execute(
         "INSERT INTO meta VALUES ('journal', ?), ('format', ?)", (meta.journal, str(meta.format))
