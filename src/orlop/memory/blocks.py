@@ -21,7 +21,7 @@ from orlop.abi.ids import Seq, TenantId
 from orlop.abi.memory_orders import Shelf
 from orlop.memory.residency import Residency
 from orlop.store.memory_columns import NEVER_NS
-from orlop.store.memory_reading import Filter, applied
+from orlop.store.memory_reading import Filter, applied, born
 
 Integers: TypeAlias = numpy.typing.NDArray[numpy.int64]
 Floats: TypeAlias = numpy.typing.NDArray[numpy.float32]
@@ -59,6 +59,7 @@ class Block:
 
     def __init__(self, seen: Seq, times: Integers, confidence: Floats, vectors: Floats) -> None:
         self.seen = seen
+        self.born = 0
         self.rows = times.shape[1]
         self.dead = 0
         self.graph: Near | None = None
@@ -308,7 +309,9 @@ def loaded(
     """All of it, from disk."""
     seen = applied(connection)
     rows = _select(connection, tenant, namespace, model, past, "1").fetchall()
-    return _block(seen, rows, dimensions)
+    block = _block(seen, rows, dimensions)
+    block.born = born(connection)
+    return block
 
 
 def refreshed(
@@ -320,6 +323,8 @@ def refreshed(
     block: Block,
 ) -> Block | None:
     """With all that was folded since; None where it has to be read anew."""
+    if born(connection) != block.born:
+        return None
     now = applied(connection)
     if now == block.seen:
         return block

@@ -397,3 +397,9 @@ def applied(connection: sqlite3.Connection) -> Seq:
     """How far this connection's rows reach."""
     (value,) = connection.execute("SELECT value FROM projection WHERE name = 'applied'").fetchone()
     return Seq(int(str(value).partition(" ")[0]))
+
+
+def born(connection: sqlite3.Connection) -> int:
+    """Which file this is: rows have other ids in one that was made anew."""
+    (number,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(number)

@@ -63,6 +63,8 @@ class ProjectionFile:
         self._fold = fold
         self._path = path
         self._writer: sqlite3.Connection | None = None
+        self._born = 0
+        """Of the file that is open: who holds rows in RAM can tell that they are of another one."""
 
     def open(self, journal: JournalId) -> tuple[Seq, bytes]:
         """How far it reaches, and that event's hash (0 and nothing: begun anew)."""
@@ -143,6 +145,7 @@ class ProjectionFile:
         found = dict(writer.execute("SELECT name, value FROM projection"))
         if {name: found.get(name) for name in ("journal", "shape")} != self._identity(journal):
             return None
+        (self._born,) = writer.execute("PRAGMA user_version").fetchone()
         seq, _, digest = str(found.get("applied", "")).partition(" ")
         return Seq(int(seq)), bytes.fromhex(digest)
 
@@ -152,6 +155,8 @@ class ProjectionFile:
         writer = self._writer = self._connect()
         if self._path is not None:
             self._path.chmod(0o600)
+        self._born += 1
+        writer.execute(f"PRAGMA user_version = {self._born}")
         writer.executescript(f"BEGIN IMMEDIATE;{_META}{self._fold.schema}")
         rows = [*self._identity(journal).items(), ("applied", "0 ")]
         writer.executemany("INSERT INTO projection VALUES (?, ?)", rows)
