@@ -4,7 +4,32 @@ from typing import Final
 
 from orlop.abi import effects as words
 from orlop.abi import sagas, tools
-from orlop.http.openapi_operation import OURS, Operation
+from orlop.http.openapi_operation import NDJSON, OURS, Operation
+
+PROCESSES: Final = (
+    Operation(
+        method="POST",
+        path=f"{OURS}/functions",
+        summary="Offer functions as tools; what is to be done comes one a line",
+        body=tools.OfferOrder,
+        stream=NDJSON,
+    ),
+    Operation(
+        method="POST",
+        path=f"{OURS}/functions/{{errand}}",
+        summary="What a function came to",
+        body=tools.FunctionAnswer,
+        reply={"type": "object", "maxProperties": 0},
+    ),
+    Operation(
+        method="POST",
+        path="/mcp",
+        summary="The kernel's tools over the Model Context Protocol: one message",
+        body={"type": "object", "required": ["jsonrpc", "method"]},
+        reply={"type": "object"},
+    ),
+)
+"""For processes."""
 
 OPERATIONS: Final = (
     Operation(

@@ -161,6 +161,7 @@ PROCESSES: Final = (
         later=PARKED,
     ),
     *openapi_files.PROCESSES,
+    *openapi_effects.PROCESSES,
 )
 """Our own routes for processes."""
 
