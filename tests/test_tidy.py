@@ -61,6 +61,7 @@ LAZY = {
     "pydantic_monty",
     "ray",
     "rich",
+    "ssl",
     "tokenizers",
     "xllamacpp",
 }

@@ -97,6 +97,33 @@ def test_an_official_client_comes_in_by_its_environment(
     assert said.strip()
 
 
+@pytest.mark.parametrize("connect", ["connect_sync()", "connect()"], ids=["sync", "async"])
+def test_our_own_client_speaks_it_and_trusts_nobody_unknown(
+    kernel: LiveKernel, papers: tuple[Path, Path], connect: str
+) -> None:
+    call = f"orlop.{connect[:-1]}url={kernel.url!r}, token={kernel.key!r}, patience_s=0)"
+    program = f"import orlop\nprint({call}.infer('hello', model='fake').text())"
+    if "sync" not in connect:
+        program = (
+            "import asyncio, orlop\n"
+            "async def main():\n"
+            f"    async with {call} as kernel:\n"
+            "        print((await kernel.infer('hello', model='fake')).text())\n"
+            "asyncio.run(main())"
+        )
+    for trusted in (True, False):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, **({"SSL_CERT_FILE": str(papers[0])} if trusted else {})},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode == 0) is trusted, done.stderr
+        assert trusted or "ertificate" in done.stderr
+
+
 def refusal(home: Path, config: str) -> str:
     settings = home / "orlop.toml"
     settings.write_text(config)

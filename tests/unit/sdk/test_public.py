@@ -17,6 +17,7 @@ PUBLIC = [
     "connect",
     "connect_sync",
     "effect_key",
+    "narrowed",
 ]
 
 
