@@ -1,7 +1,8 @@
 """The oracles: what must be true of the journal, the world and the kernel, whatever went wrong.
 
 Safety: I1 told is told for ever; I2 no effect twice; I3 no budget exceeded; I4 one outcome a call;
-I8 the chain verifies and never loses its past.  Liveness (I5) is in `mayhem`: everybody is served.
+I8 the chain verifies and never loses its past; I9 nobody does what he may not.  Liveness (I5) is in
+`mayhem`: everybody is served.
 """
 
 from collections import defaultdict
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 from simulation.books import Books
+from simulation.register import Register
 from simulation.town import Life, Town
 from simulation.witness import said
 
@@ -81,6 +83,7 @@ class Chronicle:
         self._check_budgets(events, calls, last)
         self._check_effects()
         self._check_schedules(events)
+        assert Register(()).read(events).checked or not calls, "I9: somebody did what he may not"
         return stored[-1].header.hash.hex()
 
     def _calls(self, events: Sequence[tuple[Header, Event]]) -> dict[Seq, Made]:

@@ -5,7 +5,6 @@ from typing import Final
 from orlop.abi import (
     admin,
     budgets,
-    capabilities,
     cards,
     devices,
     egress,
@@ -22,6 +21,7 @@ from orlop.http import (
     openapi_memory,
     openapi_people,
     openapi_policy,
+    openapi_rights,
 )
 from orlop.http.openapi_dialects import Schema
 from orlop.http.openapi_operation import NDJSON, OURS, SSE, Operation
@@ -406,60 +406,7 @@ OPERATORS: Final = (
         reply=admin.NewKey,
     ),
     Operation(method="DELETE", path=f"{OURS}/keys/{{key}}", summary="Revoke a key", reply=EMPTY),
-    Operation(
-        method="GET",
-        path=f"{OURS}/processes/{{process}}/rights",
-        summary="What a process may do",
-        reply=capabilities.RightsView,
-    ),
-    Operation(
-        method="POST",
-        path=f"{OURS}/processes/{{process}}/grant",
-        summary="Give a process a right that its parent holds",
-        body=capabilities.RightsOrder,
-        reply=capabilities.RightsView,
-    ),
-    Operation(
-        method="POST",
-        path=f"{OURS}/processes/{{process}}/revoke",
-        summary="Take a right from a process and its descendants",
-        body=capabilities.RightsOrder,
-        reply=capabilities.RightsView,
-    ),
-    Operation(
-        method="POST",
-        path=f"{OURS}/tokens/read",
-        summary="What a token says, and whether it is accepted",
-        body=capabilities.TokenOrder,
-        reply=capabilities.TokenView,
-    ),
-    Operation(
-        method="POST",
-        path=f"{OURS}/tokens/revoke",
-        summary="Refuse a token, and all that were narrowed from it",
-        body=capabilities.RevokeOrder,
-        reply=capabilities.RevokedView,
-    ),
-    Operation(
-        method="GET",
-        path=f"{OURS}/tokens/revoked",
-        summary="Revoked tokens",
-        reply=tuple[capabilities.RevokedView, ...],
-    ),
-    Operation(
-        method="GET",
-        path=f"{OURS}/tokens/keys",
-        summary="The public keys that tokens are checked with",
-        reply=tuple[capabilities.SigningKeyView, ...],
-    ),
-    Operation(
-        method="POST",
-        path=f"{OURS}/tokens/rotate",
-        summary="Sign with a new key; earlier ones are accepted for a while",
-        body=capabilities.RotateOrder,
-        reply=capabilities.SigningKeyView,
-        status=201,
-    ),
+    *openapi_rights.OPERATIONS,
     Operation(
         method="GET",
         path=f"{OURS}/schedules",
