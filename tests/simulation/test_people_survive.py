@@ -73,6 +73,8 @@ class Town:
         self.chance = chance
         self.told: dict[str, Question] = {}
         """Words of people that the kernel has confirmed."""
+        self.twice = 0
+        """Questions that took a second word after one was confirmed."""
         self.answers: dict[int, ToolResult] = {}
         self.kills = 0
         self.dead: list[Kernel] = []
@@ -114,6 +116,7 @@ class Town:
                 for row in asking.listed(kernel, closed=False):
                     if speaker.name in row.asked_of:
                         done = await answering.answer(kernel, row.id, self.word(row), speaker)
+                        self.twice += row.id in self.told
                         self.told[row.id] = done
                         if self.chance.random() < 0.3:
                             await self.kill()
@@ -179,6 +182,7 @@ def test_no_word_is_lost_or_counted_twice_whenever_the_kernel_dies(seed: int) ->
 def check(town: Town, till: Till, told: str) -> None:
     office = town.kernel.office
     rows = office.questions.rows
+    assert town.twice == 0, told
     for id, word in town.told.items():
         kept = rows[id]
         said = (kept.person, kept.edited, kept.taken, kept.result)
