@@ -54,6 +54,10 @@ sandbox = {{ read = ["{seen}"] }}
 command = ["cat", "{secret}"]
 effect = "pure"
 sandbox = {{ read = ["{seen}"] }}
+[mcp.time]
+command = ["{python}", "-m", "mcp_server_time", "--local-timezone", "UTC"]
+effect = "pure"
+sandbox = {{ }}
 [tools.phones]
 command = ["{python}", "-c", "import socket; socket.create_connection(('127.0.0.1', {port}), 2)"]
 effect = "pure"
@@ -142,6 +146,20 @@ for tool in ("pries", "phones"):
 """
     done = ran(kernel, tmp_path, *python(script))
     assert done.stdout.split() == ["seen", "E2101", "E2101"], done.stdout + done.stderr
+
+
+def test_a_server_of_tools_by_others_runs_in_one_unchanged(
+    kernel: LiveKernel, tmp_path: Path
+) -> None:
+    while "time.get_current_time" not in kernel.orlop("tools"):
+        subprocess.run(["sleep", "0.1"], check=True)
+    script = """
+import orlop
+said = orlop.connect_sync().call_tool("time.get_current_time", timezone="UTC")
+print("datetime" in str(said))
+"""
+    done = ran(kernel, tmp_path, *python(script))
+    assert done.stdout == "True\n", done.stdout + done.stderr
 
 
 def test_coverage_counts_what_went_beside_the_door(kernel: LiveKernel, tmp_path: Path) -> None:
