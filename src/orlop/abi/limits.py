@@ -362,6 +362,9 @@ PROJECTION_MARK_EVENTS: Final = 20_000
 PROJECTION_BUSY_S: Final = 5.0
 """How long a projection waits for a foreign lock on its file."""
 
+PROJECTION_LINGER_S: Final = 0.02
+"""How long a projection lets events queue that nobody wants to read yet."""
+
 PROJECTION_RETRY_S: Final = 1.0
 """Before a projection whose file failed is opened again."""
 
@@ -496,6 +499,9 @@ POLICY_FILES_MAX: Final = 256
 
 POLICY_RULES_MAX: Final = 5_000
 """Rules of one policy."""
+
+POLICY_OPERATORS_MAX: Final = 200
+"""Operators, dots and brackets in one rule: parsers of deeper ones run out of stack."""
 
 POLICY_SLICES_MAX: Final = 512
 """Parts of a policy that are kept ready to be asked: one for each kind of call."""

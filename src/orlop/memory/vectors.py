@@ -15,7 +15,7 @@ def packed(vector: Sequence[float]) -> bytes:
             f"vector: 1 to {MEMORY_DIMENSIONS_MAX} numbers (MEMORY_DIMENSIONS_MAX), not"
             f" {len(vector)}"
         )
-    length = math.sqrt(math.fsum(number * number for number in vector))
+    length = math.hypot(*vector)
     if not 0 < length < math.inf:
         raise BadCall("vector: it must be finite, and not all zeros")
     scale = 1.0 / length

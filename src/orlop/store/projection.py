@@ -16,6 +16,7 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Concatenate, Literal, ParamSpec, TypeVar
 
 from orlop.abi.errors import JournalStopped, KernelError, NotReady
@@ -23,6 +24,7 @@ from orlop.abi.events import Header
 from orlop.abi.ids import Seq
 from orlop.abi.limits import (
     JOURNAL_READ_EVENTS,
+    PROJECTION_LINGER_S,
     PROJECTION_MARK_EVENTS,
     PROJECTION_QUEUE_BYTES_MAX,
     PROJECTION_RETRY_S,
@@ -76,6 +78,8 @@ class Projection:
         self._flaw: sqlite3.Error | None = None
         """That a reader has found."""
         self._wake = asyncio.Event()
+        self._hurry = asyncio.Event()
+        """Somebody waits."""
         self._moved: asyncio.Future[None] | None = None
         self._ended: KernelError | None = None
         self.applied_seq = Seq(0)
@@ -114,6 +118,7 @@ class Projection:
                     while self._state == "live":
                         await self._wake.wait()
                         self._wake.clear()
+                        await self._linger()
                         await self._fold_queue()
                 except (sqlite3.Error, OSError) as error:
                     await self._failed(error)
@@ -132,6 +137,7 @@ class Projection:
         wanted = self._wanted()
         if self._has(wanted):
             return
+        self._hurry.set()
         try:
             async with asyncio.timeout(PROJECTION_WAIT_S):
                 while not self._has(wanted):
@@ -245,6 +251,13 @@ class Projection:
         found = await self._journal.read(seq, seq)
         return bool(found) and found[0].header.hash == digest
 
+    async def _linger(self) -> None:
+        """Let a batch grow while nobody wants to read it: writers have the processor until then."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PROJECTION_LINGER_S):
+                await self._hurry.wait()
+        self._hurry.clear()
+
     async def _fold_queue(self) -> None:
         """One batch: all that queued, once it is durable."""
         newest = self._queue[-1].header if self._queue else self._newest
@@ -291,6 +304,7 @@ class Projection:
         self._queue, self._queued_bytes = [], 0
         self._state = "reading"
         self._wake.set()
+        self._hurry.set()
 
     async def _failed(self, error: sqlite3.Error | OSError) -> None:
         """Try again after a while; what is damaged is thrown away."""

@@ -214,6 +214,7 @@ def test_long_stretches_of_other_kinds_are_not_read_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(projections, "PROJECTION_MARK_EVENTS", 10)
+    monkeypatch.setattr(projections, "PROJECTION_LINGER_S", 0)
 
     async def story() -> None:
         async with opened(VolatileDisk()) as journal, kept(journal, None) as notes:
