@@ -98,3 +98,58 @@ async def main():
 
 asyncio.run(main())
 """
+
+
+def test_a_script_without_async_offers_functions_too(tmp_path: Path) -> None:
+    program = tmp_path / "script.py"
+    program.write_text(SCRIPT)
+    with live_kernel() as kernel:
+        said = subprocess.run(
+            [*ORLOP, "run", "--", sys.executable, str(program)],
+            env={**os.environ, "ORLOP_HOME": str(kernel.home)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert said.stdout.splitlines() == [
+            "[1, 2, 3]",
+            "E2101 fail raised ZeroDivisionError: division by zero",
+            "asynchronous",
+            "nested 7",
+        ], said.stderr
+
+
+SCRIPT = """
+import orlop
+
+with orlop.connect_sync() as kernel:
+    @kernel.tool(effect="pure")
+    def count(to: int) -> list[int]:
+        return list(range(1, to + 1))
+
+    print(kernel.call_tool("count", to=3))
+
+    @kernel.tool
+    def fail() -> float:
+        return 1 / 0
+
+    try:
+        kernel.call_tool("fail")
+    except orlop.KernelError as error:
+        print(error.code, error.message)
+
+    async def later() -> int:
+        return 1
+
+    try:
+        kernel.tool(later)
+    except orlop.KernelError as error:
+        print("asynchronous" if "asynchronous" in error.message else error)
+
+    @kernel.tool(effect="pure")
+    def nested(to: int) -> str:
+        return f"nested {kernel.call_tool('count', to=to)[-1]}"
+
+    print(kernel.call_tool("nested", to=7))
+"""

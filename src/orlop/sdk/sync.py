@@ -4,10 +4,10 @@ with orlop.connect_sync() as kernel:
     print(kernel.infer("Why is the sky blue?", model="smollm2").text())
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Unpack
+from typing import Unpack, overload
 
 from orlop.abi.calls import (
     Ask,
@@ -51,7 +51,9 @@ from orlop.abi.replies import (
 from orlop.sdk.calling import call_order, parked_order, read_done, read_piece, stream_order
 from orlop.sdk.exchange import LostAnswer
 from orlop.sdk.files_sync import SyncFiles
+from orlop.sdk.functions import F, ToolOptions
 from orlop.sdk.link import Link
+from orlop.sdk.offering_sync import SyncOffering
 from orlop.sdk.memory_words import (
     RecallOptions,
     RememberOptions,
@@ -59,6 +61,7 @@ from orlop.sdk.memory_words import (
     recall_call,
     remember_call,
 )
+from orlop.sdk.offering_sync import SyncOffering
 from orlop.sdk.place import find
 from orlop.sdk.sync_saga import SyncSaga
 from orlop.sdk.words import (
@@ -94,6 +97,7 @@ class SyncKernel:
 
     def __init__(self, link: Link) -> None:
         self._link = link
+        self._offering = SyncOffering(link)
         self.files = SyncFiles(self.call, link.ask)
 
     def __enter__(self) -> "SyncKernel":
@@ -105,10 +109,12 @@ class SyncKernel:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Nothing is held open between calls."""
+        """Nothing is held open between calls, but for functions that are offered."""
+        self._offering.close()
 
     def call(self, call: Call) -> Done:
         """Any system call, as its class in `orlop.abi.calls`; waits also for parked ones."""
+        self._offering.ready()
         answer = self._link.ask(call_order(call))
         while answer.is_parked:
             answer = self._link.ask(parked_order(answer))
@@ -166,6 +172,29 @@ class SyncKernel:
         """A person's answer, however long he takes; also across restarts.  Raises `NotAnswered`."""
         call = Ask(text=text, choices=tuple(choices), expires_s=expires_s)
         return expect(self.call(call), Answer).text
+
+    @overload
+    def tool(self, function: F, /) -> F: ...
+
+    @overload
+    def tool(
+        self, function: None = None, /, **options: Unpack[ToolOptions]
+    ) -> Callable[[F], F]: ...
+
+    def tool(self, function: F | None = None, /, **options: Unpack[ToolOptions]) -> object:
+        """Offer a function as a tool: `@kernel.tool`, or `@kernel.tool(effect="pure")`.
+
+        It runs in a thread of its own.  Raises `BadCall`.
+        """
+        if function is not None:
+            self._offering.add(function, options)
+            return function
+
+        def offer(given: F) -> F:
+            self._offering.add(given, options)
+            return given
+
+        return offer
 
     def saga(self, name: str = "", *, expires_s: float = 604_800.0) -> SyncSaga:
         """Effects that happen together or are undone together (`sdk.saga`)."""

@@ -8,6 +8,7 @@ from orlop.abi.errors import BadCall, NotFound, ToolBarred
 from orlop.abi.limits import NAME_CHARS_MAX
 from orlop.devices.device import Tool
 from orlop.tools.outside import is_marked
+from orlop.tools import template
 from orlop.tools.schema import Schema
 
 
@@ -52,8 +53,9 @@ class Catalog:
         self._schemas[card.name] = schemas
 
     def check(self, tool: Tool) -> Schemas:
-        """Raises `BadCall` for a schema that is wrong."""
+        """Raises `BadCall` for a schema that is wrong, or a compensation that can't be made."""
         card = tool.card
+        _require_undoable(card)
         return Schemas(
             _compiled(card, "parameters", card.parameters),
             _compiled(card, "results", card.results),
@@ -108,6 +110,19 @@ class Catalog:
         """Of a tool that `find` finds."""
         self.find(name)
         return self._schemas[name]
+
+
+def _require_undoable(card: ToolCard) -> None:
+    """Its compensation's arguments can be made of what is known then."""
+    try:
+        used = template.roots(card.compensate_with)
+    except BadCall as error:
+        raise BadCall(f"compensate_with of tool {card.name}: {error.message}") from error
+    if card.compensate_unknown and "result" in used:
+        raise BadCall(
+            f"compensate_with of tool {card.name} uses the result, and with `compensate_unknown` "
+            "there may be none"
+        )
 
 
 def _compiled(card: ToolCard, field: str, schema: dict[str, object]) -> Schema:

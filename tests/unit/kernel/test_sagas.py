@@ -16,6 +16,7 @@ from orlop.abi.sagas import CloseSaga, OpenSaga, SagaBegun, SagaOrder, SagaOver
 from orlop.kernel import effects, lifecycle, saga, syscall
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
+from orlop.tools.catalog import Catalog
 
 
 @dataclass(eq=False)
@@ -264,3 +265,40 @@ def test_a_client_that_leaves_has_its_saga_undone() -> None:
         await saga.ended(kernel, id)
 
     assert with_shop(scenario).booked == {}
+
+
+def test_a_compensation_that_could_never_be_made_is_refused_with_its_tool() -> None:
+    shop = Shop()
+    wrong = ToolCard(name="x", compensate="y", compensate_with={"id": "{outcome.id}"})
+    with pytest.raises(BadCall, match="compensate_with of tool x"):
+        Catalog([Part(shop, wrong)])
+    blind = ToolCard(
+        name="x", compensate="y", compensate_with={"id": "{result.id}"}, compensate_unknown=True
+    )
+    with pytest.raises(BadCall, match="there may be none"):
+        Catalog([Part(shop, blind)])
+
+
+def test_a_compensation_that_does_no_harm_is_called_for_what_nobody_knows_of() -> None:
+    shop = Shop()
+    cards = [
+        ToolCard(
+            name="book",
+            effect="compensable",
+            compensate="cancel",
+            compensate_with={"number": "{arguments.what}"},
+            compensate_unknown=True,
+        ),
+        ToolCard(name="cancel", effect="idempotent"),
+    ]
+
+    async def scenario(here: Computer, kernel: Kernel) -> None:
+        process = await program(kernel)
+        id = await opened(kernel, process)
+        shop.fail["book flight"] = [DeviceFailed("no answer")]
+        with pytest.raises(DeviceFailed):
+            await act(kernel, process, id, "book", "flight")
+        assert (await closed(kernel, process, id, "abort")).undone == ("book",)
+        assert shop.log == ["book flight", "cancel flight"]
+
+    on(lambda: Computer(tools=[Part(shop, card) for card in cards]), scenario)
