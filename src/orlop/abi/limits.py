@@ -503,6 +503,13 @@ POLICY_RULES_MAX: Final = 5_000
 POLICY_OPERATORS_MAX: Final = 200
 """Operators, dots and brackets in one rule: parsers of deeper ones run out of stack."""
 
+POLICY_ARGUMENTS_BYTES_MAX: Final = 256 * 1024
+"""Arguments of a tool that rules are shown; where they are larger, a rule about them can't be
+decided, and a `forbid` refuses."""
+
+POLICY_REMEMBERED_CHARS_MAX: Final = 2_048
+"""Facts, and names of things, that an answer is remembered for."""
+
 POLICY_SLICES_MAX: Final = 512
 """Parts of a policy that are kept ready to be asked: one for each kind of call."""
 

@@ -13,7 +13,7 @@ is refused and the rule is named.
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
@@ -24,7 +24,9 @@ from cedarpy import Decision as CedarDecision
 
 from orlop.abi.limits import (
     POLICY_ANSWERS_MAX,
+    POLICY_OPERATORS_MAX,
     POLICY_PLACES_MAX,
+    POLICY_REMEMBERED_CHARS_MAX,
     POLICY_RULES_MAX,
     POLICY_SLICES_MAX,
 )
@@ -38,6 +40,7 @@ from orlop.access.policy_text import (
     Statement,
     digest_of,
     groups,
+    nesting,
     statements,
     token_ends,
     too_large,
@@ -95,6 +98,17 @@ def read(files: Files, shapes: Shapes) -> Read:
 
 def _rule(statement: Statement, findings: list[Finding]) -> Rule | None:
     """None, and a finding, for what can't be read."""
+    if (depth := nesting(statement.text)) > POLICY_OPERATORS_MAX:
+        said = f"has {depth} operators and brackets; at most {POLICY_OPERATORS_MAX}"
+        findings.append(
+            Finding(
+                file=statement.file,
+                line=statement.line,
+                message=f"{said} (POLICY_OPERATORS_MAX)",
+                fix="Divide it, or put names together in a group.",
+            )
+        )
+        return None
     try:
         document = msgspec.json.decode(cedarpy.policies_to_json_str(statement.text))
         ((tree,),) = [list(document["staticPolicies"].values())]
@@ -225,6 +239,8 @@ class Slice:
     """The rules that can match one kind of call, ready to be asked."""
 
     rules: Mapping[str, Rule]
+    names: Mapping[str, str]
+    """Ids of the rules, by what Cedar calls them."""
     wants: frozenset[str]
     cedar: cedarpy.PolicySet
 
@@ -271,6 +287,8 @@ class Policy:
         place = self._places.get(key)
         if place is None or place.who != who or place.what != what:
             place = self._new_place(action, who, what)
+            if len(what.id) > POLICY_REMEMBERED_CHARS_MAX:
+                return place
             self._places[key] = place
             if len(self._places) > POLICY_PLACES_MAX:
                 self._places.popitem(last=False)
@@ -282,6 +300,8 @@ class Policy:
         if (known := place.answers.get(key)) is not None:
             return known
         decision = self._asked(place, values, key)
+        if len(key) > POLICY_REMEMBERED_CHARS_MAX:
+            return decision
         place.answers[key] = decision
         if len(place.answers) > POLICY_ANSWERS_MAX:
             place.answers.popitem(last=False)
@@ -290,10 +310,12 @@ class Policy:
     def _asked(self, place: Place, values: dict[str, object], text: str) -> Decision:
         request = {**place.request, "context": text or "{}"}
         result = cedarpy.is_authorized(request, place.part.cedar, place.entities)
-        rules, found = place.part.rules, result.diagnostics
+        rules, names, found = place.part.rules, place.part.names, result.diagnostics
+        reasons = [names[where] for where in found.reasons]
         # What could not be evaluated, and would have held the call back, holds it back.
-        broken = {id: why for id, why in map(_failed, found.errors) if _holds_back(rules.get(id))}
-        held = [*(id for id in found.reasons if rules[id].effect == "forbid"), *broken]
+        failed = [(names.get(where, where), why) for where, why in map(_failed, found.errors)]
+        broken = {id: why for id, why in failed if _holds_back(rules.get(id))}
+        held = [*(id for id in reasons if rules[id].effect == "forbid"), *broken]
         firm = [id for id in held if id not in rules or not rules[id].asks]
         if firm:
             return self._said("forbid", rules, values, firm, broken)
@@ -302,11 +324,11 @@ class Policy:
             is_permitted = self._permits(place, request)
         if not is_permitted:
             return self._said("forbid", rules, values, [], {})
-        return self._said("ask" if held else "permit", rules, values, held or found.reasons, broken)
+        return self._said("ask" if held else "permit", rules, values, held or reasons, broken)
 
     def _permits(self, place: Place, request: Mapping[str, object]) -> bool:
         """Whether a person's word is enough: some rule permits the call otherwise."""
-        permits = {id: rule for id, rule in place.part.rules.items() if rule.effect == "permit"}
+        permits = [rule for rule in place.part.rules.values() if rule.effect == "permit"]
         result = cedarpy.is_authorized(dict(request), _compiled(permits), place.entities)
         return result.decision is CedarDecision.Allow
 
@@ -368,20 +390,18 @@ class Policy:
         if part is None:
             rules = {self._order[number].id: self._order[number] for number in numbers}
             paths = [path for rule in rules.values() for path in rule.looks_at]
-            part = Slice(rules, policy_words.wanted(paths), _compiled(rules))
+            names = {f"policy{number}": id for number, id in enumerate(rules)}
+            part = Slice(rules, names, policy_words.wanted(paths), _compiled(rules.values()))
             self._slices[numbers] = part
             if len(self._slices) > POLICY_SLICES_MAX:
                 self._slices.popitem(last=False)
         return part
 
 
-def _compiled(rules: Mapping[str, Rule]) -> cedarpy.PolicySet:
-    document = {
-        "templates": {},
-        "staticPolicies": {id: rule.tree for id, rule in rules.items()},
-        "templateLinks": [],
-    }
-    return cedarpy.PolicySet.from_json_str(json.dumps(document))
+def _compiled(rules: Iterable[Rule]) -> cedarpy.PolicySet:
+    """As text: rules read from JSON may be nested less deeply.  Cedar calls them by their places,
+    as in `policy0`."""
+    return cedarpy.PolicySet.from_str("\n".join(rule.statement.text for rule in rules))
 
 
 def _failed(error: str) -> tuple[str, str]:

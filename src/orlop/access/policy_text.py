@@ -34,6 +34,10 @@ TOKEN: Final = re.compile(
 )
 
 
+NESTS: Final = frozenset(["(", "[", "{", "!", "-", "+", "*", ".", "&&", "||", "if"])
+"""Tokens that open something deeper."""
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """One rule's text as it stands in its file; `line` is its first."""
@@ -83,6 +87,11 @@ def statements(file: str, text: str) -> Iterator[Statement]:
             is_empty = True
     if not is_empty:
         yield Statement(file, text.count("\n", 0, start) + 1, text[start:end])
+
+
+def nesting(text: str) -> int:
+    """How deep a rule can be at most: whatever nests, opens with one of these."""
+    return sum(token.group() in NESTS for token in TOKEN.finditer(text))
 
 
 def token_ends(text: str) -> list[int]:

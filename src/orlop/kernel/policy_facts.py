@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
+import msgspec
+
 from orlop.abi.budgets import ORGANISATION, AccountName
 from orlop.abi.calls import Call, CallTool, Infer, Signal, Spawn
 from orlop.abi.cards import ModelCard, ToolCard
 from orlop.abi.egress import Fetch
 from orlop.abi.ids import Nanoseconds, ProcessId
+from orlop.abi.limits import POLICY_ARGUMENTS_BYTES_MAX
 from orlop.access import policy_words
 from orlop.access.policy_calls import owner_of, targets
 from orlop.access.policy_words import Entity, cedar_value
@@ -81,7 +84,9 @@ class Asked:
     def _of_call(self, name: str) -> object:
         match self.call, name:
             case CallTool(), "arguments":
-                return cedar_value(self.call.arguments)
+                size = len(msgspec.json.encode(self.call.arguments))
+                is_small = size <= POLICY_ARGUMENTS_BYTES_MAX
+                return cedar_value(self.call.arguments) if is_small else {}
             case Infer(), "tools":
                 return sorted({tool.name for tool in self.call.tools})
             case Fetch(), "method":

@@ -231,3 +231,27 @@ def test_a_case_that_fails_says_why(case: Case, said: str) -> None:
         Policy(files, "test", read(files, shape)), case, lambda action, name: {}
     )
     assert not result.passed and said in result.wrong
+
+
+@pytest.mark.parametrize("depth", [60, 2_000, 100_000])
+@pytest.mark.parametrize(
+    "condition",
+    ["{open}true{close}", "{bangs}true", "{ands}true", "context{dots}"],
+    ids=["brackets", "nots", "ands", "dots"],
+)
+def test_rules_that_would_run_a_parser_out_of_stack_are_refused(condition: str, depth: int) -> None:
+    """Sixty deep is fine; what is deeper than the limit never reaches the library."""
+    text = condition.format(
+        open="(" * depth,
+        close=")" * depth,
+        bangs="!" * depth,
+        ands="true && " * depth,
+        dots=".a" * depth,
+    )
+    found = look(f'{ALL}@id("deep") forbid(principal, action, resource) when {{ {text} }};')
+    if depth > 60:
+        assert not found.is_usable and "POLICY_OPERATORS_MAX" in found.findings[0].message
+    elif found.is_usable:
+        case = Case(name="", action="infer", expect="forbid", rule="deep")
+        policy = Policy({}, "test", found)
+        assert policy_cases.run(policy, case, lambda action, name: {}).passed

@@ -2,21 +2,26 @@
 
 import asyncio
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
+from msgspec.structs import replace
 from simulation_loop import simulate
 from small_kernel import Computer, ask, on, program, result
 
 from orlop.abi.calls import CallTool, Signal
 from orlop.abi.cards import Effect, ToolCard
-from orlop.abi.errors import NotApproved, RuleForbids
+from orlop.abi.errors import Misconfigured, NotApproved, RuleForbids
 from orlop.abi.events import CallEntered
-from orlop.abi.ids import Seq
+from orlop.abi.ids import NanoDollars, Seq
+from orlop.abi.limits import POLICY_ARGUMENTS_BYTES_MAX, REFUSALS_JOURNALED_MAX
 from orlop.abi.policy import Files, PolicyRefused
 from orlop.abi.questions import AnswerOrder
 from orlop.access.policy import Policy, read
-from orlop.kernel import codec, operator, syscall
+from orlop.kernel import codec, operator, policies, syscall
 from orlop.kernel.core import Kernel
+from orlop.kernel.guard import Guard, PolicyConfig
 from orlop.kernel.process import Process
 from orlop.people import answering, asking
 
@@ -238,7 +243,8 @@ def test_a_rule_that_cant_be_evaluated_refuses() -> None:
         set_policy(kernel, rules)
         process = await program(kernel)
         await call(kernel, process, amount=1)
-        for wrong in ({}, {"amount": "many"}, {"amount": 0.5}, {"amount": 2**70}):
+        large = {"amount": 1, "text": "x" * POLICY_ARGUMENTS_BYTES_MAX}
+        for wrong in ({}, {"amount": "many"}, {"amount": 0.5}, {"amount": 2**70}, large):
             with pytest.raises(RuleForbids, match="amount can't be decided"):
                 await call(kernel, process, **wrong)
 
@@ -344,5 +350,77 @@ def test_a_decision_lies_in_the_journal_with_its_call() -> None:
         assert entered.decision.rules == ("all",)
         assert list(entered.decision.facts) == ["time"]
         assert entered.decision.policy == kernel.guard.policy.digest[:16]
+
+    on(lambda: Computer(tools=[Note()]), scenario)
+
+
+def test_the_clock_of_rules_is_in_the_zone_of_the_settings() -> None:
+    rules = EVERYTHING + (
+        '@id("when") forbid(principal, action == Action::"call_tool", resource)\n'
+        "when { context.time.hour >= 0 && context.time.minute >= 0 && context.time.weekday > 0"
+        " && context.time.unix > 0 };"
+    )
+
+    async def scenario(here: Computer, kernel: Kernel) -> None:
+        now = datetime.fromtimestamp(kernel.clock.wall_ns() // 10**9, UTC)
+        process = await program(kernel)
+        for zone in ("UTC", "Asia/Kolkata"):
+            kernel.guard = Guard(PolicyConfig(zone=zone))
+            set_policy(kernel, rules)
+            with pytest.raises(RuleForbids):
+                await call(kernel, process)
+            there = now.astimezone(ZoneInfo(zone))
+            said = (await refusals(kernel, process))[-1].decision.facts["time"]
+            assert said == {
+                "hour": there.hour,
+                "minute": there.minute,
+                "weekday": there.isoweekday(),
+                "unix": int(now.timestamp()),
+            }
+
+    on(lambda: Computer(tools=[Note()]), scenario)
+
+
+def test_a_zone_that_does_not_exist_is_refused_before_anything_starts() -> None:
+    with pytest.raises(Misconfigured, match="Mars/Olympus"):
+        policies.check_config(PolicyConfig(zone="Mars/Olympus"))
+
+
+def test_rules_see_what_is_spent_and_what_calls_in_flight_hold() -> None:
+    tool = Note(seconds=60)
+    tool.card = replace(tool.card, price=NanoDollars(10), effect="idempotent")
+    rules = EVERYTHING + (
+        '@id("dear") forbid(principal, action == Action::"call_tool", resource)\n'
+        "when { context.spend.agent.nano_dollars + context.spend.agent.held_nano_dollars >= 30 };"
+    )
+
+    async def scenario(here: Computer, kernel: Kernel) -> None:
+        set_policy(kernel, rules)
+        process = await program(kernel, name="writer")
+        calls = [call(kernel, process, number=number) for number in range(5)]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert sum(isinstance(outcome, RuleForbids) for outcome in outcomes) == 2
+        with pytest.raises(RuleForbids, match="dear"):
+            await call(kernel, process, number=9)
+        found = (await refusals(kernel, process))[-1].decision.facts
+        assert found == {"spend": {"agent": {"held_nano_dollars": 0, "nano_dollars": 30}}}
+        await call(kernel, await program(kernel, name="reader"))
+
+    on(lambda: Computer(tools=[tool]), scenario)
+
+
+def test_a_refusing_process_fills_no_journal() -> None:
+    async def scenario(here: Computer, kernel: Kernel) -> None:
+        set_policy(kernel, '@id("none") forbid(principal, action, resource);')
+        process = await program(kernel)
+        for number in range(REFUSALS_JOURNALED_MAX + 10):
+            with pytest.raises(RuleForbids):
+                await call(kernel, process, number=number)
+        assert len(await refusals(kernel, process)) == REFUSALS_JOURNALED_MAX
+        assert kernel.guard.tally.refused == REFUSALS_JOURNALED_MAX + 10
+        await asyncio.sleep(61)
+        with pytest.raises(RuleForbids):
+            await call(kernel, process)
+        assert len(await refusals(kernel, process)) == REFUSALS_JOURNALED_MAX + 1
 
     on(lambda: Computer(tools=[Note()]), scenario)
