@@ -12,14 +12,11 @@ import json
 import os
 import resource
 import selectors
-import shutil
 import signal
 import socket
 import struct
 import sys
-import tempfile
 import time  # noqa: TID251 (no clock of ours inside)
-from dataclasses import replace
 from typing import Final, NoReturn
 
 from orlop.sandbox import landlock, plan, seccomp
@@ -62,6 +59,36 @@ def powerless() -> None:
         raise OSError(ctypes.get_errno(), "no_new_privs can't be set")
 
 
+def found(command: str) -> str:
+    """On the PATH, as a shell would."""
+    if "/" in command:
+        return command
+    for folder in os.environ.get("PATH", os.defpath).split(":"):
+        if os.access(path := os.path.join(folder, command), os.X_OK):
+            return path
+    return command
+
+
+def made() -> str:
+    """A scratch folder of its own."""
+    path = f"{os.environ.get('TMPDIR', '/tmp')}/orlop-cell-{os.urandom(8).hex()}"
+    os.mkdir(path, 0o700)
+    return path
+
+
+def remove(folder: str) -> None:
+    """With all that is in it; nobody is left who could put something else in its place."""
+    for path, folders, files in os.walk(folder, topdown=False):
+        for name in (*files, *folders):
+            inner = os.path.join(path, name)
+            with contextlib.suppress(OSError):
+                (os.rmdir if os.path.isdir(inner) and not os.path.islink(inner) else os.unlink)(
+                    inner
+                )
+    with contextlib.suppress(OSError):
+        os.rmdir(folder)
+
+
 def limit(limits: tuple[tuple[str, int], ...]) -> None:
     for name, wanted in (("core", 0), *limits):
         which = getattr(resource, f"RLIMIT_{name.upper()}")
@@ -100,7 +127,7 @@ def child(cell: Plan, ours: socket.socket) -> NoReturn:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         if cell.cwd:
             os.chdir(cell.cwd)
-        command = shutil.which(cell.command[0]) or cell.command[0]
+        command = found(cell.command[0])
         listener = restrict(cell)
         socket.send_fds(ours, [b"f"], [listener])
         os.close(listener)
@@ -200,12 +227,11 @@ def prepared(cell: Plan, relays: Relays) -> tuple[Plan, bool]:
     for name in cell.proxy_variables:
         os.environ[name] = os.environ[name].replace("{port}", str(ports[-1]))
     is_ours = not cell.scratch and not cell.open_files
-    scratch = tempfile.mkdtemp(prefix="orlop-cell-") if is_ours else cell.scratch
+    scratch = made() if is_ours else cell.scratch
     if scratch:
         os.environ |= {"TMPDIR": scratch, "HOME": scratch}
     granted = () if cell.open_files else (*cell.writes, scratch)
-    return replace(
-        cell,
+    return cell._replace(
         ports=(*cell.ports, *ports),
         scratch=scratch,
         sockets=(*cell.sockets, *granted),
@@ -228,7 +254,7 @@ def main(text: str) -> int:
         tell(tally, watcher)
     finally:
         if is_ours:
-            shutil.rmtree(cell.scratch, ignore_errors=True)
+            remove(cell.scratch)
     return status if status >= 0 else BY_SIGNAL - status
 
 

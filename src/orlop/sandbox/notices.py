@@ -15,8 +15,7 @@ import struct
 import threading
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from orlop.sandbox import attributes, seccomp
 from orlop.sandbox.plan import Plan
@@ -61,8 +60,7 @@ PATH_AT: Final = {
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(NamedTuple):
     """One system call that waits for us."""
 
     id: int
@@ -71,16 +69,15 @@ class Notice:
     arguments: tuple[int, ...]
 
 
-@dataclass(slots=True)
 class Watcher:
     """Of one cell.  `tally`: what was done, by kind: files, programs, connections, refused."""
 
-    plan: Plan
-    listener: int
-    tally: Counter[str] = field(default_factory=Counter)
-    names: dict[int, str] = field(default_factory=seccomp.names)
-    _is_begun: bool = False
-    """The program itself runs: whatever is started now, it starts."""
+    def __init__(self, plan: Plan, listener: int) -> None:
+        self.plan = plan
+        self.listener = listener
+        self.tally: Counter[str] = Counter()
+        self._names = seccomp.names()
+        self._is_begun = False  # The program itself runs: whatever is started now, it starts.
 
     def take(self) -> None:
         """Hear one notice and answer it."""
@@ -90,7 +87,7 @@ class Watcher:
         except OSError:
             return  # Whoever waited has been killed.
         id, thread, _, number, _, _, *arguments = NOTICE.unpack(buffer)
-        notice = Notice(id, thread, self.names.get(number, ""), tuple(arguments))
+        notice = Notice(id, thread, self._names.get(number, ""), tuple(arguments))
         judge = self._judge(notice.call)
         if judge is not None:
             # One that blocks must not keep the others waiting.

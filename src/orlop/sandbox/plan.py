@@ -4,14 +4,12 @@ Standard library only: it is read where a program starts.
 """
 
 import json
-from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Tier = Literal["bwrap", "landlock"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(NamedTuple):
     """One program's cell.  Paths are as the program sees them."""
 
     tier: Tier
@@ -35,7 +33,7 @@ class Plan:
     """Names of `resource.RLIMIT_…` in lower case, with their values."""
 
     def text(self) -> str:
-        return json.dumps(asdict(self), separators=(",", ":"))
+        return json.dumps(self._asdict(), separators=(",", ":"))
 
 
 def read(text: str) -> Plan:

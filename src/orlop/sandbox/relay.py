@@ -7,7 +7,6 @@ import contextlib
 import errno
 import selectors
 import socket
-from dataclasses import dataclass, field
 from typing import Final
 
 CHUNK: Final = 65_536
@@ -21,15 +20,15 @@ TRIES: Final = 40
 PAUSE_S: Final = 0.1
 
 
-@dataclass(eq=False, slots=True)
 class Side:
     """One half of a connection: bytes that wait to be written to it."""
 
-    socket: socket.socket
-    other: "Side | None" = None
-    waiting: bytearray = field(default_factory=bytearray)
-    is_read_out: bool = False
-    """It has said all."""
+    def __init__(self, socket: socket.socket) -> None:
+        self.socket = socket
+        self.other: Side | None = None
+        self.waiting = bytearray()
+        self.is_read_out = False
+        """It has said all."""
 
 
 class Relays:

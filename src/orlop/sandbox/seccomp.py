@@ -8,7 +8,6 @@ by what lies in memory (an address, a path) is *told* to the watcher outside, ne
 import ctypes
 import errno
 import os
-import platform
 import struct
 from collections.abc import Mapping
 from typing import Final
@@ -235,7 +234,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def column() -> int | None:
     """Of this machine; None where the tables do not know it."""
-    known = MACHINES.get(platform.machine())
+    known = MACHINES.get(os.uname().machine)
     return None if known is None else known[1]
 
 
@@ -311,7 +310,7 @@ def _opened(flags: int) -> Code:
 
 def program(*, alone: bool) -> bytes:
     """The filter.  alone: network, processes and files are the sandbox's own."""
-    known = MACHINES[platform.machine()]
+    known = MACHINES[os.uname().machine]
     place = known[1]
     code: Code = [
         (LOAD, 0, 0, ARCHITECTURE_AT),
@@ -319,7 +318,7 @@ def program(*, alone: bool) -> bytes:
         (RETURN, 0, 0, KILL),
         (LOAD, 0, 0, NUMBER_AT),
     ]
-    if platform.machine() == "x86_64":
+    if os.uname().machine == "x86_64":
         code += [(JUMP_AT_LEAST, 0, 1, X32), (RETURN, 0, 0, KILL)]
     blocks: list[tuple[int, Code]] = []
     blocks += [(numbers[place], _refuse(errno.EPERM)) for numbers in FORBIDDEN.values()]
@@ -380,7 +379,7 @@ def install(filter: bytes) -> int:
     """
     place = column()
     if place is None:
-        raise OSError(errno.ENOSYS, f"no seccomp table for {platform.machine()}")
+        raise OSError(errno.ENOSYS, f"no seccomp table for {os.uname().machine}")
     held = ctypes.create_string_buffer(filter, len(filter))
     header = struct.pack("HxxxxxxQ", len(filter) // 8, ctypes.addressof(held))
     for flags in (NEW_LISTENER | WAIT_KILLABLE, NEW_LISTENER):
