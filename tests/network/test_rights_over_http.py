@@ -71,6 +71,22 @@ def test_a_program_may_do_what_it_was_allowed(kernel: LiveKernel) -> None:
     assert "tool:echo" in str(events(kernel, "right.refused")[-1])
 
 
+def test_a_process_is_given_its_token_anew_with_what_was_granted(kernel: LiveKernel) -> None:
+    shopper = agent(kernel, "--allow", "model:fake")
+    kernel.orlop("rights", "grant", shopper.pid, "tool:*")
+    with pytest.raises(Denied):
+        orlop_sdk.narrowed(shopper.token, allow=["tool:echo"])
+    with orlop_sdk.connect_sync(kernel.url, token=shopper.token) as connected:
+        narrow = orlop_sdk.narrowed(connected.token(), allow=["tool:echo"])
+    assert refused(kernel, narrow, CALLS, TOOL) == (200, "")
+    again = ask(kernel, "/orlop/v1/token", b"", token=narrow)
+    assert again.status == 403
+    with orlop_sdk.connect_sync(kernel.url, token=kernel.key, process="named") as client:
+        brief = orlop_sdk.narrowed(client.token(), allow=["model"], expires_s=60)
+    assert refused(kernel, brief) == (200, "")
+    assert refused(kernel, brief, CALLS, TOOL) == (403, "E1102")
+
+
 def test_an_operator_gives_and_takes(kernel: LiveKernel) -> None:
     shopper = agent(kernel, "--allow", "model:fake")
     kernel.orlop("rights", "grant", shopper.pid, "tool:*")

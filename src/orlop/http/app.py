@@ -115,6 +115,7 @@ class App:
         self._kernel: Kernel | None = None
         self._doorman: Doorman | None = None
         self._admin: dict[tuple[str, ...], Route] = {}
+        self._native: Mapping[tuple[str, ...], NativeRoute] = NATIVE_ROUTES
         self._human: dict[tuple[str, ...], Route] = {}
         self._signed: Route | None = None
         self._hooks: Webhooks | None = None
@@ -131,6 +132,7 @@ class App:
         self._kernel = kernel
         self._doorman = Doorman(kernel, self._tokens)
         admin = Admin(kernel, schedules, self._place, look_again)
+        rights_routes = RightsRoutes(kernel, self._tokens.capabilities)
         self._admin = {
             **admin_routes(admin),
             **Models(kernel).routes(),
@@ -138,8 +140,9 @@ class App:
             **Budgets(kernel).routes(),
             **Egress(kernel).routes(),
             **files.Mounts(kernel).routes(),
-            **RightsRoutes(kernel, self._tokens.capabilities).routes(),
+            **rights_routes.routes(),
         }
+        self._native = {**NATIVE_ROUTES, ("POST", "token"): rights_routes.renew}
         self._admin |= Effects(kernel).routes() | Memories(kernel).routes()
         questions, people = Questions(kernel), People(kernel)
         self._human = questions.routes() | people.routes()
@@ -175,14 +178,8 @@ class App:
             return
         if self._kernel is None or self._doorman is None:
             raise self._refusal
-        if path in TOLD_PATHS:
-            await self._told(self._doorman, self._kernel, exchange)
-            return
-        if path == SIGNED_PATH and exchange.method == "POST" and self._signed is not None:
-            await self._signed(exchange)
-            return
-        if self._hooks is not None and exchange.method == "POST" and self._hooks.takes(path):
-            await self._hooks.receive(exchange)
+        if (without_caller := self._without_caller(self._doorman, exchange)) is not None:
+            await without_caller
             return
         caller = self._doorman.caller(exchange)
         if caller.person:
@@ -199,7 +196,7 @@ class App:
             process = await self._doorman.process(caller, exchange)
             await mcp.serve(self._kernel, process, exchange)
             return
-        matched = match(NATIVE_ROUTES, exchange.method, path)
+        matched = match(self._native, exchange.method, path)
         if matched is not None:
             process = await self._doorman.process(caller, exchange)
             exchange.params = {"ref": matched[1]}
@@ -211,6 +208,17 @@ class App:
         caller.require_operator()
         exchange.params = {"ref": found[1]}
         await found[0](exchange)
+
+    def _without_caller(self, doorman: Doorman, exchange: Exchange) -> Awaitable[None] | None:
+        """What answers for paths that ask in their own way who calls; None: it is not one."""
+        path, is_post = exchange.path, exchange.method == "POST"
+        if path in TOLD_PATHS:
+            return self._told(doorman, exchange)
+        if path == SIGNED_PATH and is_post and self._signed is not None:
+            return self._signed(exchange)
+        if self._hooks is not None and is_post and self._hooks.takes(path):
+            return self._hooks.receive(exchange)
+        return None
 
     async def _by_person(self, person: str, exchange: Exchange) -> None:
         """What people may do with tokens of their own: they answer, and make no calls."""
@@ -230,9 +238,10 @@ class App:
         """Those that some route has for `path`."""
         if path in OPEN_PATHS or path in TOLD_PATHS:
             return ["GET", "HEAD"]
-        if path == SIGNED_PATH or path == mcp.PATH or (self._hooks is not None and self._hooks.takes(path)):
+        is_hook = self._hooks is not None and self._hooks.takes(path)
+        if path in (SIGNED_PATH, mcp.PATH) or is_hook:
             return ["POST"]
-        ours = dict.fromkeys([*NATIVE_ROUTES, *self._admin], True)
+        ours = dict.fromkeys([*self._native, *self._admin], True)
         return [
             method for method in METHODS if find_dialect(method, path) or match(ours, method, path)
         ]
@@ -248,7 +257,7 @@ class App:
         body = {"ready": not reasons, "missing": reasons}
         await exchange.send_json(503 if reasons else 200, msgspec.json.encode(body))
 
-    async def _told(self, doorman: Doorman, kernel: Kernel, exchange: Exchange) -> None:
+    async def _told(self, doorman: Doorman, exchange: Exchange) -> None:
         """What is for machines that look after this one: any token, or none if `http.open` says so;
         for the metrics, one with that right."""
         if exchange.method not in ("GET", "HEAD"):

@@ -5,6 +5,16 @@ from typing import Final
 from orlop.abi import capabilities
 from orlop.http.openapi_operation import OURS, Operation
 
+PROCESSES: Final = (
+    Operation(
+        method="POST",
+        path=f"{OURS}/token",
+        summary="A token of the caller's own process, with what it may do now",
+        reply=capabilities.TokenOrder,
+        status=201,
+    ),
+)
+
 OPERATIONS: Final = (
     Operation(
         method="GET",

@@ -162,6 +162,7 @@ PROCESSES: Final = (
     ),
     *openapi_files.PROCESSES,
     *openapi_effects.PROCESSES,
+    *openapi_rights.PROCESSES,
 )
 """Our own routes for processes."""
 

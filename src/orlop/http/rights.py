@@ -3,6 +3,7 @@
 import msgspec
 
 from orlop.abi.capabilities import RevokeOrder, RightsOrder, RightsView, RotateOrder, TokenOrder
+from orlop.abi.errors import Denied
 from orlop.abi.rights import EVERYTHING
 from orlop.access.capability import Capabilities
 from orlop.http.admin import read, send
@@ -49,6 +50,14 @@ class RightsRoutes:
     async def rotate(self, exchange: Exchange) -> None:
         order = await read(exchange, RotateOrder)
         await send(exchange, await tokens.rotate(self._kernel, self._capabilities, order), 201)
+
+    async def renew(self, kernel: Kernel, process: Process, exchange: Exchange) -> None:
+        """`POST /orlop/v1/token`, for processes and for clients with a key: a capability of the
+        caller's own process, with the rights that it holds now, signed with the newest key."""
+        if exchange.narrowing is not None:
+            raise Denied("a token that was narrowed is not made whole again: ask with the first")
+        token = self._capabilities.make(process.row, kernel.clock.wall_ns())
+        await send(exchange, TokenOrder(token=token), 201)
 
     async def _order(self, exchange: Exchange) -> tuple[RightsOrder, Process]:
         return await read(exchange, RightsOrder), self._kernel.find(exchange.params["ref"])

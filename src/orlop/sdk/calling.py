@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from orlop.abi.calls import Call, CallTool
+from orlop.abi.capabilities import TokenOrder
 from orlop.abi.errors import Broken, from_code
 from orlop.abi.ids import CallId
 from orlop.abi.limits import PARKED_POLL_S
@@ -36,12 +37,21 @@ def _nonce() -> str:
     return os.urandom(8).hex()
 
 
+def token_order() -> Order:
+    return Order("POST", f"{ROOT}/token")
+
+
+def read_token(body: bytes) -> str:
+    try:
+        return msgspec.json.decode(body, type=TokenOrder).token
+    except msgspec.DecodeError as error:
+        raise Broken(f"the kernel's token can't be read: {error}") from error
+
+
 def call_order(call: Call) -> Order:
     """A tool's call may wait for a person for days, and no connection lives so long."""
     wait_s = PARKED_POLL_S if isinstance(call, CallTool) else None
-    return Order(
-        "POST", f"{ROOT}/calls", msgspec.json.encode(call), nonce=_nonce(), wait_s=wait_s
-    )
+    return Order("POST", f"{ROOT}/calls", msgspec.json.encode(call), nonce=_nonce(), wait_s=wait_s)
 
 
 def stream_order(call: Call) -> Order:

@@ -49,7 +49,15 @@ from orlop.abi.replies import (
     Vectors,
 )
 from orlop.sdk.aio import AsyncLink
-from orlop.sdk.calling import call_order, parked_order, read_done, read_piece, stream_order
+from orlop.sdk.calling import (
+    call_order,
+    parked_order,
+    read_done,
+    read_piece,
+    read_token,
+    stream_order,
+    token_order,
+)
 from orlop.sdk.exchange import LostAnswer
 from orlop.sdk.files import Files
 from orlop.sdk.functions import F, ToolOptions
@@ -167,6 +175,12 @@ class Kernel:
 
     async def signal(self, process: ProcessId, signal: SignalName = "term") -> None:
         await self.call(signal_call(process, signal))
+
+    async def token(self) -> str:
+        """A token of this program's process, with what it may do now: after a grant, for a client
+        that came with a key, or before an earlier signing key ends.  `orlop.narrowed` narrows it.
+        """
+        return read_token((await self._link.ask(token_order())).body)
 
     async def grant(self, process: ProcessId, right: str) -> None:
         """Give a descendant a right that this process holds, as in `tool:shop.buy`."""

@@ -48,12 +48,19 @@ from orlop.abi.replies import (
     ToolResult,
     Vectors,
 )
-from orlop.sdk.calling import call_order, parked_order, read_done, read_piece, stream_order
+from orlop.sdk.calling import (
+    call_order,
+    parked_order,
+    read_done,
+    read_piece,
+    read_token,
+    stream_order,
+    token_order,
+)
 from orlop.sdk.exchange import LostAnswer
 from orlop.sdk.files_sync import SyncFiles
 from orlop.sdk.functions import F, ToolOptions
 from orlop.sdk.link import Link
-from orlop.sdk.offering_sync import SyncOffering
 from orlop.sdk.memory_words import (
     RecallOptions,
     RememberOptions,
@@ -159,6 +166,12 @@ class SyncKernel:
 
     def signal(self, process: ProcessId, signal: SignalName = "term") -> None:
         self.call(signal_call(process, signal))
+
+    def token(self) -> str:
+        """A token of this program's process, with what it may do now: after a grant, for a client
+        that came with a key, or before an earlier signing key ends.  `orlop.narrowed` narrows it.
+        """
+        return read_token(self._link.ask(token_order()).body)
 
     def grant(self, process: ProcessId, right: str) -> None:
         """Give a descendant a right that this process holds, as in `tool:shop.buy`."""
