@@ -30,8 +30,9 @@ class PolicyConfig:
     """The `[policy]` table of orlop.toml."""
 
     dir: str = ""
-    """The folder of the policy's files (`*.cedar`, `groups.toml`), read at the start and by `orlop
-    policy reload`.  Empty: what `orlop policy set` has said; at first, everything may be done."""
+    """The folder of the policy's files (`*.cedar`, `groups.toml`), its whole path; read at the start
+    and by `orlop policy reload`.  Empty: what `orlop policy set` has said; at first, everything may
+    be done."""
     shadow: str = ""
     """The folder of a second policy that is only asked beside: `orlop policy show` counts the calls
     that it would have decided otherwise."""

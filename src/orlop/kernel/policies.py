@@ -55,6 +55,9 @@ FINDINGS_SAID: Final = 5
 
 def check_config(config: PolicyConfig) -> None:
     """Raises `Misconfigured`."""
+    for key, folder in (("dir", config.dir), ("shadow", config.shadow)):
+        if folder and not Path(folder).expanduser().is_absolute():
+            raise Misconfigured(f"[policy] {key} = {folder!r}: write the whole path")
     try:
         ZoneInfo(config.zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):

@@ -381,9 +381,12 @@ def test_the_clock_of_rules_is_in_the_zone_of_the_settings() -> None:
     on(lambda: Computer(tools=[Note()]), scenario)
 
 
-def test_a_zone_that_does_not_exist_is_refused_before_anything_starts() -> None:
+def test_settings_that_make_no_sense_are_refused_before_anything_starts() -> None:
     with pytest.raises(Misconfigured, match="Mars/Olympus"):
         policies.check_config(PolicyConfig(zone="Mars/Olympus"))
+    with pytest.raises(Misconfigured, match="the whole path"):
+        policies.check_config(PolicyConfig(dir="rules"))
+    policies.check_config(PolicyConfig(dir="~/rules", shadow="/etc/orlop/next"))
 
 
 def test_rules_see_what_is_spent_and_what_calls_in_flight_hold() -> None:
