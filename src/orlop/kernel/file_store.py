@@ -73,6 +73,11 @@ class FileStore:
         """All that is durable is in the tree."""
         await self.projection.current()
 
+    async def ready(self) -> None:
+        """The tree can be looked at; what is newer, `head` knows."""
+        if not self.projection.is_ready:
+            await self.projection.current()
+
     async def read(
         self, work: Callable[Concatenate[FileTree, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:

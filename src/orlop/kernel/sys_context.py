@@ -115,7 +115,7 @@ async def _write(
         raise BadCall(f"{path} lies in a mounted folder; contexts are kept in the tree")
     data = snapshot.pack(shown, NOTHING_SO_FAR, Fingerprint(model=shown.model, artefact=artefact))
     pieces, parts = file_content.cut(kernel, tenant, data)
-    await store.current()
+    await store.ready()
     head = store.head(tenant, path)
     sys_file.require_version(path, if_version, head.known if head is not None else 0)
     change = FileChange(path=path, version=sys_file.next_version(head), pieces=pieces)

@@ -46,7 +46,11 @@ async def write(kernel: Kernel, process: Process, running: Running, call: WriteF
     mounted = [kernel.tables.files.mount(tenant, one.path) for one in call.files]
     if any(mounted):
         return await _write_host(kernel, process, running, call, mounted)
-    await store.current()
+    brought = {part.name.hex() for part in running.parts}
+    if all(piece.name in brought for one in call.files for piece in one.pieces):
+        await store.ready()
+    else:
+        await store.current()  # They were stored by an earlier event.
     sizes = [_size(kernel, tenant, running, one) for one in call.files]
     changes: list[FileChange] = []
     for place, one in enumerate(call.files):
