@@ -30,7 +30,7 @@ class PolicyConfig:
     """The `[policy]` table of orlop.toml."""
 
     dir: str = ""
-    """The folder of the policy's files (`*.cedar`, `groups.toml`), its whole path; read at the start
+    """The folder of the policy's files (`*.cedar`, `groups.toml`), a whole path; read at the start
     and by `orlop policy reload`.  Empty: what `orlop policy set` has said; at first, everything may
     be done."""
     shadow: str = ""

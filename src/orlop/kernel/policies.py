@@ -33,12 +33,12 @@ from orlop.abi.policy import (
 )
 from orlop.access import policy_cases
 from orlop.access.policy import Policy, Read, read
+from orlop.access.policy_calls import targets
 from orlop.access.policy_rule import Rule
 from orlop.access.policy_text import GROUPS_FILE, digest_of
 from orlop.kernel import codec, policy, policy_facts
 from orlop.kernel.core import Kernel
 from orlop.kernel.guard import PolicyConfig, Tally, opened
-from orlop.access.policy_calls import targets
 
 log = logging.getLogger(__name__)
 
