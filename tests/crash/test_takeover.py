@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -81,6 +82,12 @@ def test_a_lost_kernels_process_goes_on_under_another_one_and_pays_for_nothing_t
         assert len(calls) == STEPS
         assert "infer fake" in west.orlop("trace", "agent").stdout
         assert west.orlop("trace", "agent").stdout.count("infer fake") == STEPS
+        kernels = json.loads(west.orlop("kernels", "--json").stdout)
+        assert {one["schema"]: one["state"] for one in kernels} == {
+            "east": "taken over",
+            "west": "up",
+        }
+        assert "west on" in west.orlop("ps", "--all").stdout
         # The lost one comes back to an empty house.
         east.start()
         assert east.processes() == []
@@ -171,3 +178,41 @@ def north_is_empty(machine: Machine) -> bool:
     if done.returncode:
         return False
     return [one["state"] for one in json.loads(done.stdout)] == ["elsewhere"]
+
+
+def test_after_the_database_was_away_from_all_each_kernel_keeps_its_own_processes(
+    tmp_path: Path,
+) -> None:
+    with postgres() as server:
+        names = ("spring", "autumn")
+        with machines(tmp_path, server.url, names, LEASE_S) as house:
+            told = {name: tmp_path / f"told-{name}" for name in names}
+            for name in names:
+                house[name].orlop(
+                    "run",
+                    "-d",
+                    "--restart",
+                    "on-failure",
+                    "--name",
+                    name,
+                    "--",
+                    *python(agent(tmp_path)),
+                    str(told[name]),
+                )
+            for name in names:
+                until(partial(has_told, told[name], 2), 40, house[name])
+            server.kill()
+            time.sleep(2 * LEASE_S)
+            server.start()
+            for name in names:
+                until(partial(has_told, told[name], STEPS - 1), 90, house[name])
+                view = house[name].processes("--all")
+                assert [one["name"] for one in view] == [name], "nobody has taken it over"
+                calls: dict[str, set[str]] = {}
+                for number, call, _ in lines(told[name]):
+                    calls.setdefault(number, set()).add(call)
+                assert all(len(ids) == 1 for ids in calls.values()), "none was made twice"
+
+
+def has_told(told: Path, step: int) -> bool:
+    return any(line[0] == str(step) for line in lines(told))
