@@ -22,7 +22,10 @@ TASK: Final = click.option("--task", default="", help="The type of its task.")
 @click.group(invoke_without_command=True)
 @framed
 def autonomy(frame: Frame) -> None:
-    """List the levels of agents, tools and types of tasks; move them; judge what was observed."""
+    """List, explain and move agents' levels; judge what was only observed.
+
+    A level is kept for each agent, tool and type of task.
+    """
     if click.get_current_context().invoked_subcommand is not None:
         return
     found = frame.people().autonomy()

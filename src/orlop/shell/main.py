@@ -83,13 +83,13 @@ COMMANDS: Final = {
     ),
     "approve": Entry(ACCESS, "Let an agent call a tool.", "orlop.shell.approvals:approve"),
     "deny": Entry(ACCESS, "Refuse an agent a call.", "orlop.shell.approvals:deny"),
-    "take": Entry(ACCESS, "Do a call in an agent's place.", "orlop.shell.approvals:take"),
+    "take": Entry(ACCESS, "Say that you have done it yourself.", "orlop.shell.approvals:take"),
     "answer": Entry(ACCESS, "Answer an agent's question.", "orlop.shell.approvals:answer"),
-    "grants": Entry(ACCESS, "Approve calls in advance.", "orlop.shell.grants:grants"),
+    "grants": Entry(ACCESS, "List, give and revoke grants.", "orlop.shell.grants:grants"),
     "autonomy": Entry(
-        ACCESS, "Show and move how far agents may go.", "orlop.shell.autonomy:autonomy"
+        ACCESS, "List, explain and move agents' levels.", "orlop.shell.autonomy:autonomy"
     ),
-    "people": Entry(ACCESS, "Show people's work; keep their tokens.", "orlop.shell.people:people"),
+    "people": Entry(ACCESS, "Show people's work and what it costs.", "orlop.shell.people:people"),
     "policy": Entry(
         ACCESS, "Show, check, set and test what may be done.", "orlop.shell.policy:policy"
     ),

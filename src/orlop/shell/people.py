@@ -17,7 +17,7 @@ NOTES: Final[Mapping[str, Touch]] = {name: name for name in get_args(Touch)}
 @click.group(invoke_without_command=True)
 @framed
 def people(frame: Frame) -> None:
-    """Show people's minutes and what they cost, by person and by process; keep their tokens."""
+    """Show people's work and what it costs, by person and by process; keep their tokens."""
     if click.get_current_context().invoked_subcommand is not None:
         return
     view = frame.people().people()

@@ -33,6 +33,8 @@ VIEW: dict[str, object] = {
     "cost": 420_000,
     "team": "",
     "used": {"calls": 3, "tokens": 1234, "nano_dollars": 420_000, "ns": 0},
+    "home": "",
+    "rights": [],
     "progress": None,
     "questions": [],
     "human_minutes": 0.0,
