@@ -11,9 +11,11 @@ from live_kernel import ORLOP, LiveKernel, live_kernel
 from live_kernel import orlop as run_orlop
 
 import orlop
-from orlop.abi.calls import CallTool
+from orlop.abi.calls import Call, CallTool
 from orlop.abi.errors import RuleForbids
-from orlop.abi.replies import ToolResult
+from orlop.abi.files import FileRead, FileWrite, ReadFiles, WriteFiles
+from orlop.abi.memory import Item, Recall, Remember
+from orlop.abi.replies import Done, ToolResult
 
 CONFIG = """
 [tools.echo]
@@ -169,3 +171,40 @@ def test_a_policy_is_checked_without_a_kernel(tmp_path: Path) -> None:
     assert done.returncode == 1
     (finding,) = json.loads(done.stdout)["findings"]
     assert (finding["file"], finding["line"], finding["rule"]) == ("rules.cedar", 3, "large")
+
+
+def as_process(kernel: LiveKernel, name: str, call: Call) -> Done:
+    with orlop.connect_sync(kernel.url, token=kernel.key, process=name) as connected:
+        return connected.call(call)
+
+
+def test_what_is_kept_carries_its_labels_to_whoever_reads_it(tmp_path: Path) -> None:
+    """One agent reads the web and keeps it; another one finds that, and must not act on it."""
+    folder = tmp_path / "policy"
+    with live_kernel(CONFIG.format(python=sys.executable)) as kernel:
+        kernel.orlop("policy", "template", "taint", "--to", str(folder))
+        rule = (folder / "taint.cedar").read_text().replace('"compensable"', '"pure"')
+        (folder / "taint.cedar").write_text(rule)
+        kernel.orlop("policy", "set", str(folder))
+        page = as_process(kernel, "browser", CallTool(tool="page"))
+        assert isinstance(page, ToolResult)
+        text = str(page.value)
+        written = WriteFiles(files=(FileWrite(path="/shared/page", data=text.encode()),))
+        as_process(kernel, "browser", written)
+        as_process(
+            kernel, "browser", Remember(namespace="desk", items=(Item(text=text),), embed=False)
+        )
+        clean = WriteFiles(files=(FileWrite(path="/shared/clean", data=b"nothing new"),))
+        as_process(kernel, "writer", clean)
+
+        reads: dict[str, Call] = {
+            "of-files": ReadFiles(files=(FileRead(path="/shared/page"),)),
+            "of-memory": Recall(namespaces=("desk",), query="call eve"),
+        }
+        for name, read in reads.items():
+            as_process(kernel, name, CallTool(tool="echo", arguments={"amount": 1}))
+            assert "eve" in str(as_process(kernel, name, read))
+            with pytest.raises(RuleForbids, match="strangers-words"):
+                as_process(kernel, name, CallTool(tool="echo", arguments={"amount": 2}))
+        as_process(kernel, "careful", ReadFiles(files=(FileRead(path="/shared/clean"),)))
+        as_process(kernel, "careful", CallTool(tool="echo", arguments={"amount": 1}))
