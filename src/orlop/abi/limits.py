@@ -230,6 +230,9 @@ SETTLED_BYTES_MAX: Final = 1_048_576
 FUNCTIONS_MAX: Final = 200
 """Functions that one program may offer."""
 
+FUNCTION_CALLS_MAX: Final = 256
+"""Calls of one function that may run at once."""
+
 FUNCTION_RETURN_S: Final = 10.0
 """How long a call waits for the program whose function it is to be connected."""
 

@@ -15,9 +15,9 @@ from orlop.abi.errors import BadCall, Conflict, NotFound
 from orlop.abi.ids import ProcessId
 from orlop.abi.limits import (
     CALL_DEADLINE_S_MAX,
+    FUNCTION_CALLS_MAX,
     FUNCTIONS_MAX,
     NAME_CHARS_MAX,
-    SAGA_STEPS_MAX,
     TOOL_RETRIES_MAX,
 )
 from orlop.abi.tools import FunctionAnswer, FunctionCard, OfferOrder, ToolsOffered
@@ -104,9 +104,13 @@ def check(order: OfferOrder) -> None:
 def _check_terms(one: FunctionCard) -> None:
     if one.effect == "queryable":
         raise BadCall(f"{one.name}: a function of a program can't be `queryable`: it may be gone")
-    if one.retries and one.effect not in REPEATABLE or not 0 <= one.retries <= TOOL_RETRIES_MAX:
+    is_repeated = one.retries > 0 and one.effect not in REPEATABLE
+    if is_repeated or not 0 <= one.retries <= TOOL_RETRIES_MAX:
         raise BadCall(f"{one.name}: retries: of `pure` and `idempotent` functions only")
-    if not 0 < one.timeout_s <= CALL_DEADLINE_S_MAX or not 0 < one.concurrency <= SAGA_STEPS_MAX:
+    if (
+        not 0 < one.timeout_s <= CALL_DEADLINE_S_MAX
+        or not 0 < one.concurrency <= FUNCTION_CALLS_MAX
+    ):
         raise BadCall(f"{one.name}: timeout_s and concurrency: more than 0, and within reason")
     template.roots(one.compensate_with)
 

@@ -76,7 +76,7 @@ class System:
     def rate_s(self, now_s: float) -> float:
         """Calls a second that it bears now."""
         if self.learned_s < math.inf:
-            grown = GROWTH ** ((now_s - self.learned_at_s) / 60.0)
+            grown: float = GROWTH ** ((now_s - self.learned_at_s) / 60.0)
             if grown >= FORGOTTEN:
                 self.learned_s = math.inf
             return min(self.allowed_s, self.learned_s * grown)

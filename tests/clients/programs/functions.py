@@ -8,6 +8,17 @@ import sys
 import orlop
 
 
+def keep(folder, line):
+    with open(f"{folder}/notes", "a") as notes:
+        notes.write(f"{line}\n")
+
+
+def crash_once(folder):
+    if not os.path.exists(f"{folder}/crashed"):
+        open(f"{folder}/crashed", "w").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 async def main(folder):
     async with orlop.connect() as kernel:
 
@@ -18,8 +29,7 @@ async def main(folder):
 
         @kernel.tool
         async def note(text: str) -> str:
-            with open(f"{folder}/notes", "a") as notes:
-                notes.write(f"{text} {orlop.effect_key()}\n")
+            keep(folder, f"{text} {orlop.effect_key()}")
             return "noted"
 
         @kernel.tool(shared=True)
@@ -36,9 +46,8 @@ async def main(folder):
         print(await asyncio.gather(*(kernel.call_tool("add", a=n) for n in range(20))))
         child = await kernel.spawn([sys.executable, __file__, folder, "child"])
         print("child", await child.wait())
-        if "crash" in sys.argv and not os.path.exists(f"{folder}/crashed"):
-            open(f"{folder}/crashed", "w").close()
-            os.kill(os.getpid(), signal.SIGKILL)
+        if "crash" in sys.argv:
+            crash_once(folder)
         print(await kernel.call_tool("note", text="second"))
 
 
