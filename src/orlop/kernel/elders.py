@@ -94,9 +94,11 @@ class Elders:
                 if process is None or stored.header.process == process:
                     yield stored, codec.decode(stored)
 
-    def put(self, number: int, journal: Journal) -> None:
+    async def put(self, number: int, journal: Journal) -> None:
         """Read this one from now on: it was opened after its last event was written."""
-        self._open[number] = journal
+        earlier, self._open[number] = self._open.get(number), journal
+        if earlier is not None:
+            await earlier.close()
 
     async def close(self) -> None:
         for journal in self._open.values():

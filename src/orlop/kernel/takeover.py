@@ -52,7 +52,7 @@ async def take_over(kernel: Kernel, peer: Peer, host: str, seen: Seen | None) ->
     await require(elder, seen)
     tables, _ = await recovery.read_tables(elder)
     number = introduce(kernel, introduction, tables)
-    kernel.elders.put(number, elder)
+    await kernel.elders.put(number, elder)
     arrived: list[ProcessId] = []
     for row in sorted(tables.rows.values(), key=lambda row: row.pid):
         if row.state not in OVER and not is_here(kernel, row.id):
