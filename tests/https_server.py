@@ -46,7 +46,7 @@ def outside(folder: Path, *, tls: bool = True, large: int = 0) -> Iterator[Outsi
             seen.append(f"{self.command} {self.path} {shown}".strip())
             told.append({name.lower(): value for name, value in self.headers.items()})
             said = b"x" * large if self.path == "/large" else f"answer {len(seen)}".encode()
-            if self.path == "/broken":
+            if self.path.startswith("/broken"):
                 self.close_connection = True
                 return
             self.send_response(200)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -160,3 +161,40 @@ print(urllib.request.urlopen(urllib.request.Request(sys.argv[1] + "/who", header
     assert done.stdout == "200\n", done.stderr
     assert server.headers[-1]["authorization"] == "Bearer canary-7411"
     assert "canary" not in kernel.orlop("journal", "export")
+
+
+def test_an_effect_that_a_person_has_looked_after_is_answered_and_not_sent_again(
+    kernel: LiveKernel, server: Outside, tmp_path: Path
+) -> None:
+    script = """
+import os, sys, time, orlop
+kernel = orlop.connect_sync()
+def tried(url, method="GET"):
+    try:
+        answer = kernel.fetch(url, method=method)
+        print(answer.status, answer.body.decode(), flush=True)
+    except orlop.KernelError as error:
+        print(error.code, flush=True)
+tried("https://stranger.example/")
+tried(sys.argv[1] + "/broken?sdk", "POST")
+tried(sys.argv[1] + "/broken?sdk", "POST")
+open("asked", "w").close()
+while not os.path.exists("settled"):
+    time.sleep(0.05)
+tried(sys.argv[1] + "/broken?sdk", "POST")
+"""
+    words = ("-d", "--write", str(tmp_path), "--name", "settler")
+    ran(kernel, tmp_path, *net(server), *words, *python(script, server.url))
+    while not (tmp_path / "asked").exists():
+        time.sleep(0.05)
+    (lost,) = [
+        one["id"]
+        for one in json.loads(kernel.orlop("effects", "--json"))
+        if one["tool"].endswith("?sdk")
+    ]
+    kernel.orlop("effects", "settle", lost, "--happened", '{"paid": true}')
+    (tmp_path / "settled").touch()
+    kernel.orlop("wait", "settler")
+    said = kernel.orlop("logs", "settler").splitlines()
+    assert said == ["E1102", "E2001", "E1205", '200 {"paid":true}']
+    assert server.seen.count("POST /broken?sdk") == 1

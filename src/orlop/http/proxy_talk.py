@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from orlop.abi.egress import Fetch, Fetched, Headers
+from orlop.abi.egress import Fetch, Fetched
 from orlop.abi.errors import BadCall, KernelError, TooLarge, Unauthenticated
 from orlop.abi.limits import EGRESS_IDLE_S, FETCH_BODY_BYTES_MAX, HEADERS_BYTES_MAX
 from orlop.access.rights import Narrowing
@@ -24,24 +24,6 @@ Way = Literal["sent", "received"]
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 NO_BODY: Final = (204, 304)
-
-CARRIED: Final = frozenset(
-    {
-        *("authorization", "cookie", "user-agent", "date", "host", "from", "origin", "referer"),
-        *("traceparent", "tracestate", "baggage", "b3", "sentry-trace", "idempotency-key"),
-        *("x-request-id", "x-correlation-id", "x-amz-date", "x-amzn-trace-id", "content-length"),
-        *("connection", "keep-alive", "proxy-authorization", "proxy-connection", "expect", "te"),
-        *("transfer-encoding", "upgrade", "cache-control", "pragma", "dnt", "priority"),
-    }
-)
-"""Headers that say who asks, when and over which connection: another run sends others, and asks
-for the same."""
-
-CARRIED_PARTS: Final = (
-    *("token", "secret", "api-key", "apikey", "signature", "credential", "x-b3-", "amz-sdk-"),
-    *("x-stainless-", "sec-", "auth"),
-)
-"""Likewise, wherever a name has one of these in it."""
 
 
 @dataclass(slots=True)
@@ -111,7 +93,7 @@ class Talk:
         return head.keeps_open
 
     async def _call(self, url: str, head: Head, body: bytes) -> Fetched:
-        meant, carried = divided(head.headers)
+        meant, carried = http_head.divided(head.headers)
         fetch = Fetch(method=head.method, url=url, headers=meant, body=body, carried=carried)
         running = syscall.enter(
             self._kernel,
@@ -124,16 +106,6 @@ class Talk:
         done = await last(running)
         assert isinstance(done, Fetched)
         return done
-
-
-def divided(headers: Headers) -> tuple[Headers, Headers]:
-    """Those that change what is asked for, sorted; and the rest."""
-    meant = sorted(header for header in headers if not is_carried(header[0]))
-    return tuple(meant), tuple(header for header in headers if is_carried(header[0]))
-
-
-def is_carried(name: str) -> bool:
-    return name in CARRIED or any(part in name for part in CARRIED_PARTS)
 
 
 async def read_head(reader: asyncio.StreamReader) -> Head | None:

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from orlop.abi.admin import KeyView, NewKey, ProcessView, Trace, TraceCall
 from orlop.abi.budgets import NOTHING
 from orlop.abi.calls import Ask, Call, CallTool, Embed, Infer, Spawn
+from orlop.abi.egress import Fetch
 from orlop.abi.errors import BadCall, NotFound, RuleForbids
 from orlop.abi.events import CallEntered, CallFailed, CallReturned
 from orlop.abi.files import FileCall
@@ -176,6 +177,8 @@ def what(call: Call) -> str:
             return call.model
         case CallTool():
             return call.tool
+        case Fetch():
+            return f"{call.method} {call.url}"
         case Spawn():
             return " ".join(call.command)
         case _:

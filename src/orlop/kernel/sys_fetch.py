@@ -1,9 +1,11 @@
 """The `fetch` system call."""
 
+import msgspec
+
 from orlop.abi.egress import Fetch, Fetched
 from orlop.abi.errors import NotReady
 from orlop.abi.hints import Facts
-from orlop.kernel import seating
+from orlop.kernel import effects, seating
 from orlop.kernel.admit import Admitted
 from orlop.kernel.core import Kernel
 from orlop.kernel.running import Running
@@ -11,13 +13,15 @@ from orlop.machine.faults import point
 
 HAPPENED = (("orlop-happened", "true"),)
 """The answer's only header where a person has said that the effect took place: what the server said
-is lost."""
+is lost, unless he has said that too."""
 
 
 async def fetch(kernel: Kernel, running: Running, call: Fetch, admitted: Admitted) -> Fetched:
     """Ask once.  What was cut off is sent again only where that does no harm, by the same key."""
     if admitted.settled is not None:
-        return Fetched(status=200, headers=HAPPENED, facts=Facts(call=running.id))
+        known = await effects.result(kernel, admitted.settled)
+        body = b"" if known is None else msgspec.json.encode(known)
+        return Fetched(status=200, headers=HAPPENED, body=body, facts=Facts(call=running.id))
     if kernel.web is None:
         raise NotReady("this kernel asks no servers outside")
     running.ask(kernel.clock.now_s())

@@ -4,7 +4,7 @@ async with orlop.connect() as kernel:
     print((await kernel.infer("Why is the sky blue?", model="smollm2")).text())
 """
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Unpack, overload
@@ -24,6 +24,7 @@ from orlop.abi.calls import (
     Sleep,
     Wait,
 )
+from orlop.abi.egress import Fetched
 from orlop.abi.errors import Interrupted, KernelError
 from orlop.abi.hints import Hints
 from orlop.abi.ids import Pid, ProcessId
@@ -72,12 +73,14 @@ from orlop.sdk.offering import Offering
 from orlop.sdk.place import find
 from orlop.sdk.saga import Saga
 from orlop.sdk.words import (
+    NO_HEADERS,
     NO_HINTS,
     InferOptions,
     Runnable,
     SpawnOptions,
     embed_call,
     expect,
+    fetch_call,
     infer_call,
     signal_call,
     spawn_call,
@@ -155,6 +158,18 @@ class Kernel:
     ) -> object:
         """What the tool says.  A tool with an argument called `key` or `hints`: use `call`."""
         return expect(await self.call(tool_call(tool, arguments, key, hints)), ToolResult).value
+
+    async def fetch(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] = NO_HEADERS,
+        body: bytes = b"",
+        hints: Hints = NO_HINTS,
+    ) -> Fetched:
+        """What a server outside says, whatever its status; `[egress]` or `--net` must name it."""
+        return expect(await self.call(fetch_call(url, method, headers, body, hints)), Fetched)
 
     async def spawn(
         self,

@@ -4,7 +4,7 @@ with orlop.connect_sync() as kernel:
     print(kernel.infer("Why is the sky blue?", model="smollm2").text())
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Unpack, overload
@@ -24,6 +24,7 @@ from orlop.abi.calls import (
     Sleep,
     Wait,
 )
+from orlop.abi.egress import Fetched
 from orlop.abi.errors import Interrupted, KernelError
 from orlop.abi.hints import Hints
 from orlop.abi.ids import Pid, ProcessId
@@ -72,12 +73,14 @@ from orlop.sdk.offering_sync import SyncOffering
 from orlop.sdk.place import find
 from orlop.sdk.sync_saga import SyncSaga
 from orlop.sdk.words import (
+    NO_HEADERS,
     NO_HINTS,
     InferOptions,
     Runnable,
     SpawnOptions,
     embed_call,
     expect,
+    fetch_call,
     infer_call,
     signal_call,
     spawn_call,
@@ -146,6 +149,18 @@ class SyncKernel:
     ) -> object:
         """What the tool says.  A tool with an argument called `key` or `hints`: use `call`."""
         return expect(self.call(tool_call(tool, arguments, key, hints)), ToolResult).value
+
+    def fetch(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] = NO_HEADERS,
+        body: bytes = b"",
+        hints: Hints = NO_HINTS,
+    ) -> Fetched:
+        """What a server outside says, whatever its status; `[egress]` or `--net` must name it."""
+        return expect(self.call(fetch_call(url, method, headers, body, hints)), Fetched)
 
     def spawn(
         self,

@@ -20,6 +20,7 @@ from orlop.abi.calls import (
     SignalName,
     Spawn,
 )
+from orlop.abi.egress import Fetch
 from orlop.abi.errors import Broken
 from orlop.abi.hints import Hints, LatencyClass
 from orlop.abi.ids import ProcessId
@@ -27,10 +28,12 @@ from orlop.abi.messages import Message, ToolSpec
 from orlop.abi.replies import Done
 from orlop.sdk.environment import passed_on
 from orlop.sdk.place import is_process
+from orlop.wire import http_head
 
 D = TypeVar("D", bound=Done)
 
 NO_HINTS = Hints()
+NO_HEADERS: Mapping[str, str] = {}
 
 
 class InferOptions(TypedDict, total=False):
@@ -113,6 +116,17 @@ def embed_call(inputs: str | Sequence[str], model: str, hints: Hints) -> Embed:
 
 def tool_call(tool: str, arguments: dict[str, object], key: str, hints: Hints) -> CallTool:
     return CallTool(tool=tool, arguments=arguments, key=key, hints=hints)
+
+
+def fetch_call(
+    url: str, method: str, headers: Mapping[str, str], body: bytes, hints: Hints
+) -> Fetch:
+    """Credentials and the like among the headers are sent, and never recorded."""
+    told = tuple((name.lower(), value) for name, value in headers.items())
+    meant, carried = http_head.divided(told)
+    return Fetch(
+        method=method.upper(), url=url, headers=meant, body=body, carried=carried, hints=hints
+    )
 
 
 def spawn_call(

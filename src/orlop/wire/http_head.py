@@ -5,9 +5,28 @@ from typing import Final
 
 from msgspec import Struct
 
+from orlop.abi.egress import Headers
 from orlop.abi.errors import BadCall
 
 HEAD_END: Final = b"\r\n\r\n"
+
+CARRIED: Final = frozenset(
+    {
+        *("authorization", "cookie", "user-agent", "date", "host", "from", "origin", "referer"),
+        *("traceparent", "tracestate", "baggage", "b3", "sentry-trace", "idempotency-key"),
+        *("x-request-id", "x-correlation-id", "x-amz-date", "x-amzn-trace-id", "content-length"),
+        *("connection", "keep-alive", "proxy-authorization", "proxy-connection", "expect", "te"),
+        *("transfer-encoding", "upgrade", "cache-control", "pragma", "dnt", "priority"),
+    }
+)
+"""Headers that say who asks, when and over which connection: another run sends others, and asks
+for the same."""
+
+CARRIED_PARTS: Final = (
+    *("token", "secret", "api-key", "apikey", "signature", "credential", "x-b3-", "amz-sdk-"),
+    *("x-stainless-", "sec-", "auth"),
+)
+"""Likewise, wherever a name has one of these in it."""
 
 
 class Head(Struct, frozen=True):
@@ -113,3 +132,13 @@ def direct(head: Head) -> bytes:
     lines = [f"{head.method} /{path[2]} HTTP/1.1"]
     lines += [f"{name}: {value}" for name, value in head.headers if not name.startswith("proxy-")]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def divided(headers: Headers) -> tuple[Headers, Headers]:
+    """Those that change what is asked for, sorted; and the rest."""
+    meant = sorted(header for header in headers if not is_carried(header[0]))
+    return tuple(meant), tuple(header for header in headers if is_carried(header[0]))
+
+
+def is_carried(name: str) -> bool:
+    return name in CARRIED or any(part in name for part in CARRIED_PARTS)

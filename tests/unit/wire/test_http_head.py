@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orlop.abi.errors import BadCall
-from orlop.http.proxy_talk import divided
 from orlop.wire import http_head
 
 
@@ -56,6 +55,6 @@ def test_no_chunk_size_breaks_the_reader(junk: bytes) -> None:
 
 def test_credentials_and_traces_are_carried_and_the_rest_is_meant_in_one_order() -> None:
     names = ("stripe-version", "authorization", "accept", "cookie", "x-api-key", "traceparent")
-    meant, carried = divided(tuple((name, "1") for name in names))
+    meant, carried = http_head.divided(tuple((name, "1") for name in names))
     assert [name for name, _ in meant] == ["accept", "stripe-version"]
     assert {name for name, _ in carried} == {"authorization", "cookie", "x-api-key", "traceparent"}
