@@ -187,6 +187,22 @@ def test_a_model_that_keeps_to_no_schema_does_nothing(kernel: LiveKernel) -> Non
         planned(system, "[[say I would rather not]]", "fake")
 
 
+def test_a_conversation_is_saved_shown_and_shortened(kernel: LiveKernel) -> None:
+    with orlop.connect_sync(home=kernel.home, program="p", process="teller") as teller:
+        call = teller.infer("[[say the code is 4711]]", model="fake").facts.call
+    shown = kernel.orlop("context", "save", call, "/contexts/one")
+    assert "4711" in shown
+    assert "as text" in kernel.orlop("context", "show", "/contexts/one", "--model", "other")
+    made = json.loads(
+        kernel.orlop(
+            *("context", "compact", call, "/contexts/two", "--keep-last", "0"),
+            *("--summary", "a code was told", "--json"),
+        )
+    )
+    assert made["dropped"] == 2
+    assert "a code was told" in made["messages"][0]["content"]
+
+
 def test_a_lost_update_is_a_conflict(kernel: LiveKernel) -> None:
     with orlop.connect_sync(home=kernel.home) as system:
         system.files.write("/cas", "1")

@@ -13,13 +13,13 @@ from orlop.abi.contexts import (
 from orlop.abi.errors import BadCall
 from orlop.abi.files import FileChange, FileRead, FilesChanged
 from orlop.abi.hints import Facts
-from orlop.abi.ids import CallId, ModelName
+from orlop.abi.ids import CallId, ModelName, ProcessId
 from orlop.abi.limits import CONTEXT_BYTES_MAX, MESSAGES_PER_CALL_MAX, SUMMARY_TOKENS_MAX
 from orlop.abi.messages import Message
 from orlop.context import compaction, snapshot
 from orlop.context.snapshot import Fingerprint
 from orlop.devices.device import Partial
-from orlop.kernel import file_content, files, history, nested, sys_file
+from orlop.kernel import accounts, file_content, files, history, nested, sys_file
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
 from orlop.kernel.running import Running
@@ -93,12 +93,27 @@ async def compact(
 
 
 async def _shown(kernel: Kernel, process: Process, call: CallId) -> tuple[Infer, str]:
-    """What a call was shown with its answer, and the weights that answered.  `NotFound`."""
-    made, completion = await history.answered(kernel, process, call)
+    """What a call was shown with its answer, and the weights that answered.
+
+    Raises `NotFound`, also for a call of somebody else: who may have it can be given the file.
+    """
+    await kernel.journal.flush()
+    found = await kernel.elders.of_call(call)
+    maker = found[0].header.process if found else process.id
+    reader = kernel.find(maker) if _is_below(kernel, process, maker) else process
+    made, completion = await history.answered(kernel, reader, call)
     if not made.messages:
         raise BadCall(f"{call} was made of raw text: only conversations can be saved")
     answer = tuple(choice.message for choice in completion.choices[:1])
     return replace(made, messages=(*made.messages, *answer)), completion.facts.artefact
+
+
+def _is_below(kernel: Kernel, process: Process, maker: ProcessId) -> bool:
+    """A parent may have what its children were told, and an operator what all were."""
+    row = kernel.tables.rows.get(maker)
+    if row is None:
+        return False
+    return files.is_operator(process) or accounts.of_process(process.id) in row.accounts
 
 
 async def _write(

@@ -10,6 +10,9 @@ from orlop.abi.calls import Call
 from orlop.abi.contexts import CompactContext, Context, OpenContext, SaveContext
 from orlop.abi.files import (
     ChangeFiles,
+    Contents,
+    FileContent,
+    FileRead,
     FileRight,
     FileVersion,
     FileView,
@@ -18,6 +21,7 @@ from orlop.abi.files import (
     ListFiles,
     Listing,
     Put,
+    ReadFiles,
     WatchFiles,
     WriteFiles,
 )
@@ -61,6 +65,13 @@ class Files:
     async def read(self, path: str, *, version: int | None = None, at: str = "") -> bytes:
         """`at`: a snapshot's name or a sequence number."""
         return await self._run(steps.read(path, version, at))
+
+    async def stretch(
+        self, path: str, *, version: int | None = None, offset: int = 0, length: int | None = None
+    ) -> FileContent:
+        """A part of a file, as much as one call gives: for those that do not fit into RAM."""
+        part = FileRead(path=path, version=version, offset=offset, length=length)
+        return expect(await self._call(ReadFiles(files=(part,))), Contents).files[0]
 
     async def read_many(self, paths: Sequence[str]) -> Sequence[bytes]:
         """In their order; raises `NotFound` if one is not there."""

@@ -136,9 +136,19 @@ def _pieces(first: bytes, source: BinaryIO) -> Iterator[bytes]:
 @framed
 def get(frame: Frame, path: str, target: Path, version: int | None) -> None:
     """Copy a file to a local one."""
-    data = kernel(frame).files.read(path_of(path), version=version)
-    target.write_bytes(data)
-    click.echo(f"{target}: {size(len(data))}")
+    tree = kernel(frame).files
+    found = tree.stretch(path_of(path), version=version)
+    of = found.version if found.pieces else None  # A mounted file has no versions.
+    part, done = target.with_name(target.name + ".orlop-part"), 0
+    with part.open("wb") as file:
+        while True:
+            file.write(found.data)
+            done += len(found.data)
+            if done >= found.size or not found.data:
+                break
+            found = tree.stretch(path_of(path), version=of, offset=done)
+    part.replace(target)
+    click.echo(f"{target}: {size(done)}")
 
 
 @click.command()

@@ -67,6 +67,9 @@ def test_a_context_is_the_same_bytes_each_time_and_comes_back_whole() -> None:
             await context(desk, OpenContext(path="damaged.ctx"))
         with pytest.raises(NotFound):
             await context(desk, SaveContext(path="x", call=CallId("cal_none")))
+        bob = Desk(desk.kernel, await program(desk.kernel, name="bob"))
+        with pytest.raises(NotFound):
+            await context(bob, SaveContext(path="x", call=call))
 
     at_a_desk(scenario)
 
