@@ -16,6 +16,7 @@ from orlop.abi.memory import Recall, Remember
 from orlop.abi.messages import Message
 from orlop.abi.replies import Completion, Delta
 from orlop.kernel import memory_intents
+from orlop.abi.sagas import CloseSaga
 from orlop.store.journal import Draft, Part, Stored
 from orlop.wire import chunks
 from orlop.wire.canonical import canonical
@@ -63,6 +64,8 @@ ROUTING_FIELDS: Final = frozenset({"prompt_cache_key", "safety_identifier", "use
 def meaning(call: Call) -> bytes:
     """All that changes what the call means, but for its conversation: canonical JSON."""
     bare = replace(call, hints=Hints())
+    if isinstance(bare, CloseSaga):
+        bare = replace(bare, reason="")
     if isinstance(bare, Progress):
         bare = Progress(step=bare.step)
     if isinstance(bare, Infer):

@@ -13,7 +13,7 @@ from orlop.abi.effects import (
 )
 from orlop.abi.errors import BadCall, NotFound, TooLarge
 from orlop.abi.events import CallEntered
-from orlop.abi.ids import CallId, Pid
+from orlop.abi.ids import CallId, Pid, ProcessId
 from orlop.abi.limits import ANSWER_CHARS_MAX, NAME_CHARS_MAX, SETTLED_BYTES_MAX
 from orlop.kernel import codec, history, saga
 from orlop.kernel.core import Kernel
@@ -26,8 +26,12 @@ HARMLESS: tuple[Effect, ...] = ("pure", "idempotent")
 
 def class_of(kernel: Kernel, tool: str) -> Effect:
     """By its card of today; of a tool that is gone nothing can be said, so the worst."""
-    card = kernel.tools.card(tool)
-    return card.effect if card is not None else "irreversible"
+    if (card := kernel.tools.card(tool)) is not None:
+        return card.effect
+    owner, _, name = tool.rpartition(".")
+    offered = kernel.tables.offers.get(ProcessId(owner))
+    functions = offered.functions if offered is not None else ()
+    return next((one.effect for one in functions if one.name == name), "irreversible")
 
 
 def settled(kernel: Kernel, process: Process, running: Running) -> SettledEffect | None:

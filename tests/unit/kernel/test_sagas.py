@@ -302,3 +302,16 @@ def test_a_compensation_that_does_no_harm_is_called_for_what_nobody_knows_of() -
         assert shop.log == ["book flight", "cancel flight"]
 
     on(lambda: Computer(tools=[Part(shop, card) for card in cards]), scenario)
+
+
+def test_a_run_that_gives_up_for_another_reason_is_answered_alike() -> None:
+    async def scenario(here: Computer, kernel: Kernel, shop: Shop) -> None:
+        process = await program(kernel)
+        id = await opened(kernel, process)
+        await act(kernel, process, id, "book", "flight")
+        first = await closed(kernel, process, id, "abort")
+        other = CloseSaga(saga=id, verdict="abort", reason="at 0x7f01 this time")
+        again = await result(syscall.enter(kernel, process, other, retry=True))
+        assert isinstance(again, SagaOver) and again.facts.seq == first.facts.seq
+
+    with_shop(scenario)
