@@ -44,7 +44,11 @@ def concealed(kernel: Kernel, process: Process, call: Call) -> Call:
 
 
 def opened(kernel: Kernel, process: Process, call: CallTool) -> Opened:
-    """The call as its tool gets it.  Raises `BadCall` for a handle that is no longer known."""
+    """The call as its tool gets it: with values where its card says that it takes some, so that no
+    agent has one sent elsewhere.  Raises `BadCall` for a handle that is no longer known."""
+    card = kernel.tools.card(call.tool)
+    if card is None or not kernel.tools.schemas(call.tool).is_held:
+        return Opened(call)
     secrets: list[str] = []
 
     def value_of(text: object) -> object:
@@ -60,7 +64,7 @@ def opened(kernel: Kernel, process: Process, call: CallTool) -> Opened:
         secrets.extend(_quotes(value))
         return value
 
-    arguments = outside.every(call.arguments, value_of)
+    arguments = outside.changed(call.arguments, card.parameters, value_of)
     assert isinstance(arguments, dict)
     if not secrets:
         return Opened(call)

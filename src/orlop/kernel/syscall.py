@@ -102,10 +102,10 @@ def enter(
     """
     require_current(process, incarnation)
     call = offers.resolved(kernel, process, call)
-    call = held_values.concealed(kernel, process, call)
     call, parts = file_content.prepared(kernel, process, call)
     check(kernel, process, call)
     rights.check(kernel, process, call, narrowing)
+    call = held_values.concealed(kernel, process, call)
     # From here on nothing can fail.
     described = describe(kernel, process, call)
     running = Running(

@@ -115,6 +115,23 @@ def test_a_result_is_a_handle_that_another_tool_can_be_given() -> None:
     on(lambda: Computer(tools=[tool, look_up()]), scenario)
 
 
+def test_a_handle_in_a_field_that_takes_none_stays_a_handle() -> None:
+    """Else an agent could have a value sent that it may not see."""
+    mail = Register("mail", parameters={"type": "object"})
+
+    async def scenario(here: Computer, kernel: Kernel) -> None:
+        process = await program(kernel)
+        found = await said(kernel, process, "look_up")
+        assert isinstance(found, dict)
+        await said(kernel, process, "mail", body=found["number"])
+        assert mail.seen == [{"body": found["number"]}]
+        await said(kernel, process, "pay", number=CANARY, note=found["number"])
+        assert tool.seen == [{"number": CANARY, "note": found["number"]}]
+
+    tool = pay()
+    on(lambda: Computer(tools=[mail, tool, look_up()]), scenario)
+
+
 def test_the_same_value_has_the_same_handle_so_a_resumed_call_is_found() -> None:
     async def scenario(here: Computer, kernel: Kernel) -> None:
         process = await program(kernel)
