@@ -31,6 +31,17 @@ MINUTES: Final = click.option(
 )
 
 
+INDENT: Final = " " * 4
+
+
+def harmless(text: str) -> str:
+    """What somebody else wrote, as a terminal may show it: it moves no cursor, and no line of it
+    looks like one of ours."""
+    lines = text.splitlines() or [""]
+    shown = ["".join(char if char.isprintable() else "?" for char in line) for line in lines]
+    return f"\n{INDENT}".join(shown)
+
+
 def speaker(person: str) -> str:
     """As the order names him: a token says by itself whose it is."""
     return person or ("" if person_token() else getpass.getuser())

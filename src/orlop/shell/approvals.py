@@ -14,6 +14,7 @@ from orlop.sdk.people import People
 from orlop.shell.answers import (
     MINUTES,
     PERSON,
+    harmless,
     read_json,
     read_object,
     speaker,
@@ -95,9 +96,7 @@ def _required(id: str) -> str:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A file with the arguments that the tool gets instead, as JSON.",
 )
-@click.option(
-    "--always", is_flag=True, help="Give a grant too, within:"
-)
+@click.option("--always", is_flag=True, help="Give a grant too, within:")
 @terms_options
 @PERSON
 @MINUTES
@@ -263,7 +262,7 @@ def say_to_all(frame: Frame, people: People, ids: Sequence[str], order: AnswerOr
 
 def lines(row: Question) -> list[tuple[str, str]]:
     """One question, truthfully: what would be done, who asks, and why a person is asked."""
-    found = [("id", row.id), ("state", row.state), ("question", row.text)]
+    found = [("id", row.id), ("state", row.state), ("question", harmless(row.text))]
     if row.choices:
         found.append(("choices", ", ".join(row.choices)))
     if row.tool:
@@ -271,10 +270,10 @@ def lines(row: Question) -> list[tuple[str, str]]:
             ("tool", row.tool),
             ("arguments", json.dumps(row.arguments, ensure_ascii=True)),
             *_compared(row),
-            *([("preview", row.preview)] if row.preview else []),
+            *([("preview", harmless(row.preview))] if row.preview else []),
             ("effect", row.effect or "-"),
             ("cost", money(row.cost)),
-            ("asked by", row.asked_by or "-"),
+            ("asked by", harmless(row.asked_by or "-")),
         ]
     found += [
         ("process", f"{row.pid} ({row.name})"),
@@ -285,9 +284,8 @@ def lines(row: Question) -> list[tuple[str, str]]:
         found.append(("asked of", f"{', '.join(row.asked_of) or 'everybody'} ({row.chain})"))
     if row.state != "pending" and row.answered_ns is not None:
         who = row.person or "nobody"
-        found.append(
-            ("answered", f"{date(row.answered_ns)} by {who} ({row.proof}): {row.answer or '-'}")
-        )
+        said = harmless(row.answer or "-")
+        found.append(("answered", f"{date(row.answered_ns)} by {who} ({row.proof}): {said}"))
     if row.edited is not None:
         found.append(("edited", json.dumps(row.edited, ensure_ascii=True)))
     if row.call:
@@ -301,6 +299,6 @@ def _compared(row: Question) -> list[tuple[str, str]]:
     if not row.changes:
         return [("as before", f"the same arguments as {row.compared}")]
     return [
-        ("changed", f"{change.path}: {change.was or '-'} -> {change.now or '-'}")
+        ("changed", harmless(f"{change.path}: {change.was or '-'} -> {change.now or '-'}"))
         for change in row.changes
     ]

@@ -6,6 +6,7 @@ import click
 
 from orlop.abi.messages import Message
 from orlop.abi.people import CaseEffect, CaseFile
+from orlop.shell.answers import harmless
 from orlop.shell.frame import Frame
 from orlop.shell.screen import date, fields, money, show_json
 
@@ -23,7 +24,7 @@ def show_case(frame: Frame, case: CaseFile) -> None:
 def parts(case: CaseFile) -> list[str]:
     row, process = case.question, case.process
     head = [
-        ("question", f"{row.id} ({row.state}): {row.text}"),
+        ("question", f"{row.id} ({row.state}): {harmless(row.text)}"),
         ("arguments", json.dumps(row.arguments, ensure_ascii=True)),
         ("asked by", row.asked_by or "the agent"),
         ("process", f"{process.pid} ({process.name}), {process.state}"),
@@ -38,7 +39,10 @@ def parts(case: CaseFile) -> list[str]:
         _section("What was done", [_effect(effect) for effect in case.effects]),
         _section(
             "What else was asked",
-            [f"{one.id} {one.state} {one.tool or one.text[:80]}" for one in case.questions],
+            [
+                f"{one.id} {one.state} {harmless(one.tool or one.text[:80])}"
+                for one in case.questions
+            ],
         ),
         _section("Grants", [f"{one.id} {one.tool}: {one.calls} calls" for one in case.grants]),
     ]
@@ -60,7 +64,6 @@ def _effect(effect: CaseEffect) -> str:
 
 
 def _text(message: Message) -> str:
-    """As a terminal may show it: what a model or a stranger wrote moves no cursor."""
     text = message.text() or ", ".join(f"{use.name}({use.arguments})" for use in message.tool_uses)
-    shown = "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
+    shown = harmless(text)
     return shown if len(shown) <= CHARS_MAX else f"{shown[:CHARS_MAX]}…"

@@ -14,6 +14,7 @@ from orlop.abi.grants import Condition, GrantOrder, GrantRevokeOrder, GrantTerms
 from orlop.abi.ids import NanoDollars
 from orlop.abi.questions import AnswerOrder, BatchOrder, Question
 from orlop.abi.replies import ToolResult
+from orlop.http import metrics
 from orlop.kernel import recovery, syscall
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
@@ -381,5 +382,23 @@ def test_tables_are_the_same_from_a_snapshot_and_from_the_events() -> None:
         tables, _ = await recovery.read_tables(first.journal)
         assert tables.people.state() == before
         assert tables.people.questions.rows == first.office.questions.rows
+
+    on(lambda: Computer(tools=[Pay()]), scenario)
+
+
+def test_how_often_people_override_an_agent_is_measured() -> None:
+    async def scenario(here: Computer, kernel: Kernel) -> None:
+        process = await program(kernel)
+        await approved(kernel, pay(kernel, process, 1))
+        edited = AnswerOrder(verdict="approve", arguments={"amount": 2}, minutes=3)
+        await approved(kernel, pay(kernel, process, 20), edited)
+        pay(kernel, process, 3)
+        await pending(kernel)
+        found = {(name, labels): value for name, labels, value in metrics.samples(kernel)}
+        assert found["orlop_human_decisions", ("pay", "agreed")] == 1
+        assert found["orlop_human_decisions", ("pay", "overridden")] == 1
+        assert found["orlop_human_touches", ("edit",)] == 1
+        assert found["orlop_human_minutes", ()] == 3
+        assert found["orlop_questions", ("approval", "pending")] == 1
 
     on(lambda: Computer(tools=[Pay()]), scenario)
