@@ -17,10 +17,10 @@ from orlop.abi.files import (
     WriteFiles,
 )
 from orlop.files.index import Index
+from orlop.files.live import FileConfig, FileStore
 from orlop.files.tree import FileFold, FileTree
 from orlop.kernel import file_index, syscall
 from orlop.kernel.core import Kernel
-from orlop.kernel.file_store import FileConfig, FileStore
 from orlop.kernel.process import Process
 from orlop.machine.offload import InlineOffload
 from orlop.store.projection import Projection, ProjectionFile

@@ -37,10 +37,12 @@ from orlop.effects.mail import MailConfig
 from orlop.effects.mcp import McpConfig, McpServer
 from orlop.effects.monty import CodeConfig, MontyTool
 from orlop.effects.openapi import OpenApiConfig, OpenApiSource
+from orlop.effects.postman import Postman
 from orlop.effects.python import gather_described
 from orlop.effects.sql import SqlConfig
 from orlop.effects.webhooks import WebhookConfig
-from orlop.effects.postman import Postman
+from orlop.files import live
+from orlop.files.live import FileConfig
 from orlop.hardware import configured as configured_devices
 from orlop.hardware.configured import DeviceConfig
 from orlop.hardware.memory import ram_bytes
@@ -56,7 +58,6 @@ from orlop.kernel import (
     devices,
     engines,
     file_index,
-    file_store,
     lease,
     manifests,
     memory_jobs,
@@ -67,7 +68,6 @@ from orlop.kernel import (
     retention,
 )
 from orlop.kernel.core import Kernel, KernelConfig
-from orlop.kernel.file_store import FileConfig
 from orlop.kernel.guard import Guard, PolicyConfig
 from orlop.kernel.lease import Lease
 from orlop.kernel.schedule import Schedules
@@ -300,7 +300,7 @@ async def build(power: Power, tokens: Tokens, gate: Gate) -> Kernel:
         doors, settings.sandbox, ThreadOffload("sandbox"), airgap=settings.egress.airgap
     )
     memories = memory.build(journal, clock, home.path / "index", settings.memory)
-    files = file_store.build(journal, clock, home.path / "index", settings.files)
+    files = live.build(journal, clock, home.path / "index", settings.files)
     return Kernel(
         clock=clock,
         chance=chance,
@@ -457,10 +457,7 @@ async def run(power: Power) -> int:
     claims.recover(kernel)
     sight = Sight(models_dir(power.settings))
     devices.begin(kernel, sight, ThreadOffload("devices"))
-    for projection in kernel.projections:
-        kernel.tasks.start(projection.run(), "projection")
-    if kernel.files is not None:
-        kernel.tasks.start(file_index.run(kernel, kernel.files), "index of files")
+    follow(kernel)
     kernel.tasks.start(memory_jobs.run(kernel, ThreadOffload("memory-graphs")), "memory")
     kernel.tasks.start(gate.run(kernel, Doorman(kernel, tokens)), "proxy")
     schedules = Schedules(kernel)
@@ -515,6 +512,14 @@ async def let_go(kernel: Kernel, stop: asyncio.Event) -> None:
     """Programs that offer functions listen for ever: at power off they are let go."""
     await stop.wait()
     offers.disconnect(kernel)
+
+
+def follow(kernel: Kernel) -> None:
+    """Let what is made of the journal keep up with it."""
+    for projection in kernel.projections:
+        kernel.tasks.start(projection.run(), "projection")
+    if kernel.files is not None:
+        kernel.tasks.start(file_index.run(kernel, kernel.files), "index of files")
 
 
 async def until_stopped(kernel: Kernel, stop: asyncio.Event) -> None:

@@ -17,7 +17,9 @@ from orlop.abi.files import (
 from orlop.abi.rights import Access
 
 
-def touched(call: FileCall) -> Iterator[tuple[str, Access]]:
+def touched(  # noqa: C901 (one row a call)
+    call: FileCall,
+) -> Iterator[tuple[str, Access]]:
     match call:
         case WriteFiles():
             yield from ((one.path, "write") for one in call.files)

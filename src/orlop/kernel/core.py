@@ -29,12 +29,12 @@ from orlop.abi.processes import ProcessSpawned
 from orlop.context.conversation import Namer
 from orlop.effects.functions import Offer
 from orlop.effects.mcp import McpServer
+from orlop.files.live import FileStore
 from orlop.hardware.claim import Checkpoint
 from orlop.hardware.table import DeviceTable
 from orlop.kernel.clients import Clients
 from orlop.kernel.codec import KIND, encode
 from orlop.kernel.elders import Elders, nowhere
-from orlop.kernel.file_store import FileStore
 from orlop.kernel.guard import Guard
 from orlop.kernel.orders import Orders
 from orlop.kernel.process import OVER, Process, Row, check

@@ -8,10 +8,10 @@ from orlop.abi.ids import TenantId
 from orlop.abi.limits import FILE_INDEX_BYTES_MAX
 from orlop.files import passages
 from orlop.files.index import Index, Indexed
+from orlop.files.live import FileStore
 from orlop.files.tree import FileTree, Version
 from orlop.kernel import file_content
 from orlop.kernel.core import Kernel
-from orlop.kernel.file_store import FileStore
 from orlop.machine.offload import Offload
 
 log = logging.getLogger(__name__)

@@ -3,10 +3,10 @@
 from orlop.abi.errors import Denied, NotFound, NotReady
 from orlop.abi.files import FileCall, FileRight, ListFiles, SearchFiles, WatchFiles
 from orlop.abi.ids import Seq
+from orlop.files.live import FileStore
+from orlop.files.rules import RANK
 from orlop.files.touched import touched
 from orlop.kernel.core import Kernel
-from orlop.kernel.file_store import FileStore
-from orlop.kernel.file_table import RANK
 from orlop.kernel.process import Process
 
 

@@ -25,11 +25,11 @@ from orlop.abi.hints import Facts
 from orlop.abi.ids import Nanoseconds, Seq, TenantId
 from orlop.abi.limits import FILE_READ_BYTES_MAX
 from orlop.files import jail, listing, paths
+from orlop.files.live import Head
+from orlop.files.rules import MountRow
 from orlop.files.tree import FileTree, Version
 from orlop.kernel import file_content, files
 from orlop.kernel.core import Kernel
-from orlop.kernel.file_store import Head
-from orlop.kernel.file_table import MountRow
 from orlop.kernel.process import Process
 from orlop.kernel.running import Running
 

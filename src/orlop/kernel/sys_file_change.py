@@ -16,10 +16,10 @@ from orlop.abi.hints import Facts
 from orlop.abi.ids import Seq, TenantId
 from orlop.abi.limits import FILE_SHARES_MAX, FILES_AT_ONCE_MAX
 from orlop.files import jail, paths
+from orlop.files.live import FileStore, Head
 from orlop.files.tree import FileTree, Version
 from orlop.kernel import files, sys_file
 from orlop.kernel.core import Kernel
-from orlop.kernel.file_store import FileStore, Head
 from orlop.kernel.process import Process
 from orlop.kernel.running import Running
 from orlop.kernel.sys_file import next_version, require_version

@@ -16,9 +16,9 @@ from orlop.abi.hints import Facts
 from orlop.abi.limits import FILES_LISTED_MAX, PIPE_MESSAGES_MAX, PIPES_MAX
 from orlop.abi.replies import Ok
 from orlop.files import listing
+from orlop.files.rules import Message
 from orlop.kernel import file_content, files
 from orlop.kernel.core import Kernel
-from orlop.kernel.file_table import Message
 from orlop.kernel.process import Process
 from orlop.kernel.running import Running
 

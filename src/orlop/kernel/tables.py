@@ -66,11 +66,12 @@ from orlop.abi.tools import Manifest, ToolChanged, ToolPinned, ToolsOffered
 from orlop.abi.webhooks import WebhookReceived
 from orlop.access import policy_table
 from orlop.access.policy_table import Policies, PolicyState
+from orlop.files import rules
+from orlop.files.rules import FileState, FileTable
 from orlop.kernel import (
     accounts,
     call_table,
     egress_table,
-    file_table,
     key_table,
     memory_table,
     saga_table,
@@ -80,7 +81,6 @@ from orlop.kernel.arrivals import belongings, settled_row
 from orlop.kernel.call_table import Calls, OpenCall
 from orlop.kernel.claim_table import Claims
 from orlop.kernel.egress_table import EgressEntry, EgressTable
-from orlop.kernel.file_table import FileState, FileTable
 from orlop.kernel.key_table import KeyRow, Keys
 from orlop.kernel.memory_table import MemoryRules, MemoryTable
 from orlop.kernel.model_table import ModelRow, Models
@@ -452,7 +452,7 @@ def restored(snapshot: Snapshot) -> Tables | None:
         keys=key_table.restored(state.keys),
         schedules=ScheduleTable({row.set.schedule: row for row in state.schedules}),
         calls=call_table.restored(state.open_calls, state.unknown, state.settled),
-        files=file_table.restored(state.files),
+        files=rules.restored(state.files),
         egress=egress_table.restored(state.egress),
         exited=dict.fromkeys(state.exited),
         pids={row.pid: row.id for row in state.rows},

@@ -24,9 +24,9 @@ from orlop.abi.files import (
     WriteFiles,
 )
 from orlop.abi.ids import Seq
+from orlop.files.live import FileConfig
 from orlop.kernel import syscall
 from orlop.kernel.core import Kernel
-from orlop.kernel.file_store import FileConfig
 
 Scenario = Callable[[Desk], Coroutine[object, object, None]]
 
