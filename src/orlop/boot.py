@@ -235,6 +235,7 @@ def read_settings(config: Path | None, home: Path, engine_flags: Sequence[str]) 
         settings = replace(settings, egress=replace(settings.egress, airgap=True))
     check_config(settings.sandbox, sandboxes(settings), home)
     settings.egress.rules()
+    memory.check(settings.memory)
     shelved = [model.name for model in shelf.installed(models_dir(settings))]
     forms.check(settings.models.cards, [*settings.engines, *shelved])
     ladder.check(settings.models.ladders, [*settings.models.aliases, *settings.models.cards])

@@ -42,6 +42,8 @@ async def run(kernel: Kernel, graphs: Offload) -> None:
         await kernel.clock.sleep(LOOK_S)
         try:
             await build_graphs(memories, graphs)
+            if (external := memories.external) is not None:
+                await graphs(external.feed, await memories.read(external.next_feed()))
             for tenant in tuple(kernel.tables.memory.models):
                 await fill(kernel, memories, tenant)
         except JournalStopped:

@@ -12,12 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
+from msgspec.structs import replace
+
+from orlop.abi.errors import Misconfigured
 from orlop.abi.ids import ProcessId, Seq, TenantId
 from orlop.abi.memory import Change, MemoryId
 from orlop.machine.clock import Clock
 from orlop.machine.offload import InlineOffload, ThreadOffload
 from orlop.machine.ranges import Count, Many
 from orlop.memory import revision
+from orlop.memory.outside import Outside
 from orlop.memory.search import Asked, Dense, Found, find
 from orlop.store import memory_reading as reading
 from orlop.store.journal import Journal
@@ -39,6 +43,8 @@ class MemoryConfig:
     """RAM that the vectors of one tenant may take."""
     pinned: tuple[str, ...] = ()
     """Namespaces whose vectors stay in RAM, whoever else wants it."""
+    store: str = ""
+    """An external vector store, fed from the rows: `qdrant:URL` or `qdrant:FOLDER`."""
     graph_rows: Count = 50_000
     """Memories of one namespace from which on it is searched by a graph; 0: never."""
 
@@ -51,14 +57,12 @@ class Memories:
     config: MemoryConfig = field(default_factory=MemoryConfig)
     dense: Dense | None = None
     """None: no library for vectors is installed."""
+    external: Outside | None = None
+    """The vector store outside, which `dense` then asks first."""
     wanted_models: dict[TenantId, str] = field(default_factory=dict)
     """By which memories shall be searched once all are embedded."""
     full_at: dict[TenantId, Seq] = field(default_factory=dict)
     """When every memory had its vector."""
-    store_name: str = "embedded"
-    """Where vectors are searched."""
-    note: str = ""
-    """Why that is not where it should be."""
     sizes: dict[str, int] = field(default_factory=dict)
     """Numbers in a vector, by model."""
     _places: OrderedDict[MemoryId, tuple[Seq, Place]] = field(default_factory=OrderedDict)
@@ -73,7 +77,8 @@ class Memories:
             # Some look-ups by an index: sooner done than handed to another thread.
             await self.projection.current()
             return self.projection.look(find, None, asked)
-        return await self.projection.read(find, self.dense, asked)
+        found = await self.projection.read(find, self.dense, asked)
+        return replace(found, note=self.note) if self.note else found
 
     async def ready(self) -> None:
         """Return once `place` and `with_key` can tell; they need not wait for what is folded."""
@@ -106,6 +111,16 @@ class Memories:
         """Let go of all vectors in RAM."""
         if self.dense is not None:
             self.dense.forget(None)
+
+    @property
+    def store_name(self) -> str:
+        """Where vectors are searched."""
+        return self.external.store.name if self.external is not None else "embedded"
+
+    @property
+    def note(self) -> str:
+        """Why that is not where it should be."""
+        return self.external.note if self.external is not None else ""
 
     def dimensions_of(self, model: str) -> int:
         """0: nobody has seen a vector of it."""
@@ -165,7 +180,31 @@ def build(journal: Journal, clock: Clock, folder: Path | None, config: MemoryCon
         writing=inline if folder is None else ThreadOffload("memory-writing"),
         reading=inline if folder is None else ThreadOffload("memory-reading"),
     )
-    return Memories(projection, config, in_ram(config))
+    embedded = in_ram(config)
+    external = outside(config, embedded, clock)
+    return Memories(projection, config, external or embedded, external)
+
+
+def check(config: MemoryConfig) -> None:
+    """Raises `Misconfigured`."""
+    kind, _, place = config.store.partition(":")
+    if config.store and (kind != "qdrant" or not place):
+        raise Misconfigured("memory.store: `qdrant:URL` or `qdrant:FOLDER`; leave it out for none")
+
+
+def outside(config: MemoryConfig, inner: Dense | None, clock: Clock) -> Outside | None:
+    """The external store that the settings name.  Raises `Misconfigured`."""
+    if not config.store:
+        return None
+    check(config)
+    place = config.store.partition(":")[2]
+    if inner is None:
+        raise Misconfigured("memory.store: needs `pip install 'orlop[vectors]'`")
+    try:
+        from orlop.memory.qdrant import Qdrant
+    except ImportError as error:
+        raise Misconfigured(f"{error}: `pip install qdrant-client`") from error
+    return Outside(Qdrant(place), inner, clock)
 
 
 def in_ram(config: MemoryConfig) -> Dense | None:
