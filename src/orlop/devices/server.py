@@ -22,6 +22,7 @@ from orlop.abi.limits import (
     ENGINE_RETRY_DELAY_S,
     ERROR_BYTES_MAX,
 )
+from orlop.machine import redaction
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock, deadline
 from orlop.wire import problem
@@ -104,6 +105,7 @@ class Server:
                 break
             attempt += 1
             await self._clock.sleep(delay_s)
+        redaction.clean(answer)  # Some tell the key back that they were called with.
         if isinstance(answer, DeviceFailed) and not isinstance(answer, DeviceBusy):
             self.ailing(answer.message)
         raise answer

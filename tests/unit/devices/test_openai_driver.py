@@ -16,6 +16,7 @@ from orlop.abi.ids import EngineName, ModelName, Nanoseconds
 from orlop.abi.messages import Message
 from orlop.abi.replies import Delta
 from orlop.devices.openai import OpenAI
+from orlop.machine import redaction
 from orlop.machine.chance import SeededChance
 from orlop.machine.clock import SystemClock
 
@@ -165,6 +166,19 @@ def test_a_wrong_key_names_the_setting_and_never_the_key() -> None:
                 await far.ask()
             assert "sesame" not in raised.value.message
             assert "authorization: bearer sesame" in far.server.asked[1].head.lower()
+
+    asyncio.run(scenario())
+
+
+def test_an_engine_that_tells_the_key_back_tells_nobody_else() -> None:
+    key = redaction.hide("the-key-of-an-engine-that-tells")
+
+    async def scenario() -> None:
+        told = f'{{"error":{{"message":"{key} is not mine"}}}}'.encode()
+        async with driven(*[respond(500, told)] * 10, key=key) as far:
+            with pytest.raises(DeviceFailed, match=r"\[secret\] is not mine") as raised:
+                await far.ask()
+            assert key not in raised.value.message + far.engine.card().reason
 
     asyncio.run(scenario())
 
