@@ -198,3 +198,32 @@ tried(sys.argv[1] + "/broken?sdk", "POST")
     said = kernel.orlop("logs", "settler").splitlines()
     assert said == ["E1102", "E2001", "E1205", '200 {"paid":true}']
     assert server.seen.count("POST /broken?sdk") == 1
+
+
+def test_a_policy_decides_about_exchanges_and_tunnels(
+    kernel: LiveKernel, server: Outside, tmp_path: Path
+) -> None:
+    rules = tmp_path / "policy"
+    rules.mkdir()
+    (rules / "net.cedar").write_text(
+        """
+@id("all")
+permit (principal, action, resource);
+@id("no-writes-outside")
+forbid (principal, action == Action::"net", resource)
+when { context.method != "GET" };
+"""
+    )
+    kernel.orlop("policy", "set", str(rules))
+    try:
+        script = python(ONE + "\n" + ONE.replace("[2].encode() or None", "[2][:0] or None"))
+        both = ran(kernel, tmp_path, *net(server), *script, server.url + "/ruled", "write")
+        written, read = both.stdout.splitlines()
+        assert written.startswith("403")
+        assert "no-writes-outside" in written
+        assert read == "200"
+        curl = ("--", "curl", "-sk", server.url + "/ruled-tunnel")
+        assert ran(kernel, tmp_path, *net(server, "=tunnel"), *curl).stdout == ""
+    finally:
+        kernel.orlop("policy", "remove")
+    assert not any("tunnel" in line for line in server.seen if "ruled" in line)

@@ -20,11 +20,12 @@ from orlop.abi.egress import EgressClosed, NetRule, split_host
 from orlop.abi.errors import BadCall, Denied, Exhausted, KernelError, Unauthenticated
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS
 from orlop.abi.limits import EGRESS_CONNECTIONS_MAX, EGRESS_IDLE_S, HEADERS_BYTES_MAX
+from orlop.access.rights import Narrowing
 from orlop.effects.web import Web
 from orlop.http.auth import Caller, Doorman
 from orlop.http.authority import Authority
 from orlop.http.proxy_talk import Counted, Talk, Way, answer_error, read_head
-from orlop.kernel import egress, web
+from orlop.kernel import egress, tunnels, web
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
 from orlop.wire import http_head
@@ -62,6 +63,10 @@ class Guest:
     process: Process | None = None
     caller: Caller | None = None
     held: Pass | None = None
+
+    @property
+    def narrowing(self) -> Narrowing | None:
+        return self.caller.narrowing if self.caller is not None else None
 
 
 class Proxy:
@@ -151,11 +156,13 @@ class Proxy:
         counted = Counted(self._kernel.clock.now_s())
         is_tunnel = guest.process is None or rule.mode == "tunnel"
         try:
+            if is_tunnel and guest.process is not None:
+                tunnels.require(self._kernel, guest.process, host, port, guest.narrowing)
             if is_tunnel:
                 await self._tunnel(head, host, port, reader, writer, counted)
                 return
-            assert guest.process is not None and guest.caller is not None
-            talk = Talk(self._kernel, guest.process, guest.caller.narrowing, counted)
+            assert guest.process is not None
+            talk = Talk(self._kernel, guest.process, guest.narrowing, counted)
             if head.method != "CONNECT":
                 await talk.whole(head, reader, writer)
                 return
@@ -171,8 +178,7 @@ class Proxy:
         """Raises `Denied`."""
         kernel = self._kernel
         if guest.process is not None:
-            narrowing = guest.caller.narrowing if guest.caller is not None else None
-            return egress.require(kernel, guest.process, host, port, narrowing)
+            return egress.require(kernel, guest.process, host, port, guest.narrowing)
         assert guest.held is not None
         for rule in guest.held.rules:
             if rule.fits(host, port):
