@@ -79,6 +79,8 @@ class McpConfig:
     """A call that takes longer is given up."""
     concurrency: Many = 8
     """Calls of one tool that may run at once."""
+    system: str = ""
+    """The external system whose limits its calls share; by default a server with `url` is one."""
     look_s: Limit = 300.0
     """Between two looks at what the server offers."""
     elicits: bool = False
@@ -347,6 +349,7 @@ class McpTool:
             timeout_s=config.timeout_s,
             concurrency=config.concurrency,
             server=server.name,
+            system=config.system or (server.name if config.url else ""),
             trust=config.trust,
             labels=config.labels,
         )

@@ -8,7 +8,14 @@ from typing import Final
 import aiohttp
 from msgspec import Raw
 
-from orlop.abi.errors import BadCall, DeadlineMissed, DeviceFailed, KernelError, TooLarge
+from orlop.abi.errors import (
+    BadCall,
+    DeadlineMissed,
+    DeviceBusy,
+    DeviceFailed,
+    KernelError,
+    TooLarge,
+)
 from orlop.abi.limits import (
     ENGINE_CONNECT_S,
     ERROR_BYTES_MAX,
@@ -17,6 +24,7 @@ from orlop.abi.limits import (
 )
 from orlop.effects.asking import Asker, ask
 from orlop.wire import mcp, sse
+from orlop.wire.problem import retry_after_s
 
 SESSION: Final = "mcp-session-id"
 """Of servers before 2026-07-28, which remember their clients."""
@@ -91,6 +99,11 @@ class HttpLink:
         try:
             async with self._request(body, headers) as response:
                 self._session_id = response.headers.get(SESSION, self._session_id)
+                if response.status == 429:
+                    told = {name.lower(): value for name, value in response.headers.items()}
+                    raise DeviceBusy(
+                        f"{self._name} is asked too often", retry_after_s=retry_after_s(told)
+                    )
                 if response.status == 404 and self._session_id:
                     self.lost = DeviceFailed(f"{self._name} has forgotten this client")
                     self.stirred.set()

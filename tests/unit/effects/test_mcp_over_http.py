@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from unit.effects.test_mcp import Connected, connected
 
-from orlop.abi.errors import DeadlineMissed, DeviceFailed, ToolFailed
+from orlop.abi.errors import DeadlineMissed, DeviceBusy, DeviceFailed, ToolFailed
 from orlop.effects.mcp import McpConfig
 from orlop.effects.mcp_http import HttpLink
 from orlop.wire import mcp
@@ -155,3 +155,15 @@ def test_headers_repeat_the_body_as_the_new_protocol_wants_it() -> None:
     assert heard[0]["mcp-method"] == "tools/call"
     assert heard[0]["mcp-name"] == "t"
     assert heard[0]["mcp-protocol-version"] == "2026-07-28"
+
+
+def test_a_server_that_is_asked_too_often_has_done_nothing() -> None:
+    async def busy(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=429, headers={"Retry-After": "7"})
+
+    async def scenario(link: HttpLink) -> None:
+        with pytest.raises(DeviceBusy, match="too often") as error:
+            await link.ask("tools/call", {"name": "t"}, 30)
+        assert error.value.retry_after_s == 7
+
+    answered_by(busy)(scenario)
