@@ -496,7 +496,8 @@ async def run(power: Power) -> int:
         kernel.emit(KERNEL_PROCESS, DEFAULT_TENANT, Halted(reason="stopped by its supervisor"))
     is_lost = bool(power.settings.journal.url) and kernel.journal.stopped is not None
     await kernel.journal.close()
-    await lease.left(place_among)
+    if not is_lost:  # Else the lease runs out by itself, should no next kernel come.
+        await lease.left(place_among)
     return EXIT_AGAIN if is_lost else 0
 
 

@@ -107,6 +107,11 @@ class PostgresPeers:
                 raise NotReady(
                     f"kernel {found[0]} is just taking this one's processes over", retry_after_s=1.0
                 )
+            # A journal that was in this schema before is there no more.
+            connection.execute(
+                "DELETE FROM orlop_kernels.kernel WHERE schema = %s AND journal <> %s",
+                (me.schema, me.journal),
+            )
             connection.execute(_JOIN, values)
         if found is None or found[0] is None:
             return None
