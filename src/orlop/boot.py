@@ -294,12 +294,8 @@ async def build(power: Power, tokens: Tokens, gate: Gate) -> Kernel:
             program.env, power.url, power.socket_path, token, program.id, program.incarnation
         )
 
-    doors = Doors(
-        home=power.home, url=power.url, socket=power.socket_path, gate=gate.folder
-    )
-    cells = Cells(
-        doors, settings.sandbox, ThreadOffload("sandbox"), airgap=settings.egress.airgap
-    )
+    doors = Doors(home=power.home, url=power.url, socket=power.socket_path, gate=gate.folder)
+    cells = Cells(doors, settings.sandbox, ThreadOffload("sandbox"), airgap=settings.egress.airgap)
     memories = memory.build(journal, clock, home.path / "index", settings.memory)
     files = live.build(journal, clock, home.path / "index", settings.files)
     return Kernel(
@@ -444,14 +440,8 @@ async def run(power: Power) -> int:
         gate = gate_of(power)
         kernel = await build(power, tokens, gate)
         place_among = await joined(kernel, power)
-    except JournalStopped as reason:  # Damaged, on a full disk, or held by another kernel.
-        log.error("no call can be answered: %s: %s", reason.code, reason.message)
-        app.refuse(reason)
-        is_away = bool(power.settings.journal.url) and not isinstance(reason, JournalDamaged)
-        if is_away:
-            asyncio.get_running_loop().call_later(AWAY_S, stop.set)
-        await serve(app, power.listeners, stop, power.settings.http)
-        return EXIT_AGAIN if is_away else 0
+    except JournalStopped as reason:
+        return await refused(power, app, stop, reason)
     await recovery.recover(kernel)
     lease.begin(place_among)
     kernel.tasks.start(retention.run(kernel, power.settings.journal.keep_days), "retention")
@@ -489,6 +479,11 @@ async def run(power: Power) -> int:
     kernel.tasks.start(let_go(kernel, stop), "functions")
     log.info("the kernel is up at %s, epoch %d", power.url, kernel.journal.epoch)
     await serve(app, power.listeners, stop, power.settings.http)
+    return await end(kernel, power, place_among)
+
+
+async def end(kernel: Kernel, power: Power, place_among: Lease | None) -> int:
+    """Power off, in order; the exit status."""
     await shut_down(kernel)
     for projection in kernel.projections:
         await projection.close()
@@ -499,6 +494,17 @@ async def run(power: Power) -> int:
     if not is_lost:  # Else the lease runs out by itself, should no next kernel come.
         await lease.left(place_among)
     return EXIT_AGAIN if is_lost else 0
+
+
+async def refused(power: Power, app: App, stop: asyncio.Event, reason: JournalStopped) -> int:
+    """The journal is damaged, on a full disk, away, or another kernel's: everybody is told."""
+    log.error("no call can be answered: %s: %s", reason.code, reason.message)
+    app.refuse(reason)
+    is_away = bool(power.settings.journal.url) and not isinstance(reason, JournalDamaged)
+    if is_away:
+        asyncio.get_running_loop().call_later(AWAY_S, stop.set)
+    await serve(app, power.listeners, stop, power.settings.http)
+    return EXIT_AGAIN if is_away else 0
 
 
 async def joined(kernel: Kernel, power: Power) -> Lease | None:
