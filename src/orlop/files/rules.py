@@ -12,14 +12,13 @@ from msgspec import Struct
 from orlop.abi.budgets import AccountName
 from orlop.abi.events import Header
 from orlop.abi.files import (
+    FileEvent,
     FileRight,
-    FilesChanged,
     FileShared,
     FileSnapshot,
     FolderMounted,
     FolderUnmounted,
     Piece,
-    PiecesStored,
     PipePut,
     PipeTaken,
 )
@@ -80,16 +79,6 @@ class FileState(Struct, frozen=True, kw_only=True):
 
 
 Place = tuple[TenantId, str]
-TableEvent = (
-    FilesChanged
-    | PiecesStored
-    | FileShared
-    | FileSnapshot
-    | FolderMounted
-    | FolderUnmounted
-    | PipePut
-    | PipeTaken
-)
 
 
 @dataclass(eq=False, slots=True)
@@ -102,7 +91,7 @@ class FileTable:
     pipes: dict[Place, deque[Message]] = field(default_factory=dict)
     """Those with something in them, the oldest first."""
 
-    def fold(self, header: Header, event: TableEvent) -> None:
+    def fold(self, header: Header, event: FileEvent) -> None:
         tenant = header.tenant
         made = Made(seq=header.seq, at_ns=header.wall_ns, process=header.process)
         match event:

@@ -21,16 +21,7 @@ from orlop.abi.effects import EffectSettled, SettledEffect, UnknownEffect
 from orlop.abi.egress import EgressClosed, EgressRefused
 from orlop.abi.errors import JournalDamaged, NotFound
 from orlop.abi.events import CallEntered, CallFailed, CallReturned, Event, Header, Snapshot
-from orlop.abi.files import (
-    FilesChanged,
-    FileShared,
-    FileSnapshot,
-    FolderMounted,
-    FolderUnmounted,
-    PiecesStored,
-    PipePut,
-    PipeTaken,
-)
+from orlop.abi.files import FileEvent
 from orlop.abi.ids import (
     Pid,
     ProcessId,
@@ -186,6 +177,9 @@ class Tables:
         if isinstance(event, PeopleEvent):
             self._people(header, event)
             return
+        if isinstance(event, FileEvent):
+            self.files.fold(header, event)
+            return
         match event:
             case ProcessSpawned():
                 self._spawned(header, event)
@@ -234,17 +228,6 @@ class Tables:
                 self.policies.fold(header, event)
             case DeviceChanged() | DeviceClaimed() | DeviceReleased() | DeviceErased():
                 self.claims.fold(event)
-            case (
-                FilesChanged()
-                | PiecesStored()
-                | FileSnapshot()
-                | FileShared()
-                | FolderMounted()
-                | FolderUnmounted()
-                | PipePut()
-                | PipeTaken()
-            ):
-                self.files.fold(header, event)
             case JournalKnown() | ProcessArrived() | ProcessLeft():
                 self._moved(header, event)
             case BodiesPruned() | TenantForgotten():
