@@ -142,3 +142,17 @@ def test_an_impatient_client_leaves_and_finds_its_question_again(
     done = tools(kernel).post("/calls", cast_to=object, body=BODY)
     assert isinstance(done, dict) and done["value"] == {"order": "A-1", "amount": 9}
     assert paid.read_text() == "x"
+
+
+def test_any_slow_call_may_be_answered_later(kernel: LiveKernel) -> None:
+    """The engine needs four seconds; the client is told at once where the answer will be."""
+    door = tools(kernel)
+    body = {"type": "infer", "model": "slow", "messages": [{"role": "user", "content": "hello"}]}
+    told = door.post(
+        "/calls", cast_to=object, body=body, options={"headers": {"prefer": "respond-async"}}
+    )
+    assert isinstance(told, dict) and "question" not in told
+    done = door.get(f"/calls/{told['call']}?wait=60", cast_to=object)
+    assert isinstance(done, dict) and done["choices"]
+    once_more = door.get(f"/calls/{told['call']}", cast_to=object)
+    assert isinstance(once_more, dict) and once_more["choices"] == done["choices"]
