@@ -200,6 +200,24 @@ def test_a_rule_that_asks_waits_for_a_person_and_shows_which_rule_it_was() -> No
     on(lambda: Computer(tools=[tool]), scenario)
 
 
+def test_a_rule_that_comes_while_a_person_thinks_counts() -> None:
+    tool = Note()
+    asks = '@id("ask") @ask("may it?") forbid(principal, action, resource is Tool);'
+
+    async def scenario(here: Computer, kernel: Kernel) -> None:
+        set_policy(kernel, EVERYTHING + asks)
+        running = syscall.enter(kernel, await program(kernel), CallTool(tool="note"))
+        await asyncio.sleep(60)
+        (row,) = asking.listed(kernel, closed=False)
+        set_policy(kernel, EVERYTHING + '@id("never") forbid(principal, action, resource);')
+        await answering.answer(kernel, row.id, AnswerOrder(verdict="approve", person="Grace"))
+        with pytest.raises(RuleForbids, match="never"):
+            await result(running)
+        assert tool.kept == []
+
+    on(lambda: Computer(tools=[tool]), scenario)
+
+
 def test_calls_that_are_no_tools_can_be_asked_about_too() -> None:
     rules = EVERYTHING + (
         '@id("models") @ask("a model?") forbid(principal, action == Action::"infer", resource);'
