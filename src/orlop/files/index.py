@@ -17,6 +17,9 @@ from typing import Final, TypeAlias
 from orlop.abi.ids import Seq, TenantId
 from orlop.files import paths
 
+FAILURES: Final = (sqlite3.Error, OSError)
+"""What a disk that is full, or a file that is damaged, ends in."""
+
 FORMAT: Final = 1
 Vector: TypeAlias = "array[float]"
 _WORDS_MAX: Final = 32

@@ -5,6 +5,7 @@ it, followed by an event without a wait between them, can't lose anybody's chang
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +14,15 @@ from typing import Concatenate, ParamSpec, TypeVar
 from orlop.abi.files import FileChange
 from orlop.abi.ids import Seq, TenantId
 from orlop.files import paths
-from orlop.files.index import Index
+from orlop.files.index import FAILURES, Index
 from orlop.files.tree import FileFold, FileTree, seen_by
 from orlop.machine.clock import Clock
 from orlop.machine.offload import Offload, ThreadOffload
 from orlop.machine.ranges import Many
 from orlop.store.journal import Journal
 from orlop.store.projection import Projection, ProjectionFile
+
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -146,11 +149,19 @@ def build(journal: Journal, clock: Clock, folder: Path, config: FileConfig) -> F
         writing=ThreadOffload("files-writing"),
         reading=ThreadOffload("files-reading"),
     )
-    indexing = ThreadOffload("files-index")
     return FileStore(
         projection=projection,
         disk=ThreadOffload("files-disk"),
         config=config,
-        index=Index(folder / "passages.db", journal.id) if config.index else None,
-        indexing=indexing,
+        index=_index(folder / "passages.db", journal) if config.index else None,
+        indexing=ThreadOffload("files-index"),
     )
+
+
+def _index(path: Path, journal: Journal) -> Index | None:
+    """None where the disk does not let us: files are there all the same."""
+    try:
+        return Index(path, journal.id)
+    except FAILURES as error:
+        log.warning("files can't be searched: %s: %s", path, error)
+        return None

@@ -7,7 +7,7 @@ from orlop.abi.errors import KernelError
 from orlop.abi.ids import TenantId
 from orlop.abi.limits import FILE_INDEX_BYTES_MAX
 from orlop.files import passages
-from orlop.files.index import Index, Indexed
+from orlop.files.index import FAILURES, Index, Indexed
 from orlop.files.live import FileStore
 from orlop.files.tree import FileTree, Version
 from orlop.kernel import file_content
@@ -30,8 +30,8 @@ async def run(kernel: Kernel, store: FileStore) -> None:
         try:
             while await step(kernel, store):
                 pass
-        except KernelError as error:
-            log.warning("files are not indexed just now: %s", error.message)
+        except (KernelError, *FAILURES) as error:
+            log.warning("files are not indexed just now: %s", error)
         await news.wait()
         await kernel.clock.sleep(PAUSE_S)
         await kernel.journal.flush()

@@ -1,6 +1,6 @@
 """The `change` system call: what is done to files and folders that are there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from orlop.abi.errors import BadCall, Denied, Exhausted, NotFound
@@ -141,12 +141,9 @@ def _holds(store: FileStore, tenant: TenantId, head: Head, row: Version) -> bool
 def _said(kernel: Kernel, process: Process, running: Running, call: ChangeFiles) -> Changed:
     """A name for a moment, or who may do what."""
     table, head = kernel.tables.files, kernel.journal.head_seq
-    there: Sequence[object] = (*table.shares, *table.snapshots)
-    if len(there) >= FILE_SHARES_MAX:
-        raise Exhausted(
-            f"{len(there)} folders are shared or have snapshots (FILE_SHARES_MAX)",
-            retry_after_s=None,
-        )
+    rows = [*table.shares.values(), *table.snapshots.values()]
+    if (there := sum(map(len, rows))) >= FILE_SHARES_MAX:
+        raise Exhausted(f"{there} shares and snapshots are there (FILE_SHARES_MAX)")
     # From here on only the journal can fail.
     event: FileShared | FileSnapshot
     if call.action == "share":

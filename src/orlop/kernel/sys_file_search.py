@@ -8,7 +8,7 @@ from orlop.abi.errors import BadCall, NotReady
 from orlop.abi.files import FileHit, Found, SearchFiles
 from orlop.abi.hints import Facts
 from orlop.abi.limits import EMBED_BATCH, FILE_EMBEDDED_MAX, FILE_HITS_MAX, FILE_SEARCH_CHARS_MAX
-from orlop.files.index import Index, Passage, nearness
+from orlop.files.index import FAILURES, Index, Passage, nearness
 from orlop.files.tree import FileTree
 from orlop.kernel import files, nested
 from orlop.kernel.core import Kernel
@@ -24,8 +24,8 @@ MORE = 5
 
 
 async def search(kernel: Kernel, process: Process, running: Running, call: SearchFiles) -> Found:
-    """The nearest passages, one a file at most three times, that the caller may read."""
-    store, tenant = files.store(kernel), process.row.tenant
+    """The nearest passages that the caller may read."""
+    store = files.store(kernel)
     index, work = store.index, store.indexing
     if not call.text.strip() or len(call.text) > FILE_SEARCH_CHARS_MAX:
         raise BadCall(f"text: 1 to {FILE_SEARCH_CHARS_MAX} characters (FILE_SEARCH_CHARS_MAX)")
@@ -34,6 +34,24 @@ async def search(kernel: Kernel, process: Process, running: Running, call: Searc
     if index is None or work is None:
         raise NotReady("files are not indexed here (files.index)")
     await store.current()
+    try:
+        return await _search(kernel, process, running, call, index, work)
+    except FAILURES as error:
+        raise NotReady(
+            f"the index of files can't be read ({error}): remove index/passages.db in the home and "
+            "start again"
+        ) from error
+
+
+async def _search(
+    kernel: Kernel,
+    process: Process,
+    running: Running,
+    call: SearchFiles,
+    index: Index,
+    work: Offload,
+) -> Found:
+    store, tenant = files.store(kernel), process.row.tenant
     found = await work(index.by_words, tenant, call.path, call.text, call.limit * MORE)
     how = "words"
     if call.model:
