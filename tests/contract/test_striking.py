@@ -1,0 +1,73 @@
+"""What an erasure asks of every tape: single bodies go, and the chain verifies as before."""
+
+import asyncio
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from journals import (
+    Disk,
+    PostgresDisk,
+    SqliteDisk,
+    VolatileDisk,
+    intent,
+    message,
+    opened,
+)
+from postgres_server import Server, postgres
+
+from orlop.abi.ids import DEFAULT_TENANT, Seq
+from orlop.abi.limits import BLOB_BYTES_MIN
+from orlop.store.journal import Draft
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with postgres() as made:
+        yield made
+
+
+@pytest.fixture(params=["sqlite", "volatile", "postgres"])
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
+    if request.param == "volatile":
+        yield VolatileDisk()
+        return
+    if request.param == "sqlite":
+        on_sqlite = SqliteDisk(tmp_path)
+        yield on_sqlite
+        on_sqlite.close()
+        return
+    server: Server = request.getfixturevalue("server")
+    made = PostgresDisk(tmp_path, server.url, f"striking_{secrets.token_hex(4)}")
+    yield made
+    made.close()
+
+
+def test_a_struck_body_is_gone_for_good_and_the_next_life_finds_all_whole(disk: Disk) -> None:
+    large = b"x" * (BLOB_BYTES_MIN + 100)
+
+    async def story() -> None:
+        async with opened(disk) as journal:
+            first = journal.append(intent(1)).seq
+            secret = message(journal, "a secret message")
+            with_part = journal.append(intent(2, parts=(secret,))).seq
+            draft = Draft(process=intent(3).process, kind="x", body=large, tenant=DEFAULT_TENANT)
+            with_blob = journal.append(draft).seq
+            last = journal.append(intent(4)).seq
+            assert await journal.strike([with_part, with_blob]) == 3
+            assert await journal.strike([with_part, with_blob]) == 0
+            assert await journal.strike([]) == 0
+            events = await journal.read(Seq(1))
+            bodies = {event.header.seq: event.body for event in events}
+            assert bodies[with_part] is None and bodies[with_blob] is None
+            assert bodies[first] is not None and bodies[last] is not None
+            # The same message may come again: it is stored anew.
+            journal.append(intent(5, parts=(secret,)))
+            await journal.flush()
+            assert await journal.part(DEFAULT_TENANT, secret.name) == secret.data
+        async with opened(disk) as journal:
+            again = {event.header.seq: event.body for event in await journal.read(Seq(1))}
+            assert {seq: again[seq] for seq in bodies} == bodies
+
+    asyncio.run(story())
