@@ -541,7 +541,11 @@ LABEL_PRINTS_MAX: Final = 50_000
 """Pieces of labelled data that one process is known by; with more, all that is new has labels."""
 
 LABELLED_MESSAGES_MAX: Final = 20_000
-"""Messages and tool uses of one process whose labels are remembered; with more, likewise."""
+"""Messages of one process whose labels are remembered; with more, likewise."""
+
+TOOL_USES_KNOWN_MAX: Final = 512
+"""Tool calls that models have asked for, of one process, the newest; an older one counts as one
+that nobody has asked for."""
 
 FILE_PATH_BYTES_MAX: Final = 4_096
 """Of one path, as in Linux."""

@@ -21,8 +21,10 @@ Invariant: labels of a process are never taken away.
 """
 
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Final
 
 import msgspec
@@ -34,6 +36,7 @@ from orlop.abi.limits import (
     LABEL_WORDS_MAX,
     LABELLED_MESSAGES_MAX,
     LABELS_MAX,
+    TOOL_USES_KNOWN_MAX,
 )
 from orlop.abi.messages import Audio, File, Foreign, Image, Message
 from orlop.wire.canonical import canonical
@@ -114,7 +117,7 @@ class Tracker:
     """Of messages, by name; those without labels are not kept."""
     _prints: dict[int, dict[int, Labels]] = field(default_factory=dict)
     """Pieces of data as numbers, by how many words they have."""
-    _uses: dict[bytes, list[tuple[str, Labels]]] = field(default_factory=dict)
+    _uses: OrderedDict[bytes, list[tuple[str, Labels]]] = field(default_factory=OrderedDict)
     """Uses of tools that models have asked for: by arguments, the tool's name and its labels."""
     _seen: set[bytes] = field(default_factory=set)
     """Names of messages that were looked at and are clean."""
@@ -163,10 +166,9 @@ class Tracker:
         if sum(map(len, self._prints.values())) > LABEL_PRINTS_MAX:
             self.is_blind = True
             self._prints.clear()
-        if len(self._names) + len(self._uses) > LABELLED_MESSAGES_MAX:
+        if len(self._names) > LABELLED_MESSAGES_MAX:
             self.is_blind = True
             self._names.clear()
-            self._uses.clear()
         if len(self._seen) > LABELLED_MESSAGES_MAX:
             self._seen.clear()
 
@@ -239,8 +241,11 @@ class Tracker:
             if (key := _key(use.arguments)) is None:
                 continue
             uses = self._uses.setdefault(key, [])
+            self._uses.move_to_end(key)
             if (use.name, labels) not in uses:
                 uses.append((use.name, labels))
+            if len(self._uses) > TOOL_USES_KNOWN_MAX:
+                self._uses.popitem(last=False)
         self.received(labels, call, message_text(message), name=name)
         self._bound()
 
@@ -248,7 +253,7 @@ class Tracker:
         """By who has asked for it; clean in a process that has received nothing."""
         if not self.carried:
             return CLEAN
-        uses = self._uses.get(canonical(arguments), ())
+        uses = self._uses.get(_digest(canonical(arguments)), ())
         matching = [labels for name, labels in uses if plain(name) == plain(tool)]
         if not matching or self.is_blind:
             return self.all()
@@ -263,6 +268,10 @@ def plain(name: str) -> str:
 def _key(arguments: str) -> bytes | None:
     """Of a use's arguments, however they are spelled; None: they are no JSON."""
     try:
-        return canonical(msgspec.json.decode(arguments or "{}"))
+        return _digest(canonical(msgspec.json.decode(arguments or "{}")))
     except (msgspec.DecodeError, BadCall):
         return None
+
+
+def _digest(data: bytes) -> bytes:
+    return sha256(data).digest()
