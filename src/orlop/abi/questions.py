@@ -75,6 +75,8 @@ class QuestionAsked(
     expires_ns: Nanoseconds
     form: Form | None = None
     """None, in journals of earlier releases: an approval if it names a tool, else a question."""
+    lasting: bool = False
+    """It waits for its answer also after its process has ended."""
     asked_by: str = ""
     """Which rules want a person's word: the tool's card, a policy, an autonomy level."""
     cost: NanoDollars = NanoDollars(0)
@@ -189,6 +191,7 @@ class Question(Struct, frozen=True, kw_only=True):
     call: str = ""
     """That an approval was used for."""
     form: Form = "question"
+    lasting: bool = False
     asked_by: str = ""
     cost: NanoDollars = NanoDollars(0)
     compared: CallId | None = None

@@ -51,13 +51,14 @@ from orlop.abi.sagas import (
     SagaView,
 )
 from orlop.devices.device import Tool
-from orlop.kernel import codec, external, history, lifecycle, seating
+from orlop.kernel import codec, external, history, lifecycle, saga_questions, seating
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
 from orlop.kernel.record import is_unknown
 from orlop.kernel.saga_table import OVER, newest
 from orlop.machine.clock import NS_PER_S
 from orlop.machine.faults import point
+from orlop.people import asking
 from orlop.sched.work import Work
 from orlop.tools import template
 
@@ -130,9 +131,11 @@ async def _attended(kernel: Kernel, id: str) -> None:
         row = kernel.tables.sagas.rows[id]
         if row.state == "open":
             await _decided(kernel, row)
-        # A person may answer while the last words are being written.
-        while find(kernel, id).state == "compensating":
-            await _compensate(kernel, id)
+        while (row := find(kernel, id)).state not in OVER:
+            if row.state == "stuck":
+                await _put_to_people(kernel, row)
+            else:
+                await _compensate(kernel, id)
     except JournalStopped:
         log.warning("saga %s waits for the next kernel", id)
     except KernelError as error:
@@ -196,6 +199,40 @@ async def _compensate(kernel: Kernel, id: str) -> None:
         await _undo(kernel, row, step)
     moved(kernel, id)
     await kernel.journal.flush()
+
+
+async def _put_to_people(kernel: Kernel, row: SagaView) -> None:
+    """Ask, and wait until somebody has said what became of the step that is stuck: as an answer, or
+    by `orlop sagas settle` or `orlop effects settle`."""
+    step, changed = newest(row), kernel.saga_changes(row.id)
+    if step is None:
+        return
+    question = saga_questions.put(kernel, row, step)
+    if question is None:
+        await changed.wait()
+        return
+    answered = asyncio.ensure_future(asking.decided(kernel, question))
+    told = asyncio.ensure_future(changed.wait())
+    try:
+        await asyncio.wait((answered, told), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        answered.cancel()
+        told.cancel()
+    said = kernel.office.questions.rows.get(question)
+    if changed.is_set() or said is None:
+        asking.abandon(kernel, question, "it was settled in another way")
+    elif (event := saga_questions.word(row, step, said)) is not None:
+        by_call = isinstance(event, EffectSettled)
+        call, digest = (step.call, digest_of(kernel, step)) if by_call else (None, None)
+        kernel.emit(row.process, row.tenant, event, call=call, args_digest=digest)
+    else:  # Nobody has answered in time: it can still be settled by hand.
+        await changed.wait()
+
+
+def digest_of(kernel: Kernel, step: SagaStep) -> bytes | None:
+    """Of the step's call, where it is among those that nobody knows of."""
+    unknown = kernel.tables.calls.unknown_effects()
+    return next((one.digest for one in unknown if one.call == step.call), None)
 
 
 async def _undo(kernel: Kernel, row: SagaView, step: SagaStep) -> None:
@@ -316,10 +353,9 @@ async def _learn(kernel: Kernel, row: SagaView, step: SagaStep, tool: Tool) -> N
             f"nobody knows whether {step.tool} happened: look, and say so with "
             f"`orlop effects settle {step.call}`"
         )
-    unknown = kernel.tables.calls.unknown_effects()
-    digest = next((one.digest for one in unknown if one.call == step.call), b"")
     event = EffectSettled(effect=step.effect, tool=step.tool, happened=happened, result=value)
-    kernel.emit(row.process, row.tenant, event, call=step.call, args_digest=digest or None)
+    digest = digest_of(kernel, step)
+    kernel.emit(row.process, row.tenant, event, call=step.call, args_digest=digest)
 
 
 async def _was_undone(undoing: Tool, key: str) -> bool:

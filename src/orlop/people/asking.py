@@ -81,7 +81,7 @@ def listed(house: House, *, closed: bool) -> list[Question]:
 def as_of_now(house: House, row: Question) -> Question:
     if (row.state, "expire") not in TRANSITIONS or house.journal.stopped is not None:
         return row
-    if row.form != "observation" and house.is_over(row.process):
+    if row.form != "observation" and not row.lasting and house.is_over(row.process):
         return expire(house, row, "its process has ended")
     if ends_at(house, row) <= house.clock.wall_ns():
         return close(house, row)

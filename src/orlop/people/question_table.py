@@ -144,6 +144,7 @@ class Questions:
                 asked_ns=header.wall_ns,
                 expires_ns=event.expires_ns,
                 form=event.form or ("approval" if event.tool else "question"),
+                lasting=event.lasting,
                 asked_by=event.asked_by,
                 cost=event.cost,
                 compared=event.compared,

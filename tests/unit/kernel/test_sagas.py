@@ -11,11 +11,13 @@ from orlop.abi.calls import CallTool, Exit
 from orlop.abi.cards import Effect, ToolCard
 from orlop.abi.effects import SettleOrder
 from orlop.abi.errors import BadCall, Conflict, Denied, DeviceFailed, EffectUnknown, ToolFailed
+from orlop.abi.questions import AnswerOrder
 from orlop.abi.replies import ToolResult
 from orlop.abi.sagas import CloseSaga, OpenSaga, SagaBegun, SagaOrder, SagaOver
 from orlop.kernel import effects, lifecycle, saga, syscall
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
+from orlop.people import answering, asking
 from orlop.tools.catalog import Catalog
 
 
@@ -313,5 +315,54 @@ def test_a_run_that_gives_up_for_another_reason_is_answered_alike() -> None:
         other = CloseSaga(saga=id, verdict="abort", reason="at 0x7f01 this time")
         again = await result(syscall.enter(kernel, process, other, retry=True))
         assert isinstance(again, SagaOver) and again.facts.seq == first.facts.seq
+
+    with_shop(scenario)
+
+
+@pytest.mark.parametrize("boots", [False, True])
+def test_what_is_stuck_is_a_question_to_people_also_when_its_process_is_gone(boots: bool) -> None:
+    async def scenario(here: Computer, kernel: Kernel, shop: Shop) -> None:
+        process = await program(kernel)
+        id = await opened(kernel, process)
+        await act(kernel, process, id, "book", "flight")
+        shop.fail["cancel n1"] = [DeviceFailed("no answer")]
+        await lifecycle.signal(kernel, process, "kill", "")
+        await saga.ended(kernel, id, frozenset({"stuck"}))
+        await asyncio.sleep(1)
+        if boots:
+            await here.crash(kernel)
+            kernel = await here.boot()
+            await asyncio.sleep(1)
+        (question,) = asking.listed(kernel, closed=False)
+        assert "could not be undone" in question.text
+        assert question.choices == ("it is undone", "try it again")
+        order = AnswerOrder(verdict="answer", person="Grace", answer="try it again")
+        await answering.answer(kernel, question.id, order)
+        over = await saga.ended(kernel, id)
+        assert [step.state for step in over.steps] == ["undone"]
+        assert shop.log.count("cancel n1") == 2
+        assert asking.listed(kernel, closed=False) == []
+        if boots:
+            await here.close(kernel)
+
+    with_shop(scenario, undo="irreversible")
+
+
+def test_a_question_about_a_step_is_closed_when_it_is_settled_otherwise() -> None:
+    async def scenario(here: Computer, kernel: Kernel, shop: Shop) -> None:
+        process = await program(kernel)
+        id = await opened(kernel, process)
+        shop.fail["book hotel"] = [DeviceFailed("no answer")]
+        with pytest.raises(DeviceFailed):
+            await act(kernel, process, id, "book", "hotel")
+        closing = asyncio.create_task(closed(kernel, process, id, "abort"))
+        await saga.ended(kernel, id, frozenset({"stuck"}))
+        await asyncio.sleep(1)
+        (question,) = asking.listed(kernel, closed=False)
+        assert question.choices == ("it did not happen",)
+        (unknown,) = await effects.listed(kernel)
+        await effects.settle(kernel, unknown.id, SettleOrder(happened=False, person="Grace"))
+        await closing
+        assert asking.find(kernel, question.id).state == "expired"
 
     with_shop(scenario)
