@@ -25,6 +25,7 @@ from orlop.kernel.arrivals import Belongings, packed
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import OVER, Process, Row, State
 from orlop.kernel.tables import Tables
+from orlop.people.carrying import carried
 from orlop.store.journal import Journal
 from orlop.store.peers import Peer
 from orlop.store.witness import Seen
@@ -137,10 +138,16 @@ def arrive(
     event = ProcessArrived(pid=kernel.next_pid(), elder=number, state=packed(brought))
     kernel.emit(row.id, row.tenant, event)
     kernel.attach(kernel.tables.rows[row.id])
+    for question in brought.questions:
+        kernel.desk.stir(question.id)
+    for waiting in tables.people.questions.parked.values():
+        if waiting.process == row.id:
+            kernel.emit(row.id, row.tenant, waiting.parked, call=waiting.call)
 
 
 def take_orders(kernel: Kernel, tables: Tables) -> None:
-    """Clients' keys, schedules and limits, as far as nobody has said anything else here."""
+    """Clients' keys, schedules, limits, grants and people's tokens, as far as nobody has said
+    anything else here."""
     for key in tables.keys.rows.values():
         if key.id not in kernel.tables.keys.rows:
             created = KeyCreated(
@@ -156,6 +163,8 @@ def take_orders(kernel: Kernel, tables: Tables) -> None:
         if schedule.set.schedule not in kernel.tables.schedules.rows:
             again = replace(schedule.set, start_ns=schedule.decided_ns)
             kernel.emit(KERNEL_PROCESS, schedule.tenant, again)
+    for order in carried(kernel, tables.people):
+        kernel.emit(KERNEL_PROCESS, DEFAULT_TENANT, order)
     for account in tables.ledger.state().accounts:
         known = kernel.tables.ledger.accounts.get((account.tenant, account.name))
         if account.source == "set" and (known is None or known.source != "set"):
@@ -169,6 +178,9 @@ async def revive(kernel: Kernel, taken: Taken) -> None:
     for call in tuple(kernel.tables.calls.open.values()):
         if call.process in taken.processes:
             recovery.settle(kernel, call)
+    for waiting in tuple(kernel.office.questions.parked.values()):
+        if waiting.process in taken.processes:
+            recovery.wait_on(kernel, waiting)
     await kernel.journal.flush()
     for process in arrived:
         kernel.tasks.start(_go_on(kernel, process), f"take over {process.row.pid}")

@@ -15,7 +15,7 @@ from orlop.abi.ids import NanoDollars
 from orlop.abi.questions import AnswerOrder, BatchOrder, Question
 from orlop.abi.replies import ToolResult
 from orlop.http import metrics
-from orlop.kernel import recovery, syscall
+from orlop.kernel import recovery, syscall, takeover
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
 from orlop.kernel.running import Running
@@ -400,5 +400,24 @@ def test_how_often_people_override_an_agent_is_measured() -> None:
         assert found["orlop_human_touches", ("edit",)] == 1
         assert found["orlop_human_minutes", ()] == 3
         assert found["orlop_questions", ("approval", "pending")] == 1
+
+    on(lambda: Computer(tools=[Pay()]), scenario)
+
+
+def test_another_kernel_that_takes_over_knows_grants_and_tokens() -> None:
+    async def scenario(here: Computer, kernel: Kernel) -> None:
+        process = await program(kernel)
+        order = GrantOrder(agent=process.row.name, tool="pay", terms=GrantTerms(calls_max=3))
+        await granting.give(kernel, order, GRACE)
+        assert await value(pay(kernel, process, 1)) == "paid"
+        made = await staff.add(kernel, "grace")
+        elsewhere = Computer(tools=[Pay()])
+        other = await elsewhere.boot()
+        takeover.take_orders(other, kernel.tables)
+        takeover.take_orders(other, kernel.tables)
+        assert staff.holder(other, made.token) == "grace"
+        (view,) = granting.listed(other, closed=True)
+        assert (view.grant.terms.calls_max, view.grant.person) == (2, "grace")
+        await elsewhere.close(other)
 
     on(lambda: Computer(tools=[Pay()]), scenario)
