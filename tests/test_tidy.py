@@ -27,7 +27,7 @@ FOREIGN = {
     },
     "biscuit_auth": {"wire/biscuit.py"},
     "cronsim": {"kernel/when.py"},
-    "onnxruntime": {"devices/onnx_network.py"},
+    "onnxruntime": {"devices/onnx_network.py", "memory/graph.py"},
     "jsonschema_rs": {"tools/schema.py"},
     "prometheus_client": {"http/metrics.py"},
     "pydantic_monty": {"effects/monty.py"},

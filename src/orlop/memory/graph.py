@@ -5,8 +5,16 @@ their place.  Rows that came later are compared exactly by its user, who also ho
 against the filter: so it may be old and is never wrong; only what it overlooks is lost.
 """
 
+import contextlib
+
 import numpy
 import numpy.typing
+
+# The process dies when onnxruntime (1.31) is loaded after usearch (2.26); the other way round both
+# work.  The kernel may load the embedded model at any time later, so that comes first.
+with contextlib.suppress(ImportError):
+    import onnxruntime  # noqa: F401
+
 from usearch.compiled import MetricKind, ScalarKind
 from usearch.index import Index
 

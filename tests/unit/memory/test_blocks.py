@@ -2,6 +2,8 @@
 
 import random
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Coroutine
 
 from memory_kernel import MemoryComputer, Mind
@@ -136,3 +138,10 @@ def test_equal_fits_are_told_apart_by_words_and_age_and_better_ones_are_not() ->
     only_words = fused({"words": [(9, 2.0), (8, 1.0)], "newest": [(8, 1.0), (9, 0.5)]}, 1)
     assert [id for id, _, _ in only_words] == [9]
     assert fused({}, 5) == []
+
+
+def test_the_embedded_model_can_be_loaded_after_a_graph() -> None:
+    """Loaded the other way round, the two libraries end the process."""
+    code = "import orlop.memory.graph, onnxruntime"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
