@@ -82,6 +82,10 @@ class TenantForgotten(Struct, frozen=True, kw_only=True, tag_field="kind", tag="
     reason: str
 
 
+KernelsEvent = JournalKnown | ProcessArrived | ProcessLeft | BodiesPruned | TenantForgotten
+"""Those that the kernel's tables heed."""
+
+
 class PruneOrder(Struct, frozen=True, kw_only=True):
     """`orlop journal prune`."""
 

@@ -30,6 +30,7 @@ from orlop.abi.ids import (
 from orlop.abi.kernels import (
     BodiesPruned,
     JournalKnown,
+    KernelsEvent,
     ProcessArrived,
     ProcessLeft,
     TenantForgotten,
@@ -172,7 +173,7 @@ class Tables:
     gone: set[ProcessId] = field(default_factory=set)
     """Processes that have left the table, and that nobody has taken leave of yet."""
 
-    def apply(self, header: Header, event: Event) -> None:  # noqa: C901, PLR0915 (one row a kind)
+    def apply(self, header: Header, event: Event) -> None:  # noqa: C901 (one row a kind)
         """Fold one event in."""
         if isinstance(event, PeopleEvent):
             self._people(header, event)
@@ -228,10 +229,8 @@ class Tables:
                 self.policies.fold(header, event)
             case DeviceChanged() | DeviceClaimed() | DeviceReleased() | DeviceErased():
                 self.claims.fold(event)
-            case JournalKnown() | ProcessArrived() | ProcessLeft():
+            case _ if isinstance(event, KernelsEvent):
                 self._moved(header, event)
-            case BodiesPruned() | TenantForgotten():
-                self.is_pruned = True
             case _:
                 self._process(header, event)
 
@@ -250,8 +249,10 @@ class Tables:
             self.policies.inherit(event.parent, header.process)
         self._budget(row, header)
 
-    def _moved(self, header: Header, event: JournalKnown | ProcessArrived | ProcessLeft) -> None:
+    def _moved(self, header: Header, event: KernelsEvent) -> None:
         match event:
+            case BodiesPruned() | TenantForgotten():
+                self.is_pruned = True
             case JournalKnown():
                 self.elders[event.number] = event
             case ProcessArrived():
