@@ -137,6 +137,9 @@ def test_a_tunnel_is_counted_and_not_read(
     found = json.loads(kernel.orlop("coverage", "tunneller", "--json"))
     kinds = {one["kind"]: (one["through"], one["beside"]) for one in found["kinds"]}
     assert kinds["http"] == (0, 1)
+    with pytest.raises(AssertionError, match="ended with 56"):  # curl's: the proxy has refused.
+        kernel.orlop("replay", "tunneller")
+    assert server.seen.count("GET /tunnelled") == 1
 
 
 def test_an_answer_that_is_too_large_to_record_is_refused_with_the_way_around(

@@ -1,5 +1,7 @@
 """The folder that sandboxes see of the home: the proxy's socket, and the certificates to trust."""
 
+import hashlib
+import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +27,9 @@ SOCKET: Final = "egress.sock"
 
 TRUST: Final = "trust.pem"
 
+SOCKET_PATH_MAX: Final = 100
+"""Bytes; the operating system allows 107."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EgressConfig:
@@ -47,11 +52,21 @@ class EgressConfig:
             raise Misconfigured(f"[egress] allow: {error.message}") from error
 
 
+def folder_of(home: Path) -> Path:
+    """In the home; elsewhere, by the home's name, where the path of a socket there is too long."""
+    folder = home / FOLDER
+    if len(os.fsencode(folder / SOCKET)) <= SOCKET_PATH_MAX:
+        return folder
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/orlop-{os.getuid()}")
+    files.private_folder(runtime)
+    return runtime / f"gate-{hashlib.sha256(os.fsencode(home)).hexdigest()[:16]}"
+
+
 class Gate:
     """Raises `Misconfigured` where the home's certificate can't be used."""
 
     def __init__(self, home: Path, config: EgressConfig, clock: Clock, chance: Chance) -> None:
-        self.folder = home / FOLDER
+        self.folder = folder_of(home)
         self.rules = config.rules()
         self.web = Web(config.certificates)
         self._chance = chance

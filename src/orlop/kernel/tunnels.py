@@ -17,6 +17,8 @@ def require(
 
     Nobody can be asked about what nobody sees.  Raises `Denied`, which the journal then holds.
     """
+    if process.row.mode == "replay":
+        raise Denied(f"a replay asks nobody, and what went to {host}:{port} is in no record")
     shown = f"[{host}]" if ":" in host else host
     running = Running(
         id=kernel.new_call(),
