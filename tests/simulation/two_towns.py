@@ -401,6 +401,7 @@ async def day(seed: int) -> tuple[World, Database]:
     await asyncio.sleep(1.0)
     for town in towns:
         if town.kernel is not None:
+            await check_elders(town.kernel)
             await town.give_up()
         await town.machine.close()
     return world, database
@@ -437,6 +438,13 @@ async def make_trouble(towns: list[Town], chance: Chance, calm_s: float) -> None
             town.is_cut_off = False
     for town in towns:
         town.is_cut_off = False
+
+
+async def check_elders(kernel: Kernel) -> None:
+    """All that a lost kernel's journal holds can be had, for projections too."""
+    for number, known in kernel.tables.elders.items():
+        seqs = [stored.header.seq async for stored, _ in kernel.elders.events(number)]
+        assert seqs and seqs == list(range(1, len(seqs) + 1)), known
 
 
 def check(world: World, database: Database) -> None:
