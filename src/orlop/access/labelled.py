@@ -29,8 +29,12 @@ class Labelled:
         )
 
     def _put(self, key: Key, labels: Labels, *, keep: bool) -> None:
-        """keep: what it had before is still in it."""
-        labels |= self.things.get(key, CLEAN) if keep else CLEAN
+        """keep: what it had before is still in it.  What a file is rid of, its past has."""
+        before = self.things.get(key, CLEAN)
+        if keep:
+            labels |= before
+        elif before - labels and key[1] == "file":
+            self._put((key[0], "past", key[2]), before, keep=True)
         self.things.pop(key, None)
         if labels:
             self.things[key] = labels
@@ -42,7 +46,8 @@ class Labelled:
         match call:
             case WriteFiles():
                 for one in call.files:
-                    self._put((tenant, "file", one.path), labels, keep=one.append)
+                    had = self.things.get((tenant, "file", one.onto), CLEAN)
+                    self._put((tenant, "file", one.path), labels | had, keep=one.append)
             case Put():
                 self._put((tenant, "pipe", call.pipe), labels, keep=True)
             case ChangeFiles():
@@ -61,12 +66,17 @@ class Labelled:
                 self._put((tenant, "file", moved), had | labels, keep=True)
         if call.action in ("move", "delete"):
             for name, _ in below:
-                del self.things[tenant, "file", name]
+                self._put((tenant, "file", name), CLEAN, keep=False)
+        if call.action in ("rollback", "restore"):
+            for name, had in list(self._below(tenant, call.path, "past")):
+                self._put((tenant, "file", name), had | labels, keep=True)
 
-    def _below(self, tenant: TenantId, path: str) -> Iterator[tuple[str, Labels]]:
+    def _below(
+        self, tenant: TenantId, path: str, wanted: str = "file"
+    ) -> Iterator[tuple[str, Labels]]:
         inside = path.rstrip("/") + "/"
         for (owner, kind, name), labels in self.things.items():
-            if owner == tenant and kind == "file" and (name == path or name.startswith(inside)):
+            if owner == tenant and kind == wanted and (name == path or name.startswith(inside)):
                 yield name, labels
 
     def returned(self, tenant: TenantId, done: Done, labels: Labels) -> None:
@@ -82,6 +92,8 @@ class Labelled:
         match call, done:
             case ReadFiles(), _:
                 keys = [(tenant, "file", one.path) for one in call.files]
+                old = [one for one in call.files if call.at or one.version is not None]
+                keys += [(tenant, "past", one.path) for one in old]
             case Take(), _:
                 keys = [(tenant, "pipe", call.pipe)]
             case SearchFiles(), _:

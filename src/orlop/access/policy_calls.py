@@ -62,7 +62,8 @@ def targets(  # noqa: C901 (one row a call)
         case Ask():
             return (("ask", "anyone"),)
         case WriteFiles():
-            return tuple(("write", one.path) for one in call.files)
+            read = tuple(("read", one.onto) for one in call.files if one.onto)
+            return (*(("write", one.path) for one in call.files), *read)
         case ReadFiles():
             return tuple(("read", one.path) for one in call.files)
         case ListFiles() | WatchFiles() | SearchFiles():

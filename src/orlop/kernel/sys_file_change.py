@@ -141,8 +141,9 @@ def _holds(store: FileStore, tenant: TenantId, head: Head, row: Version) -> bool
 def _said(kernel: Kernel, process: Process, running: Running, call: ChangeFiles) -> Changed:
     """A name for a moment, or who may do what."""
     table, head = kernel.tables.files, kernel.journal.head_seq
-    rows = [*table.shares.values(), *table.snapshots.values()]
-    if (there := sum(map(len, rows))) >= FILE_SHARES_MAX:
+    there = sum(len(rows) for rows in table.shares.values())
+    there += sum(len(rows) for rows in table.snapshots.values())
+    if there >= FILE_SHARES_MAX:
         raise Exhausted(f"{there} shares and snapshots are there (FILE_SHARES_MAX)")
     # From here on only the journal can fail.
     event: FileShared | FileSnapshot

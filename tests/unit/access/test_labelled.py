@@ -36,6 +36,27 @@ def read(table: Labelled, path: str, tenant: TenantId = ACME) -> frozenset[str]:
     return table.brought(tenant, ReadFiles(files=(FileRead(path=path),)), READ)
 
 
+def test_an_old_version_brings_its_labels_back() -> None:
+    table = Labelled()
+    table.entered(ACME, write("/a"), WEB)
+    table.entered(ACME, write("/a"), CLEAN)
+    assert read(table, "/a") == CLEAN
+    first = ReadFiles(files=(FileRead(path="/a", version=1),))
+    assert table.brought(ACME, first, READ) == WEB
+    then = ReadFiles(files=(FileRead(path="/a"),), at="before")
+    assert table.brought(ACME, then, READ) == WEB
+    table.entered(ACME, change("rollback", "/a"), CLEAN)
+    assert read(table, "/a") == WEB
+
+
+def test_a_file_that_begins_with_another_has_its_labels() -> None:
+    table = Labelled()
+    table.entered(ACME, write("/a"), WEB)
+    onto = FileWrite(path="/b", onto="/a", data=b"more")
+    table.entered(ACME, WriteFiles(files=(onto,)), CLEAN)
+    assert read(table, "/b") == WEB
+
+
 def change(action: FileAction, path: str, to: str = "") -> ChangeFiles:
     return ChangeFiles(action=action, path=path, to=to)
 
