@@ -15,6 +15,7 @@ from orlop.abi.questions import (
     Question,
     QuestionAnswered,
     QuestionAsked,
+    QuestionCovered,
     QuestionEscalated,
     QuestionExpired,
     QuestionNotified,
@@ -48,6 +49,7 @@ PeopleEvent: TypeAlias = (
     QuestionAsked
     | QuestionAnswered
     | QuestionExpired
+    | QuestionCovered
     | QuestionEscalated
     | QuestionNotified
     | CallParked

@@ -20,6 +20,7 @@ QuestionState = Literal[
     "unknown",
     "agreed",
     "disagreed",
+    "covered",
 ]
 Form = Literal["question", "approval", "suggestion", "observation", "elicitation"]
 """An agent asks; a call waits; a person acts in an agent's place; a call that is not made, to be
@@ -123,6 +124,13 @@ class QuestionAnswered(
 class QuestionExpired(Struct, frozen=True, kw_only=True, tag_field="kind", tag="human.expired"):
     question: str
     reason: str = ""
+
+
+class QuestionCovered(Struct, frozen=True, kw_only=True, tag_field="kind", tag="human.covered"):
+    """A grant has been given that lets the call through: nobody needs to answer any more."""
+
+    question: str
+    grant: str
 
 
 class QuestionEscalated(Struct, frozen=True, kw_only=True, tag_field="kind", tag="human.escalated"):

@@ -87,7 +87,8 @@ async def cleared(kernel: Kernel, process: Process, running: Running) -> bool:
         if row.state in ("approved", "unknown"):
             follow(running, row)
             return has_waited
-        # Another call with the same arguments was faster: this one is asked about by itself.
+        # A grant lets it through by now, or another call with the same arguments was faster: then
+        # this one is asked about by itself.
 
 
 def follow(running: Running, row: Question) -> None:

@@ -78,10 +78,8 @@ class Grants:
         row = self.rows.get(id)
         if row is None:
             return
-        amount = number(value_at(arguments, row.terms.sum_of)) if row.terms.sum_of else None
-        counted = amount or Decimal(0)
-        self.running[call] = (id, counted)
-        self.rows[id] = replace(row, calls=row.calls + 1, sum=row.sum + counted)
+        self.rows[id] = after = used(row, arguments)
+        self.running[call] = (id, after.sum - row.sum)
 
     def ended(self, call: CallId, *, has_begun: bool) -> None:
         """has_begun: its tool was asked; otherwise nothing is used up."""
@@ -102,6 +100,12 @@ class Grants:
             self.by_place[place].remove(row.id)
             if not self.by_place[place]:
                 del self.by_place[place]
+
+
+def used(row: Grant, arguments: Mapping[str, object]) -> Grant:
+    """As it is once a call with these arguments has begun under it."""
+    amount = number(value_at(arguments, row.terms.sum_of)) if row.terms.sum_of else None
+    return replace(row, calls=row.calls + 1, sum=row.sum + (amount or Decimal(0)))
 
 
 def covers(row: Grant, arguments: Mapping[str, object], now_ns: Nanoseconds) -> bool:

@@ -12,10 +12,11 @@ from orlop.abi.grants import (
 )
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, ProcessId, TenantId
 from orlop.abi.limits import GRANTS_MAX, NAME_CHARS_MAX
+from orlop.abi.questions import Question, QuestionCovered
 from orlop.machine.chance import mint
 from orlop.people import staff
 from orlop.people.asking import after
-from orlop.people.grant_table import check
+from orlop.people.grant_table import check, covers, used
 from orlop.people.house import House, Speaker
 
 
@@ -47,7 +48,24 @@ def record(
         question=question,
     )
     house.emit(process, tenant, event)
-    return house.office.grants.rows[event.grant]
+    row = house.office.grants.rows[event.grant]
+    for waiting in coverable(house, row):
+        covered = QuestionCovered(question=waiting.id, grant=row.id)
+        house.emit(waiting.process, waiting.tenant, covered)
+        house.desk.wake(waiting.id)
+    return row
+
+
+def coverable(house: House, grant: Grant) -> list[Question]:
+    """Approvals that wait and that it would let through, the oldest first, as far as it goes."""
+    found, left, now_ns = [], grant, house.clock.wall_ns()
+    for row in house.office.questions.rows.values():
+        same = (row.tenant, row.name, row.tool) == (grant.tenant, grant.agent, grant.tool)
+        waits = row.state == "pending" and row.form == "approval"
+        if same and waits and covers(left, row.arguments, now_ns):
+            left = used(left, row.arguments)
+            found.append(row)
+    return found
 
 
 async def give(house: House, order: GrantOrder, speaker: Speaker) -> GrantView:

@@ -26,6 +26,7 @@ from orlop.abi.questions import (
     Question,
     QuestionAnswered,
     QuestionAsked,
+    QuestionCovered,
     QuestionEscalated,
     QuestionExpired,
     QuestionNotified,
@@ -84,7 +85,13 @@ class Office:
                 self._answered(header, event, pid, name)
             case QuestionAsked() if pid is None:
                 pass  # Nobody could be told.
-            case QuestionAsked() | QuestionExpired() | QuestionEscalated() | QuestionNotified():
+            case (
+                QuestionAsked()
+                | QuestionExpired()
+                | QuestionCovered()
+                | QuestionEscalated()
+                | QuestionNotified()
+            ):
                 self.questions.fold(header, event, pid or Pid(0), name)
             case CallParked() | CallRefused():
                 self.questions.park(header, event)

@@ -28,6 +28,7 @@ from orlop.abi.questions import (
     Question,
     QuestionAnswered,
     QuestionAsked,
+    QuestionCovered,
     QuestionEscalated,
     QuestionExpired,
     QuestionNotified,
@@ -36,7 +37,12 @@ from orlop.abi.questions import (
 )
 
 QuestionEvent = (
-    QuestionAsked | QuestionAnswered | QuestionExpired | QuestionEscalated | QuestionNotified
+    QuestionAsked
+    | QuestionAnswered
+    | QuestionExpired
+    | QuestionCovered
+    | QuestionEscalated
+    | QuestionNotified
 )
 
 TRANSITIONS: Final[Mapping[tuple[QuestionState, str], QuestionState]] = {
@@ -46,6 +52,7 @@ TRANSITIONS: Final[Mapping[tuple[QuestionState, str], QuestionState]] = {
     ("pending", "deny"): "denied",
     ("pending", "agree"): "agreed",
     ("pending", "disagree"): "disagreed",
+    ("pending", "cover"): "covered",
     ("pending", "expire"): "expired",
     ("approved", "expire"): "expired",
     ("approved", "begin"): "executing",
@@ -119,6 +126,8 @@ class Questions:
                 self.put(replace(row, notified=max(row.notified, event.step)))
             case QuestionExpired():
                 self._move(row, "expire")
+            case QuestionCovered():
+                self._move(replace(row, answer=event.grant), "cover")
             case QuestionAnswered():
                 self._answered(header, row, event)
 

@@ -242,9 +242,11 @@ def test_a_grant_is_not_overdrawn_by_calls_at_once_and_ends_by_itself() -> None:
         late = GrantOrder(agent=process.row.name, tool="pay", terms=GrantTerms(expires_s=60))
         await granting.give(kernel, late, GRACE)
         assert await value(pay(kernel, process, 9)) == "paid"
+        waited = [running for running in runnings if running not in through]
+        assert [await value(running) for running in waited] == ["paid", "paid"]
         await asyncio.sleep(61)
         pay(kernel, process, 10)
-        await pending(kernel, 3)
+        await pending(kernel)
         states = [view.state for view in granting.listed(kernel, closed=True)]
         assert states == ["expired", "expired"]
 
@@ -421,3 +423,28 @@ def test_another_kernel_that_takes_over_knows_grants_and_tokens() -> None:
         await elsewhere.close(other)
 
     on(lambda: Computer(tools=[Pay()]), scenario)
+
+
+def test_a_grant_lets_through_what_waits_already_as_far_as_it_goes() -> None:
+    tool = Pay()
+
+    async def scenario(here: Computer, kernel: Kernel) -> None:
+        process = await program(kernel)
+        runnings = [pay(kernel, process, amount) for amount in (1, 2, 3, 400)]
+        same = pay(kernel, process, 3)
+        await pending(kernel, 4)
+        terms = GrantTerms(where=(Condition(argument="amount", max=Decimal(9)),), calls_max=3)
+        order = GrantOrder(agent=process.row.name, tool="pay", terms=terms)
+        await granting.give(kernel, order, GRACE)
+        rows = await pending(kernel, 2)  # The 400, and one of the four others.
+        assert 400 in [row.arguments["amount"] for row in rows]
+        await asyncio.sleep(60)
+        assert len(tool.paid) == 3 and 400 not in tool.paid
+        states = sorted(row.state for row in asking.listed(kernel, closed=True))
+        assert states == ["covered", "covered", "covered", "pending", "pending"]
+        for row in rows:
+            await answering.answer(kernel, row.id, AnswerOrder(verdict="deny"), GRACE)
+        outcomes = await asyncio.gather(*map(value, [*runnings, same]), return_exceptions=True)
+        assert sum(outcome == "paid" for outcome in outcomes) == 3
+
+    on(lambda: Computer(tools=[tool]), scenario)
