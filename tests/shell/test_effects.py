@@ -170,6 +170,15 @@ def test_a_python_function_of_orlop_toml_is_a_tool_by_its_types(tmp_path: Path) 
         assert said[2].startswith("E2102")
 
 
+def test_a_function_in_a_sandbox_is_not_loaded_outside_of_it_for_its_types(tmp_path: Path) -> None:
+    (tmp_path / "loud.py").write_text(f"open('{tmp_path}/loaded', 'w').close()\ndef f(): ...\n")
+    tool = f'\n[tools.x]\npython = "loud:f"\ncwd = "{tmp_path}"\nsandbox = {{}}\n'
+    with pytest.raises(AssertionError, match=r"tools.x. parameters: say them"):  # noqa: SIM117
+        with live_kernel(tool):
+            pass
+    assert not (tmp_path / "loaded").exists()
+
+
 def test_a_module_that_can_not_be_loaded_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=r"tools.x.*No module named 'nowhere_at_all'"):  # noqa: SIM117
         with live_kernel('\n[tools.x]\npython = "nowhere_at_all:f"\n'):

@@ -39,6 +39,11 @@ async def described(name: str, config: ToolConfig) -> ToolConfig:
     config = replace(config, command=command(config.python), python="")
     if config.parameters:
         return config
+    if config.sandbox is not None:
+        raise Misconfigured(
+            f"[tools.{name}] parameters: say them, since a function that runs in a sandbox is not "
+            "loaded outside of it to be asked for its types"
+        )
     said = await _ask(name, config)
     return replace(
         config,
