@@ -87,7 +87,10 @@ class _Line(Struct, frozen=True):
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @framed
 def export(frame: Frame, folder: Path) -> None:
-    """Write everything to a new FOLDER: events, messages, files, memories."""
+    """Write everything as JSON lines and files.
+
+    To a new FOLDER: events, messages, all versions of files and of memories.
+    """
     if folder.exists() and any(folder.iterdir()):
         raise BadCall(f"{folder} is not empty: name a new folder")
     operator, tree = frame.operator(), kernel(frame).files
@@ -173,9 +176,9 @@ def _line(tree: SyncFiles, row: FileView, folder: Path, digests: set[str]) -> Fi
 @click.option("--under", default="", help="Files go below this folder, instead of where they were.")
 @framed
 def import_(frame: Frame, folder: Path, under: str) -> None:
-    """Bring the files and memories of an export into this kernel, version by version.
+    """Bring an export's files and memories here.
 
-    What is there already is left as it is, so an import that was cut off can be made again.
+    Version by version.  What is there already is left as it is, so an import that was cut off can be made again.
     """
     manifest = folder / "manifest.json"
     if not manifest.is_file():

@@ -10,7 +10,10 @@ from orlop.shell.screen import fields, shortened, show_json
 
 @click.group()
 def context() -> None:
-    """Save, show and shorten contexts.  A saved one is a file like any other (`orlop files`)."""
+    """Contexts as files: save, show, shorten.
+
+    A saved one is a file like any other (`orlop files`).
+    """
 
 
 @context.command()

@@ -57,7 +57,7 @@ class Files(LazyGroup):
 
 @click.group(cls=Files)
 def files() -> None:
-    """Files of agents: versioned, shared, searched.
+    """Agents' files: versions, search, sharing.
 
     A path begins at the root of the tree; inside a process a relative one begins at the agent's own
     folder, /home/NAME.
