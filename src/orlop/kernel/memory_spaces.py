@@ -5,6 +5,7 @@ as long as it lives.  All others are common to the tenant.  What is private may 
 (`memory:NAMESPACE:read`) hold for all of them, on top.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from orlop.abi.errors import BadCall, Denied
@@ -72,22 +73,28 @@ def may(
 
 
 def readable(
-    kernel: Kernel, process: Process, running: Running, asked: tuple[str, ...], held: list[str]
+    kernel: Kernel,
+    process: Process,
+    running: Running,
+    asked: tuple[str, ...],
+    below: Callable[[str], list[str]],
 ) -> tuple[str, ...]:
     """The namespaces of a recall, patterns written out.
 
-    held: all that hold something.  Raises `Denied` for one that is named and may not be read; of
-    a pattern, those are left out.
+    below: those that hold something and begin so.  Raises `Denied` for one that is named and may
+    not be read; of a pattern, those are left out.
     """
     if not asked:
-        return tuple(name for name in (own(process, ""), own(process, "session")) if name in held)
+        mine, session = own(process, ""), own(process, "session")
+        require(kernel, process, running, mine, "read")
+        return (mine, session) if may(kernel, process, running, session, "read") else (mine,)
     found: dict[str, None] = {}
     for name in asked:
         if name == "*" or name.endswith(BELOW):
             if name != "*":
                 check(name, pattern=True)
             start = "" if name == "*" else name.removesuffix("*")
-            inside = [one for one in held if one.startswith(start) or one == start[:-1]]
+            inside = [*([start[:-1]] if start else []), *below(start)]
             found |= dict.fromkeys(
                 one for one in inside if may(kernel, process, running, one, "read")
             )

@@ -1,7 +1,7 @@
 """The `remember`, `recall` and `forget` system calls."""
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import msgspec
 from msgspec.structs import replace
@@ -102,11 +102,13 @@ async def recall(kernel: Kernel, process: Process, running: Running, call: Recal
     memories = memories_of(kernel)
     await memories.projection.current()
     tenant = process.row.tenant
-    meant = spaces.readable(kernel, process, running, call.namespaces, memories.spaces(tenant))
     if call.memory:
-        place = held(memories, process.row.tenant, call.memory)
+        place = held(memories, tenant, call.memory)
         spaces.require(kernel, process, running, place.namespace, "read")
-        meant = (place.namespace,)
+        meant: tuple[str, ...] = (place.namespace,)
+    else:
+        below = partial(memories.spaces, tenant)
+        meant = spaces.readable(kernel, process, running, call.namespaces, below)
     for target in call.holding:
         known = memories.place(target.memory)
         if known is not None and known.tenant == tenant:

@@ -130,9 +130,9 @@ class Memories:
                 self.sizes[model] = found
         return self.sizes.get(model, 0)
 
-    def spaces(self, tenant: TenantId) -> list[str]:
-        """Namespaces that hold something."""
-        return self.projection.look(reading.spaces, tenant)
+    def spaces(self, tenant: TenantId, start: str) -> list[str]:
+        """Namespaces that hold something and whose names begin with `start`."""
+        return self.projection.look(reading.spaces, tenant, start)
 
     def written_in(self, tenant: TenantId, namespace: str) -> list[MemoryId]:
         """Memories with writes that may not be folded yet."""

@@ -238,10 +238,12 @@ def by_words(
     return rows.fetchall()
 
 
-def spaces(connection: sqlite3.Connection, tenant: TenantId) -> list[str]:
-    """All namespaces of a tenant."""
+def spaces(connection: sqlite3.Connection, tenant: TenantId, start: str) -> list[str]:
+    """Namespaces that hold something and whose names begin with `start`."""
     rows = connection.execute(
-        "SELECT namespace FROM namespace WHERE tenant = ? ORDER BY namespace", (tenant,)
+        "SELECT namespace FROM namespace WHERE tenant = ? AND namespace >= ? AND namespace < ?"
+        " ORDER BY namespace",
+        (tenant, start, start + "\U0010ffff"),
     )
     return [name for (name,) in rows]
 

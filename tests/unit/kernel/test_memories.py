@@ -241,6 +241,34 @@ def test_an_agents_own_memories_are_nobody_elses_until_it_is_shared() -> None:
     story(scenario)
 
 
+def test_rights_hold_on_top_of_whose_it_is() -> None:
+    async def scenario(mind: Mind) -> None:
+        memory = await mind.remember("open to all", "common/board")
+
+        async def allowed(*rights: str) -> Mind:
+            return Mind(mind.kernel, await program(mind.kernel, name="bound", allow=rights))
+
+        nothing = await allowed("model")
+        for call in (
+            Recall(query="open"),
+            Recall(memory=memory),
+            Recall(query="open", namespaces=("common/board",)),
+            Remember(items=(Item(text="x"),)),
+        ):
+            with pytest.raises(Denied):
+                await nothing.do(call)
+        assert await nothing.texts("open", namespaces=("common/*",)) == []
+        reader = await allowed("memory:common/*:read")
+        assert await reader.texts("open", namespaces=("common/*",)) == ["open to all"]
+        assert await reader.texts(memory=memory) == ["open to all"]
+        with pytest.raises(Denied):
+            await reader.remember("x", "common/board")
+        with pytest.raises(Denied):
+            await reader.forget(memory)
+
+    story(scenario)
+
+
 def test_a_sessions_memory_is_one_processs() -> None:
     async def scenario(mind: Mind) -> None:
         await mind.remember("step 3 is next", "session")
