@@ -76,6 +76,7 @@ class Relays:
             else:
                 taken.close()
             return
+        taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         near, far = Side(taken), Side(out)
         near.other, far.other = far, near
         for side in (near, far):
