@@ -189,3 +189,18 @@ def test_a_move_that_is_killed_in_the_middle_leaves_one_whole_place(
             home.orlop("up", "-d", "--port", "0", check=False)
             assert home.calls("before") == before
             assert home.orlop("journal", "verify").returncode == 0
+
+
+def test_a_place_that_holds_nothing_or_can_not_be_written_is_named(tmp_path: Path) -> None:
+    nowhere = Home(tmp_path / "nowhere", tmp_path)
+    for words in (("backup", str(tmp_path / "saved")), ("drill",)):
+        refused = nowhere.orlop(*words, check=False)
+        assert refused.returncode == 4 and "no journal yet" in refused.stderr
+    refused = nowhere.orlop("restore", str(tmp_path), check=False)
+    assert refused.returncode == 4 and "--keys" in refused.stderr
+    refused = nowhere.orlop("move", "--to", "ftp://x", check=False)
+    assert refused.returncode and "postgresql://" in refused.stderr
+    with kernel(tmp_path / "home") as home:
+        refused = home.orlop("backup", "/proc/nowhere", check=False)
+        assert refused.returncode == 8 and "/proc/nowhere" in refused.stderr
+        home.run("goes on")

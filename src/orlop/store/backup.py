@@ -12,13 +12,15 @@ Invariants:
 """
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from orlop.abi.errors import Conflict, JournalDamaged, NotFound
+from orlop.abi.errors import Conflict, JournalDamaged, JournalStopped, NotFound
 from orlop.abi.ids import JournalId, Nanoseconds, Seq
 from orlop.store import anchor, copying, files, tapes
 from orlop.store.audit import Audit
@@ -55,8 +57,17 @@ def back_up(
 ) -> Manifest:
     """Copy what is new since the last time into `into`; all of it where that is empty.
 
-    Raises `JournalDamaged`, `Conflict`.
+    Raises `JournalDamaged`, `Conflict`, `NotFound`, `JournalStopped`.
     """
+    with _written(into):
+        return _back_up(home, config, into, now_ns, progress)
+
+
+def _back_up(
+    home: Path, config: JournalConfig, into: Path, now_ns: Nanoseconds, progress: Progress
+) -> Manifest:
+    if not (home / "keys").is_dir():
+        raise NotFound(f"{home} holds no journal yet; `orlop up` makes one")
     data = into / "data"
     for folder in (into, data, into / "keys"):
         files.private_folder(folder)
@@ -128,7 +139,10 @@ def restore(
     """
     keys = keys or backup / "keys"
     if not (keys / "keyring.json").exists():
-        raise NotFound(f"{keys} holds no keyring: without it the journal can't be read; --keys DIR")
+        raise NotFound(
+            f"{keys} holds no keyring, without which a journal can't be read: is {backup} a backup?"
+            " if its keys are elsewhere: --keys DIR"
+        )
     manifest = check(backup, keys, progress)
     lost = None if against is None else _lost(against, manifest)
     files.private_folder(home)
@@ -139,6 +153,11 @@ def restore(
 
 def fill(backup: Path, keys: Path, home: Path, config: JournalConfig, progress: Progress) -> None:
     """The second half of `restore`, once the settings are read."""
+    with _written(home):
+        _fill(backup, keys, home, config, progress)
+
+
+def _fill(backup: Path, keys: Path, home: Path, config: JournalConfig, progress: Progress) -> None:
     source, target = SqliteTape(Home(backup / "data")), tapes.tape(Home(home), config)
     try:
         target.lock()
@@ -153,6 +172,15 @@ def fill(backup: Path, keys: Path, home: Path, config: JournalConfig, progress: 
         target.close()
 
 
+@contextmanager
+def _written(place: Path) -> Iterator[None]:
+    """A full or read-only disk is said as what it is; the copy may be gone on with later."""
+    try:
+        yield
+    except OSError as error:
+        raise JournalStopped(f"{place} can't be written: {error}") from error
+
+
 def _lost(path: Path, manifest: Manifest) -> int:
     """How many acknowledged events the old home's anchor has seen beyond the backup."""
     slots = Home(path.parent).anchor() if path.name == "journal.anchor" else None
@@ -165,6 +193,8 @@ def _lost(path: Path, manifest: Manifest) -> int:
 
 
 def _copy_keys(keys: Path, into: Path) -> None:
+    if not keys.is_dir():
+        raise NotFound(f"{keys} is not there: is this the home of a journal?")
     files.private_folder(into)
     for path in sorted(keys.iterdir()):
         if path.is_file():
