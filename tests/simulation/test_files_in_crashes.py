@@ -26,11 +26,15 @@ class Told:
     """Messages that are in the pipe for sure."""
     tried: set[str] = field(default_factory=set)
     taken: list[str] = field(default_factory=list)
+    is_over: bool = False
+    """The kernel is being lost: nobody gets a call in any more."""
 
 
 async def work(desk: Desk, random: Random, told: Told, name: str) -> None:
     """Until the kernel is gone."""
     for turn in range(10_000):
+        if told.is_over:
+            return
         path = f"/f/{random.randrange(3)}"
         text = f"{name}.{turn};"
         try:
@@ -85,12 +89,15 @@ async def lives(random: Random) -> Told:
             for number in range(WORKERS)
         ]
         await here.clock.sleep(0.05 + random.random())
+        told.is_over = True
+        await here.clock.sleep(0)  # What was entered has begun.
         await here.crash(kernel)
         lost.append(kernel)
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
         kernel = await here.boot()
+        told.is_over = False
     desk = Desk(kernel, kernel.find("ann"))
     await check(desk, told)
     await here.close(kernel)
