@@ -43,6 +43,19 @@ from orlop.abi.sandbox import Sandbox
 kernel = orlop.connect_sync()
 for command in (["cat", sys.argv[1]], ["cat", "seen"]):
     print(kernel.spawn(command).wait() != 0)
+aside = sys.argv[2]
+# A command's folder, a virtual environment and a library to load are no way to grant oneself more.
+print(kernel.spawn([aside + "/bin/tool"]).wait() != 0)
+print(kernel.spawn(["cat", aside + "/secret"], env={"VIRTUAL_ENV": aside}).wait() != 0)
+kernel.spawn(["true"], env={"LD_PRELOAD": sys.argv[3]}).wait()
+"""
+
+EVIL = """
+#include <fcntl.h>
+#include <unistd.h>
+__attribute__((constructor)) static void out(void) {
+    close(open("ESCAPED", O_CREAT | O_WRONLY, 0600));
+}
 """
 
 TOOLS = """
@@ -96,11 +109,25 @@ def test_unchanged_clients_reach_the_kernel_and_nothing_else(
     assert done.stdout.split() == ["True", "True"], done.stderr
 
 
-def test_a_child_that_it_spawns_is_in_its_sandbox_too(kernel: LiveKernel, tmp_path: Path) -> None:
+def test_a_child_that_it_spawns_is_in_its_sandbox_too(
+    kernel: LiveKernel, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     (tmp_path / "seen").write_text("seen")
     secret = kernel.home / "keys" / "operator.token"
-    done = ran(kernel, tmp_path, "--sandbox", *python(SPAWNS, str(secret)))
-    assert done.stdout.split() == ["True", "False"], done.stderr
+    aside = tmp_path_factory.mktemp("aside")
+    (aside / "bin").mkdir()
+    (aside / "secret").write_text("secret")
+    tool = aside / "bin" / "tool"
+    tool.write_text(f"#!/bin/sh\ncat {aside}/secret\n")
+    tool.chmod(0o755)
+    escaped, library = aside / "escaped", tmp_path / "evil.so"
+    source = tmp_path / "evil.c"
+    source.write_text(EVIL.replace("ESCAPED", str(escaped)))
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+    words = (str(secret), str(aside), str(library))
+    done = ran(kernel, tmp_path, "--sandbox", *python(SPAWNS, *words))
+    assert done.stdout.split() == ["True", "False", "True", "True"], done.stderr
+    assert not escaped.exists()
 
 
 def test_its_exit_status_and_its_signals_pass_through(kernel: LiveKernel, tmp_path: Path) -> None:

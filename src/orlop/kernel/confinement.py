@@ -5,7 +5,7 @@ from orlop.abi.errors import Denied, NotReady
 from orlop.abi.sandbox import Sandbox
 from orlop.kernel.core import Kernel
 from orlop.kernel.process import Process
-from orlop.sandbox.cells import narrowed
+from orlop.sandbox.cells import narrowed, with_runtime
 
 
 async def sandbox_of(kernel: Kernel, parent: Process | None, call: Spawn) -> Sandbox | None:
@@ -24,4 +24,6 @@ async def sandbox_of(kernel: Kernel, parent: Process | None, call: Spawn) -> San
         if kernel.cells is None:
             raise NotReady("this kernel has no sandbox")
         await kernel.cells.require(sandbox)
+        if held is None:  # Who is in a sandbox names commands of his sandbox, and gets no more.
+            sandbox = with_runtime(sandbox, call.command, call.env)
     return sandbox

@@ -1,5 +1,6 @@
 """From what a program may touch to the command line that holds it there."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from orlop.abi.sandbox import Sandbox
 from orlop.sandbox import bubblewrap
 from orlop.sandbox.ground import (
     DEVICES,
+    EVERYWHERE,
     INTERPRETER,
     MACHINE,
     SETTINGS,
@@ -19,9 +21,8 @@ from orlop.sandbox.ground import (
     SYSTEM,
     covers,
     resolved,
-    runtime,
 )
-from orlop.sandbox.plan import Plan, Tier
+from orlop.sandbox.plan import ENV, Plan, Tier
 
 INSIDE: Final = (
     "import os, sys; sys.path.insert(0, {source!r}); "
@@ -34,6 +35,9 @@ TRUST_VARIABLES: Final = (
     *("NODE_EXTRA_CA_CERTS", "AWS_CA_BUNDLE", "PIP_CERT"),
 )
 OPEN_FILES: Final = 4_096
+ENV_PIECE: Final = 100_000
+"""Characters of one variable; the system takes 128 KiB."""
+
 PROCESSES: Final = 512
 
 GATE_SOCKET: Final = "egress.sock"
@@ -86,7 +90,7 @@ def seal(
     """credential: what its proxy knows it by.  Raises `NotReady`."""
     check(wanted, tier, doors.home)
     everything = wanted.files == "all"
-    reads = [] if everything else resolved([*wanted.read, *runtime(command[0], env)])
+    reads = [] if everything else resolved([*wanted.read, *EVERYWHERE])
     writes = ["/"] if everything else resolved(wanted.write)
     env = dict(env)
     port = urlsplit(doors.url).port if doors.url else None
@@ -122,6 +126,8 @@ def seal(
         limits=_limits(wanted, own),
     )
     inside = (INTERPRETER, "-I", "-S", "-c", INSIDE.format(source=SOURCE), plan.text())
+    # What starts the sandbox is outside it yet: no variable of the program's may reach it there.
+    env = plan_env(env)
     if not own:
         return Sealed(command=inside, env=env)
     line = bubblewrap.arguments(
@@ -132,6 +138,13 @@ def seal(
         all_files=everything,
     )
     return Sealed(command=(*line, *inside), env=env)
+
+
+def plan_env(env: Mapping[str, str]) -> dict[str, str]:
+    """The program's variables as the inside finds them: in pieces that the system lets pass."""
+    text = json.dumps(dict(env))
+    pieces = [text[at : at + ENV_PIECE] for at in range(0, len(text), ENV_PIECE)]
+    return {f"{ENV}{number}": piece for number, piece in enumerate(pieces)}
 
 
 def _shared(doors: Doors, *, everything: bool) -> dict[str, str]:

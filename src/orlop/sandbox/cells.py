@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
+from msgspec.structs import replace
+
 from orlop.abi.errors import Misconfigured, NotReady
 from orlop.abi.sandbox import Sandbox, TierFound, WantedTier
 from orlop.machine.offload import Offload
 from orlop.sandbox import cell, tiers
 from orlop.sandbox.cell import Doors, Sealed
+from orlop.sandbox.ground import runtime
 from orlop.sandbox.plan import Tier
 
 USER = "orlop"
@@ -119,6 +122,7 @@ class Cells:
         Raises `NotReady`.
         """
         await self.require(wanted)
+        wanted = with_runtime(wanted, command, env)
         doors = Doors(home=self.doors.home, gate=self.doors.gate)
         sealed = self.seal(wanted, command, env, cwd, token=token, doors=doors)
         return sealed.command, sealed.env
@@ -146,6 +150,11 @@ class Cells:
             cwd,
             credential=f"{USER}:{quote(token, safe='')}",
         )
+
+
+def with_runtime(wanted: Sandbox, command: Sequence[str], env: Mapping[str, str]) -> Sandbox:
+    """With the command's own files to read; for who may name any command."""
+    return replace(wanted, read=(*wanted.read, *runtime(command[0], env)))
 
 
 def narrowed(parent: Sandbox | None, child: Sandbox | None) -> Sandbox | None:

@@ -41,9 +41,16 @@ MACHINE: Final = tuple(
 """Of /proc, what is about the machine and not about other processes."""
 
 
+EVERYWHERE: Final = (SOURCE, sys.base_prefix)
+"""What each sandbox sees, since its inside starts there."""
+
+
 def runtime(command: str, env: Mapping[str, str]) -> list[str]:
-    """Where its own files lie: its executable, its interpreter, its virtual environment."""
-    found = [SOURCE, sys.base_prefix]
+    """Where its own files lie: its executable, its interpreter, its virtual environment.
+
+    Only for who is trusted to name them: a command is a path, and its folder is given away.
+    """
+    found: list[str] = []
     if venv := env.get("VIRTUAL_ENV"):
         found.append(venv)
     path = shutil.which(command, path=env.get("PATH")) or command

@@ -59,13 +59,13 @@ def powerless() -> None:
         raise OSError(ctypes.get_errno(), "no_new_privs can't be set")
 
 
-def found(command: str) -> str:
+def found(command: str, path: str) -> str:
     """On the PATH, as a shell would."""
     if "/" in command:
         return command
-    for folder in os.environ.get("PATH", os.defpath).split(":"):
-        if os.access(path := os.path.join(folder, command), os.X_OK):
-            return path
+    for folder in path.split(":"):
+        if os.access(place := os.path.join(folder, command), os.X_OK):
+            return place
     return command
 
 
@@ -111,7 +111,7 @@ def restrict(cell: Plan) -> int:
     return seccomp.install(seccomp.program(alone=own_network))
 
 
-def child(cell: Plan, ours: socket.socket) -> NoReturn:
+def child(cell: Plan, env: dict[str, str], ours: socket.socket) -> NoReturn:
     """Between fork and exec.  Never returns."""
     try:
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -127,25 +127,25 @@ def child(cell: Plan, ours: socket.socket) -> NoReturn:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         if cell.cwd:
             os.chdir(cell.cwd)
-        command = found(cell.command[0])
+        command = found(cell.command[0], env.get("PATH", os.defpath))
         listener = restrict(cell)
         socket.send_fds(ours, [b"f"], [listener])
         os.close(listener)
         ours.recv(1)  # The watcher listens.
         os.closerange(3, 65_536)
-        os.execv(command, cell.command)
+        os.execve(command, cell.command, env)
     except BaseException as error:  # Whatever it is: nothing of ours may go on in a child.
         os.write(2, f"can't be started in its sandbox: {cell.command[0]}: {error}\n".encode())
         os._exit(NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE)
 
 
-def start(cell: Plan) -> tuple[int, int]:
+def start(cell: Plan, env: dict[str, str]) -> tuple[int, int]:
     """The program's process id, and what its filter tells through (-1: nothing has run)."""
     ours, theirs = socket.socketpair()
     program = os.fork()
     if program == 0:
         ours.close()
-        child(cell, theirs)
+        child(cell, env, theirs)
     theirs.close()
     with ours:
         _, listeners, _, _ = socket.recv_fds(ours, 1, 1)
@@ -221,15 +221,15 @@ def bury() -> None:
                 os.waitpid(process, 0)
 
 
-def prepared(cell: Plan, relays: Relays) -> tuple[Plan, bool]:
+def prepared(cell: Plan, env: dict[str, str], relays: Relays) -> tuple[Plan, bool]:
     """The plan with what is known only now; whether its scratch folder is ours to remove."""
     ports = [relays.open(port, target) for port, target in cell.relays]
     for name in cell.proxy_variables:
-        os.environ[name] = os.environ[name].replace("{port}", str(ports[-1]))
+        env[name] = env[name].replace("{port}", str(ports[-1]))
     is_ours = not cell.scratch and not cell.open_files
     scratch = made() if is_ours else cell.scratch
     if scratch:
-        os.environ |= {"TMPDIR": scratch, "HOME": scratch}
+        env |= {"TMPDIR": scratch, "HOME": scratch}
     granted = () if cell.open_files else (*cell.writes, scratch)
     return cell._replace(
         ports=(*cell.ports, *ports),
@@ -245,9 +245,10 @@ def main(text: str) -> int:
     tally = int(os.environ.pop("ORLOP_TALLY", "-1"))
     selector = selectors.DefaultSelector()
     relays = Relays(selector)
-    cell, is_ours = prepared(plan.read(text), relays)
+    env = plan.read_env(os.environ)
+    cell, is_ours = prepared(plan.read(text), env, relays)
     try:
-        program, listener = start(cell)
+        program, listener = start(cell, env)
         watcher = Watcher(cell, listener)
         status = os.waitstatus_to_exitcode(attend(tally, program, watcher, selector, relays))
         bury()

@@ -4,9 +4,13 @@ Standard library only: it is read where a program starts.
 """
 
 import json
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 Tier = Literal["bwrap", "landlock"]
+
+ENV = "ORLOP_CELL_ENV_"
+"""Variables `ENV0`, `ENV1` and so on, in which the program's own lie, as JSON."""
 
 
 class Plan(NamedTuple):
@@ -34,6 +38,15 @@ class Plan(NamedTuple):
 
     def text(self) -> str:
         return json.dumps(self._asdict(), separators=(",", ":"))
+
+
+def read_env(environ: Mapping[str, str]) -> dict[str, str]:
+    """The program's variables.  Raises `ValueError`."""
+    pieces: list[str] = []
+    while (piece := environ.get(f"{ENV}{len(pieces)}")) is not None:
+        pieces.append(piece)
+    told: dict[str, str] = json.loads("".join(pieces) or "{}")
+    return told
 
 
 def read(text: str) -> Plan:
