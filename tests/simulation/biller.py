@@ -7,7 +7,7 @@ from orlop.abi.calls import Infer
 from orlop.abi.errors import DeviceBusy, DeviceRefused
 from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.replies import Generated
-from orlop.devices.device import ALONE, Sink, Turn
+from orlop.devices.device import ALONE, Preempted, Sink, Turn
 from orlop.devices.fake import FakeConfig, FakeEngine
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
@@ -51,8 +51,8 @@ class Biller(FakeEngine):
             generated = await super().infer(call, model, sink, deadline_s, turn)
             tokens = generated.usage.input_tokens + generated.usage.output_tokens
             return generated
-        except (DeviceBusy, DeviceRefused):
-            tokens = 0
+        except (DeviceBusy, DeviceRefused, Preempted):
+            tokens = 0  # Nothing was done, or it goes on later and is billed whole at its end.
             raise
         finally:
             bill.calls += turn.so_far is None
