@@ -1,10 +1,11 @@
 """Files by their routes: bytes in, bytes out, of any size, with honest refusals."""
 
+import http.client
 import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 from live_kernel import LiveKernel, live_kernel
@@ -62,14 +63,23 @@ def test_what_is_wrong_is_said(kernel: LiveKernel) -> None:
     assert ask(kernel, "GET", "files")[0] == 400
     assert ask(kernel, "GET", where("/nothing"))[0] == 404
     assert ask(kernel, "GET", where("/a/../b"))[0] == 400
-    status, body = ask(kernel, "POST", where("/large"), bytes(3_000_001))
-    assert status == 413
-    assert b"files.bytes_max" in body
     assert ask(kernel, "POST", "pieces", bytes(1_048_577))[0] == 413
     assert ask(kernel, "POST", "pieces", b"")[0] == 413
     assert ask(kernel, "GET", where("/x"), token="nobody")[0] == 401
     assert ask(kernel, "GET", "mounts")[0] == 403
     assert ask(kernel, "GET", "parts/zz", token="nobody")[0] == 401
+
+
+def test_a_file_that_is_too_large_is_refused_before_it_is_sent(kernel: LiveKernel) -> None:
+    connection = http.client.HTTPConnection(urlsplit(kernel.url).netloc, timeout=30)
+    connection.putrequest("POST", f"/orlop/v1/{where('/large')}")
+    connection.putheader("Authorization", f"Bearer {kernel.key}")
+    connection.putheader("Content-Length", "3000001")
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert answer.status == 413
+    assert b"files.bytes_max" in answer.read()
+    connection.close()
 
 
 def test_a_piece_that_is_stored_can_be_named(kernel: LiveKernel) -> None:

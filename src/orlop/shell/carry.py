@@ -178,7 +178,8 @@ def _line(tree: SyncFiles, row: FileView, folder: Path, digests: set[str]) -> Fi
 def import_(frame: Frame, folder: Path, under: str) -> None:
     """Bring an export's files and memories here.
 
-    Version by version.  What is there already is left as it is, so an import that was cut off can be made again.
+    Version by version.  What is there already is left as it is, so an import that was cut off can
+    be made again.
     """
     manifest = folder / "manifest.json"
     if not manifest.is_file():
