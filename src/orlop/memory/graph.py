@@ -23,7 +23,7 @@ Integers = numpy.typing.NDArray[numpy.int64]
 
 CONNECTIVITY = 16
 EXPANSION_ADD = 128
-EXPANSION_SEARCH = 256
+EXPANSION_SEARCH = 512
 
 
 class Graph:
