@@ -223,6 +223,8 @@ def read_settings(config: Path | None, home: Path, engine_flags: Sequence[str]) 
         settings.engines[name] = EngineConfig(url=url)
     for name, entry in settings.engines.items():
         drivers.check(name, entry, models_dir(settings))
+    for name, tool in settings.tools.items():
+        tool.card(name)
     configured_devices.check(settings.devices)
     mcp.check(settings.mcp)
     openapi.check(settings.openapi)
