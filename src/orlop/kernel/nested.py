@@ -24,9 +24,7 @@ from orlop.kernel.running import Running
 from orlop.machine.clock import NS_PER_S
 
 
-async def infer(
-    kernel: Kernel, process: Process, outer: Running | None, call: Infer
-) -> Completion:
+async def infer(kernel: Kernel, process: Process, outer: Running | None, call: Infer) -> Completion:
     """A model's answer, likewise; what it was shown is what the call around it makes of its own."""
     running = _running(kernel, process, call)
     running.size = len(msgspec.json.encode(call.messages))
@@ -89,10 +87,11 @@ def _enter(
     ).seq
 
 
-async def embed(
-    kernel: Kernel, process: Process, outer: Running | None, call: Embed
-) -> Vectors:
-    """Texts to vectors, on behalf of `outer` (None: of the kernel's own work).  Raises what the model's engine or a budget says."""
+async def embed(kernel: Kernel, process: Process, outer: Running | None, call: Embed) -> Vectors:
+    """Texts to vectors, on behalf of `outer` (None: of the kernel's own work).
+
+    Raises what the model's engine or a budget says.
+    """
     running = _running(kernel, process, call)
     await engines.heard(kernel, call)
     admitted = admit(kernel, process, running)
