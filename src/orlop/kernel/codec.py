@@ -15,8 +15,8 @@ from orlop.abi.ids import ProcessId, TenantId
 from orlop.abi.memory import Recall, Remember
 from orlop.abi.messages import Message
 from orlop.abi.replies import Completion, Delta
-from orlop.kernel import memory_intents
 from orlop.abi.sagas import CloseSaga
+from orlop.kernel import memory_intents
 from orlop.store.journal import Draft, Part, Stored
 from orlop.wire import chunks
 from orlop.wire.canonical import canonical

@@ -8,9 +8,9 @@ from typing import Final
 from msgspec.structs import replace
 
 from orlop.abi.calls import Infer
+from orlop.abi.contexts import Context
 from orlop.abi.errors import JournalDamaged, NotFound
 from orlop.abi.events import CallEntered, CallFailed, CallReturned
-from orlop.abi.contexts import Context
 from orlop.abi.files import Contents
 from orlop.abi.ids import CallId, Digest, ProcessId, Seq, TenantId
 from orlop.abi.memory import Recalled

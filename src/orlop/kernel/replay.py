@@ -5,6 +5,7 @@ import asyncio
 from msgspec.structs import replace
 
 from orlop.abi.calls import Infer, Patch
+from orlop.abi.contexts import Context
 from orlop.abi.egress import Fetched
 from orlop.abi.errors import (
     Diverged,
@@ -13,7 +14,6 @@ from orlop.abi.errors import (
     from_code,
 )
 from orlop.abi.events import CallFailed, CallReturned, Event
-from orlop.abi.contexts import Context
 from orlop.abi.files import Changed, Contents, Found, Listing
 from orlop.abi.hints import Facts
 from orlop.abi.ids import Seq

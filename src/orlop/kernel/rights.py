@@ -14,9 +14,9 @@ from orlop.abi import rights
 from orlop.abi.calls import Ask, Call, CallTool, Embed, Grant, Infer, Revoke, Signal, Spawn
 from orlop.abi.capabilities import RightGranted, RightRefused, RightsTaken
 from orlop.abi.cards import ModelCard
+from orlop.abi.contexts import CompactContext
 from orlop.abi.egress import Fetch
 from orlop.abi.errors import Conflict, Denied, KernelError
-from orlop.abi.contexts import CompactContext
 from orlop.abi.files import FileCall
 from orlop.abi.limits import NAME_CHARS_MAX, REFUSALS_JOURNALED_MAX
 from orlop.abi.rights import Access, Family, Rights

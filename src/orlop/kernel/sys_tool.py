@@ -60,9 +60,7 @@ async def act(
         known = await effects.result(kernel, admitted.settled)
         return ToolResult(value=known, facts=_facts(running))
     if running.taken is not None:  # A person has done it, and says what came of it.
-        return ToolResult(
-            value=running.taken.result, edited=running.edited, facts=_facts(running)
-        )
+        return ToolResult(value=running.taken.result, edited=running.edited, facts=_facts(running))
     arrived_s = kernel.clock.now_s()
     while True:
         await external.turn(kernel, tool.card, seating.left_s(kernel, running, call))

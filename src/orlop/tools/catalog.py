@@ -7,8 +7,8 @@ from orlop.abi.cards import ToolCard
 from orlop.abi.errors import BadCall, NotFound, ToolBarred
 from orlop.abi.limits import NAME_CHARS_MAX
 from orlop.devices.device import Tool
-from orlop.tools.outside import is_marked
 from orlop.tools import template
+from orlop.tools.outside import is_marked
 from orlop.tools.schema import Schema
 
 
