@@ -8,7 +8,7 @@ from pathlib import Path
 
 from live_kernel import ORLOP, LiveKernel, live_kernel
 
-PROGRAM = Path(__file__).with_name("programs") / "functions.py"
+PROGRAM = Path(__file__).with_name("programs") / "tools" / "functions.py"
 
 
 def run(kernel: LiveKernel, folder: Path, *words: str) -> str:
