@@ -30,13 +30,14 @@ from orlop.abi.replies import Delta
 from orlop.access.policy import read
 from orlop.access.policy_calls import targets
 from orlop.devices.fake import FakeConfig
-from orlop.kernel import budgets, lifecycle, policies, policy, rights, syscall, tainted
+from orlop.kernel import syscall
 from orlop.kernel.admit import admit
-from orlop.kernel.core import Kernel
-from orlop.kernel.described import describe
-from orlop.kernel.guard import opened
-from orlop.kernel.process import Process
-from orlop.kernel.running import Running
+from orlop.state.core import Kernel
+from orlop.state.guard import opened
+from orlop.state.process import Process
+from orlop.state.running import Running
+from orlop.subsystems import budgets, lifecycle, policies, policy, rights, tainted
+from orlop.subsystems.described import describe
 
 RIGHTS = ("model:*", "tool:shop.*", "tool:mail", "ask")
 PERMIT = '@id("all") permit(principal, action, resource);\n'

@@ -14,9 +14,10 @@ from orlop.abi.ids import DEFAULT_TENANT
 from orlop.abi.messages import Message
 from orlop.abi.replies import Delta
 from orlop.devices.fake import FakeConfig
-from orlop.kernel import lifecycle, syscall
-from orlop.kernel.core import Kernel, KernelConfig
-from orlop.kernel.process import Process
+from orlop.kernel import syscall
+from orlop.state.core import Kernel, KernelConfig
+from orlop.state.process import Process
+from orlop.subsystems import lifecycle
 
 CALLERS = 64
 

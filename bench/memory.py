@@ -34,18 +34,20 @@ from orlop.abi.memory import (
 )
 from orlop.abi.replies import Delta, Done
 from orlop.devices.fake import FakeConfig
-from orlop.kernel import codec, lifecycle, syscall
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
+from orlop.kernel import syscall
 from orlop.machine.chance import SystemChance, mint
 from orlop.machine.clock import SystemClock
 from orlop.machine.offload import ThreadOffload
 from orlop.memory.blocks import Blocks
 from orlop.memory.memories import Memories, MemoryConfig, build
 from orlop.memory.search import Asked
+from orlop.state import codec
+from orlop.state.core import Kernel
+from orlop.state.process import Process
 from orlop.store.home import Home
 from orlop.store.journal import Draft, Journal
 from orlop.store.sqlite import SqliteTape
+from orlop.subsystems import lifecycle
 
 Floats = numpy.typing.NDArray[numpy.float32]
 

@@ -19,10 +19,11 @@ from orlop.abi.memory import Item, Recall, Recalled, Remember, SearchMode
 from orlop.abi.replies import Delta
 from orlop.devices.fake import FakeConfig
 from orlop.drivers import engines as drivers
-from orlop.kernel import lifecycle, syscall
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
+from orlop.kernel import syscall
 from orlop.machine.settings import default_models_dir
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.subsystems import lifecycle
 
 SEED = 7
 WAYS: tuple[SearchMode, ...] = ("words", "dense", "fused")

@@ -22,12 +22,13 @@ from orlop.devices import engine_host, shelf
 from orlop.devices.llamacpp import LlamaCpp, LlamaCppConfig
 from orlop.devices.openai import OpenAI
 from orlop.drivers.engines import EngineConfig
-from orlop.kernel import lifecycle, recovery, syscall
-from orlop.kernel.core import Kernel, KernelConfig
-from orlop.kernel.process import Process
+from orlop.kernel import recovery, syscall
 from orlop.kernel.shutdown import shut_down
 from orlop.machine.chance import SystemChance
 from orlop.machine.clock import SystemClock
+from orlop.state.core import Kernel, KernelConfig
+from orlop.state.process import Process
+from orlop.subsystems import lifecycle
 
 SLOTS = 4
 MODEL = ModelName("smollm2")

@@ -19,9 +19,9 @@ from orlop.boot import ModelsConfig, Power, Settings
 from orlop.devices.fake import FakeConfig
 from orlop.drivers.engines import EngineConfig
 from orlop.kernel import recovery
-from orlop.kernel.core import Kernel, KernelConfig
 from orlop.kernel.shutdown import shut_down
 from orlop.machine.chance import SystemChance
+from orlop.state.core import Kernel, KernelConfig
 
 
 @dataclass(frozen=True, slots=True)

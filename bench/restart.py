@@ -29,11 +29,12 @@ from orlop.abi.messages import Message
 from orlop.abi.replies import Delta
 from orlop.devices.fake import FakeConfig
 from orlop.devices.openai import OpenAI
-from orlop.kernel import history, lifecycle, syscall
-from orlop.kernel.core import Kernel
+from orlop.kernel import syscall
 from orlop.machine.chance import SystemChance
 from orlop.machine.clock import SystemClock
 from orlop.machine.settings import default_models_dir
+from orlop.state.core import Kernel
+from orlop.subsystems import history, lifecycle
 
 ORLOP = (sys.executable, "-m", "orlop.shell.main")
 AGENT = """

@@ -18,8 +18,8 @@ from journals import SqliteDisk, opened
 from bench.report import Report, begin, finish
 from orlop.abi.ids import DEFAULT_TENANT, ProcessId
 from orlop.abi.processes import OutcomeStated
-from orlop.kernel import codec
 from orlop.operate.carrying import drilled
+from orlop.state import codec
 from orlop.store.tapes import ON_SQLITE
 
 PROCESSES = 1_000

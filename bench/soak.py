@@ -17,9 +17,9 @@ from bench.report import Report, begin, finish, flags, kernel
 from orlop.abi.calls import Spawn
 from orlop.abi.ids import DEFAULT_TENANT
 from orlop.devices.fake import FakeConfig
-from orlop.kernel import lifecycle
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.subsystems import lifecycle
 
 CALLERS = 64
 LEGS = 10

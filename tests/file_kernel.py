@@ -19,11 +19,12 @@ from orlop.abi.files import (
 from orlop.files.index import Index
 from orlop.files.live import FileConfig, FileStore
 from orlop.files.tree import FileFold, FileTree
-from orlop.kernel import file_index, syscall
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
+from orlop.kernel import syscall
 from orlop.machine.offload import InlineOffload
+from orlop.state.core import Kernel
+from orlop.state.process import Process
 from orlop.store.projection import Projection, ProjectionFile
+from orlop.subsystems import file_index
 
 
 @dataclass(eq=False, kw_only=True)

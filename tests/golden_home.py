@@ -17,12 +17,13 @@ from orlop.drivers.engines import EngineConfig
 from orlop.http.app import App
 from orlop.http.exchange import LINE, Event, Line
 from orlop.http.place import HttpConfig, Place
-from orlop.kernel import codec, recovery
-from orlop.kernel.core import Kernel
+from orlop.kernel import recovery
 from orlop.kernel.schedule import Schedules
 from orlop.kernel.shutdown import shut_down
-from orlop.kernel.tables import Tables
 from orlop.machine.chance import SystemChance
+from orlop.state import codec
+from orlop.state.core import Kernel
+from orlop.state.tables import Tables
 from orlop.store.secrets import secret_file
 
 

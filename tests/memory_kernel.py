@@ -18,9 +18,9 @@ from orlop.abi.memory import (
     Target,
 )
 from orlop.kernel import syscall
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
 from orlop.memory.memories import Memories, MemoryConfig, build
+from orlop.state.core import Kernel
+from orlop.state.process import Process
 
 
 @dataclass(eq=False, kw_only=True)

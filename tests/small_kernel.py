@@ -16,10 +16,7 @@ from orlop.abi.replies import Delta, Done
 from orlop.context.conversation import Namer
 from orlop.devices.device import Tool
 from orlop.devices.fake import FakeConfig, FakeEngine
-from orlop.kernel import lifecycle, recovery
-from orlop.kernel.core import Kernel, KernelConfig
-from orlop.kernel.process import Process
-from orlop.kernel.running import Running
+from orlop.kernel import recovery
 from orlop.kernel.shutdown import shut_down
 from orlop.machine.chance import SeededChance
 from orlop.machine.offload import InlineOffload
@@ -27,9 +24,13 @@ from orlop.machine.tasks import TaskOwner
 from orlop.models.registry import Registry
 from orlop.people.house import Desk
 from orlop.sched.scheduler import Scheduler, SchedulerConfig
+from orlop.state.core import Kernel, KernelConfig
+from orlop.state.process import Process
+from orlop.state.running import Running
 from orlop.store.journal import Journal
 from orlop.store.keyring import Keyring
 from orlop.store.volatile import VolatileTape
+from orlop.subsystems import lifecycle
 from orlop.tools.catalog import Catalog
 
 T = TypeVar("T")

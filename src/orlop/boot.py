@@ -53,22 +53,7 @@ from orlop.http.auth import Doorman
 from orlop.http.gate import EgressConfig, Gate
 from orlop.http.place import HttpConfig, Place
 from orlop.http.server import serve
-from orlop.kernel import (
-    claims,
-    devices,
-    engines,
-    file_index,
-    lease,
-    manifests,
-    memory_jobs,
-    offers,
-    policies,
-    recovery,
-    residence,
-    retention,
-)
-from orlop.kernel.core import Kernel, KernelConfig
-from orlop.kernel.guard import Guard, PolicyConfig
+from orlop.kernel import lease, memory_jobs, recovery, retention
 from orlop.kernel.lease import Lease
 from orlop.kernel.schedule import Schedules
 from orlop.kernel.shutdown import shut_down
@@ -98,6 +83,8 @@ from orlop.sandbox.airgap import AirGap, listed
 from orlop.sandbox.cell import Doors
 from orlop.sandbox.cells import NO_NETWORK, Cells, SandboxConfig, check_config
 from orlop.sched.scheduler import Scheduler, SchedulerConfig
+from orlop.state.core import Kernel, KernelConfig
+from orlop.state.guard import Guard, PolicyConfig
 from orlop.store import tapes
 from orlop.store.cluster import cluster
 from orlop.store.home import Home
@@ -105,6 +92,16 @@ from orlop.store.journal import Journal
 from orlop.store.secrets import read_secret, secret_file
 from orlop.store.signing_keys import SigningKeys
 from orlop.store.tapes import JournalConfig
+from orlop.subsystems import (
+    claims,
+    devices,
+    engines,
+    file_index,
+    manifests,
+    offers,
+    policies,
+    residence,
+)
 from orlop.tools.catalog import Catalog
 from orlop.tools.systems import SystemConfig, Systems
 from orlop.wire import webhook

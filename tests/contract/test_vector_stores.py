@@ -10,11 +10,11 @@ from small_kernel import Computer, on, program
 from orlop.abi.ids import TenantId
 from orlop.devices.fake import FakeConfig
 from orlop.kernel import memory_jobs, memory_views
-from orlop.kernel.core import Kernel
 from orlop.machine.offload import InlineOffload
 from orlop.memory.outside import Outside, VectorStore
 from orlop.memory.qdrant import Qdrant
 from orlop.memory.vectors import packed
+from orlop.state.core import Kernel
 from orlop.store.memory_feed import FedRow
 
 ANN, BOB = TenantId("ann"), TenantId("bob")

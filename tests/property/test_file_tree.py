@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from small_kernel import Computer, on, program
 
 from orlop.abi.errors import KernelError, NotFound
-from orlop.kernel.core import Kernel
+from orlop.state.core import Kernel
 
 PATHS = st.sampled_from(["/a", "/b", "/f/a", "/f/b", "/f/g/c"])
 FOLDERS = st.sampled_from(["/f", "/f/g", "/a"])

@@ -15,10 +15,10 @@ from orlop.abi.ids import DEFAULT_TENANT, CallId, Nanoseconds, Pid, ProcessId, S
 from orlop.abi.processes import ProcessSpawned
 from orlop.abi.questions import QuestionAnswered, QuestionAsked, Verdict
 from orlop.abi.replies import ToolResult
-from orlop.kernel.tables import Tables, restored
 from orlop.people import rules
 from orlop.people.confidence import lower_bound
 from orlop.people.rules import AutonomyConfig
+from orlop.state.tables import Tables, restored
 
 PROCESS = ProcessId("prc_1")
 AGENT, TOOL = "agent", "pay"

@@ -15,8 +15,8 @@ from orlop.abi.processes import (
     ProcessSpawned,
     ProcessStarted,
 )
-from orlop.kernel.process import TRANSITIONS, State, check
-from orlop.kernel.tables import Tables, restored
+from orlop.state.process import TRANSITIONS, State, check
+from orlop.state.tables import Tables, restored
 
 STEPS = st.lists(
     st.tuples(

@@ -18,8 +18,8 @@ from orlop.abi.questions import (
     Verdict,
 )
 from orlop.abi.replies import ToolResult
-from orlop.kernel.tables import Tables, restored
 from orlop.people.question_table import OPEN, allows
+from orlop.state.tables import Tables, restored
 
 PROCESS = ProcessId("prc_1")
 ENDS: dict[str, Event] = {

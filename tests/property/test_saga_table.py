@@ -24,8 +24,8 @@ from orlop.abi.sagas import (
     SagaVerdict,
     SagaView,
 )
-from orlop.kernel.saga_table import OVER, SETTLED, newest
-from orlop.kernel.tables import Tables, restored
+from orlop.state.saga_table import OVER, SETTLED, newest
+from orlop.state.tables import Tables, restored
 
 PROCESS = ProcessId("prc_1")
 SAGA = "sag_1"

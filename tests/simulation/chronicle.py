@@ -22,11 +22,12 @@ from orlop.abi.ids import DEFAULT_TENANT, CallId, ScheduleId, Seq
 from orlop.abi.processes import ProcessSpawned
 from orlop.abi.replies import Completion
 from orlop.abi.schedules import ScheduleFired, ScheduleSet
-from orlop.kernel import codec, recovery
-from orlop.kernel.running import Phase
-from orlop.kernel.tables import Tables
+from orlop.kernel import recovery
 from orlop.kernel.when import parse
 from orlop.machine.offload import InlineOffload
+from orlop.state import codec
+from orlop.state.running import Phase
+from orlop.state.tables import Tables
 from orlop.store.audit import Audit
 from orlop.store.journal import Journal
 

@@ -11,9 +11,9 @@ from orlop.abi.calls import Call
 from orlop.abi.errors import Interrupted, JournalStopped, KernelError, NotReady
 from orlop.abi.replies import Completion, Delta, Done
 from orlop.http.auth import Doorman
-from orlop.kernel.core import Kernel
-from orlop.kernel.running import Running
 from orlop.machine.chance import Chance
+from orlop.state.core import Kernel
+from orlop.state.running import Running
 
 
 class LostAnswer(Exception):

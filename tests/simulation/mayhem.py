@@ -15,11 +15,12 @@ from orlop.abi.budgets import AccountName, BudgetOrder, Limit
 from orlop.abi.calls import Budget, RestartRule, Spawn
 from orlop.abi.errors import KernelError
 from orlop.abi.ids import DEFAULT_TENANT, NanoDollars
-from orlop.kernel import budgets, lifecycle, operator
-from orlop.kernel.process import ALIVE, Process, Row, State
+from orlop.kernel import operator
 from orlop.kernel.shutdown import shut_down
 from orlop.machine import faults
 from orlop.sched.check import check as check_scheduler
+from orlop.state.process import ALIVE, Process, Row, State
+from orlop.subsystems import budgets, lifecycle
 
 POINTS: Final = (
     "door.entered",

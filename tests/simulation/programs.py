@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from simulation.power import LIFE, Power
 
 from orlop.abi.ids import ProcessId
-from orlop.kernel.process import Row
 from orlop.machine.chance import Chance
 from orlop.machine.tasks import TaskOwner
+from orlop.state.process import Row
 
 DYING_S = 0.05
 """How long a program may go on after a SIGKILL was sent to it, at most."""

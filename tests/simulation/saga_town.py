@@ -27,11 +27,12 @@ from orlop.abi.ids import ProcessId
 from orlop.abi.replies import ToolResult
 from orlop.abi.sagas import CloseSaga, OpenSaga, SagaBegun, SagaOrder, SagaOver, SagaView
 from orlop.devices.device import Tool
-from orlop.kernel import effects, saga, syscall
-from orlop.kernel.core import Kernel
-from orlop.kernel.running import Running
-from orlop.kernel.saga_table import newest
+from orlop.kernel import effects, syscall
 from orlop.machine import faults
+from orlop.state.core import Kernel
+from orlop.state.running import Running
+from orlop.state.saga_table import newest
+from orlop.subsystems import saga
 
 CLASSES: tuple[Effect, ...] = ("compensable", "idempotent", "queryable")
 UNDO_CLASSES: tuple[Effect, ...] = ("idempotent", "queryable", "irreversible")

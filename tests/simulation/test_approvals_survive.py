@@ -13,8 +13,8 @@ from orlop.abi.errors import KernelError
 from orlop.abi.ids import ProcessId
 from orlop.abi.questions import AnswerOrder
 from orlop.kernel import syscall
-from orlop.kernel.core import Kernel
 from orlop.people import answering, asking
+from orlop.state.core import Kernel
 
 ORDERS = 4
 SEEDS = 60

@@ -11,7 +11,7 @@ from small_kernel import program
 
 from orlop.abi.errors import Conflict, KernelError
 from orlop.abi.files import Contents, Put, Take
-from orlop.kernel.core import Kernel
+from orlop.state.core import Kernel
 
 LIVES = 3
 WORKERS = 3

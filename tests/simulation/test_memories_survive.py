@@ -12,7 +12,7 @@ from small_kernel import program
 
 from orlop.abi.errors import Conflict, KernelError
 from orlop.abi.ids import Seq
-from orlop.kernel.core import Kernel
+from orlop.state.core import Kernel
 
 AGENTS = 3
 LIVES = 4

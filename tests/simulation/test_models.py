@@ -19,10 +19,11 @@ from orlop.abi.calls import Infer
 from orlop.abi.errors import DeviceFailed, Exhausted
 from orlop.abi.hints import Hints
 from orlop.abi.messages import Message
-from orlop.kernel import residence, syscall
-from orlop.kernel.core import Kernel
+from orlop.kernel import syscall
 from orlop.machine.chance import SeededChance
 from orlop.models.residency import State, Terms
+from orlop.state.core import Kernel
+from orlop.subsystems import residence
 
 SEEDS = int(os.environ.get("ORLOP_SEEDS", "50"))
 FIRST = int(os.environ.get("ORLOP_FIRST_SEED", "0"))

@@ -22,12 +22,13 @@ from orlop.abi.grants import Condition, GrantTerms
 from orlop.abi.ids import ProcessId
 from orlop.abi.questions import AnswerOrder, Question
 from orlop.abi.replies import ToolResult
-from orlop.kernel import codec, syscall
-from orlop.kernel.core import Kernel
+from orlop.kernel import syscall
 from orlop.people import answering, asking
 from orlop.people.chains import ChainConfig, Step
 from orlop.people.house import Desk, Speaker
 from orlop.people.rules import AutonomyConfig
+from orlop.state import codec
+from orlop.state.core import Kernel
 
 ORDERS = 8
 SEEDS = 60

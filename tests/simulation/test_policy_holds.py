@@ -17,9 +17,10 @@ from orlop.abi.calls import CallTool
 from orlop.abi.cards import ToolCard
 from orlop.abi.errors import KernelError, RuleForbids
 from orlop.abi.policy import PolicyOrder
-from orlop.kernel import policies, syscall
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
+from orlop.kernel import syscall
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.subsystems import policies
 
 SEEDS = int(os.environ.get("ORLOP_SEEDS", "20"))
 HOUR_S = 3_600.0

@@ -13,9 +13,11 @@ from orlop.abi.errors import KernelError
 from orlop.abi.ids import ProcessId, Seq
 from orlop.abi.rights import EVERYTHING
 from orlop.access.rights import Narrowing, compiled
-from orlop.kernel import codec, rights, syscall
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
+from orlop.kernel import syscall
+from orlop.state import codec
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.subsystems import rights
 
 SEEDS = 60
 STEPS = 120

@@ -15,9 +15,9 @@ from orlop.abi.ids import EngineName
 from orlop.abi.replies import Completion
 from orlop.devices.fake import FakeConfig, FakeEngine
 from orlop.kernel import syscall
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
 from orlop.sched.check import check
+from orlop.state.core import Kernel
+from orlop.state.process import Process
 
 ONE_SEAT = FakeConfig(slots=1, tokens=10, decode_s=0.1, continues=True)
 """A call takes a second."""

@@ -13,9 +13,11 @@ from orlop.abi.events import CallFailed, CallReturned
 from orlop.abi.ids import CallId
 from orlop.abi.replies import Completion, Delta
 from orlop.devices.fake import FakeConfig
-from orlop.kernel import codec, lifecycle, syscall
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
+from orlop.kernel import syscall
+from orlop.state import codec
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.subsystems import lifecycle
 
 SLOW = FakeConfig(decode_s=0.1)
 

@@ -28,18 +28,19 @@ from orlop.context.conversation import Namer
 from orlop.devices.fake import FakeConfig
 from orlop.devices.fake_answers import content_of
 from orlop.http.auth import Doorman
-from orlop.kernel import engines, recovery, syscall
-from orlop.kernel.core import Kernel, KernelConfig
-from orlop.kernel.running import Running
+from orlop.kernel import recovery, syscall
 from orlop.kernel.schedule import Schedules
 from orlop.machine.chance import SeededChance
 from orlop.machine.tasks import TaskOwner
 from orlop.meter.usage import PriceConfig
 from orlop.models.registry import Registry
 from orlop.sched.scheduler import Scheduler, SchedulerConfig
+from orlop.state.core import Kernel, KernelConfig
+from orlop.state.running import Running
 from orlop.store.journal import Journal
 from orlop.store.keyring import Keyring
 from orlop.store.volatile import VolatileTape
+from orlop.subsystems import engines
 from orlop.tools.catalog import Catalog
 
 FENCED: Final = 4
@@ -102,7 +103,7 @@ class Holding:
     incarnation: int
     tenant: TenantId = DEFAULT_TENANT
     rights: Rights = EVERYTHING
-    budget: Budget = Budget()
+    budget: Budget = field(default_factory=Budget)
 
 
 class Town:

@@ -23,8 +23,7 @@ from orlop.abi.ids import DEFAULT_TENANT, BootId, JournalId, ProcessId, Seq
 from orlop.abi.kernels import JournalKnown
 from orlop.abi.replies import Delta, ToolResult
 from orlop.context.conversation import Namer
-from orlop.kernel import lifecycle, recovery, syscall
-from orlop.kernel.core import Kernel, KernelConfig
+from orlop.kernel import recovery, syscall
 from orlop.kernel.lease import Lease
 from orlop.machine.chance import Chance, SeededChance
 from orlop.machine.offload import InlineOffload
@@ -32,6 +31,7 @@ from orlop.machine.tasks import TaskOwner
 from orlop.models.registry import Registry
 from orlop.people.house import Desk
 from orlop.sched.scheduler import Scheduler, SchedulerConfig
+from orlop.state.core import Kernel, KernelConfig
 from orlop.store.audit import Audit
 from orlop.store.chain import GENESIS
 from orlop.store.journal import Journal
@@ -39,6 +39,7 @@ from orlop.store.keyring import Keyring
 from orlop.store.peers import Me, Peer
 from orlop.store.volatile import VolatileTape
 from orlop.store.witness import Witness
+from orlop.subsystems import lifecycle
 from orlop.tools.catalog import Catalog
 
 P = ParamSpec("P")

@@ -1,1 +1,1 @@
-"""Floor 7: the network.  Decode, call the kernel, encode; no decisions."""
+"""Floor 9: the network.  Decode, call the kernel, encode; no decisions."""

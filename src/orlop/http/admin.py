@@ -27,11 +27,13 @@ from orlop.hardware import probe
 from orlop.http.exchange import Exchange
 from orlop.http.native import NDJSON, WAIT_S_MAX
 from orlop.http.place import Place
-from orlop.kernel import bounds, codec, lifecycle, manifests, operator, retention
+from orlop.kernel import operator, retention
 from orlop.kernel import schedule as schedules
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import OVER, Process
 from orlop.kernel.schedule import Schedules
+from orlop.state import codec
+from orlop.state.core import Kernel
+from orlop.state.process import OVER, Process
+from orlop.subsystems import bounds, lifecycle, manifests
 from orlop.wire import json_guard
 
 T = TypeVar("T")

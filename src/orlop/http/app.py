@@ -32,10 +32,11 @@ from orlop.http.questions import Questions
 from orlop.http.rights import RightsRoutes
 from orlop.http.tools import Tools
 from orlop.http.webhooks import Webhooks
-from orlop.kernel import forms, history, rights, syscall
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
+from orlop.kernel import syscall
 from orlop.kernel.schedule import Schedules
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.subsystems import forms, history, rights
 from orlop.wire import problem
 
 log = logging.getLogger(__name__)

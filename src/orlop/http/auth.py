@@ -26,9 +26,10 @@ from orlop.access.principal import (
     Tokens,
 )
 from orlop.access.rights import Narrowing, compiled
-from orlop.kernel import lifecycle, rights, syscall, tokens
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import ALIVE, NAMELESS, Process, State
+from orlop.kernel import syscall
+from orlop.state.core import Kernel
+from orlop.state.process import ALIVE, NAMELESS, Process, State
+from orlop.subsystems import lifecycle, rights, tokens
 
 
 class Headers(Protocol):

@@ -6,8 +6,8 @@ from orlop.abi.budgets import BudgetOrder
 from orlop.abi.ids import DEFAULT_TENANT
 from orlop.http.admin import read, send
 from orlop.http.exchange import Exchange, Route
-from orlop.kernel import budgets
-from orlop.kernel.core import Kernel
+from orlop.state.core import Kernel
+from orlop.subsystems import budgets
 
 
 class Budgets:

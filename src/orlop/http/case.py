@@ -12,11 +12,13 @@ from orlop.abi.limits import CASE_EFFECTS_MAX, CASE_MESSAGES_MAX
 from orlop.abi.messages import Message
 from orlop.abi.people import CaseEffect, CaseFile
 from orlop.abi.replies import ToolResult
-from orlop.kernel import codec, history, operator
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Row
+from orlop.kernel import operator
 from orlop.people import asking
+from orlop.state import codec
+from orlop.state.core import Kernel
+from orlop.state.process import Row
 from orlop.store.journal import Stored
+from orlop.subsystems import history
 
 
 async def of(kernel: Kernel, question: str) -> CaseFile:

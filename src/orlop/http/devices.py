@@ -4,8 +4,8 @@ from orlop.abi.cards import Measured
 from orlop.abi.devices import ClaimPlacement, DeviceTable, DrainOrder
 from orlop.http.admin import read, send
 from orlop.http.exchange import Exchange, Route
-from orlop.kernel import claims, devices, forms
-from orlop.kernel.core import Kernel
+from orlop.state.core import Kernel
+from orlop.subsystems import claims, devices, forms
 
 
 class Devices:

@@ -4,8 +4,9 @@ from orlop.abi import effects as words
 from orlop.abi import sagas
 from orlop.http.admin import read, send
 from orlop.http.exchange import Exchange, Route
-from orlop.kernel import effects, external, saga
-from orlop.kernel.core import Kernel
+from orlop.kernel import effects
+from orlop.state.core import Kernel
+from orlop.subsystems import external, saga
 
 
 class Effects:

@@ -3,7 +3,7 @@
 from orlop.http.admin import send
 from orlop.http.exchange import Exchange, Route
 from orlop.kernel import coverage
-from orlop.kernel.core import Kernel
+from orlop.state.core import Kernel
 
 
 class Egress:

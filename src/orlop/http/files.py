@@ -27,9 +27,10 @@ from orlop.abi.replies import Done
 from orlop.http.admin import read, send
 from orlop.http.exchange import Exchange, Route
 from orlop.http.native import last
-from orlop.kernel import file_content, file_mounts, files, syscall
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
+from orlop.kernel import file_mounts, syscall
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.subsystems import file_content, files
 
 BYTES = "application/octet-stream"
 

@@ -6,9 +6,9 @@ from orlop.abi.tools import FunctionAnswer, OfferOrder
 from orlop.http.admin import read
 from orlop.http.exchange import Exchange
 from orlop.http.native import NDJSON
-from orlop.kernel import offers
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.subsystems import offers
 
 
 async def offer(kernel: Kernel, process: Process, exchange: Exchange) -> None:

@@ -15,10 +15,10 @@ from orlop.effects.web import Web
 from orlop.http.auth import Doorman
 from orlop.http.authority import Authority
 from orlop.http.proxy import Pass, Proxy
-from orlop.kernel.core import Kernel
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
 from orlop.sandbox.cells import NO_NETWORK, Cells
+from orlop.state.core import Kernel
 from orlop.store import files
 
 FOLDER: Final = "gate"

@@ -8,9 +8,10 @@ from orlop.abi.errors import KernelError
 from orlop.abi.replies import ToolResult
 from orlop.http.exchange import Exchange
 from orlop.http.native import last
-from orlop.kernel import offers, syscall
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
+from orlop.kernel import syscall
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.subsystems import offers
 from orlop.wire import mcp_server as mcp
 
 PATH: Final = "/mcp"

@@ -15,7 +15,7 @@ from orlop.http.admin import read, send
 from orlop.http.exchange import Exchange, Route
 from orlop.http.native import NDJSON
 from orlop.kernel import memory_erasure, memory_jobs, memory_orders, memory_views
-from orlop.kernel.core import Kernel
+from orlop.state.core import Kernel
 
 
 class Memories:

@@ -12,13 +12,13 @@ from prometheus_client.registry import Collector
 from orlop.abi.budgets import ORGANISATION, Amount
 from orlop.abi.ids import DEFAULT_TENANT
 from orlop.abi.residency import ModelView
-from orlop.kernel import models
-from orlop.kernel.core import Kernel
 from orlop.kernel.overview import engines
-from orlop.kernel.process import State
 from orlop.models.residency import State as Lies
 from orlop.people.question_table import OPEN
 from orlop.sched import view as scheduling
+from orlop.state.core import Kernel
+from orlop.state.process import State
+from orlop.subsystems import models
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 from orlop.abi.residency import ModelOrder
 from orlop.http.admin import read, send
 from orlop.http.exchange import Exchange, Route
-from orlop.kernel import models
-from orlop.kernel.core import Kernel
 from orlop.kernel.overview import overview
+from orlop.state.core import Kernel
+from orlop.subsystems import models
 
 
 class Models:

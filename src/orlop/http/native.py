@@ -12,10 +12,12 @@ from orlop.abi.ids import CallId
 from orlop.abi.questions import CallRefused
 from orlop.abi.replies import Delta, Done, Reply
 from orlop.http.exchange import Exchange
-from orlop.kernel import codec, history, replay, syscall
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
-from orlop.kernel.running import Running
+from orlop.kernel import replay, syscall
+from orlop.state import codec
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.state.running import Running
+from orlop.subsystems import history
 from orlop.wire import json_guard
 
 NDJSON: Final = "application/x-ndjson"

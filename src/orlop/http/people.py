@@ -11,8 +11,8 @@ from orlop.abi.people import PeopleView, PersonOrder, ProcessWork, TouchOrder, W
 from orlop.http.admin import read, send
 from orlop.http.exchange import Exchange, Route
 from orlop.http.questions import speaker_of
-from orlop.kernel.core import Kernel
 from orlop.people import granting, staff, trust
+from orlop.state.core import Kernel
 
 DIGITS_SHOWN: Final = 8
 """Of a token's digest: enough to tell two apart."""

@@ -4,8 +4,9 @@ from orlop.abi.policy import BacktestOrder, CaseOrder, PolicyOrder
 from orlop.access.policy_templates import TEMPLATES
 from orlop.http.admin import read, send
 from orlop.http.exchange import Exchange, Route
-from orlop.kernel import policies, policy_backtest
-from orlop.kernel.core import Kernel
+from orlop.kernel import policy_backtest
+from orlop.state.core import Kernel
+from orlop.subsystems import policies
 
 
 class PolicyRoutes:

@@ -25,9 +25,10 @@ from orlop.effects.web import Web
 from orlop.http.auth import Caller, Doorman
 from orlop.http.authority import Authority
 from orlop.http.proxy_talk import Counted, Talk, Way, answer_error, read_head
-from orlop.kernel import egress, tunnels, web
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
+from orlop.state import web
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.subsystems import egress, tunnels
 from orlop.wire import http_head
 from orlop.wire.http_head import Head
 

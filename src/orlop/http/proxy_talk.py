@@ -15,8 +15,8 @@ from orlop.abi.limits import EGRESS_IDLE_S, FETCH_BODY_BYTES_MAX, HEADERS_BYTES_
 from orlop.access.rights import Narrowing
 from orlop.http.native import last
 from orlop.kernel import syscall
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
+from orlop.state.core import Kernel
+from orlop.state.process import Process
 from orlop.wire import http_head, problem
 from orlop.wire.http_head import HEAD_END, Head
 

@@ -6,10 +6,10 @@ from orlop.abi.questions import AnswerOrder, BatchOrder, SignedAnswer
 from orlop.http import case
 from orlop.http.admin import decoded, read, send
 from orlop.http.exchange import Exchange, Route
-from orlop.kernel.core import Kernel
 from orlop.machine.clock import NS_PER_S
 from orlop.people import answering, asking
 from orlop.people.house import OPERATOR, Speaker
+from orlop.state.core import Kernel
 from orlop.wire import webhook
 
 

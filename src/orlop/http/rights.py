@@ -8,9 +8,9 @@ from orlop.abi.rights import EVERYTHING
 from orlop.access.capability import Capabilities
 from orlop.http.admin import read, send
 from orlop.http.exchange import Exchange, Route
-from orlop.kernel import rights, tokens
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.subsystems import rights, tokens
 
 
 class RightsRoutes:

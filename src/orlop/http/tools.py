@@ -3,8 +3,8 @@
 from orlop.abi.tools import TrustOrder
 from orlop.http.admin import read, send
 from orlop.http.exchange import Exchange, Route
-from orlop.kernel import manifests
-from orlop.kernel.core import Kernel
+from orlop.state.core import Kernel
+from orlop.subsystems import manifests
 
 
 class Tools:

@@ -8,8 +8,8 @@ from orlop.effects.webhooks import WebhookConfig
 from orlop.http.admin import send
 from orlop.http.exchange import Exchange
 from orlop.kernel import webhooks
-from orlop.kernel.core import Kernel
 from orlop.machine.clock import NS_PER_S
+from orlop.state.core import Kernel
 from orlop.wire import webhook
 
 PREFIX = "/orlop/v1/webhooks/"

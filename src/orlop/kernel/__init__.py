@@ -1,1 +1,1 @@
-"""Floor 6: processes and system calls."""
+"""Floor 8: the door: system calls, admission, replay, recovery, take-over."""

@@ -24,13 +24,14 @@ from orlop.abi.ids import NanoDollars, Nanoseconds
 from orlop.abi.limits import CALL_DEADLINE_S, CALL_DEADLINE_S_MAX, CHOICES_MAX, OUTPUT_TOKENS_MAX
 from orlop.abi.replies import Completion, Done, Vectors
 from orlop.devices.device import Tool
-from orlop.kernel import devices, effects, egress, files, forms, ladders, saga
-from orlop.kernel.core import Kernel
-from orlop.kernel.ladders import Attempt
-from orlop.kernel.process import Process
-from orlop.kernel.running import Running
+from orlop.kernel import effects
 from orlop.machine.clock import NS_PER_S
 from orlop.meter import account, usage
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.state.running import Running
+from orlop.subsystems import devices, egress, files, forms, ladders, saga
+from orlop.subsystems.ladders import Attempt
 
 TEMPLATE_TOKENS: Final = 32
 """What a chat template adds to one message at most, in tokens."""

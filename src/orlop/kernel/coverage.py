@@ -12,9 +12,9 @@ from orlop.abi.calls import CallTool, Embed, Infer, Spawn
 from orlop.abi.egress import Coverage, CoveredKind, EffectKind, Fetch
 from orlop.abi.events import CallEntered
 from orlop.abi.files import FileCall
-from orlop.kernel import codec
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
+from orlop.state import codec
+from orlop.state.core import Kernel
+from orlop.state.process import Process
 
 KINDS: Final[tuple[EffectKind, ...]] = ("model", "tool", "http", "file", "program")
 

@@ -9,10 +9,10 @@ from orlop.abi.calls import Call, Infer
 from orlop.abi.egress import Fetch
 from orlop.abi.errors import NotFound
 from orlop.abi.hints import Hints
-from orlop.kernel import history
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
-from orlop.kernel.record import Recorded
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.state.record import Recorded
+from orlop.subsystems import history
 
 LINES_MAX = 60
 """Of a difference; the rest is in the journal."""

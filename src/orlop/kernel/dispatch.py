@@ -36,9 +36,9 @@ from orlop.kernel import (
     sys_tool,
 )
 from orlop.kernel.admit import Admitted
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
-from orlop.kernel.running import Running
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.state.running import Running
 
 
 def dispatch(  # noqa: C901 (one row a call)

@@ -15,10 +15,11 @@ from orlop.abi.errors import BadCall, NotFound, TooLarge
 from orlop.abi.events import CallEntered
 from orlop.abi.ids import CallId, Pid, ProcessId
 from orlop.abi.limits import ANSWER_CHARS_MAX, NAME_CHARS_MAX, SETTLED_BYTES_MAX
-from orlop.kernel import codec, history, saga
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
-from orlop.kernel.running import Running
+from orlop.state import codec
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.state.running import Running
+from orlop.subsystems import history, saga
 
 HARMLESS: tuple[Effect, ...] = ("pure", "idempotent")
 """Classes whose calls are simply made again: nobody has to be asked."""

@@ -17,9 +17,9 @@ from orlop.abi.files import (
 )
 from orlop.abi.replies import Done
 from orlop.kernel import sys_context, sys_file, sys_file_change, sys_file_search, sys_pipe
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
-from orlop.kernel.running import Running
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.state.running import Running
 
 
 def dispatch(  # noqa: C901 (one row a call)

@@ -7,9 +7,9 @@ from orlop.abi.files import FileView, FolderMounted, FolderUnmounted, MountOrder
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS
 from orlop.abi.limits import MOUNTS_MAX
 from orlop.files import jail, paths
-from orlop.kernel import files
-from orlop.kernel.core import Kernel
 from orlop.kernel.sys_file import mount_view
+from orlop.state.core import Kernel
+from orlop.subsystems import files
 
 
 async def mount(kernel: Kernel, order: MountOrder) -> FileView:

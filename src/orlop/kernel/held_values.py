@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from orlop.abi.calls import Call, CallTool
 from orlop.abi.errors import BadCall, KernelError
 from orlop.abi.ids import TenantId
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
 from orlop.machine.redaction import HIDDEN
+from orlop.state.core import Kernel
+from orlop.state.process import Process
 from orlop.tools import outside
 from orlop.wire.canonical import canonical
 

@@ -15,12 +15,13 @@ from orlop.abi.ids import Digest, Nanoseconds
 from orlop.abi.replies import ToolResult
 from orlop.devices.device import Tool
 from orlop.effects.monty import AskTool
-from orlop.kernel import held_values, policy, rights
+from orlop.kernel import held_values
 from orlop.kernel.admit import Admitted, admit
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
-from orlop.kernel.running import Running
 from orlop.machine.clock import NS_PER_S
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.state.running import Running
+from orlop.subsystems import policy, rights
 
 
 @runtime_checkable

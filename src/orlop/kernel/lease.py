@@ -13,9 +13,9 @@ import math
 from orlop.abi.errors import Fenced, JournalDamaged, JournalStopped, KernelError, NotReady
 from orlop.abi.kernels import JournalKnown, KernelView
 from orlop.kernel import takeover
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import ALIVE
 from orlop.machine.offload import Offload, ThreadOffload
+from orlop.state.core import Kernel
+from orlop.state.process import ALIVE
 from orlop.store.cluster import Cluster
 from orlop.store.journal import Journal
 from orlop.store.peers import Me, Peer, Peers

@@ -7,13 +7,13 @@ from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, TenantId
 from orlop.abi.limits import MEMORY_ROLLBACK_MAX, MEMORY_SHARES_MAX
 from orlop.abi.memory import MemoryKindSet, MemoryShared, SubjectsLinked, Written
 from orlop.abi.memory_orders import KindOrder, RollbackOrder, ShareOrder, SubjectOrder
-from orlop.kernel import memory_spaces
-from orlop.kernel.core import Kernel
-from orlop.kernel.memory_plan import Plan
 from orlop.kernel.sys_memory import memories_of
 from orlop.machine.chance import mint
+from orlop.state.core import Kernel
 from orlop.store import memory_accounts
 from orlop.store import memory_reading as reading
+from orlop.subsystems import memory_spaces
+from orlop.subsystems.memory_plan import Plan
 from orlop.tools.schema import Schema
 
 

@@ -13,11 +13,11 @@ from orlop.abi.hints import Hints
 from orlop.abi.ids import KERNEL_PROCESS, TenantId
 from orlop.abi.memory import Item, MemoryModelChosen
 from orlop.kernel import nested
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
-from orlop.kernel.running import Running
 from orlop.memory.memories import Memories
 from orlop.memory.vectors import dimensions, packed
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.state.running import Running
 
 log = logging.getLogger(__name__)
 

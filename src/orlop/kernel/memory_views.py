@@ -11,12 +11,13 @@ from orlop.abi.events import CallEntered
 from orlop.abi.ids import DEFAULT_TENANT, CallId, Seq, TenantId
 from orlop.abi.memory import Memory, MemoryId, MemoryRecalled
 from orlop.abi.memory_orders import Difference, MemoryStats, Use, Why
-from orlop.kernel import codec, memory_spaces
-from orlop.kernel.core import Kernel
 from orlop.kernel.memory_vectors import model_of
 from orlop.kernel.sys_memory import memories_of
+from orlop.state import codec
+from orlop.state.core import Kernel
 from orlop.store import memory_accounts
 from orlop.store import memory_reading as reading
+from orlop.subsystems import memory_spaces
 
 USES_SHOWN: Final = 20
 THEN_EVENTS: Final = 500

@@ -16,12 +16,13 @@ from orlop.abi.errors import Broken, KernelError, Killed
 from orlop.abi.events import CallEntered, CallFailed, CallReturned
 from orlop.abi.ids import Digest, Nanoseconds
 from orlop.abi.replies import Completion, Vectors
-from orlop.kernel import engines, sys_infer
+from orlop.kernel import sys_infer
 from orlop.kernel.admit import Admitted, admit
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
-from orlop.kernel.running import Running
 from orlop.machine.clock import NS_PER_S
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.state.running import Running
+from orlop.subsystems import engines
 
 
 async def infer(kernel: Kernel, process: Process, outer: Running | None, call: Infer) -> Completion:

@@ -17,12 +17,13 @@ from orlop.abi.limits import EXPIRY_S_MAX
 from orlop.abi.policy import PolicyRefused
 from orlop.abi.rights import EVERYTHING, Rights, canonical
 from orlop.files.touched import touched
-from orlop.kernel import bounds, codec
-from orlop.kernel.core import Kernel
-from orlop.kernel.policy import said
-from orlop.kernel.process import Process, Row
 from orlop.machine.clock import NS_PER_S
+from orlop.state import codec
+from orlop.state.core import Kernel
+from orlop.state.process import Process, Row
 from orlop.store.journal import Stored
+from orlop.subsystems import bounds
+from orlop.subsystems.policy import said
 
 SECRET_BYTES = 24
 

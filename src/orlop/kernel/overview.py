@@ -7,10 +7,11 @@ from orlop.abi.admin import EngineLoadView
 from orlop.abi.ids import Nanoseconds
 from orlop.abi.limits import PROCESSES_SHOWN_MAX
 from orlop.abi.overview import Overview
-from orlop.kernel import models, operator
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import OVER, Row, State
+from orlop.kernel import operator
 from orlop.sched import view
+from orlop.state.core import Kernel
+from orlop.state.process import OVER, Row, State
+from orlop.subsystems import models
 
 
 def overview(kernel: Kernel, started_ns: Nanoseconds) -> Overview:

@@ -18,10 +18,11 @@ from orlop.abi.limits import DIFFERENCES_KEPT_MAX
 from orlop.abi.policy import BacktestOrder, BacktestReport, Decision, Difference, PolicyRefused
 from orlop.access.policy import Policy
 from orlop.access.policy_cases import change
-from orlop.kernel import codec, policies, policy, policy_facts
-from orlop.kernel.core import Kernel
-from orlop.kernel.policy_facts import Asked
-from orlop.kernel.tables import Tables, restored
+from orlop.state import codec, policy_facts
+from orlop.state.core import Kernel
+from orlop.state.policy_facts import Asked
+from orlop.state.tables import Tables, restored
+from orlop.subsystems import policies, policy
 
 BATCH: Final = 64
 """Events at once: other calls go on in between."""

@@ -8,13 +8,15 @@ from orlop.abi.errors import Interrupted, JournalDamaged
 from orlop.abi.events import CallFailed, Snapshot
 from orlop.abi.ids import DEFAULT_TENANT, Seq
 from orlop.abi.questions import CallRefused, Parked
-from orlop.kernel import codec, lifecycle, offers, policies, saga, syscall
-from orlop.kernel.call_table import OpenCall
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import ALIVE, OVER, Process, State
-from orlop.kernel.tables import Tables, restored
+from orlop.kernel import syscall
 from orlop.people import watch
+from orlop.state import codec
+from orlop.state.call_table import OpenCall
+from orlop.state.core import Kernel
+from orlop.state.process import ALIVE, OVER, Process, State
+from orlop.state.tables import Tables, restored
 from orlop.store.journal import Journal
+from orlop.subsystems import lifecycle, offers, policies, saga
 
 log = logging.getLogger(__name__)
 

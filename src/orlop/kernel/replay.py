@@ -35,13 +35,14 @@ from orlop.abi.replies import (
     Vectors,
 )
 from orlop.abi.sagas import SagaBegun, SagaOver
-from orlop.kernel import codec, history
 from orlop.kernel.admit import admit
-from orlop.kernel.core import Kernel
 from orlop.kernel.difference import difference
-from orlop.kernel.process import Process
-from orlop.kernel.record import Record, Recorded, newest
-from orlop.kernel.running import Running
+from orlop.state import codec
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.state.record import Record, Recorded, newest
+from orlop.state.running import Running
+from orlop.subsystems import history
 
 
 async def recorded(kernel: Kernel, process: Process) -> Record:

@@ -15,9 +15,9 @@ from typing import Final
 from orlop.abi.errors import BadCall
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, Nanoseconds, Seq, TenantId
 from orlop.abi.kernels import CALL_KINDS, BodiesPruned, PruneOrder, PruneView, TenantForgotten
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import State
 from orlop.machine.clock import NS_PER_S
+from orlop.state.core import Kernel
+from orlop.state.process import State
 from orlop.store.journal import Stored, place_of
 
 log = logging.getLogger(__name__)

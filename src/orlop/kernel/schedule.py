@@ -16,12 +16,12 @@ from orlop.abi.ids import KERNEL_PROCESS, Nanoseconds, ScheduleId, TenantId
 from orlop.abi.limits import MISSED_RUNS_MAX, SCHEDULES_MAX
 from orlop.abi.rights import canonical
 from orlop.abi.schedules import ScheduleFired, ScheduleRemoved, ScheduleSet
-from orlop.kernel import bounds, lifecycle
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import OVER
-from orlop.kernel.schedule_table import ScheduleRow
 from orlop.kernel.when import When, parse
 from orlop.machine.clock import NS_PER_S
+from orlop.state.core import Kernel
+from orlop.state.process import OVER
+from orlop.state.schedule_table import ScheduleRow
+from orlop.subsystems import bounds, lifecycle
 
 log = logging.getLogger(__name__)
 

@@ -2,9 +2,9 @@
 
 from orlop.abi.errors import Interrupted
 from orlop.abi.limits import KILL_GRACE_S
-from orlop.kernel import lifecycle
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import ALIVE
+from orlop.state.core import Kernel
+from orlop.state.process import ALIVE
+from orlop.subsystems import lifecycle
 
 LOOK_S = 0.05
 """Between two looks at programs that have been asked to end."""

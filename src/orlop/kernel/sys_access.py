@@ -4,10 +4,11 @@ from orlop.abi.calls import Grant, Revoke
 from orlop.abi.errors import BadCall
 from orlop.abi.hints import Facts
 from orlop.abi.replies import Ok
-from orlop.kernel import rights, sys_process
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
-from orlop.kernel.running import Running
+from orlop.kernel import sys_process
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.state.running import Running
+from orlop.subsystems import rights
 
 
 async def grant(kernel: Kernel, process: Process, running: Running, call: Grant) -> Ok:

@@ -19,10 +19,12 @@ from orlop.abi.messages import Message
 from orlop.context import compaction, snapshot
 from orlop.context.snapshot import Fingerprint
 from orlop.devices.device import Partial
-from orlop.kernel import accounts, file_content, files, history, nested, sys_file
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
-from orlop.kernel.running import Running
+from orlop.kernel import nested, sys_file
+from orlop.state import accounts
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.state.running import Running
+from orlop.subsystems import file_content, files, history
 
 NOTHING_SO_FAR = Partial()
 

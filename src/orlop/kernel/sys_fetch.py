@@ -5,11 +5,12 @@ import msgspec
 from orlop.abi.egress import Fetch, Fetched
 from orlop.abi.errors import NotReady
 from orlop.abi.hints import Facts
-from orlop.kernel import effects, seating
+from orlop.kernel import effects
 from orlop.kernel.admit import Admitted
-from orlop.kernel.core import Kernel
-from orlop.kernel.running import Running
 from orlop.machine.faults import point
+from orlop.state.core import Kernel
+from orlop.state.running import Running
+from orlop.subsystems import seating
 
 HAPPENED = (("orlop-happened", "true"),)
 """The answer's only header where a person has said that the effect took place: what the server said

@@ -28,10 +28,10 @@ from orlop.files import jail, listing, paths
 from orlop.files.live import Head
 from orlop.files.rules import MountRow
 from orlop.files.tree import FileTree, Version
-from orlop.kernel import file_content, files
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
-from orlop.kernel.running import Running
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.state.running import Running
+from orlop.subsystems import file_content, files
 
 DELETED: Final = "was deleted; `orlop files versions` shows what it was"
 

@@ -18,11 +18,12 @@ from orlop.abi.limits import FILE_SHARES_MAX, FILES_AT_ONCE_MAX
 from orlop.files import jail, paths
 from orlop.files.live import FileStore, Head
 from orlop.files.tree import FileTree, Version
-from orlop.kernel import files, sys_file
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
-from orlop.kernel.running import Running
+from orlop.kernel import sys_file
 from orlop.kernel.sys_file import next_version, require_version
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.state.running import Running
+from orlop.subsystems import files
 
 Plan = list[tuple[FileChange, int]]
 """Each with the size that its file has afterwards."""

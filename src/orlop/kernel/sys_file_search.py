@@ -10,11 +10,12 @@ from orlop.abi.hints import Facts
 from orlop.abi.limits import EMBED_BATCH, FILE_EMBEDDED_MAX, FILE_HITS_MAX, FILE_SEARCH_CHARS_MAX
 from orlop.files.index import FAILURES, Index, Passage, nearness
 from orlop.files.tree import FileTree
-from orlop.kernel import files, nested
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
-from orlop.kernel.running import Running
+from orlop.kernel import nested
 from orlop.machine.offload import Offload
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.state.running import Running
+from orlop.subsystems import files
 
 RANKS_BLENDED = 60
 """Reciprocal rank fusion: 1 / (60 + rank), summed (Cormack, Clarke and Buettcher, 2009)."""

@@ -3,10 +3,10 @@
 from orlop.abi.calls import Ask
 from orlop.abi.hints import Facts
 from orlop.abi.replies import Answer
-from orlop.kernel import questions
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
-from orlop.kernel.running import Running
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.state.running import Running
+from orlop.subsystems import questions
 
 
 async def ask(kernel: Kernel, process: Process, running: Running, call: Ask) -> Answer:

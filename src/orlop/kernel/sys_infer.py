@@ -20,15 +20,15 @@ from orlop.abi.ids import EngineName
 from orlop.abi.limits import EMBED_INPUTS_MAX
 from orlop.abi.replies import Completion, Generated, Vectors
 from orlop.devices.device import Engine, Partial, Preempted
-from orlop.kernel import devices, ladders, seating
-from orlop.kernel.core import Kernel
-from orlop.kernel.held import Held
-from orlop.kernel.ladders import Attempt
-from orlop.kernel.process import Process
-from orlop.kernel.running import Running
 from orlop.machine.clock import NS_PER_S, deadline
 from orlop.meter.usage import cost
 from orlop.sched.work import Grant, Used, Work
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.state.running import Running
+from orlop.subsystems import devices, ladders, seating
+from orlop.subsystems.held import Held
+from orlop.subsystems.ladders import Attempt
 
 
 class Placed(Struct, frozen=True):

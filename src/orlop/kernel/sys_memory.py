@@ -20,15 +20,16 @@ from orlop.abi.memory import (
     Remembered,
     Target,
 )
-from orlop.kernel import memory_content, memory_vectors
-from orlop.kernel import memory_spaces as spaces
-from orlop.kernel.core import Kernel
-from orlop.kernel.memory_plan import Plan, held
-from orlop.kernel.process import Process
-from orlop.kernel.running import Running
+from orlop.kernel import memory_vectors
 from orlop.memory.memories import Memories
 from orlop.memory.search import Asked
 from orlop.memory.vectors import unpacked
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.state.running import Running
+from orlop.subsystems import memory_content
+from orlop.subsystems import memory_spaces as spaces
+from orlop.subsystems.memory_plan import Plan, held
 from orlop.tools.schema import Schema
 
 

@@ -17,10 +17,10 @@ from orlop.abi.limits import FILES_LISTED_MAX, PIPE_MESSAGES_MAX, PIPES_MAX
 from orlop.abi.replies import Ok
 from orlop.files import listing
 from orlop.files.rules import Message
-from orlop.kernel import file_content, files
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
-from orlop.kernel.running import Running
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.state.running import Running
+from orlop.subsystems import file_content, files
 
 
 async def watch(kernel: Kernel, process: Process, running: Running, call: WatchFiles) -> Listing:

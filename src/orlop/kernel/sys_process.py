@@ -6,11 +6,12 @@ from orlop.abi.hints import Facts
 from orlop.abi.limits import PARKED_S_MAX
 from orlop.abi.processes import OutcomeStated
 from orlop.abi.replies import Exited, Ok, Patched, Spawned
-from orlop.kernel import accounts, lifecycle
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import ALIVE, Process
-from orlop.kernel.running import Running
 from orlop.machine.clock import NS_PER_S
+from orlop.state import accounts
+from orlop.state.core import Kernel
+from orlop.state.process import ALIVE, Process
+from orlop.state.running import Running
+from orlop.subsystems import lifecycle
 
 
 async def spawn(kernel: Kernel, process: Process, running: Running, call: Spawn) -> Spawned:

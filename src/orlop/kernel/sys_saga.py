@@ -4,10 +4,10 @@ from orlop.abi.errors import BadCall, Conflict
 from orlop.abi.hints import Facts
 from orlop.abi.limits import PARKED_S_MAX
 from orlop.abi.sagas import CloseSaga, OpenSaga, SagaBegun, SagaOver, SagaView
-from orlop.kernel import saga
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
-from orlop.kernel.running import Running
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.state.running import Running
+from orlop.subsystems import saga
 
 
 async def open_saga(

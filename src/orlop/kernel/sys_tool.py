@@ -21,14 +21,15 @@ from orlop.abi.limits import TOOL_RETRY_DELAY_S
 from orlop.abi.replies import ToolResult
 from orlop.devices.device import Tool
 from orlop.effects.asking import ASKER
-from orlop.kernel import effects, external, held_values, inner_tools, questions, seating
+from orlop.kernel import effects, held_values, inner_tools
 from orlop.kernel.admit import Admitted
-from orlop.kernel.core import Kernel
 from orlop.kernel.inner_tools import Asking
-from orlop.kernel.process import Process
-from orlop.kernel.running import Running
 from orlop.machine.clock import deadline
 from orlop.machine.faults import point
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.state.running import Running
+from orlop.subsystems import external, questions, seating
 
 
 async def call_tool(

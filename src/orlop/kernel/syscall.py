@@ -43,33 +43,31 @@ from orlop.abi.questions import Parked
 from orlop.abi.replies import Completion, Done
 from orlop.access.rights import Narrowing
 from orlop.context.conversation import extend
-from orlop.kernel import (
-    accounts,
-    bounds,
-    codec,
-    engines,
-    file_content,
-    held_values,
-    memory_content,
-    offers,
-    policy,
-    questions,
-    replay,
-    rights,
-    tainted,
-)
+from orlop.kernel import held_values, replay
 from orlop.kernel.admit import Admitted, admit
-from orlop.kernel.call_table import OpenCall
-from orlop.kernel.core import Kernel
-from orlop.kernel.described import Described, describe, root
 from orlop.kernel.dispatch import dispatch
-from orlop.kernel.process import ALIVE, Process
-from orlop.kernel.running import Phase, Running
 from orlop.machine import redaction
 from orlop.machine.clock import NS_PER_S
 from orlop.machine.faults import point
 from orlop.people import trust
+from orlop.state import accounts, codec
+from orlop.state.call_table import OpenCall
+from orlop.state.core import Kernel
+from orlop.state.process import ALIVE, Process
+from orlop.state.running import Phase, Running
 from orlop.store.journal import Part
+from orlop.subsystems import (
+    bounds,
+    engines,
+    file_content,
+    memory_content,
+    offers,
+    policy,
+    questions,
+    rights,
+    tainted,
+)
+from orlop.subsystems.described import Described, describe, root
 
 log = logging.getLogger(__name__)
 

@@ -20,15 +20,16 @@ from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, JournalId, ProcessId
 from orlop.abi.kernels import JournalKnown, ProcessArrived, ProcessLeft
 from orlop.abi.keys import KeyCreated
 from orlop.abi.schedules import ScheduleRemoved
-from orlop.kernel import lifecycle, recovery
-from orlop.kernel.arrivals import Belongings, packed
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import OVER, Process, Row, State
-from orlop.kernel.tables import Tables
+from orlop.kernel import recovery
 from orlop.people.carrying import carried
+from orlop.state.arrivals import Belongings, packed
+from orlop.state.core import Kernel
+from orlop.state.process import OVER, Process, Row, State
+from orlop.state.tables import Tables
 from orlop.store.journal import Journal
 from orlop.store.peers import Peer
 from orlop.store.witness import Seen
+from orlop.subsystems import lifecycle
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from orlop.abi.ids import DEFAULT_TENANT
 from orlop.abi.limits import NAME_CHARS_MAX, WEBHOOK_BYTES_MAX
 from orlop.abi.webhooks import WebhookReceived, WebhookTaken
 from orlop.effects.webhooks import WebhookConfig
-from orlop.kernel import lifecycle
-from orlop.kernel.core import Kernel
+from orlop.state.core import Kernel
+from orlop.subsystems import lifecycle
 
 
 def find(hooks: Mapping[str, WebhookConfig], name: str) -> WebhookConfig:

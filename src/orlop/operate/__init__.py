@@ -1,1 +1,1 @@
-"""Floor 8: what works without a kernel."""
+"""Floor 10: what works without a kernel."""

@@ -11,12 +11,12 @@ from orlop.abi.ids import Seq
 from orlop.abi.kernels import JournalRestored
 from orlop.boot import read_settings
 from orlop.kernel import recovery
-from orlop.kernel.tables import Tables
 from orlop.machine import plain_clock
 from orlop.machine.chance import SystemChance
 from orlop.machine.clock import SystemClock
 from orlop.machine.offload import ThreadOffload
 from orlop.operate.running import holder
+from orlop.state.tables import Tables
 from orlop.store import anchor, backup, files, tapes
 from orlop.store.backup import Restored
 from orlop.store.copying import Progress

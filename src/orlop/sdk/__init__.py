@@ -1,1 +1,1 @@
-"""Floor 6: system calls for Python programs.  Use it as `orlop.connect`, `orlop.agent`, …"""
+"""Floor 8: system calls for Python programs.  Use it as `orlop.connect`, `orlop.agent`, …"""

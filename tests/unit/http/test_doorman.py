@@ -20,11 +20,13 @@ from orlop.abi.rights import Rights
 from orlop.access.capability import Capabilities, TokenConfig
 from orlop.access.principal import Tokens
 from orlop.http.auth import Doorman
-from orlop.kernel import codec, lifecycle, operator, rights, syscall, tokens
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
+from orlop.kernel import operator, syscall
 from orlop.machine.clock import NS_PER_S
+from orlop.state import codec
+from orlop.state.core import Kernel
+from orlop.state.process import Process
 from orlop.store.signing_keys import SigningKeys
+from orlop.subsystems import lifecycle, rights, tokens
 from orlop.wire import biscuit
 from orlop.wire import tokens as wire
 from orlop.wire.claims import Block, whole_seconds

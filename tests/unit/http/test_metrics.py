@@ -5,9 +5,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from small_kernel import Computer, ask, on, program, result
 
 from orlop.http import metrics
-from orlop.kernel import residence, syscall
-from orlop.kernel.core import Kernel
+from orlop.kernel import syscall
 from orlop.machine.chance import SeededChance
+from orlop.state.core import Kernel
+from orlop.subsystems import residence
 
 DEVICE = "arithmetic"
 

@@ -23,10 +23,12 @@ from orlop.abi.hints import Hints, Usage
 from orlop.abi.ids import DEFAULT_TENANT, NanoDollars
 from orlop.abi.replies import Completion, ToolResult
 from orlop.devices.fake import FakeConfig
-from orlop.kernel import budgets, codec, lifecycle, syscall, tables
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
+from orlop.kernel import syscall
 from orlop.meter.account import Account
+from orlop.state import codec, tables
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.subsystems import budgets, lifecycle
 
 DOLLAR = 1_000_000_000
 SLOW = FakeConfig(decode_s=1.0, tokens=10)

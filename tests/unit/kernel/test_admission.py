@@ -5,7 +5,7 @@ from small_kernel import Computer, ask, on, program, result
 
 from orlop.abi.errors import NotReady
 from orlop.kernel import syscall
-from orlop.kernel.core import Kernel
+from orlop.state.core import Kernel
 
 
 def test_a_disk_that_is_nearly_full_refuses_new_calls_until_there_is_room() -> None:

@@ -15,12 +15,12 @@ from orlop.abi.messages import Message
 from orlop.abi.questions import AnswerOrder, Question, Verdict
 from orlop.abi.replies import ToolResult
 from orlop.kernel import syscall
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
-from orlop.kernel.running import Running
 from orlop.people import answering, asking, trust
 from orlop.people.house import Desk, Speaker
 from orlop.people.rules import AutonomyConfig
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.state.running import Running
 
 GRACE = Speaker("grace", "token")
 

@@ -11,9 +11,9 @@ from orlop.abi.hints import Hints
 from orlop.abi.replies import Delta
 from orlop.devices.fake import FakeConfig
 from orlop.kernel import syscall
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
 from orlop.meter.account import Account
+from orlop.state.core import Kernel
+from orlop.state.process import Process
 
 SLOW = FakeConfig(decode_s=1.0, tokens=10)
 TOKENS = Budget(tokens=500)

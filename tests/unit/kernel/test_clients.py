@@ -4,9 +4,11 @@ from small_kernel import Computer, on, program
 
 from orlop.abi.calls import Spawn
 from orlop.abi.ids import DEFAULT_TENANT, KeyId
-from orlop.kernel import lifecycle, operator, tables
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
+from orlop.kernel import operator
+from orlop.state import tables
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.subsystems import lifecycle
 
 KEY = KeyId("key_1")
 

@@ -13,8 +13,9 @@ from orlop.abi.ids import CallId
 from orlop.abi.messages import Message, ToolUse
 from orlop.abi.replies import Completion
 from orlop.context import compaction
-from orlop.kernel import codec, syscall
-from orlop.kernel.core import Kernel
+from orlop.kernel import syscall
+from orlop.state import codec
+from orlop.state.core import Kernel
 
 Scenario = Callable[[Desk], Coroutine[object, object, None]]
 TALK = (

@@ -37,9 +37,11 @@ from orlop.devices.device import Capacity
 from orlop.devices.fake import FakeConfig, FakeEngine
 from orlop.devices.speed import Linear
 from orlop.hardware.configured import DeviceConfig
-from orlop.kernel import claims, codec, devices, lifecycle, recovery, syscall
-from orlop.kernel.core import Kernel
+from orlop.kernel import recovery, syscall
 from orlop.machine.offload import InlineOffload
+from orlop.state import codec
+from orlop.state.core import Kernel
+from orlop.subsystems import claims, devices, lifecycle
 
 P = ParamSpec("P")
 R = TypeVar("R")

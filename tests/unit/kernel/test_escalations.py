@@ -12,10 +12,10 @@ from orlop.abi.cards import ToolCard
 from orlop.abi.errors import Denied, DeviceFailed, NotApproved
 from orlop.abi.questions import AnswerOrder, Question, SignedAnswer
 from orlop.kernel import syscall
-from orlop.kernel.core import Kernel
 from orlop.people import answering, asking
 from orlop.people.chains import ChainConfig, Step
 from orlop.people.house import Desk, PeopleConfig, Speaker
+from orlop.state.core import Kernel
 from orlop.wire import webhook
 
 HOUR_S = 3_600.0

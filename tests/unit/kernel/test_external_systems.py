@@ -14,8 +14,9 @@ from orlop.abi.calls import CallTool
 from orlop.abi.cards import Effect, ToolCard
 from orlop.abi.errors import DeviceBusy, Misconfigured, RateReached
 from orlop.abi.hints import Hints
-from orlop.kernel import external, syscall
-from orlop.kernel.core import Kernel
+from orlop.kernel import syscall
+from orlop.state.core import Kernel
+from orlop.subsystems import external
 from orlop.tools.systems import System, SystemConfig, Systems
 
 

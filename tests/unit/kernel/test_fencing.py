@@ -4,8 +4,9 @@ import pytest
 from small_kernel import Computer, ask, on, program
 
 from orlop.abi.errors import Fenced
-from orlop.kernel import lifecycle, syscall
-from orlop.kernel.core import Kernel
+from orlop.kernel import syscall
+from orlop.state.core import Kernel
+from orlop.subsystems import lifecycle
 
 
 def test_a_call_that_arrived_while_its_process_was_restarted_is_fenced() -> None:

@@ -11,10 +11,11 @@ from small_kernel import Computer, on, program, result
 from orlop.abi.calls import Call, CallTool
 from orlop.abi.egress import Answered, Fetch, Fetched, read_rule
 from orlop.abi.errors import BadCall, Denied, DeviceFailed, EffectUnknown, KernelError
-from orlop.kernel import lifecycle, syscall
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
+from orlop.kernel import syscall
 from orlop.machine.chance import SeededChance
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.subsystems import lifecycle
 
 ORDERS = 6
 EXCHANGE_S = 1.0

@@ -26,7 +26,7 @@ from orlop.abi.files import (
 from orlop.abi.ids import Seq
 from orlop.files.live import FileConfig
 from orlop.kernel import syscall
-from orlop.kernel.core import Kernel
+from orlop.state.core import Kernel
 
 Scenario = Callable[[Desk], Coroutine[object, object, None]]
 

@@ -12,9 +12,10 @@ from orlop.abi.errors import BadCall, KernelError, ToolFailed
 from orlop.abi.ids import Seq, TenantId
 from orlop.abi.limits import HELD_VALUES_MAX
 from orlop.abi.replies import ToolResult
-from orlop.kernel import codec, syscall
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
+from orlop.kernel import syscall
+from orlop.state import codec
+from orlop.state.core import Kernel
+from orlop.state.process import Process
 from orlop.tools import outside
 from orlop.tools.catalog import Catalog
 

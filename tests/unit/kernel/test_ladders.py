@@ -13,10 +13,11 @@ from orlop.abi.ids import EngineName, ModelName, NanoDollars
 from orlop.abi.messages import Message
 from orlop.abi.replies import Completion
 from orlop.devices.fake import FakeConfig, FakeEngine
-from orlop.kernel import forms, syscall
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
+from orlop.kernel import syscall
 from orlop.models.ladder import LadderConfig
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.subsystems import forms
 
 STEPS: tuple[Step, ...] = ("shrink", "down", "defer")
 

@@ -15,10 +15,12 @@ from orlop.abi.tools import ToolChanged, ToolPinned, ToolRefused
 from orlop.effects.found import Found
 from orlop.effects.lifeline import Lifeline
 from orlop.effects.mcp import McpConfig, McpServer, McpTool
-from orlop.kernel import codec, manifests, syscall
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
+from orlop.kernel import syscall
 from orlop.machine.clock import SystemClock
+from orlop.state import codec
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.subsystems import manifests
 from orlop.wire import mcp
 
 SCHEMA: Mapping[str, object] = {"type": "object"}

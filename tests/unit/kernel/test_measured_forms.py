@@ -9,9 +9,10 @@ from orlop.abi.hints import Hints
 from orlop.abi.ids import EngineName, ModelName, Seq
 from orlop.abi.replies import Completion
 from orlop.devices.fake import FakeConfig, FakeEngine
-from orlop.kernel import forms, recovery, syscall
-from orlop.kernel.core import Kernel
+from orlop.kernel import recovery, syscall
 from orlop.models.forms import ArtefactConfig, CardConfig
+from orlop.state.core import Kernel
+from orlop.subsystems import forms
 
 CARD = CardConfig(
     reference="exact",

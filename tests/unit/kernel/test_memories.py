@@ -24,8 +24,10 @@ from orlop.abi.memory import (
     SubjectsLinked,
     Target,
 )
-from orlop.kernel import codec, lifecycle, syscall
-from orlop.kernel.core import Kernel
+from orlop.kernel import syscall
+from orlop.state import codec
+from orlop.state.core import Kernel
+from orlop.subsystems import lifecycle
 
 Scenario = Callable[[Mind], Coroutine[object, object, None]]
 HOUR_NS = 3_600_000_000_000

@@ -19,15 +19,9 @@ from orlop.abi.memory_orders import (
     SubjectOrder,
 )
 from orlop.devices.fake import FakeConfig
-from orlop.kernel import (
-    memory_erasure,
-    memory_jobs,
-    memory_orders,
-    memory_views,
-    syscall,
-)
-from orlop.kernel.core import Kernel
+from orlop.kernel import memory_erasure, memory_jobs, memory_orders, memory_views, syscall
 from orlop.machine.offload import InlineOffload
+from orlop.state.core import Kernel
 from orlop.store.audit import Audit
 from orlop.wire.canonical import canonical
 

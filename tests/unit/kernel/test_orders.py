@@ -9,11 +9,11 @@ from orlop.abi.errors import DeviceFailed
 from orlop.abi.ids import EngineName
 from orlop.devices.device import Contexts
 from orlop.devices.fake import FakeConfig, FakeEngine
-from orlop.kernel.orders import Orders
 from orlop.machine.chance import SeededChance
 from orlop.machine.clock import SystemClock
 from orlop.machine.tasks import TaskOwner
 from orlop.sched.work import Order
+from orlop.state.orders import Orders
 
 
 @dataclass

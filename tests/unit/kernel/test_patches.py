@@ -4,9 +4,10 @@ from small_kernel import Computer, ask, on, program, result
 
 from orlop.abi.calls import Patch
 from orlop.abi.replies import Patched
-from orlop.kernel import lifecycle, syscall
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
+from orlop.kernel import syscall
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.subsystems import lifecycle
 
 
 async def patched(kernel: Kernel, process: Process, name: str) -> bool:

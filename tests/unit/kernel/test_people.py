@@ -16,11 +16,11 @@ from orlop.abi.questions import AnswerOrder, BatchOrder, Question
 from orlop.abi.replies import ToolResult
 from orlop.http import metrics
 from orlop.kernel import recovery, syscall, takeover
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
-from orlop.kernel.running import Running
 from orlop.people import answering, asking, granting, staff
 from orlop.people.house import Desk, PeopleConfig, Speaker
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.state.running import Running
 
 GRACE = Speaker("grace", "token")
 DAY_S = 86_400.0

@@ -19,11 +19,13 @@ from orlop.abi.limits import POLICY_ARGUMENTS_BYTES_MAX, REFUSALS_JOURNALED_MAX
 from orlop.abi.policy import Files, PolicyRefused
 from orlop.abi.questions import AnswerOrder
 from orlop.access.policy import Policy, read
-from orlop.kernel import codec, operator, policies, syscall
-from orlop.kernel.core import Kernel
-from orlop.kernel.guard import Guard, PolicyConfig
-from orlop.kernel.process import Process
+from orlop.kernel import operator, syscall
 from orlop.people import answering, asking
+from orlop.state import codec
+from orlop.state.core import Kernel
+from orlop.state.guard import Guard, PolicyConfig
+from orlop.state.process import Process
+from orlop.subsystems import policies
 
 EVERYTHING = '@id("all") permit(principal, action, resource);\n'
 

@@ -13,10 +13,11 @@ from orlop.abi.cards import ToolCard
 from orlop.abi.errors import BadCall, Conflict, NotFound, RuleForbids
 from orlop.abi.ids import Nanoseconds
 from orlop.abi.policy import BacktestOrder, Case, CaseOrder, Files, PolicyOrder
-from orlop.kernel import policies, policy_backtest, syscall
-from orlop.kernel.core import Kernel
-from orlop.kernel.guard import Guard, PolicyConfig
-from orlop.kernel.process import Process
+from orlop.kernel import policy_backtest, syscall
+from orlop.state.core import Kernel
+from orlop.state.guard import Guard, PolicyConfig
+from orlop.state.process import Process
+from orlop.subsystems import policies
 
 ALL = '@id("all") permit(principal, action, resource);\n'
 NONE = ALL + '@id("none") @reason("closed") forbid(principal, action, resource);\n'

@@ -6,9 +6,10 @@ from small_kernel import Computer, on, program, result
 from orlop.abi.calls import Ask, Progress
 from orlop.abi.errors import BadCall
 from orlop.abi.questions import AnswerOrder
-from orlop.kernel import lifecycle, operator, syscall
-from orlop.kernel.core import Kernel
+from orlop.kernel import operator, syscall
 from orlop.people import answering, asking
+from orlop.state.core import Kernel
+from orlop.subsystems import lifecycle
 
 
 def test_the_newest_word_is_shown_also_after_a_crash() -> None:

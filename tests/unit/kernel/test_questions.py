@@ -22,11 +22,12 @@ from orlop.abi.errors import (
 from orlop.abi.hints import Hints
 from orlop.abi.questions import AnswerOrder, Question, Verdict
 from orlop.abi.replies import Answer, ToolResult
-from orlop.kernel import lifecycle, syscall
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
-from orlop.kernel.running import Running
+from orlop.kernel import syscall
 from orlop.people import answering, asking
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.state.running import Running
+from orlop.subsystems import lifecycle
 
 DAY_S = 86_400.0
 

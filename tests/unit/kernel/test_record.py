@@ -4,7 +4,7 @@ import pytest
 
 from orlop.abi.errors import DeviceFailed, Interrupted, Killed
 from orlop.abi.ids import Digest, Seq
-from orlop.kernel.record import Recorded, build, is_told
+from orlop.state.record import Recorded, build, is_told
 
 ASKED = Digest(bytes(32))
 

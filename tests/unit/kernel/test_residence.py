@@ -25,12 +25,14 @@ from orlop.abi.ids import Seq
 from orlop.abi.messages import Message
 from orlop.abi.replies import Completion
 from orlop.abi.residency import ModelLeft, ModelLoaded, ModelOrder
-from orlop.kernel import codec, engines, models, residence, syscall
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
+from orlop.kernel import syscall
 from orlop.machine.chance import SeededChance
 from orlop.models.residency import State, Terms
 from orlop.models.residents import Residents
+from orlop.state import codec
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.subsystems import engines, models, residence
 
 DEVICE = "arithmetic"
 

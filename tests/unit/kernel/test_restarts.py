@@ -7,9 +7,9 @@ from simulation.programs import Program
 from small_kernel import Computer, on, program, state
 
 from orlop.abi.errors import Conflict
-from orlop.kernel import lifecycle
-from orlop.kernel.core import Kernel, KernelConfig
-from orlop.kernel.process import Process, State
+from orlop.state.core import Kernel, KernelConfig
+from orlop.state.process import Process, State
+from orlop.subsystems import lifecycle
 
 DAY_S = 86_400.0
 

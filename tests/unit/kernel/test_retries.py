@@ -6,8 +6,9 @@ from small_kernel import Computer, ask, on, program, result
 
 from orlop.abi.calls import Sleep
 from orlop.devices.fake import FakeConfig
-from orlop.kernel import lifecycle, syscall
-from orlop.kernel.core import Kernel
+from orlop.kernel import syscall
+from orlop.state.core import Kernel
+from orlop.subsystems import lifecycle
 
 PATIENCE_S = 3600.0
 

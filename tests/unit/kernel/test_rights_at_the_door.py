@@ -11,9 +11,11 @@ from orlop.abi.limits import REFUSALS_JOURNALED_MAX, RIGHTS_MAX
 from orlop.abi.replies import Spawned
 from orlop.abi.rights import EVERYTHING, Rights
 from orlop.access.rights import Narrowing, compiled
-from orlop.kernel import codec, rights, syscall
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
+from orlop.kernel import syscall
+from orlop.state import codec
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.subsystems import rights
 
 CALLS: list[tuple[str, Call]] = [
     ("model:fake", ask("hello")),

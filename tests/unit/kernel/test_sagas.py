@@ -14,10 +14,11 @@ from orlop.abi.errors import BadCall, Conflict, Denied, DeviceFailed, EffectUnkn
 from orlop.abi.questions import AnswerOrder
 from orlop.abi.replies import ToolResult
 from orlop.abi.sagas import CloseSaga, OpenSaga, SagaBegun, SagaOrder, SagaOver
-from orlop.kernel import effects, lifecycle, saga, syscall
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
+from orlop.kernel import effects, syscall
 from orlop.people import answering, asking
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.subsystems import lifecycle, saga
 from orlop.tools.catalog import Catalog
 
 

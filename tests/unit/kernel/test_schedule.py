@@ -11,10 +11,10 @@ from small_kernel import Computer
 from orlop.abi.admin import Missed, Overlap, ScheduleOrder, ScheduleView
 from orlop.abi.ids import DEFAULT_TENANT
 from orlop.abi.schedules import ScheduleFired
-from orlop.kernel import codec
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import ALIVE
 from orlop.kernel.schedule import Schedules, view
+from orlop.state import codec
+from orlop.state.core import Kernel
+from orlop.state.process import ALIVE
 
 Scenario = Callable[[Computer, Kernel, Schedules], Coroutine[object, object, None]]
 

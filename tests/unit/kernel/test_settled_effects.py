@@ -10,8 +10,8 @@ from orlop.abi.calls import CallTool
 from orlop.abi.cards import Effect, ToolCard
 from orlop.abi.errors import EffectUnknown, Killed
 from orlop.kernel import syscall
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
+from orlop.state.core import Kernel
+from orlop.state.process import Process
 
 
 class Slow:

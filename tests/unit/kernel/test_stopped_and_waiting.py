@@ -8,9 +8,10 @@ from small_kernel import Computer, on, program, result
 from orlop.abi.calls import CallTool
 from orlop.abi.cards import ToolCard
 from orlop.abi.questions import AnswerOrder
-from orlop.kernel import lifecycle, syscall
-from orlop.kernel.core import Kernel
+from orlop.kernel import syscall
 from orlop.people import answering, asking
+from orlop.state.core import Kernel
+from orlop.subsystems import lifecycle
 
 
 class Pay:

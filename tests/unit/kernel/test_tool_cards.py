@@ -12,9 +12,10 @@ from orlop.abi.cards import ToolCard
 from orlop.abi.errors import BadCall, EffectUnknown, ResultWrong, ToolFailed
 from orlop.abi.events import CallFailed
 from orlop.abi.replies import ToolResult
-from orlop.kernel import codec, syscall
-from orlop.kernel.core import Kernel
-from orlop.kernel.process import Process
+from orlop.kernel import syscall
+from orlop.state import codec
+from orlop.state.core import Kernel
+from orlop.state.process import Process
 
 
 class Scripted:

@@ -12,10 +12,10 @@ from small_kernel import Computer, on, program
 from orlop.abi.ids import DEFAULT_TENANT, Seq
 from orlop.abi.memory import Item, MemoryId, Remember, Target
 from orlop.devices.fake import FakeConfig
-from orlop.kernel.core import Kernel
 from orlop.memory.blocks import Blocks
 from orlop.memory.fuse import fused
 from orlop.memory.vectors import packed
+from orlop.state.core import Kernel
 from orlop.store.memory_reading import Filter
 
 PLACES = ("common/one", "common/two")

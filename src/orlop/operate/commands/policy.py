@@ -10,11 +10,11 @@ from orlop.abi.policy import CaseResult, Finding
 from orlop.access import policy_cases
 from orlop.access.policy import Policy, read
 from orlop.boot import read_settings
-from orlop.kernel.policy_facts import of_tool
 from orlop.shell.exits import FAILED, OK
 from orlop.shell.frame import Frame, framed
 from orlop.shell.policy import findings, read_cases, read_folder, results
 from orlop.shell.screen import show_json
+from orlop.state.policy_facts import of_tool
 
 
 @click.command()

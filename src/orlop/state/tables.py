@@ -1,0 +1,467 @@
+"""The kernel's tables: a fold of the journal, and the kernel itself in the order of its boot."""
+
+import logging
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from orlop.abi.budgets import NOTHING, BudgetRemoved, BudgetSet
+from orlop.abi.capabilities import RevokedView, TokenRevoked
+from orlop.abi.cards import Measured
+from orlop.abi.devices import (
+    DeviceChanged,
+    DeviceClaimed,
+    DeviceErased,
+    DeviceName,
+    DeviceReleased,
+)
+from orlop.abi.effects import EffectSettled, SettledEffect, UnknownEffect
+from orlop.abi.egress import EgressClosed, EgressRefused
+from orlop.abi.errors import JournalDamaged, NotFound
+from orlop.abi.events import CallEntered, CallFailed, CallReturned, Event, Header, Snapshot
+from orlop.abi.files import FileEvent
+from orlop.abi.ids import (
+    Pid,
+    ProcessId,
+    TenantId,
+)
+from orlop.abi.kernels import (
+    BodiesPruned,
+    JournalKnown,
+    KernelsEvent,
+    ProcessArrived,
+    ProcessLeft,
+    TenantForgotten,
+)
+from orlop.abi.keys import KeyCreated, KeyRevoked
+from orlop.abi.limits import WEBHOOKS_KNOWN_MAX
+from orlop.abi.memory import MemoryKindSet, MemoryModelChosen, MemoryShared
+from orlop.abi.people import PeopleEvent
+from orlop.abi.policy import PolicyRemoved, PolicySet
+from orlop.abi.processes import ProcessSpawned, ProcessStarted
+from orlop.abi.questions import Question
+from orlop.abi.residency import ModelLoaded, ModelMeasured, ModelPinned
+from orlop.abi.sagas import (
+    SagaClosed,
+    SagaDecided,
+    SagaOpened,
+    SagaRetried,
+    SagaStuck,
+    SagaUndoing,
+    SagaUndone,
+    SagaView,
+)
+from orlop.abi.schedules import ScheduleFired, ScheduleRemoved, ScheduleSet
+from orlop.abi.tools import Manifest, ToolChanged, ToolPinned, ToolsOffered
+from orlop.abi.webhooks import WebhookReceived
+from orlop.access import policy_table
+from orlop.access.policy_table import Policies, PolicyState
+from orlop.files import rules
+from orlop.files.rules import FileState, FileTable
+from orlop.machine.clock import NS_PER_S
+from orlop.meter import ledger
+from orlop.meter.ledger import Held, Ledger, LedgerState
+from orlop.people import office
+from orlop.people.office import Office, OfficeState
+from orlop.state import (
+    accounts,
+    call_table,
+    egress_table,
+    key_table,
+    memory_table,
+    saga_table,
+    token_table,
+)
+from orlop.state.arrivals import belongings, settled_row
+from orlop.state.call_table import Calls, OpenCall
+from orlop.state.claim_table import Claims
+from orlop.state.egress_table import EgressEntry, EgressTable
+from orlop.state.key_table import KeyRow, Keys
+from orlop.state.memory_table import MemoryRules, MemoryTable
+from orlop.state.model_table import ModelRow, Models
+from orlop.state.process import OVER, Row, reduce, spawn_row
+from orlop.state.record import is_unknown
+from orlop.state.saga_table import Sagas
+from orlop.state.schedule_table import ScheduleRow, ScheduleTable
+from orlop.state.token_table import RevokedTokens
+
+log = logging.getLogger(__name__)
+
+STATE_FORMAT: Final = 2
+"""Of the snapshot's body; another format is not read, and the journal is read from the start."""
+
+PID_DIGITS_MAX: Final = 18
+"""Python refuses to read numbers of thousands of digits."""
+
+EXITED_KEPT_MAX: Final = 2_000
+"""Exited processes that stay in the table; older ones are in the journal only."""
+
+
+class State2(Struct, kw_only=True):
+    """A snapshot's body, format 2.  (Format 1 had no ledger.)"""
+
+    next_pid: int
+    rows: list[Row]
+    keys: list[KeyRow]
+    schedules: list[ScheduleRow]
+    open_calls: list[OpenCall]
+    unknown: list[UnknownEffect]
+    exited: list[ProcessId]
+    models: list[ModelRow] = []
+    devices: list[DeviceChanged] = []
+    claims: list[DeviceClaimed] = []
+    unerased: dict[DeviceName, TenantId] = {}
+    measured: list[Measured] = []
+    manifests: dict[str, Manifest] = {}
+    tokens: list[RevokedView] = []
+    egress: list[EgressEntry] = []
+    questions: list[Question] = []
+    memory: list[MemoryRules] = []
+    people: OfficeState = OfficeState()
+    sagas: list[SagaView] = []
+    settled: list[SettledEffect] = []
+    offers: dict[ProcessId, ToolsOffered] = {}
+    webhooks: dict[str, ProcessId] = {}
+    files: FileState = FileState()
+    elders: list[JournalKnown] = []
+    is_pruned: bool = False
+    policies: PolicyState = PolicyState()
+    ledger: LedgerState
+
+
+@dataclass(eq=False, slots=True)
+class Tables:
+    """Rows by id.  `apply` is the only thing that changes them, live and at boot alike."""
+
+    next_pid: int = 2
+    rows: dict[ProcessId, Row] = field(default_factory=dict)
+    keys: Keys = field(default_factory=Keys)
+    tokens: RevokedTokens = field(default_factory=RevokedTokens)
+    egress: EgressTable = field(default_factory=EgressTable)
+    """What processes have sent out."""
+    schedules: ScheduleTable = field(default_factory=ScheduleTable)
+    calls: Calls = field(default_factory=Calls)
+    claims: Claims = field(default_factory=Claims)
+    """Of devices."""
+    models: Models = field(default_factory=Models)
+    memory: MemoryTable = field(default_factory=MemoryTable)
+    """Shares, schemas and models of memories; these themselves are a projection."""
+    manifests: dict[str, Manifest] = field(default_factory=dict)
+    """What servers say of their tools, by the tool's name."""
+    people: Office = field(default_factory=Office)
+    """What they are asked, what they allow, who they are."""
+    sagas: Sagas = field(default_factory=Sagas)
+    offers: dict[ProcessId, ToolsOffered] = field(default_factory=dict)
+    """Functions of programs."""
+    webhooks: dict[str, ProcessId] = field(default_factory=dict)
+    """What each message has started, by `NAME/ID`; the newest."""
+    policies: Policies = field(default_factory=Policies)
+    """What they are decided by."""
+    files: FileTable = field(default_factory=FileTable)
+    """What is said of folders; files themselves are a projection."""
+    exited: dict[ProcessId, None] = field(default_factory=dict)
+    """Exited processes, the longest ago first."""
+    pids: dict[Pid, ProcessId] = field(default_factory=dict)
+    is_pruned: bool = False
+    """Some of what was said is no longer kept."""
+    elders: dict[int, JournalKnown] = field(default_factory=dict)
+    """Journals of kernels that were lost, whose processes live here now, by their numbers."""
+    ledger: Ledger = field(default_factory=Ledger)
+    """What budgets allow, and what is used and held of them."""
+    gone: set[ProcessId] = field(default_factory=set)
+    """Processes that have left the table, and that nobody has taken leave of yet."""
+
+    def apply(self, header: Header, event: Event) -> None:  # noqa: C901 (one row a kind)
+        """Fold one event in."""
+        if isinstance(event, PeopleEvent):
+            self._people(header, event)
+            return
+        if isinstance(event, FileEvent):
+            self.files.fold(header, event)
+            return
+        match event:
+            case ProcessSpawned():
+                self._spawned(header, event)
+                self.next_pid = max(self.next_pid, event.pid + 1)
+                if event.schedule is not None and event.due_ns is not None:
+                    self.schedules.fired(event.schedule, event.due_ns, header.process, 1)
+            case CallEntered() | CallReturned() | CallFailed():
+                self._call(header, event)
+            case EgressClosed() | EgressRefused():
+                self.egress.fold(header, event)
+            case TokenRevoked():
+                self.tokens.fold(header, event)
+            case KeyCreated() | KeyRevoked():
+                self.keys.fold(header, event)
+            case BudgetSet() | BudgetRemoved():
+                self._limit(header, event)
+            case ScheduleSet() | ScheduleRemoved() | ScheduleFired():
+                self.schedules.fold(header, event)
+            case ModelLoaded() | ModelPinned() | ModelMeasured():
+                self.models.fold(event)
+            case ToolPinned() | ToolChanged():
+                self.manifests[event.tool] = manifest(self.manifests.get(event.tool), event)
+            case MemoryShared() | MemoryKindSet() | MemoryModelChosen():
+                self.memory.fold(header, event)
+            case (
+                SagaOpened()
+                | SagaDecided()
+                | SagaUndoing()
+                | SagaUndone()
+                | SagaStuck()
+                | SagaRetried()
+                | SagaClosed()
+            ):
+                self.sagas.fold(header, event, self.rows.get(header.process))
+            case WebhookReceived():
+                self.webhooks[f"{event.name}/{event.message}"] = header.process
+                while len(self.webhooks) > WEBHOOKS_KNOWN_MAX:
+                    del self.webhooks[next(iter(self.webhooks))]
+            case ToolsOffered():
+                if header.process in self.rows:
+                    self.offers[header.process] = event
+            case EffectSettled():
+                self.calls.judged(header, event)
+                self.sagas.settled(header, event)
+            case PolicySet() | PolicyRemoved():
+                self.policies.fold(header, event)
+            case DeviceChanged() | DeviceClaimed() | DeviceReleased() | DeviceErased():
+                self.claims.fold(event)
+            case _ if isinstance(event, KernelsEvent):
+                self._moved(header, event)
+            case _:
+                self._process(header, event)
+
+    def _people(self, header: Header, event: PeopleEvent) -> None:
+        row = self.rows.get(header.process)
+        pid, name = (row.pid, row.name) if row is not None else (None, "")
+        self.people.fold(header, event, pid, name)
+
+    def _spawned(self, header: Header, event: ProcessSpawned) -> None:
+        parent = self.rows.get(event.parent) if event.parent is not None else None
+        line = accounts.names(header.process, event, parent.accounts if parent is not None else ())
+        row = self.rows[header.process] = spawn_row(header, event, line)
+        self.pids[event.pid] = header.process
+        self.ledger.join(row.tenant, line, header.wall_ns)
+        if event.parent is not None:
+            self.policies.inherit(event.parent, header.process)
+        self._budget(row, header)
+
+    def _moved(self, header: Header, event: KernelsEvent) -> None:
+        match event:
+            case BodiesPruned() | TenantForgotten():
+                self.is_pruned = True
+            case JournalKnown():
+                self.elders[event.number] = event
+            case ProcessArrived():
+                self._arrived(header, event)
+            case ProcessLeft():
+                self._left(header, event)
+
+    def _arrived(self, header: Header, event: ProcessArrived) -> None:
+        """Another kernel's process lives here now; maybe once more."""
+        if (earlier := self.rows.pop(header.process, None)) is not None:
+            self.exited.pop(earlier.id, None)
+            self.pids.pop(earlier.pid, None)
+            self.ledger.leave(earlier.tenant, earlier.accounts)
+        brought = belongings(event)
+        row = self.rows[header.process] = settled_row(brought.row, event.pid)
+        self.pids[event.pid] = row.id
+        self.next_pid = max(self.next_pid, event.pid + 1)
+        self.ledger.join(row.tenant, row.accounts, header.wall_ns)
+        if brought.account is not None:
+            self.ledger.carry(brought.account)
+        for held in brought.holds:
+            self.ledger.hold(held, header.wall_ns)
+        self.calls.put(brought.open_calls, brought.unknown, brought.settled)
+        for question in brought.questions:
+            self.people.questions.put(question)
+        for saga in brought.sagas:
+            self.sagas.put(saga)
+
+    def _left(self, header: Header, event: ProcessLeft) -> None:
+        """Its calls end, and are booked, where it lives now."""
+        row = self.rows.get(event.process)
+        if row is None or row.state in OVER:
+            return
+        self.rows[row.id] = reduce(row, header, event)
+        self.exited[row.id] = None
+        for call in [one for one in self.calls.open.values() if one.process == row.id]:
+            del self.calls.open[call.call]
+            self.ledger.settle(call.call, NOTHING, header.wall_ns)
+
+    def _budget(self, row: Row, header: Header) -> None:
+        label = f"process {row.pid} ({row.name})"
+        self.ledger.of_process(row.tenant, row.accounts[0], label, row.budget, header.wall_ns)
+
+    def _limit(self, header: Header, event: BudgetSet | BudgetRemoved) -> None:
+        """An operator's word; without it, a process has its own budget again."""
+        if isinstance(event, BudgetSet):
+            self.ledger.allow(header.tenant, event.account, event.limit, header.wall_ns)
+            return
+        self.ledger.allow(header.tenant, event.account, None, header.wall_ns)
+        row = self.rows.get(ProcessId(event.account.partition(":")[2]))
+        if row is not None and row.accounts[0] == event.account:
+            self._budget(row, header)
+
+    def _process(self, header: Header, event: Event) -> None:
+        row = self.rows.get(header.process)
+        if row is None:
+            return
+        row = self.rows[row.id] = reduce(row, header, event)
+        if isinstance(event, ProcessStarted) and event.budget is not None:
+            self._budget(row, header)
+        if row.state in OVER:
+            self.exited[row.id] = None
+            while len(self.exited) > EXITED_KEPT_MAX:
+                self._drop(next(iter(self.exited)))
+        else:
+            self.exited.pop(row.id, None)
+
+    def _drop(self, oldest: ProcessId) -> None:
+        row = self.rows.pop(oldest)
+        del self.exited[oldest], self.pids[row.pid]
+        self.ledger.leave(row.tenant, row.accounts)
+        self.gone.add(oldest)
+        self.calls.drop(oldest)
+        self.offers.pop(oldest, None)
+        self.policies.drop(oldest)
+        self.egress.drop(oldest)
+        self.people.drop(oldest)
+
+    def _call(self, header: Header, event: CallEntered | CallReturned | CallFailed) -> None:
+        assert header.call is not None
+        self.sagas.call(header, event)
+        if isinstance(event, CallEntered):
+            self.calls.entered(header.call, header, event)
+            row = self.rows.get(header.process)
+            self.people.entered(header, event, row.name if row is not None else "")
+            self._hold(header, event)
+            name, line = (row.name, row.accounts) if row is not None else ("", ())
+            self.policies.entered(header, event, name, line)
+        else:
+            self.ledger.settle(header.call, accounts.used(event), header.wall_ns)
+            self.calls.ended(header.call, event)
+            self.policies.ended(header, event)
+            is_lost = isinstance(event, CallFailed) and is_unknown(event.code)
+            self.people.ended(header, event, is_lost=is_lost)
+        if (row := self.rows.get(header.process)) is not None:
+            self.rows[row.id] = reduce(row, header, event)
+
+    def _hold(self, header: Header, event: CallEntered) -> None:
+        row, amount = self.rows.get(header.process), accounts.held(event)
+        if row is None or header.call is None or amount == NOTHING:
+            return
+        held = Held(
+            call=header.call,
+            tenant=row.tenant,
+            accounts=row.accounts,
+            amount=amount,
+            second=header.wall_ns // NS_PER_S,
+        )
+        self.ledger.hold(held, header.wall_ns)
+
+    def find(self, reference: str) -> Row:
+        """A row by pid, id, or name if only one live process has it.  Raises `NotFound`."""
+        if reference.isascii() and reference.isdecimal() and len(reference) <= PID_DIGITS_MAX:
+            id = self.pids.get(Pid(int(reference)))
+            found = [self.rows[id]] if id is not None else []
+        elif (row := self.rows.get(ProcessId(reference))) is not None:
+            return row
+        else:
+            named = [row for row in self.rows.values() if row.name == reference]
+            alive = [row for row in named if row.state not in OVER]
+            found = alive or named[-1:]
+        if len(found) > 1:
+            pids = ", ".join(str(row.pid) for row in found)
+            raise NotFound(f"{len(found)} processes are called {reference!r}: pids {pids}")
+        if not found:
+            raise NotFound(f"no process {reference!r}; `orlop ps --all` lists all")
+        return found[0]
+
+    def snapshot(self) -> Snapshot:
+        state = State2(
+            next_pid=self.next_pid,
+            rows=list(self.rows.values()),
+            keys=list(self.keys.rows.values()),
+            schedules=list(self.schedules.rows.values()),
+            open_calls=list(self.calls.open.values()),
+            unknown=self.calls.unknown_effects(),
+            exited=list(self.exited),
+            models=list(self.models.rows.values()),
+            devices=list(self.claims.devices.values()),
+            claims=list(self.claims.held.values()),
+            unerased=self.claims.unerased,
+            measured=list(self.models.measured.values()),
+            manifests=self.manifests,
+            tokens=list(self.tokens.rows.values()),
+            questions=list(self.people.questions.rows.values()),
+            memory=self.memory.state(),
+            people=self.people.state(),
+            sagas=list(self.sagas.rows.values()),
+            settled=self.calls.settled_effects(),
+            offers=self.offers,
+            webhooks=self.webhooks,
+            files=self.files.state(),
+            egress=self.egress.state(),
+            elders=list(self.elders.values()),
+            is_pruned=self.is_pruned,
+            policies=self.policies.state(),
+            ledger=self.ledger.state(),
+        )
+        return Snapshot(format=STATE_FORMAT, state=msgspec.Raw(msgspec.json.encode(state)))
+
+
+def manifest(known: Manifest | None, event: ToolPinned | ToolChanged) -> Manifest:
+    """What was agreed stays known while the server says something else."""
+    if isinstance(event, ToolPinned):
+        return Manifest(pinned=event)
+    return Manifest(pinned=known.pinned if known is not None else None, changed=event)
+
+
+def restored(snapshot: Snapshot) -> Tables | None:
+    """The tables as they were; None where the format is another release's."""
+    if snapshot.format != STATE_FORMAT:
+        log.warning("the snapshot has format %d; reading the whole journal", snapshot.format)
+        return None
+    try:
+        state = msgspec.json.decode(snapshot.state, type=State2)
+    except msgspec.DecodeError as error:
+        raise JournalDamaged(f"the newest snapshot can't be read: {error}") from error
+    tables = Tables(
+        next_pid=state.next_pid,
+        rows={row.id: row for row in state.rows},
+        keys=key_table.restored(state.keys),
+        schedules=ScheduleTable({row.set.schedule: row for row in state.schedules}),
+        calls=call_table.restored(state.open_calls, state.unknown, state.settled),
+        files=rules.restored(state.files),
+        egress=egress_table.restored(state.egress),
+        exited=dict.fromkeys(state.exited),
+        pids={row.pid: row.id for row in state.rows},
+        models=Models(
+            rows={(row.engine, row.model): row for row in state.models},
+            measured={(row.card, row.artefact): row for row in state.measured},
+        ),
+        claims=Claims(
+            devices={row.device: row for row in state.devices},
+            held={row.claim.id: row for row in state.claims},
+            unerased=state.unerased,
+        ),
+        memory=memory_table.restored(state.memory),
+        manifests=state.manifests,
+        tokens=token_table.restored(state.tokens),
+        people=office.restored(state.questions, state.people),
+        sagas=saga_table.restored(state.sagas),
+        offers=state.offers,
+        webhooks=state.webhooks,
+        elders={known.number: known for known in state.elders},
+        is_pruned=state.is_pruned,
+        policies=policy_table.restored(state.policies),
+        ledger=ledger.restored(state.ledger),
+    )
+    for row in state.rows:
+        for account in tables.ledger.line(row.tenant, row.accounts):
+            account.rows += 1
+    return tables

@@ -1,0 +1,134 @@
+"""A call and its model: hot while the call queues and runs, waited for where it is not.
+
+A load keeps nobody but the calls of its own model, and those no longer than their deadline.
+"""
+
+import math
+from collections.abc import Sequence
+from types import TracebackType
+
+from orlop.abi.cards import ModelCard
+from orlop.abi.errors import DoesNotFit, Exhausted, KernelError, from_code
+from orlop.models.residency import ON_DEVICE, State
+from orlop.models.residents import Resident
+from orlop.state.core import Kernel
+
+
+class Held:
+    """Gives those of `cards` whose model is hot, and keeps them so while an `async with` runs.
+
+    A class, since every call takes one.  cards: of one model, on one engine or several.
+    """
+
+    __slots__ = ("_cards", "_kernel", "_rows", "waited_s")
+
+    def __init__(self, kernel: Kernel, cards: Sequence[ModelCard]) -> None:
+        self._kernel = kernel
+        self._cards = cards
+        self._rows: list[Resident] = []
+        self.waited_s = 0.0
+
+    async def __aenter__(self) -> Sequence[ModelCard]:
+        kernel = self._kernel
+        if not kernel.residents.rows:
+            return self._cards
+        pairs = [(kernel.residents.find(card.engine, card.name), card) for card in self._cards]
+        now_s = kernel.clock.now_s()
+        for row, _ in pairs:
+            if row is not None and fits(kernel, row):
+                row.arrivals.note(now_s, row.cold_s())
+        ready = [(row, card) for row, card in pairs if row is None or row.admits]
+        if not ready:
+            ready = [await self._soonest(pairs)]
+            self.waited_s = kernel.clock.now_s() - now_s
+        self._rows = [row for row, _ in ready if row is not None]
+        for row in self._rows:
+            row.running += 1
+        return [card for _, card in ready]
+
+    async def _soonest(
+        self, pairs: Sequence[tuple[Resident | None, ModelCard]]
+    ) -> tuple[Resident, ModelCard]:
+        """Wait for the one that can be hot first; one that can't be is passed over."""
+        refusals: list[KernelError] = []
+        outside = [(row, card) for row, card in pairs if row is not None]
+        for row, card in sorted(outside, key=lambda pair: _wait_s(pair[0])):
+            try:
+                require_room(self._kernel, row)
+            except KernelError as error:
+                refusals.append(error)
+                continue
+            await hot(self._kernel, row)
+            return row, card
+        raise refusals[0]
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not self._rows:
+            return
+        now_s = self._kernel.clock.now_s()
+        for row in self._rows:
+            row.running -= 1
+            row.used_s = now_s
+        if any(row.waiting for row in self._kernel.residents):
+            self._kernel.residents.wake.set()
+
+
+def _wait_s(row: Resident) -> tuple[bool, float]:
+    """One that is being loaded already comes first."""
+    return row.state is not State.LOADING, row.cold_s()
+
+
+async def hot(kernel: Kernel, row: Resident) -> None:
+    """Return when the model admits calls.  Raises how its loading failed, or why it can't be."""
+    residents, failures = kernel.residents, row.failures
+    if not row.waiting:
+        row.waiting_since_s = kernel.clock.now_s()
+    row.waiting += 1
+    residents.wake.set()
+    try:
+        while not row.admits:
+            require_room(kernel, row)
+            if row.failures > failures and row.error is not None:
+                error = row.error
+                raise from_code(error.code, error.message, error.retry_after_s) from error
+            await row.changed.wait()
+    finally:
+        row.waiting -= 1
+        if not row.waiting:
+            row.waiting_since_s = math.inf
+
+
+def fits(kernel: Kernel, row: Resident) -> bool:
+    """Whether its device could hold it, were it alone there."""
+    return row.bytes <= kernel.residents.budgets.get(row.device, row.bytes)
+
+
+def require_room(kernel: Kernel, row: Resident) -> None:
+    """Raises `DoesNotFit` where no device is large enough, `Exhausted` where pins keep it out."""
+    residents = kernel.residents
+    budget = residents.budgets.get(row.device)
+    if budget is None or row.state in ON_DEVICE:
+        return
+    if not fits(kernel, row):
+        raise DoesNotFit(
+            f"{row.model} needs {row.bytes:,} bytes; {row.device} has {budget:,} for models, and "
+            "no other device can run it"
+        )
+    pins = [
+        other
+        for other in residents
+        if other.is_pinned and other is not row and other.device == row.device
+    ]
+    held = sum(other.bytes for other in pins if other.state in ON_DEVICE)
+    if row.bytes > budget - held:
+        names = ", ".join(other.model for other in pins)
+        raise Exhausted(
+            f"{row.model} needs {row.bytes:,} bytes; {row.device} has {budget:,} for models, and "
+            f"{held:,} of them are pinned ({names}): `orlop models unpin NAME`",
+            retry_after_s=60.0,
+        )

@@ -1,0 +1,97 @@
+"""Ladders at the door: which cards each rung has, and how short an answer must be to be in time."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from orlop.abi.calls import Infer
+from orlop.abi.cards import ModelCard
+from orlop.abi.errors import DeviceFailed, Exhausted, KernelError, NotFound, RuleForbids
+from orlop.abi.limits import CALL_DEADLINE_S, CALL_DEADLINE_S_MAX
+from orlop.models.ladder import Rung, climb
+from orlop.sched.work import Work
+from orlop.state.core import Kernel
+from orlop.state.process import Process
+from orlop.state.running import Running
+from orlop.subsystems import devices, forms
+
+SAFE: Final = 0.9
+"""Of the time that is left, what an answer is planned to take: a forecast is a mean."""
+
+
+class Attempt(Struct, frozen=True):
+    """A rung, and what may serve it."""
+
+    rung: Rung
+    cards: Sequence[ModelCard]
+
+
+def models(kernel: Kernel, call: Infer) -> list[Infer]:
+    """The call as each of the models would get it that may come to serve it."""
+    ladder = kernel.ladders.get(call.model)
+    if ladder is None:
+        return [call]
+    rungs = {rung.model: None for rung in climb(ladder, call.hints.ladder)}
+    return [replace(call, model=model) for model in rungs]
+
+
+def attempts(kernel: Kernel, process: Process, running: Running, call: Infer) -> list[Attempt]:
+    """At least one.  A rung that nothing serves now is left out; raises as the first one does if
+    all are."""
+    ladder = kernel.ladders.get(call.model)
+    rungs = [Rung(call.model)] if ladder is None else climb(ladder, call.hints.ladder)
+    found, refused = list[Attempt](), list[KernelError]()
+    for rung in rungs:
+        try:
+            cards = forms.find(kernel, rung.model, "chat", call.hints)
+            cards = devices.eligible(kernel, cards, call.hints, process.row.tenant)
+            left = running.engines
+            may = cards if left is None else [card for card in cards if card.engine in left]
+            if may:
+                found.append(Attempt(rung, may))
+        except (NotFound, DeviceFailed) as error:
+            refused.append(error)
+    if not found:
+        raise refused[0] if refused else RuleForbids(f"no engine may serve {call.model}")
+    return found
+
+
+def longest_s(call: Infer, attempts: Sequence[Attempt]) -> float:
+    """How long all of them together may take."""
+    allowed = call.hints.deadline_s or CALL_DEADLINE_S
+    return min(CALL_DEADLINE_S_MAX, allowed + max(one.rung.defer_s for one in attempts))
+
+
+def as_tried(call: Infer, rung: Rung) -> Infer:
+    """What a rung's engine is asked: of one that puts it off, by a later deadline."""
+    if not rung.defer_s:
+        return call
+    allowed = (call.hints.deadline_s or CALL_DEADLINE_S) + rung.defer_s
+    hints = replace(call.hints, latency_class="batch", deadline_s=min(CALL_DEADLINE_S_MAX, allowed))
+    return replace(call, hints=hints)
+
+
+def shortened(kernel: Kernel, call: Infer, rung: Rung, work: Work) -> tuple[Infer, str]:
+    """The call with as long an answer as it has time for, and how that is to be called.
+
+    Only of a call whose deadline its caller named, on engines that are known by experience.
+    Raises `Exhausted` where the rung allows no answer so short.
+    """
+    now_s = kernel.clock.now_s()
+    forecast = kernel.scheduler.forecast(work, now_s) if work.is_hard else None
+    if forecast is None:
+        return call, ""
+    first_s, token_s = forecast
+    left_s = SAFE * (work.deadline_s - now_s)
+    room = int((left_s - first_s) / token_s) if token_s > 0 else work.output_tokens
+    if room >= work.output_tokens:
+        return call, ""
+    if room < max(1.0, rung.shrink_min * work.output_tokens):
+        raise Exhausted(
+            f"{rung.model} would need about {first_s + work.output_tokens * token_s:.1f} s, and "
+            f"has {work.deadline_s - now_s:.1f} s",
+            retry_after_s=max(1.0, first_s),
+        )
+    return replace(call, output_tokens_max=room), f"shrunk to {room} tokens"
