@@ -21,6 +21,7 @@ from orlop.devices.fake import FakeConfig
 from orlop.drivers import engines as drivers
 from orlop.kernel import syscall
 from orlop.machine.settings import default_models_dir
+from orlop.settings import Settings
 from orlop.state.core import Kernel
 from orlop.state.process import Process
 from orlop.subsystems import lifecycle
@@ -136,7 +137,7 @@ async def measure(report: Report, quick: bool) -> None:
 
 async def _with_minilm(built: Kernel) -> None:
     """The local model, as `orlop up` finds it."""
-    settings = boot.Settings()
+    settings = Settings()
     power = boot.Power(
         home=Path("/nonexistent"),
         settings=settings,

@@ -17,7 +17,7 @@ from orlop.abi.hints import Hints, LatencyClass
 from orlop.abi.ids import DEFAULT_TENANT, EngineName, ModelName
 from orlop.abi.replies import Completion, Delta
 from orlop.access.principal import Tokens
-from orlop.boot import ModelsConfig, Power, Settings
+from orlop.boot import Power
 from orlop.devices import engine_host, shelf
 from orlop.devices.llamacpp import LlamaCpp, LlamaCppConfig
 from orlop.devices.openai import OpenAI
@@ -26,6 +26,7 @@ from orlop.kernel import recovery, syscall
 from orlop.kernel.shutdown import shut_down
 from orlop.machine.chance import SystemChance
 from orlop.machine.clock import SystemClock
+from orlop.settings import ModelsConfig, Settings
 from orlop.state.core import Kernel, KernelConfig
 from orlop.state.process import Process
 from orlop.subsystems import lifecycle

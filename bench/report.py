@@ -15,12 +15,13 @@ from pathlib import Path
 
 from orlop import boot
 from orlop.access.principal import Tokens
-from orlop.boot import ModelsConfig, Power, Settings
+from orlop.boot import Power
 from orlop.devices.fake import FakeConfig
 from orlop.drivers.engines import EngineConfig
 from orlop.kernel import recovery
 from orlop.kernel.shutdown import shut_down
 from orlop.machine.chance import SystemChance
+from orlop.settings import ModelsConfig, Settings
 from orlop.state.core import Kernel, KernelConfig
 
 

@@ -21,10 +21,10 @@ from orlop.abi import calls, replies, sagas
 from orlop.abi.errors import KernelError, tree
 from orlop.access import policy_words
 from orlop.access.policy_words import ACTIONS, LEAVES
-from orlop.boot import Settings
 from orlop.http import openapi
 from orlop.http.metrics import FAMILIES
 from orlop.sdk.environment import PASSED_ON, PASSED_ON_PREFIXES
+from orlop.settings import Settings
 from orlop.shell.exits import MEANINGS, status_of
 from orlop.shell.explain import meaning
 from orlop.shell.main import COMMANDS, root

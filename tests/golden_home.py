@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from orlop.abi.ids import Seq
 from orlop.access.principal import Tokens
-from orlop.boot import ModelsConfig, Power, Settings, build, gate_of
+from orlop.boot import Power, build, gate_of
 from orlop.drivers.engines import EngineConfig
 from orlop.http.app import App
 from orlop.http.exchange import LINE, Event, Line
@@ -21,6 +21,7 @@ from orlop.kernel import recovery
 from orlop.kernel.schedule import Schedules
 from orlop.kernel.shutdown import shut_down
 from orlop.machine.chance import SystemChance
+from orlop.settings import ModelsConfig, Settings
 from orlop.state import codec
 from orlop.state.core import Kernel
 from orlop.state.tables import Tables

@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -21,37 +21,29 @@ import orlop
 from orlop.abi.errors import BadCall, JournalDamaged, JournalStopped, KernelError, Misconfigured
 from orlop.abi.events import Halted
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, ModelName
-from orlop.abi.sandbox import Sandbox
-from orlop.access.capability import Capabilities, TokenConfig
+from orlop.access.capability import Capabilities
 from orlop.access.principal import OPERATOR_PREFIX, Tokens
 from orlop.context.conversation import Namer
-from orlop.devices import shelf
 from orlop.devices.device import Engine
 from orlop.devices.shim import Program, Shims
 from orlop.drivers import engines as drivers
-from orlop.drivers.engines import EngineConfig, Workshop
-from orlop.effects import connectors, mcp, openapi
-from orlop.effects.command import SubprocessTool, ToolConfig
+from orlop.drivers.engines import Workshop
+from orlop.effects import connectors
+from orlop.effects.command import SubprocessTool
 from orlop.effects.lifeline import Lifeline
-from orlop.effects.mail import MailConfig
-from orlop.effects.mcp import McpConfig, McpServer
-from orlop.effects.monty import CodeConfig, MontyTool
-from orlop.effects.openapi import OpenApiConfig, OpenApiSource
+from orlop.effects.mcp import McpServer
+from orlop.effects.monty import MontyTool
+from orlop.effects.openapi import OpenApiSource
 from orlop.effects.postman import Postman
 from orlop.effects.python import gather_described
-from orlop.effects.sql import SqlConfig
-from orlop.effects.webhooks import WebhookConfig
 from orlop.files import live
-from orlop.files.live import FileConfig
-from orlop.hardware import configured as configured_devices
-from orlop.hardware.configured import DeviceConfig
 from orlop.hardware.memory import ram_bytes
 from orlop.hardware.sight import Sight
 from orlop.hardware.table import DeviceTable
 from orlop.http.app import App
 from orlop.http.auth import Doorman
-from orlop.http.gate import EgressConfig, Gate
-from orlop.http.place import HttpConfig, Place
+from orlop.http.gate import Gate
+from orlop.http.place import Place
 from orlop.http.server import serve
 from orlop.kernel import lease, memory_jobs, recovery, retention
 from orlop.kernel.lease import Lease
@@ -62,36 +54,26 @@ from orlop.machine.chance import Chance, SystemChance
 from orlop.machine.clock import Clock, SystemClock
 from orlop.machine.environment import program_environment
 from orlop.machine.offload import ThreadOffload
-from orlop.machine.ranges import Chances, Count, Seconds
-from orlop.machine.settings import default_models_dir, load
 from orlop.machine.tasks import TaskOwner
 from orlop.memory import memories as memory
-from orlop.memory.memories import MemoryConfig
-from orlop.meter.usage import PriceConfig
-from orlop.models import forms, ladder
-from orlop.models.forms import CardConfig
-from orlop.models.ladder import LadderConfig
 from orlop.models.registry import Registry
 from orlop.models.residency import Terms
 from orlop.models.residents import CPU, Residents
-from orlop.people import chains, rules
-from orlop.people.chains import ChainConfig
-from orlop.people.house import Desk, PeopleConfig
-from orlop.people.rules import AutonomyConfig
+from orlop.people.house import Desk
 from orlop.programs import shim, warden
-from orlop.sandbox.airgap import AirGap, listed
+from orlop.sandbox.airgap import AirGap
 from orlop.sandbox.cell import Doors
-from orlop.sandbox.cells import NO_NETWORK, Cells, SandboxConfig, check_config
-from orlop.sched.scheduler import Scheduler, SchedulerConfig
-from orlop.state.core import Kernel, KernelConfig
-from orlop.state.guard import Guard, PolicyConfig
+from orlop.sandbox.cells import Cells
+from orlop.sched.scheduler import Scheduler
+from orlop.settings import ModelsConfig, Settings, airgap_hosts, models_dir, read_settings
+from orlop.state.core import Kernel
+from orlop.state.guard import Guard
 from orlop.store import tapes
 from orlop.store.cluster import cluster
 from orlop.store.home import Home
 from orlop.store.journal import Journal
 from orlop.store.secrets import read_secret, secret_file
 from orlop.store.signing_keys import SigningKeys
-from orlop.store.tapes import JournalConfig
 from orlop.subsystems import (
     claims,
     devices,
@@ -99,11 +81,10 @@ from orlop.subsystems import (
     file_index,
     manifests,
     offers,
-    policies,
     residence,
 )
 from orlop.tools.catalog import Catalog
-from orlop.tools.systems import SystemConfig, Systems
+from orlop.tools.systems import Systems
 from orlop.wire import webhook
 
 log = logging.getLogger(__name__)
@@ -126,74 +107,6 @@ GARBAGE_OBJECTS: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelsConfig:
-    """The `[models]` table of orlop.toml."""
-
-    dir: str = ""
-    """Where pulled models lie; by default `~/.local/share/orlop/models`, shared by all homes."""
-    aliases: dict[str, str] = field(default_factory=dict)
-    """Other names for models, as in `gpt-4o-mini = "smollm2"`."""
-    prices: dict[str, PriceConfig] = field(default_factory=dict)
-    """What models cost, each in a table of its own."""
-    pinned: tuple[str, ...] = ()
-    """Models that stay loaded, whoever else wants their memory."""
-    ram_bytes: Count = 0
-    """RAM that embedded models may take together; 0: `ram_share` of what there is."""
-    ram_share: Chances = 0.75
-    """The part of the machine's (or its container's) RAM that embedded models may take."""
-    patience_s: Seconds = 2.0
-    """Each second of a cold start beyond this counts twice when models compete for memory."""
-    memory_price: Seconds = 0.0005
-    """Seconds of waiting that a GiB held for a second is worth: how long idle models stay; 0: for
-    ever.  (A model of 1 GiB that loads in 4 s leaves after 3 h.)"""
-    cards: dict[str, CardConfig] = field(default_factory=dict)
-    """Models that come in several forms, each in a table of its own."""
-    ladders: dict[str, LadderConfig] = field(default_factory=dict)
-    """Names under which several models are tried, the best first, each in a table of its own."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """The whole of orlop.toml."""
-
-    kernel: KernelConfig = field(default_factory=KernelConfig)
-    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
-    journal: JournalConfig = field(default_factory=JournalConfig)
-    files: FileConfig = field(default_factory=FileConfig)
-    http: HttpConfig = field(default_factory=HttpConfig)
-    tokens: TokenConfig = field(default_factory=TokenConfig)
-    models: ModelsConfig = field(default_factory=ModelsConfig)
-    policy: PolicyConfig = field(default_factory=PolicyConfig)
-    engines: dict[str, EngineConfig] = field(default_factory=dict)
-    """Engines by name, each in a table of its own."""
-    devices: dict[str, DeviceConfig] = field(default_factory=dict)
-    """Devices by name, each in a table of its own."""
-    tools: dict[str, ToolConfig] = field(default_factory=dict)
-    """Tools by name, each in a table of its own."""
-    sql: dict[str, SqlConfig] = field(default_factory=dict)
-    """Databases by name, each in a table of its own."""
-    mail: dict[str, MailConfig] = field(default_factory=dict)
-    """SMTP servers by name, each in a table of its own."""
-    webhooks: dict[str, WebhookConfig] = field(default_factory=dict)
-    """Webhooks by name, each in a table of its own."""
-    systems: dict[str, SystemConfig] = field(default_factory=dict)
-    """External systems by name, each in a table of its own."""
-    openapi: dict[str, OpenApiConfig] = field(default_factory=dict)
-    """OpenAPI documents by name, each in a table of its own."""
-    mcp: dict[str, McpConfig] = field(default_factory=dict)
-    """MCP servers by name, each in a table of its own."""
-    people: PeopleConfig = field(default_factory=PeopleConfig)
-    escalations: dict[str, ChainConfig] = field(default_factory=dict)
-    """Whom questions are taken to, each chain in a table of its own."""
-    autonomy: dict[str, AutonomyConfig] = field(default_factory=dict)
-    """How far agents may go by themselves, each rule in a table of its own."""
-    sandbox: SandboxConfig = field(default_factory=SandboxConfig)
-    egress: EgressConfig = field(default_factory=EgressConfig)
-    code: CodeConfig = field(default_factory=CodeConfig)
-    memory: MemoryConfig = field(default_factory=MemoryConfig)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Power:
     """What the supervisor hands to a kernel."""
 
@@ -204,55 +117,6 @@ class Power:
     lifeline: int
     supervisor_pid: int | None
     listeners: Sequence[socket.socket]
-
-
-def read_settings(config: Path | None, home: Path, engine_flags: Sequence[str]) -> Settings:
-    """`--config`, else the home's orlop.toml, else the defaults; then `--engine NAME=URL`.
-
-    Raises `Misconfigured`; nothing was started.
-    """
-    path = config or home / "orlop.toml"
-    settings = load(path, Settings) if config is not None or path.exists() else Settings()
-    for flag in engine_flags:
-        name, found, url = flag.partition("=")
-        if not found or not name or not url.startswith(("http://", "https://")):
-            raise Misconfigured(f"--engine {flag}: write NAME=URL, as in vllm=http://host:8000")
-        settings.engines[name] = EngineConfig(url=url)
-    for name, entry in settings.engines.items():
-        drivers.check(name, entry, models_dir(settings))
-    for name, tool in settings.tools.items():
-        tool.card(name)
-    configured_devices.check(settings.devices)
-    mcp.check(settings.mcp)
-    openapi.check(settings.openapi)
-    Systems(settings.systems)
-    connectors.check(settings.sql, settings.mail, settings.webhooks)
-    policies.check_config(settings.policy)
-    chains.check(settings.escalations)
-    rules.check(settings.autonomy)
-    if os.environ.get("ORLOP_AIRGAP"):
-        settings = replace(settings, egress=replace(settings.egress, airgap=True))
-    check_config(settings.sandbox, sandboxes(settings), home)
-    settings.egress.rules()
-    memory.check(settings.memory)
-    shelved = [model.name for model in shelf.installed(models_dir(settings))]
-    forms.check(settings.models.cards, [*settings.engines, *shelved])
-    ladder.check(settings.models.ladders, [*settings.models.aliases, *settings.models.cards])
-    return settings
-
-
-def sandboxes(settings: Settings) -> dict[str, Sandbox | None]:
-    """What is asked for, by the table that asks."""
-    tools = {f"tools.{name}": entry.sandbox for name, entry in settings.tools.items()}
-    servers = {f"mcp.{name}": entry.sandbox for name, entry in settings.mcp.items()}
-    airgap = {"egress": NO_NETWORK if settings.egress.airgap else None}
-    return tools | servers | airgap
-
-
-def airgap_hosts(settings: Settings) -> set[str]:
-    """What an airgapped kernel may reach."""
-    rules = [rule.host for rule in settings.egress.rules()]
-    return {*listed(settings), *rules}
 
 
 def workshop(power: Power, clock: Clock, chance: Chance) -> Workshop:
@@ -269,17 +133,7 @@ async def build(power: Power, tokens: Tokens, gate: Gate) -> Kernel:
     """Every table, in order."""
     settings, home = power.settings, Home(power.home)
     clock, chance = SystemClock(), SystemChance()  # time and chance
-    tape = tapes.tape(home, settings.journal)
-    shared = cluster(home, settings.journal, clock, chance)
-    keyring = home.keyring(chance, has_journal=tape.look() is not None)
-    journal = Journal(  # what has happened
-        tape,
-        keyring if shared is None else shared.keyring(keyring),
-        clock,
-        chance,
-        ThreadOffload("journal"),
-        ThreadOffload("journal-reading"),
-    )
+    journal = journal_of(home, settings, clock, chance)  # what has happened
     await journal.open(orlop.__version__, platform.node(), os.getpid())
     tables, snapshot_seq = await recovery.read_tables(journal)
     shop = workshop(power, clock, chance)
@@ -305,16 +159,7 @@ async def build(power: Power, tokens: Tokens, gate: Gate) -> Kernel:
         scheduler=Scheduler(settings.scheduler),  # who runs next
         systems=Systems(settings.systems),  # what those outside bear
         tools=await tools(settings, lifeline, cells, gate),
-        servers=tuple(
-            McpServer(
-                name,
-                config,
-                lifeline=lifeline,
-                clock=clock,
-                seal=gate.sealer(cells, f"mcp {name}", config.sandbox),
-            )
-            for name, config in settings.mcp.items()
-        ),
+        servers=servers(settings, lifeline, cells, gate),
         residents=residents(settings.models),  # which models lie where
         launcher=Shims(
             power.home / "run",
@@ -341,6 +186,35 @@ async def build(power: Power, tokens: Tokens, gate: Gate) -> Kernel:
         namer=Namer(journal.name_of),
         tasks=TaskOwner("kernel"),
         snapshot_seq=snapshot_seq,
+    )
+
+
+def journal_of(home: Home, settings: Settings, clock: Clock, chance: Chance) -> Journal:
+    tape = tapes.tape(home, settings.journal)
+    shared = cluster(home, settings.journal, clock, chance)
+    keyring = home.keyring(chance, has_journal=tape.look() is not None)
+    return Journal(
+        tape,
+        keyring if shared is None else shared.keyring(keyring),
+        clock,
+        chance,
+        ThreadOffload("journal"),
+        ThreadOffload("journal-reading"),
+    )
+
+
+def servers(
+    settings: Settings, lifeline: Lifeline, cells: Cells, gate: Gate
+) -> tuple[McpServer, ...]:
+    return tuple(
+        McpServer(
+            name,
+            config,
+            lifeline=lifeline,
+            clock=SystemClock(),
+            seal=gate.sealer(cells, f"mcp {name}", config.sandbox),
+        )
+        for name, config in settings.mcp.items()
     )
 
 
@@ -391,10 +265,6 @@ def residents(config: ModelsConfig) -> Residents:
     )
 
 
-def models_dir(settings: Settings) -> Path:
-    return Path(settings.models.dir).expanduser() if settings.models.dir else default_models_dir()
-
-
 def read_tokens(power: Power) -> Tokens:
     """What tokens are signed with, and the operator's own.  Raises `Misconfigured`."""
     folder = power.home / "keys"
@@ -443,6 +313,28 @@ async def run(power: Power) -> int:
         return await refused(power, app, stop, reason)
     await recovery.recover(kernel)
     lease.begin(place_among)
+    schedules = begin(kernel, power, tokens, gate)
+
+    def look_again() -> None:
+        shop = workshop(power, kernel.clock, kernel.chance)
+        found = drivers.found(shop, power.settings.engines)
+        new = [engine for engine in found if engine.name not in kernel.registry.engines]
+        for engine in new:
+            kernel.registry.add(engine)
+            keep(kernel, engine, power.settings)
+        residence.begin(kernel, new)
+
+    if power.settings.journal.url:
+        kernel.tasks.start(until_stopped(kernel, stop), "journal's server")
+    app.open(kernel, schedules, look_again, power.settings.webhooks)
+    kernel.tasks.start(let_go(kernel, stop), "functions")
+    log.info("the kernel is up at %s, epoch %d", power.url, kernel.journal.epoch)
+    await serve(app, power.listeners, stop, power.settings.http)
+    return await end(kernel, power, place_among)
+
+
+def begin(kernel: Kernel, power: Power, tokens: Tokens, gate: Gate) -> Schedules:
+    """Start what runs for as long as the kernel does."""
     kernel.tasks.start(retention.run(kernel, power.settings.journal.keep_days), "retention")
     claims.recover(kernel)
     sight = Sight(models_dir(power.settings))
@@ -462,23 +354,7 @@ async def run(power: Power) -> int:
         kernel.tasks.start(source.run(partial(manifests.learn, kernel)), f"openapi {name}")
     residence.begin(kernel, kernel.registry.engines.values())
     kernel.tasks.start(residence.run(kernel), "residence")
-
-    def look_again() -> None:
-        shop = workshop(power, kernel.clock, kernel.chance)
-        found = drivers.found(shop, power.settings.engines)
-        new = [engine for engine in found if engine.name not in kernel.registry.engines]
-        for engine in new:
-            kernel.registry.add(engine)
-            keep(kernel, engine, power.settings)
-        residence.begin(kernel, new)
-
-    if power.settings.journal.url:
-        kernel.tasks.start(until_stopped(kernel, stop), "journal's server")
-    app.open(kernel, schedules, look_again, power.settings.webhooks)
-    kernel.tasks.start(let_go(kernel, stop), "functions")
-    log.info("the kernel is up at %s, epoch %d", power.url, kernel.journal.epoch)
-    await serve(app, power.listeners, stop, power.settings.http)
-    return await end(kernel, power, place_among)
+    return schedules
 
 
 async def end(kernel: Kernel, power: Power, place_among: Lease | None) -> int:

@@ -11,11 +11,11 @@ from orlop.abi.ids import TenantId
 from orlop.devices.fake import FakeConfig
 from orlop.kernel import memory_jobs, memory_views
 from orlop.machine.offload import InlineOffload
+from orlop.memory.feed import FedRow
 from orlop.memory.outside import Outside, VectorStore
 from orlop.memory.qdrant import Qdrant
 from orlop.memory.vectors import packed
 from orlop.state.core import Kernel
-from orlop.store.memory_feed import FedRow
 
 ANN, BOB = TenantId("ann"), TenantId("bob")
 PLACE = "common/store"

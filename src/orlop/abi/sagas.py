@@ -1,6 +1,6 @@
 """Sagas: several effects that happen together, or are undone together in reverse order."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -116,6 +116,11 @@ class SagaClosed(Struct, frozen=True, kw_only=True, tag_field="kind", tag="saga.
     """All that could be undone is."""
 
     saga: str
+
+
+SagaEvent: TypeAlias = (
+    SagaOpened | SagaDecided | SagaUndoing | SagaUndone | SagaStuck | SagaRetried | SagaClosed
+)
 
 
 class SagaStep(Struct, frozen=True, kw_only=True):

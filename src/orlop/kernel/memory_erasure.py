@@ -15,9 +15,9 @@ from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, TenantId
 from orlop.abi.memory import MemoryErased
 from orlop.abi.memory_orders import Certificate, EraseOrder
 from orlop.kernel.sys_memory import memories_of
+from orlop.memory import erasing as memory_erasing
+from orlop.memory import reading as reading
 from orlop.state.core import Kernel
-from orlop.store import memory_erasing
-from orlop.store import memory_reading as reading
 from orlop.wire.canonical import canonical
 
 log = logging.getLogger(__name__)

@@ -15,11 +15,11 @@ from orlop.abi.memory import MemoryEmbedded, MemoryModelChosen
 from orlop.kernel import memory_erasure, memory_vectors, nested
 from orlop.kernel.sys_memory import memories_of
 from orlop.machine.offload import Offload
+from orlop.memory import accounts as memory_accounts
 from orlop.memory.memories import Memories
 from orlop.memory.vectors import packed
 from orlop.state.core import Kernel
 from orlop.state.process import ALIVE, Process
-from orlop.store import memory_accounts
 from orlop.subsystems import forms, lifecycle
 
 log = logging.getLogger(__name__)

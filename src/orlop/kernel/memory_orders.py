@@ -9,9 +9,9 @@ from orlop.abi.memory import MemoryKindSet, MemoryShared, SubjectsLinked, Writte
 from orlop.abi.memory_orders import KindOrder, RollbackOrder, ShareOrder, SubjectOrder
 from orlop.kernel.sys_memory import memories_of
 from orlop.machine.chance import mint
+from orlop.memory import accounts as memory_accounts
+from orlop.memory import reading as reading
 from orlop.state.core import Kernel
-from orlop.store import memory_accounts
-from orlop.store import memory_reading as reading
 from orlop.subsystems import memory_spaces
 from orlop.subsystems.memory_plan import Plan
 from orlop.tools.schema import Schema

@@ -13,10 +13,10 @@ from orlop.abi.memory import Memory, MemoryId, MemoryRecalled
 from orlop.abi.memory_orders import Difference, MemoryStats, Use, Why
 from orlop.kernel.memory_vectors import model_of
 from orlop.kernel.sys_memory import memories_of
+from orlop.memory import accounts as memory_accounts
+from orlop.memory import reading as reading
 from orlop.state import codec
 from orlop.state.core import Kernel
-from orlop.store import memory_accounts
-from orlop.store import memory_reading as reading
 from orlop.subsystems import memory_spaces
 
 USES_SHOWN: Final = 20

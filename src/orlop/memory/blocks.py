@@ -19,9 +19,9 @@ import numpy.typing
 
 from orlop.abi.ids import Seq, TenantId
 from orlop.abi.memory_orders import Shelf
+from orlop.memory.columns import NEVER_NS
+from orlop.memory.reading import Filter, applied, born
 from orlop.memory.residency import Residency
-from orlop.store.memory_columns import NEVER_NS
-from orlop.store.memory_reading import Filter, applied, born
 
 Integers: TypeAlias = numpy.typing.NDArray[numpy.int64]
 Floats: TypeAlias = numpy.typing.NDArray[numpy.float32]

@@ -20,13 +20,13 @@ from orlop.abi.memory import Change, MemoryId
 from orlop.machine.clock import Clock
 from orlop.machine.offload import InlineOffload, ThreadOffload
 from orlop.machine.ranges import Count, Many
+from orlop.memory import reading as reading
 from orlop.memory import revision
 from orlop.memory.outside import Outside
+from orlop.memory.reading import Place
+from orlop.memory.rows import MemoryFold
 from orlop.memory.search import Asked, Dense, Found, find
-from orlop.store import memory_reading as reading
 from orlop.store.journal import Journal
-from orlop.store.memory_reading import Place
-from orlop.store.memory_rows import MemoryFold
 from orlop.store.projection import Projection, ProjectionFile
 
 P = ParamSpec("P")

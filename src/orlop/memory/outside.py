@@ -15,11 +15,11 @@ from typing import Final, NamedTuple, Protocol
 from orlop.abi.ids import TenantId
 from orlop.abi.memory_orders import Shelf
 from orlop.machine.clock import Clock
+from orlop.memory import feed as memory_feed
+from orlop.memory.feed import FedRow, Feed
+from orlop.memory.reading import Filter, born
 from orlop.memory.search import Dense
 from orlop.memory.vectors import unpacked
-from orlop.store import memory_feed
-from orlop.store.memory_feed import FedRow, Feed
-from orlop.store.memory_reading import Filter, born
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from typing import Final
 from qdrant_client import QdrantClient, models
 
 from orlop.abi.ids import TenantId
+from orlop.memory.feed import FedRow
 from orlop.memory.vectors import dimensions, unpacked
-from orlop.store.memory_feed import FedRow
 
 BATCH: Final = 500
 

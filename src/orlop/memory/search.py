@@ -14,9 +14,9 @@ from orlop.abi.ids import Seq, TenantId
 from orlop.abi.limits import MEMORY_CANDIDATES_MAX
 from orlop.abi.memory import Memory, Recall
 from orlop.abi.memory_orders import Shelf
+from orlop.memory import reading as reading
 from orlop.memory.fuse import fused
-from orlop.store import memory_reading as reading
-from orlop.store.memory_reading import Filter
+from orlop.memory.reading import Filter
 
 AMONG_MAX: Final = 200_000
 """Rows that a filter by kind, subject or attributes may name for a search by meaning."""

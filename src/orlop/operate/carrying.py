@@ -9,13 +9,13 @@ import orlop
 from orlop.abi.errors import Conflict
 from orlop.abi.ids import Seq
 from orlop.abi.kernels import JournalRestored
-from orlop.boot import read_settings
 from orlop.kernel import recovery
 from orlop.machine import plain_clock
 from orlop.machine.chance import SystemChance
 from orlop.machine.clock import SystemClock
 from orlop.machine.offload import ThreadOffload
 from orlop.operate.running import holder
+from orlop.settings import read_settings
 from orlop.state.tables import Tables
 from orlop.store import anchor, backup, files, tapes
 from orlop.store.backup import Restored

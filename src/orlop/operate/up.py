@@ -22,12 +22,13 @@ import orlop
 from orlop.abi.admin import HomeInfo
 from orlop.abi.errors import Conflict, Misconfigured, NotReady
 from orlop.access.principal import OPERATOR_PREFIX
-from orlop.boot import EXIT_AGAIN, EXIT_MISCONFIGURED, Settings, read_settings
+from orlop.boot import EXIT_AGAIN, EXIT_MISCONFIGURED
 from orlop.devices.artefact import write_atomic
 from orlop.http import tls
 from orlop.http.place import HttpConfig
 from orlop.machine import plain_clock
 from orlop.operate.running import LOCK, PORT, answers, read_info
+from orlop.settings import Settings, read_settings
 from orlop.store import files
 from orlop.store.secrets import secret_file
 

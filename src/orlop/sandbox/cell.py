@@ -102,10 +102,7 @@ def seal(
     if doors.gate is not None:
         gate = shared.get(str(doors.gate), str(doors.gate))
         relays.append((0, f"{gate}/{GATE_SOCKET}"))
-        for name in PROXY_VARIABLES:
-            env[name] = f"http://{credential}@127.0.0.1:{{port}}"
-        env |= {"NO_PROXY": "127.0.0.1,localhost,::1", "no_proxy": "127.0.0.1,localhost,::1"}
-        env |= dict.fromkeys(TRUST_VARIABLES, f"{gate}/{GATE_TRUST}") | {"NODE_USE_ENV_PROXY": "1"}
+        env |= _by_proxy(f"{gate}/{GATE_TRUST}", credential)
         reads.append(f"{gate}/{GATE_TRUST}")
     if doors.socket in shared and "ORLOP_SOCKET" in env:
         env["ORLOP_SOCKET"] = shared[doors.socket]
@@ -138,6 +135,13 @@ def seal(
         all_files=everything,
     )
     return Sealed(command=(*line, *inside), env=env)
+
+
+def _by_proxy(trust: str, credential: str) -> dict[str, str]:
+    """What tells clients of the proxy; its port is known inside only."""
+    proxy = dict.fromkeys(PROXY_VARIABLES, f"http://{credential}@127.0.0.1:{{port}}")
+    own = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost,::1")
+    return proxy | own | dict.fromkeys(TRUST_VARIABLES, trust) | {"NODE_USE_ENV_PROXY": "1"}
 
 
 def plan_env(env: Mapping[str, str]) -> dict[str, str]:

@@ -44,13 +44,7 @@ from orlop.abi.processes import ProcessSpawned, ProcessStarted
 from orlop.abi.questions import Question
 from orlop.abi.residency import ModelLoaded, ModelMeasured, ModelPinned
 from orlop.abi.sagas import (
-    SagaClosed,
-    SagaDecided,
-    SagaOpened,
-    SagaRetried,
-    SagaStuck,
-    SagaUndoing,
-    SagaUndone,
+    SagaEvent,
     SagaView,
 )
 from orlop.abi.schedules import ScheduleFired, ScheduleRemoved, ScheduleSet
@@ -175,6 +169,9 @@ class Tables:
 
     def apply(self, header: Header, event: Event) -> None:  # noqa: C901 (one row a kind)
         """Fold one event in."""
+        if isinstance(event, (CallEntered, CallReturned, CallFailed)):  # As most are.
+            self._call(header, event)
+            return
         if isinstance(event, PeopleEvent):
             self._people(header, event)
             return
@@ -187,8 +184,6 @@ class Tables:
                 self.next_pid = max(self.next_pid, event.pid + 1)
                 if event.schedule is not None and event.due_ns is not None:
                     self.schedules.fired(event.schedule, event.due_ns, header.process, 1)
-            case CallEntered() | CallReturned() | CallFailed():
-                self._call(header, event)
             case EgressClosed() | EgressRefused():
                 self.egress.fold(header, event)
             case TokenRevoked():
@@ -205,15 +200,7 @@ class Tables:
                 self.manifests[event.tool] = manifest(self.manifests.get(event.tool), event)
             case MemoryShared() | MemoryKindSet() | MemoryModelChosen():
                 self.memory.fold(header, event)
-            case (
-                SagaOpened()
-                | SagaDecided()
-                | SagaUndoing()
-                | SagaUndone()
-                | SagaStuck()
-                | SagaRetried()
-                | SagaClosed()
-            ):
+            case _ if isinstance(event, SagaEvent):
                 self.sagas.fold(header, event, self.rows.get(header.process))
             case WebhookReceived():
                 self.webhooks[f"{event.name}/{event.message}"] = header.process

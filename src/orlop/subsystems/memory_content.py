@@ -5,8 +5,8 @@ from msgspec.structs import replace
 from orlop.abi.errors import NotReady
 from orlop.abi.ids import Seq, TenantId
 from orlop.abi.memory import Evidence, Memory, Recalled
+from orlop.memory import reading as reading
 from orlop.state.core import Kernel
-from orlop.store import memory_reading as reading
 
 
 def bare(done: Recalled) -> Recalled:

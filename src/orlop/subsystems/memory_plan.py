@@ -23,8 +23,8 @@ from orlop.machine.chance import mint
 from orlop.machine.clock import NS_PER_S
 from orlop.memory import revision
 from orlop.memory.memories import Memories
+from orlop.memory.reading import Head, Place
 from orlop.state.core import Kernel
-from orlop.store.memory_reading import Head, Place
 
 
 def held(memories: Memories, tenant: TenantId, memory: MemoryId) -> Place:

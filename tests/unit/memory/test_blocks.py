@@ -14,9 +14,9 @@ from orlop.abi.memory import Item, MemoryId, Remember, Target
 from orlop.devices.fake import FakeConfig
 from orlop.memory.blocks import Blocks
 from orlop.memory.fuse import fused
+from orlop.memory.reading import Filter
 from orlop.memory.vectors import packed
 from orlop.state.core import Kernel
-from orlop.store.memory_reading import Filter
 
 PLACES = ("common/one", "common/two")
 MODEL = "fake-embed"

@@ -11,13 +11,13 @@ import msgspec
 
 from orlop.abi.errors import DeviceFailed, Misconfigured
 from orlop.abi.ids import ModelName
-from orlop.boot import models_dir, read_settings
 from orlop.devices import shelf
 from orlop.devices.calibration import Calibration, read
 from orlop.drivers.engines import EngineConfig, Workshop, build
 from orlop.machine.chance import SystemChance
 from orlop.machine.clock import SystemClock
 from orlop.operate.calibrate import ROUNDS, Calibrator, Report
+from orlop.settings import models_dir, read_settings
 from orlop.shell.frame import Frame, framed
 from orlop.shell.progress import bars
 from orlop.shell.screen import fields, show_json

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
-from orlop.boot import read_settings
 from orlop.machine.clock import SystemClock
 from orlop.operate.carrying import drilled, restored
+from orlop.settings import read_settings
 from orlop.shell.frame import Frame, framed
 from orlop.shell.progress import bars
 from orlop.shell.screen import fields, show_json

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
-from orlop.boot import read_settings
 from orlop.machine.chance import SystemChance
 from orlop.machine.clock import SystemClock
 from orlop.machine.offload import ThreadOffload
+from orlop.settings import read_settings
 from orlop.shell.exits import JOURNAL, OK
 from orlop.shell.frame import Frame, framed
 from orlop.shell.progress import bars

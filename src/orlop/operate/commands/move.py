@@ -6,10 +6,10 @@ from pathlib import Path
 import click
 
 from orlop.abi.errors import Conflict, Misconfigured
-from orlop.boot import read_settings
 from orlop.machine import plain_clock
 from orlop.operate.journal_settings import with_journal
 from orlop.operate.running import down, holder, read_info
+from orlop.settings import read_settings
 from orlop.shell.frame import Frame, framed
 from orlop.shell.progress import bars
 from orlop.shell.screen import show_json

@@ -9,7 +9,7 @@ from orlop.abi.cards import ToolCard
 from orlop.abi.policy import CaseResult, Finding
 from orlop.access import policy_cases
 from orlop.access.policy import Policy, read
-from orlop.boot import read_settings
+from orlop.settings import read_settings
 from orlop.shell.exits import FAILED, OK
 from orlop.shell.frame import Frame, framed
 from orlop.shell.policy import findings, read_cases, read_folder, results

@@ -8,7 +8,7 @@ import msgspec
 
 from orlop.abi.errors import BadCall
 from orlop.abi.ids import Seq
-from orlop.boot import read_settings
+from orlop.settings import read_settings
 from orlop.shell.frame import Frame, framed
 from orlop.shell.screen import fields, show_json
 from orlop.store import proof

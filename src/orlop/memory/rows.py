@@ -24,8 +24,8 @@ from orlop.abi.memory import (
     SubjectsLinked,
     Version,
 )
-from orlop.store.memory_columns import INSERT, known, scope_of, values_of
-from orlop.store.memory_erasing import erase
+from orlop.memory.columns import INSERT, known, scope_of, values_of
+from orlop.memory.erasing import erase
 from orlop.store.rows import Stored
 
 _TABLES: Final = """

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from orlop.abi.ids import Seq, TenantId
-from orlop.store.memory_reading import Filter, applied, born, where
+from orlop.memory.reading import Filter, applied, born, where
 
 
 class FedRow(Struct, frozen=True):

@@ -14,7 +14,7 @@ from msgspec import Struct
 from orlop.abi.events import Header
 from orlop.abi.ids import CallId, Nanoseconds, ProcessId, Seq, TenantId
 from orlop.abi.memory import Kept, KeptLink, KeptVector, MemoryErased, MemoryId, Version
-from orlop.store.memory_columns import ALWAYS_NS, COLUMNS, NEVER_NS, UPSERT, scope_of, values_of
+from orlop.memory.columns import ALWAYS_NS, COLUMNS, NEVER_NS, UPSERT, scope_of, values_of
 
 _attributes: msgspec.json.Decoder[dict[str, object]] = msgspec.json.Decoder(dict[str, object])
 _sources: msgspec.json.Decoder[tuple[str, ...]] = msgspec.json.Decoder(tuple[str, ...])

@@ -12,8 +12,8 @@ from orlop.abi.ids import ProcessId, Seq, TenantId
 from orlop.abi.limits import MEMORY_QUERY_WORDS_MAX
 from orlop.abi.memory import Evidence, Memory, MemoryId, MemoryState, Target
 from orlop.abi.memory_orders import Use
-from orlop.store.memory_columns import ALWAYS_NS, COLUMNS, NEVER_NS, known, scope_of
-from orlop.store.memory_rows import identifiers_of, subject_of
+from orlop.memory.columns import ALWAYS_NS, COLUMNS, NEVER_NS, known, scope_of
+from orlop.memory.rows import identifiers_of, subject_of
 
 _SELECT: Final = f"SELECT {COLUMNS}, id FROM version "
 _WORD: Final = re.compile(r"\w+", re.UNICODE)

@@ -9,10 +9,10 @@ from msgspec import Struct
 from orlop.abi.ids import ProcessId, Seq, TenantId
 from orlop.abi.memory import Memory, MemoryId
 from orlop.abi.memory_orders import Difference
-from orlop.store import memory_reading as reading
-from orlop.store.memory_columns import COLUMNS
-from orlop.store.memory_reading import memory_of
-from orlop.store.memory_rows import subject_of
+from orlop.memory import reading as reading
+from orlop.memory.columns import COLUMNS
+from orlop.memory.reading import memory_of
+from orlop.memory.rows import subject_of
 
 DIFFERENCES_MAX: Final = 10_000
 GIVEN_MAX: Final = 20
