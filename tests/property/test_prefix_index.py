@@ -37,6 +37,8 @@ class PrefixMachine(RuleBasedStateMachine):
     def put(self, name: str, tokens: list[int]) -> None:
         self.index.put(name, tokens)
         self.plain.pop(name, None)
+        if len(tokens) > TOKENS_MAX:
+            return  # It would displace all others, and not be whole itself.
         self.plain[name] = tokens
         while self.distinct() > TOKENS_MAX:
             self.plain.popitem(last=False)

@@ -35,7 +35,9 @@ COMMANDS: Final = {
         PROCESSES, "Show a process's calls and children as a tree.", "orlop.shell.trace:trace"
     ),
     "coverage": Entry(
-        PROCESSES, "Show how much of a process its record covers.", "orlop.shell.coverage:coverage"
+        PROCESSES,
+        "Show how much of what a process did its record covers.",
+        "orlop.shell.coverage:coverage",
     ),
     "wait": Entry(PROCESSES, "Wait until processes have ended.", "orlop.shell.signals:wait"),
     "kill": Entry(PROCESSES, "End processes.", "orlop.shell.signals:kill"),
@@ -76,7 +78,9 @@ COMMANDS: Final = {
     ),
     "files": Entry(RECORDS, "Agents' files: versions, search, sharing.", "orlop.shell.files:files"),
     "memory": Entry(
-        RECORDS, "What agents remember: recall, history, why.", "orlop.shell.memory:memory"
+        RECORDS,
+        "What agents remember: versioned, attributable, as of any moment.",
+        "orlop.shell.memory:memory",
     ),
     "approvals": Entry(
         ACCESS, "List what waits for a person's word.", "orlop.shell.approvals:approvals"
@@ -98,17 +102,23 @@ COMMANDS: Final = {
         ACCESS, "Narrow, show and revoke the tokens of processes.", "orlop.shell.tokens:token"
     ),
     "rights": Entry(
-        ACCESS, "Show, give and take what processes may do.", "orlop.shell.rights:rights"
+        ACCESS, "Show what a process may do; give and take.", "orlop.shell.rights:rights"
     ),
     "budget": Entry(ACCESS, "Show and set what accounts may use.", "orlop.shell.budgets:budget"),
     "schedule": Entry(ACCESS, "Start a program at set times.", "orlop.shell.schedules:schedule"),
-    "backup": Entry(RECORDS, "Copy the installation, also while it runs."),
-    "restore": Entry(RECORDS, "Bring a backup back, proven event by event."),
-    "drill": Entry(RECORDS, "Say what a disaster now would cost, by trying."),
-    "move": Entry(RECORDS, "Carry the journal to PostgreSQL, or back."),
-    "upgrade": Entry(RECORDS, "Show or make what a new release needs of the journal."),
+    "backup": Entry(RECORDS, "Copy the installation into FOLDER, also while it runs."),
+    "restore": Entry(
+        RECORDS, "Bring a backup back into an empty home (--home), proven event by event."
+    ),
+    "drill": Entry(
+        RECORDS, "Back up, restore elsewhere, verify, and say what a disaster now would cost."
+    ),
+    "move": Entry(RECORDS, "Carry the journal to another place, and verify it there."),
+    "upgrade": Entry(RECORDS, "Bring the journal's tables to this release's layout."),
     "audit": Entry(
-        RECORDS, "Export the record for auditors; who approved what.", "orlop.shell.audit:audit"
+        RECORDS,
+        "Export the journal for auditors; list who approved what.",
+        "orlop.shell.audit:audit",
     ),
     "journal": Entry(RECORDS, "Verify and export the journal.", "orlop.shell.journal:journal"),
     "explain": Entry(RECORDS, "Explain an error code.", "orlop.shell.explain:explain"),

@@ -22,6 +22,7 @@ time.sleep(600)
 
 SUPERVISOR = """
 import subprocess, sys
+from orlop.http.place import HttpConfig
 from orlop.operate import up
 up.STOP_S = 0.5
 real = subprocess.Popen
@@ -32,7 +33,7 @@ up.subprocess.Popen = stubborn
 from pathlib import Path
 home = Path(sys.argv[2])
 (home / "log").mkdir()
-sys.exit(up.Supervisor(home, up.listen(home, "127.0.0.1", 0), None, []).run())
+sys.exit(up.Supervisor(home, up.listen(home, HttpConfig(), 0), None, []).run())
 """
 
 
