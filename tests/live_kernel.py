@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.request import urlopen
 
 from orlop.machine.settings import default_models_dir
 
@@ -109,7 +110,7 @@ def _wait_ready(home: Path, up: subprocess.Popen[bytes]) -> str:
     said = ""
     while time.monotonic() < give_up_s:
         assert up.poll() is None, _logs(home)
-        if (home / "info.json").exists():
+        if _answers(home / "info.json"):
             done = subprocess.run(
                 [*ORLOP, "devices", "--json"],
                 env={**os.environ, "ORLOP_HOME": str(home)},
@@ -123,6 +124,16 @@ def _wait_ready(home: Path, up: subprocess.Popen[bytes]) -> str:
                 return str(json.loads((home / "info.json").read_text())["url"])
         time.sleep(0.1)
     raise AssertionError(f"no kernel within {READY_S:g} s: {said}\n{_logs(home)}")
+
+
+def _answers(info: Path) -> bool:
+    """The kernel itself does, so that no command waits for one that will never come."""
+    try:
+        url = str(json.loads(info.read_text())["url"])
+        with urlopen(f"{url}/health", timeout=1):
+            return True
+    except (OSError, ValueError):
+        return False
 
 
 def _all_ready(devices: Mapping[str, Sequence[Mapping[str, object]]]) -> bool:
