@@ -48,7 +48,11 @@ config.projects.default.generation = GenerationConfig(
     modes=[GenerationMode.POSITIVE, GenerationMode.NEGATIVE], allow_x00=True
 )
 document = json.loads(openapi.text())
-schema = schemathesis.openapi.from_dict(document, config=config)
+schema = schemathesis.openapi.from_dict(document, config=config).exclude(
+    # Its answer lasts as long as its program: tests/clients/test_functions.py has one.
+    path="/orlop/v1/functions",
+    method="POST",
+)
 
 
 @schema.parametrize()

@@ -96,7 +96,9 @@ def _schema(kind: object, of_type: dict[str, dict[str, object]]) -> object:
     return kind if isinstance(kind, dict) else of_type[repr(kind)]
 
 
-def _error_of(path: str) -> str:
+def _error_of(path: str) -> object:
+    if path == "/mcp":  # JSON-RPC's, or ours where it is about the token.
+        return {"type": "object", "required": ["error"]}
     if path.startswith("/v1/messages"):
         return "AnthropicError"
     return "OpenAIError" if path.startswith("/v1/") else "OrlopError"

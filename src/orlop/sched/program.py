@@ -59,6 +59,8 @@ class Context:
     there: int = 0
     """Tokens of it believed to lie on its engine or on that one's host."""
     since_s: float = 0.0
+    rests_on: object = None
+    """The shelf that it rested on last; within one moment it may have rested on two."""
     running: int = 0
     waiting: int = 0
     path_s: float = 0.0

@@ -144,7 +144,7 @@ class Shelf:
         """Its last call is over: its place fades from here on."""
         self.in_use -= context.held
         context.step("rest", now_s)
-        context.held = context.tokens
+        context.held, context.rests_on = context.tokens, self
         self.retained(now_s)
         self._retained += context.held
         self._acting_count += 1
@@ -170,7 +170,8 @@ class Shelf:
 
     def _is_acting(self, entry: tuple[int, int, float, Context]) -> bool:
         _, _, since_s, context = entry
-        return context.state is State.ACTING and context.since_s == since_s
+        is_here = context.rests_on is self and context.since_s == since_s
+        return context.state is State.ACTING and is_here
 
     def _unretain(self, context: Context, now_s: float) -> None:
         self._retained = max(0.0, self.retained(now_s) - self.own(context, now_s))

@@ -367,3 +367,12 @@ def test_levels_double_and_patience_shrinks_by_what_was_waited_before() -> None:
     assert patience_s(10.0, 30.0, 5.0, 1.0) == 20.0
     assert patience_s(10.0, 90.0, 5.0, 1.0) == 1.0
     assert patience_s(10.0, 0.0, 0.0, 1.0) == float("inf")
+
+
+def test_a_lost_engine_does_not_take_what_rested_there_and_elsewhere_in_one_moment() -> None:
+    desk = Desk(SchedulerConfig(), Capacity(slots=1, kv_tokens=1_000, speed=SPEED))
+    desk.scheduler.attach("f", Capacity(slots=1, kv_tokens=1_000, speed=SPEED))
+    desk.leave(desk.enter("agent", (0, 4)), after_s=0.0)
+    desk.leave(desk.enter("agent", (0, 1), candidates=("f",)), after_s=0.0)
+    desk.scheduler.detach("e", desk.now_s)
+    check(desk.scheduler, desk.now_s)
