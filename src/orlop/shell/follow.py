@@ -44,23 +44,27 @@ def show_line(line: OutputLine) -> None:
 
 
 class Follower:
-    """Knows how far each stream of the present incarnation has been shown."""
+    """Knows which incarnation is being shown, and how far each of its streams has been.
+
+    A program may be started again, and end, before its last incarnation has been read to its end:
+    each one is shown, in their order.
+    """
 
     def __init__(
         self, operator: Operator, process: ProcessView, stream: str, *, as_json: bool
     ) -> None:
         self._operator = operator
         self._process = process
+        self._incarnation = process.incarnation
         self._stream = stream
         self._show = show_json_line if as_json else show_line
         self._shown_bytes = {"out": 0, "err": 0}
 
     def read_on(self) -> ProcessView | None:
         """Show what comes until the output ends or is cut off; the process, if that has ended."""
-        incarnation = self._process.incarnation
         try:
             for line in self._operator.output(
-                self._process.id, stream=self._stream, incarnation=incarnation, follow=True
+                self._process.id, stream=self._stream, incarnation=self._incarnation, follow=True
             ):
                 self._show_new(line)
             view = self._operator.wait(self._process.id, RESTART_POLL_S)
@@ -69,17 +73,14 @@ class Follower:
             plain_clock.pause(RESTART_POLL_S)
             self._operator.process(self._process.id)
             return None
-        if view is not None:
-            return view
-        self._follow_restart(self._operator.process(self._process.id))
-        return None
-
-    def _follow_restart(self, now: ProcessView) -> None:
-        if now.incarnation == self._process.incarnation:
+        now = view or self._operator.process(self._process.id)
+        if now.incarnation > self._incarnation:
+            self._incarnation += 1
+            self._shown_bytes = {"out": 0, "err": 0}
+            return None
+        if view is None:
             plain_clock.pause(RESTART_POLL_S)
-            return
-        self._process = now
-        self._shown_bytes = {"out": 0, "err": 0}
+        return view
 
     def _show_new(self, line: OutputLine) -> None:
         new_bytes = line.offset - self._shown_bytes[line.stream]
