@@ -26,7 +26,7 @@ demo: pulled
 	$(BIN)/python examples/support_desk/demo.py $(if $(ENGINE),--engine '$(ENGINE)') $(if $(MODEL),--model '$(MODEL)')
 
 test: pulled
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # What a real engine is needed for and is not there is skipped, and said so.  Recipes for VLLM and
 # TRITON (virtual environments of their own) are in docs/how-to/test-real-engines.md.
@@ -38,7 +38,7 @@ check: pulled
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 simulate: $(READY)
 	ORLOP_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/simulation
