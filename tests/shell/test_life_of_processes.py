@@ -12,7 +12,7 @@ import pytest
 from live_kernel import ORLOP, LiveKernel
 from shell.attempts import attempt
 
-AGENTS = Path(__file__).with_name("agents.py")
+AGENTS = Path(__file__).with_name("small_agents.py")
 PROGRAM = (sys.executable, str(AGENTS))
 
 
