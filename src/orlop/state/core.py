@@ -55,8 +55,9 @@ from orlop.state.elders import Elders, nowhere
 from orlop.state.guard import Guard
 from orlop.state.orders import Orders
 from orlop.state.process import OVER, Process, Row, check
+from orlop.state.refusals import Refusals
 from orlop.state.tables import Tables
-from orlop.state.web import Refusals, Web
+from orlop.state.web import Web
 from orlop.store.journal import Draft, Journal, Part
 from orlop.store.projection import Projection
 from orlop.tools.catalog import Catalog

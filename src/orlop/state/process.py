@@ -49,6 +49,7 @@ from orlop.context.conversation import Contexts
 from orlop.machine.clock import NS_PER_S
 from orlop.machine.latch import Latch
 from orlop.state.record import Record
+from orlop.state.refusals import Refusals
 from orlop.state.running import Running
 
 
@@ -342,10 +343,9 @@ class Process:
     unwanted: bool = False
     """Somebody has asked it to end, so its restart rule does not apply."""
     refused: int = 0
-    """Calls refused for want of a right; of those, what of this minute is journaled or not."""
-    refusals_minute: int = 0
-    refusals_said: int = 0
-    refusals_unsaid: int = 0
+    """Calls refused for want of a right, or by a rule."""
+    refusals: Refusals = field(default_factory=Refusals)
+    """Of those, what the journal has been told."""
     awake: Latch = field(default_factory=Latch)
     """Set while it is not stopped: calls wait for it at the door."""
     changed: Latch = field(default_factory=Latch)

@@ -1,6 +1,5 @@
 """What the kernel asks servers outside with, and what it remembers of those it refused."""
 
-from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -16,15 +15,6 @@ class Web(Protocol):
     async def fetch(self, call: Fetch, key: str, limit_s: float) -> Answered:
         """Once.  key: names this effect for ever.  Raises `DeviceFailed`, `DeadlineMissed`."""
         ...
-
-
-@dataclass(slots=True)
-class Refusals:
-    """How many of a process were told in this minute, and how many not."""
-
-    minute: int = 0
-    told: int = 0
-    untold: int = 0
 
 
 def place(url: str) -> tuple[str, str, int]:

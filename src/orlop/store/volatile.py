@@ -102,10 +102,6 @@ class VolatileTape:
         data[at % len(data)] ^= 1
         self._disk.bodies[place] = msgspec.structs.replace(body, data=bytes(data))
 
-    def tear_anchor(self, slot: int) -> None:
-        assert self._disk.anchor is not None
-        self._disk.anchor[slot] = self._disk.anchor[slot][: SLOT_BYTES // 2]
-
     def lose_anchor(self) -> None:
         self._disk.anchor = None
 

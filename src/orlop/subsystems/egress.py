@@ -1,21 +1,17 @@
 """Who may reach which host, and what that comes to: rules, then rights; admission of a `fetch`."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from orlop.abi.cards import Effect
 from orlop.abi.egress import EgressRefused, Fetch, NetRule, read_rule
 from orlop.abi.errors import Denied, EffectUnknown, KernelError
 from orlop.abi.ids import DEFAULT_TENANT, ProcessId
-from orlop.abi.limits import REFUSALS_JOURNALED_MAX
 from orlop.access.rights import Narrowing
-from orlop.machine.clock import NS_PER_S
 from orlop.state.core import Kernel
 from orlop.state.process import Process
-from orlop.state.web import Refusals, place
+from orlop.state.refusals import Refusals
+from orlop.state.web import place
 from orlop.subsystems import rights
-
-MINUTE_NS: Final = 60 * NS_PER_S
 
 
 def rules(kernel: Kernel, process: Process) -> Sequence[NetRule]:
@@ -51,13 +47,9 @@ def refuse(
 ) -> None:
     """Journal it: at most so many a minute of one process; the next one tells of the others."""
     counted = kernel.egress_refusals.setdefault(process, Refusals())
-    minute = kernel.clock.wall_ns() // MINUTE_NS
-    if minute != counted.minute:
-        counted.minute, counted.told = minute, 0
-    if counted.told >= REFUSALS_JOURNALED_MAX or kernel.journal.stopped is not None:
-        counted.untold += 1
+    is_writable = kernel.journal.stopped is None
+    if not counted.tell(kernel.clock.wall_ns(), is_writable=is_writable):
         return
-    counted.told += 1
     times, counted.untold = 1 + counted.untold, 0
     row = kernel.tables.rows.get(process)
     tenant = row.tenant if row is not None else DEFAULT_TENANT

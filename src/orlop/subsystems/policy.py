@@ -13,11 +13,10 @@ from orlop.abi.calls import Call, Embed, Infer
 from orlop.abi.cards import ModelCard, ModelKind
 from orlop.abi.errors import KernelError, RuleForbids
 from orlop.abi.ids import EngineName, Seq
-from orlop.abi.limits import NAME_CHARS_MAX, REFUSALS_JOURNALED_MAX
+from orlop.abi.limits import NAME_CHARS_MAX
 from orlop.abi.policy import Decision, Difference, PolicyRefused
 from orlop.access.policy import Place, Policy
 from orlop.access.policy_words import Entity
-from orlop.machine.clock import NS_PER_S
 from orlop.people import trust
 from orlop.state import codec, policy_facts
 from orlop.state.core import Kernel
@@ -28,7 +27,6 @@ from orlop.subsystems import devices, forms, ladders
 
 log = logging.getLogger(__name__)
 
-MINUTE_NS = 60 * NS_PER_S
 PLACED = frozenset({"engine", "device", "region"})
 """Facts that differ from engine to engine: a rule that looks at them may leave some of them."""
 
@@ -131,12 +129,9 @@ def _refuse(
     kernel: Kernel, process: Process, running: Running, decision: Decision, asked: Asked
 ) -> None:
     """Say it in the journal, at most so many times a minute of one process, and to the caller."""
-    minute = kernel.clock.wall_ns() // MINUTE_NS
-    if minute != process.refusals_minute:
-        process.refusals_minute, process.refusals_said = minute, 0
     process.refused += 1
-    if process.refusals_said < REFUSALS_JOURNALED_MAX and kernel.journal.stopped is None:
-        process.refusals_said += 1
+    is_writable = kernel.journal.stopped is None
+    if process.refusals.tell(kernel.clock.wall_ns(), is_writable=is_writable):
         event = PolicyRefused(
             decision=compact(decision),
             action=asked.action,
@@ -145,8 +140,6 @@ def _refuse(
             labels=tuple(sorted(running.labels)),
         )
         kernel.emit(process.id, process.row.tenant, event, call=running.id)
-    else:
-        process.refusals_unsaid += 1
     raise RuleForbids(f"{said(asked.action, asked.resource, decision)} ({running.id})")
 
 

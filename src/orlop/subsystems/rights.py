@@ -18,18 +18,15 @@ from orlop.abi.contexts import CompactContext
 from orlop.abi.egress import Fetch
 from orlop.abi.errors import Conflict, Denied, KernelError
 from orlop.abi.files import FileCall
-from orlop.abi.limits import NAME_CHARS_MAX, REFUSALS_JOURNALED_MAX
+from orlop.abi.limits import NAME_CHARS_MAX
 from orlop.abi.rights import Access, Family, Rights
 from orlop.access.rights import Narrowing, compiled
 from orlop.files.touched import touched
-from orlop.machine.clock import NS_PER_S
 from orlop.state import accounts, web
 from orlop.state.core import Kernel
 from orlop.state.process import Process, Row
 
 log = logging.getLogger(__name__)
-
-MINUTE_NS = 60 * NS_PER_S
 
 
 def require(
@@ -139,21 +136,17 @@ def refuse(
 ) -> None:
     """Count a refusal, and journal it: at most so many a minute of one process."""
     process.refused += 1
-    minute = kernel.clock.wall_ns() // MINUTE_NS
-    if minute != process.refusals_minute:
-        process.refusals_minute, process.refusals_said = minute, 0
-    if process.refusals_said >= REFUSALS_JOURNALED_MAX or kernel.journal.stopped is not None:
-        process.refusals_unsaid += 1
+    is_writable = kernel.journal.stopped is None
+    if not process.refusals.tell(kernel.clock.wall_ns(), is_writable=is_writable):
         return
-    process.refusals_said += 1
     event = RightRefused(
         right=right,
         incarnation=process.row.incarnation,
         reason=error.message[:1_000],
         token=narrowing.token if narrowing is not None else "",
-        unsaid=process.refusals_unsaid,
+        unsaid=process.refusals.untold,
     )
-    process.refusals_unsaid = 0
+    process.refusals.untold = 0
     try:
         kernel.emit(process.id, process.row.tenant, event)
     except KernelError as failure:  # The caller is to hear why he is refused, not this.
