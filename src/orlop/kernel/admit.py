@@ -30,7 +30,7 @@ from orlop.meter import account, usage
 from orlop.state.core import Kernel
 from orlop.state.process import Process
 from orlop.state.running import Running
-from orlop.subsystems import devices, egress, files, forms, ladders, saga
+from orlop.subsystems import egress, files, ladders, saga
 from orlop.subsystems.ladders import Attempt
 
 TEMPLATE_TOKENS: Final = 32
@@ -134,7 +134,7 @@ def _wished(room: Budget | None, cost_max: NanoDollars | None) -> Budget | None:
 
 
 def _embed(kernel: Kernel, process: Process, running: Running, call: Embed) -> Admitted:
-    cards = _cards(kernel, process, running, call)
+    cards = ladders.cards(kernel, process, running, call.model, "embed")
     accounts, now_ns = kernel.accounts(process), kernel.clock.wall_ns()
     left = account.room(accounts, now_ns)
     paid = any(card.paid for card in cards)
@@ -148,14 +148,6 @@ def _embed(kernel: Kernel, process: Process, running: Running, call: Embed) -> A
     return Admitted(
         call=call, cards=cards, hold=hold, run_s=run_s, is_limited=left is not None, costs=paid
     )
-
-
-def _cards(kernel: Kernel, process: Process, running: Running, call: Embed) -> Sequence[ModelCard]:
-    """What may serve the call: by its model's name, what it asks of a device, and the policy."""
-    found = forms.find(kernel, call.model, "embed", call.hints)
-    cards = devices.eligible(kernel, found, call.hints, process.row.tenant)
-    left = running.engines
-    return cards if left is None else [card for card in cards if card.engine in left]
 
 
 def _priced(model: str, cards: Sequence[ModelCard], left: Budget | None) -> Sequence[ModelCard]:

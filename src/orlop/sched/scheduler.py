@@ -216,10 +216,10 @@ class Scheduler:
 
     def forecast(self, work: Work, now_s: float) -> tuple[float, float] | None:
         """Seconds to the first token if it came now, and of each token; None: not known yet."""
-        stations = self.waiting.stations(self.waiting.pool(work.candidates))
+        pool = self.waiting.pool(work.candidates)
+        stations, ahead = self.waiting.stations(pool), self.waiting.ahead(work, pool)
         if not all(station.counts.calls >= EVIDENCE for station in stations):
             return None
-        ahead = self.waiting.ahead(work, self.waiting.pool(work.candidates))
         found = list[tuple[float, float]]()
         for station in stations:
             first_s, token_s = station.forecast_s(work.input_tokens, work.tokens)

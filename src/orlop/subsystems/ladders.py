@@ -7,7 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from orlop.abi.calls import Infer
-from orlop.abi.cards import ModelCard
+from orlop.abi.cards import ModelCard, ModelKind
 from orlop.abi.errors import DeviceFailed, Exhausted, KernelError, NotFound, RuleForbids
 from orlop.abi.limits import CALL_DEADLINE_S, CALL_DEADLINE_S_MAX
 from orlop.models.ladder import Rung, climb
@@ -28,28 +28,37 @@ class Attempt(Struct, frozen=True):
     cards: Sequence[ModelCard]
 
 
+def cards(
+    kernel: Kernel, process: Process, running: Running, model: str, kind: ModelKind
+) -> Sequence[ModelCard]:
+    """What may serve: by the model's name, by what is asked of a device, and by the rules."""
+    hints, left = running.call.hints, running.engines
+    found = forms.find(kernel, model, kind, hints)
+    found = devices.eligible(kernel, found, hints, process.row.tenant)
+    return found if left is None else [card for card in found if card.engine in left]
+
+
+def rungs(kernel: Kernel, call: Infer) -> list[Rung]:
+    """What to try, in order; most models are a ladder of one."""
+    ladder = kernel.ladders.get(call.model)
+    return [Rung(call.model)] if ladder is None else climb(ladder, call.hints.ladder)
+
+
 def models(kernel: Kernel, call: Infer) -> list[Infer]:
     """The call as each of the models would get it that may come to serve it."""
-    ladder = kernel.ladders.get(call.model)
-    if ladder is None:
+    if call.model not in kernel.ladders:
         return [call]
-    rungs = {rung.model: None for rung in climb(ladder, call.hints.ladder)}
-    return [replace(call, model=model) for model in rungs]
+    names = dict.fromkeys(rung.model for rung in rungs(kernel, call))
+    return [replace(call, model=name) for name in names]
 
 
 def attempts(kernel: Kernel, process: Process, running: Running, call: Infer) -> list[Attempt]:
     """At least one.  A rung that nothing serves now is left out; raises as the first one does if
     all are."""
-    ladder = kernel.ladders.get(call.model)
-    rungs = [Rung(call.model)] if ladder is None else climb(ladder, call.hints.ladder)
     found, refused = list[Attempt](), list[KernelError]()
-    for rung in rungs:
+    for rung in rungs(kernel, call):
         try:
-            cards = forms.find(kernel, rung.model, "chat", call.hints)
-            cards = devices.eligible(kernel, cards, call.hints, process.row.tenant)
-            left = running.engines
-            may = cards if left is None else [card for card in cards if card.engine in left]
-            if may:
+            if may := cards(kernel, process, running, rung.model, "chat"):
                 found.append(Attempt(rung, may))
         except (NotFound, DeviceFailed) as error:
             refused.append(error)
