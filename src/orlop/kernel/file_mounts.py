@@ -6,8 +6,9 @@ from orlop.abi.errors import BadCall, Conflict, Exhausted, NotFound
 from orlop.abi.files import FileView, FolderMounted, FolderUnmounted, MountOrder
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS
 from orlop.abi.limits import MOUNTS_MAX
-from orlop.files import jail, paths
+from orlop.files import paths
 from orlop.kernel.sys_file import mount_view
+from orlop.machine import jail
 from orlop.state.core import Kernel
 from orlop.subsystems import files
 

@@ -24,10 +24,11 @@ from orlop.abi.files import (
 from orlop.abi.hints import Facts
 from orlop.abi.ids import Nanoseconds, Seq, TenantId
 from orlop.abi.limits import FILE_READ_BYTES_MAX
-from orlop.files import jail, listing, paths
+from orlop.files import listing, paths
 from orlop.files.live import Head
 from orlop.files.rules import MountRow
 from orlop.files.tree import FileTree, Version
+from orlop.machine import jail
 from orlop.state.core import Kernel
 from orlop.state.process import Process
 from orlop.state.running import Running

@@ -15,11 +15,12 @@ from orlop.abi.files import (
 from orlop.abi.hints import Facts
 from orlop.abi.ids import Seq, TenantId
 from orlop.abi.limits import FILE_SHARES_MAX, FILES_AT_ONCE_MAX
-from orlop.files import jail, paths
+from orlop.files import paths
 from orlop.files.live import FileStore, Head
 from orlop.files.tree import FileTree, Version
 from orlop.kernel import sys_file
 from orlop.kernel.sys_file import next_version, require_version
+from orlop.machine import jail
 from orlop.state.core import Kernel
 from orlop.state.process import Process
 from orlop.state.running import Running

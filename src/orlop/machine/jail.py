@@ -28,12 +28,12 @@ class HostFile:
 
 
 def read(root: Path, words: Sequence[str], offset: int, length: int) -> tuple[HostFile, bytes]:
-    with _folder(root, words[:-1]) as folder, _said(words):
+    with folder(root, words[:-1]) as place, said(words):
         handle = os.open(
-            words[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder
+            words[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=place
         )
         try:
-            found = _regular(os.fstat(handle), words)
+            found = regular(os.fstat(handle), words)
             return found, os.pread(handle, min(length, found.size), offset)
         finally:
             os.close(handle)
@@ -42,20 +42,20 @@ def read(root: Path, words: Sequence[str], offset: int, length: int) -> tuple[Ho
 def look(root: Path, words: Sequence[str]) -> HostFile | None:
     """The file's size and version; None where there is none."""
     try:
-        with _folder(root, words[:-1]) as folder, _said(words):
-            return _regular(os.stat(words[-1], dir_fd=folder, follow_symlinks=False), words)
+        with folder(root, words[:-1]) as place, said(words):
+            return regular(os.stat(words[-1], dir_fd=place, follow_symlinks=False), words)
     except NotFound:
         return None
 
 
 def write(root: Path, words: Sequence[str], data: bytes, beside: str) -> HostFile:
     """beside: a name that nobody else uses, for the new content on its way."""
-    with _folder(root, words[:-1], make=True) as folder, _said(words):
+    with folder(root, words[:-1], make=True) as place, said(words):
         handle = os.open(
             beside,
             os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
             0o644,
-            dir_fd=folder,
+            dir_fd=place,
         )
         try:
             try:
@@ -64,26 +64,26 @@ def write(root: Path, words: Sequence[str], data: bytes, beside: str) -> HostFil
                 os.fsync(handle)
             finally:
                 os.close(handle)
-            os.replace(beside, words[-1], src_dir_fd=folder, dst_dir_fd=folder)
+            os.replace(beside, words[-1], src_dir_fd=place, dst_dir_fd=place)
         except OSError:
-            os.unlink(beside, dir_fd=folder)
+            os.unlink(beside, dir_fd=place)
             raise
-        os.fsync(folder)
-        return _regular(os.stat(words[-1], dir_fd=folder, follow_symlinks=False), words)
+        os.fsync(place)
+        return regular(os.stat(words[-1], dir_fd=place, follow_symlinks=False), words)
 
 
 def remove(root: Path, words: Sequence[str]) -> None:
-    with _folder(root, words[:-1]) as folder, _said(words):
-        os.unlink(words[-1], dir_fd=folder)
-        os.fsync(folder)
+    with folder(root, words[:-1]) as place, said(words):
+        os.unlink(words[-1], dir_fd=place)
+        os.fsync(place)
 
 
 def listed(root: Path, words: Sequence[str], limit: int) -> list[HostFile]:
     """What lies in a folder, by name; links and devices are not shown."""
-    with _folder(root, words) as folder, _said(words):
+    with folder(root, words) as place, said(words):
         found: list[HostFile] = []
-        for name in sorted(os.listdir(folder)):
-            state = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        for name in sorted(os.listdir(place)):
+            state = os.stat(name, dir_fd=place, follow_symlinks=False)
             if stat.S_ISDIR(state.st_mode):
                 found.append(HostFile(name, 0, 0, is_folder=True))
             elif stat.S_ISREG(state.st_mode):
@@ -94,9 +94,9 @@ def listed(root: Path, words: Sequence[str], limit: int) -> list[HostFile]:
 
 
 @contextmanager
-def _folder(root: Path, words: Sequence[str], *, make: bool = False) -> Iterator[int]:
-    """A handle of the folder that the words lead to."""
-    with _said(words):
+def folder(root: Path, words: Sequence[str], *, make: bool = False) -> Iterator[int]:
+    """A handle of the folder that the words lead to.  make: also of one that is not there yet."""
+    with said(words):
         handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             for word in words:
@@ -116,15 +116,15 @@ def _folder(root: Path, words: Sequence[str], *, make: bool = False) -> Iterator
         os.close(handle)
 
 
-def _make(word: str, folder: int) -> None:
+def _make(word: str, place: int) -> None:
     try:
-        os.mkdir(word, 0o755, dir_fd=folder)
-        os.fsync(folder)
+        os.mkdir(word, 0o755, dir_fd=place)
+        os.fsync(place)
     except FileExistsError:
         pass
 
 
-def _regular(state: os.stat_result, words: Sequence[str]) -> HostFile:
+def regular(state: os.stat_result, words: Sequence[str]) -> HostFile:
     if stat.S_ISLNK(state.st_mode):
         raise Denied(f"{'/'.join(words)} is a symbolic link, and none is followed")
     if not stat.S_ISREG(state.st_mode):
@@ -133,7 +133,7 @@ def _regular(state: os.stat_result, words: Sequence[str]) -> HostFile:
 
 
 @contextmanager
-def _said(words: Sequence[str]) -> Iterator[None]:
+def said(words: Sequence[str]) -> Iterator[None]:
     """The operating system's errors as ours."""
     try:
         yield
@@ -142,17 +142,17 @@ def _said(words: Sequence[str]) -> Iterator[None]:
 
 
 def _error(error: OSError, path: str) -> KernelError:
-    said = os.strerror(error.errno or 0)
+    why = os.strerror(error.errno or 0)
     match error.errno:
         case errno.ENOENT:
-            return NotFound(f"{path} is not in the mounted folder")
+            return NotFound(f"{path} is not in the folder")
         case errno.ELOOP | errno.ENOTDIR:
             return Denied(f"{path} leads through a symbolic link or a file: none is followed")
         case errno.EISDIR:
             return BadCall(f"{path} is a folder: name a file in it")
         case errno.EACCES | errno.EPERM | errno.EROFS:
-            return Denied(f"the host does not let the kernel have {path}: {said}")
+            return Denied(f"the host does not let the kernel have {path}: {why}")
         case errno.ENOSPC | errno.EDQUOT:
-            return Exhausted(f"no room for {path}: {said}", retry_after_s=60.0)
+            return Exhausted(f"no room for {path}: {why}", retry_after_s=60.0)
         case _:
-            return DeviceFailed(f"{path}: {said}")
+            return DeviceFailed(f"{path}: {why}")
