@@ -101,7 +101,7 @@ async def forget(kernel: Kernel, process: Process, running: Running, call: Forge
 async def recall(kernel: Kernel, process: Process, running: Running, call: Recall) -> Recalled:
     """What fits best, of what the caller may read; the journal keeps what was given."""
     memories = memories_of(kernel)
-    await memories.projection.current()
+    await memories.current()
     tenant = process.row.tenant
     if call.memory:
         place = held(memories, tenant, call.memory)

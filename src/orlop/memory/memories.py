@@ -15,16 +15,15 @@ from typing import Concatenate, ParamSpec, TypeVar
 from msgspec.structs import replace
 
 from orlop.abi.errors import Misconfigured
-from orlop.abi.ids import ProcessId, Seq, TenantId
-from orlop.abi.memory import Change, MemoryId
+from orlop.abi.ids import Seq, TenantId
+from orlop.abi.memory import MemoryId
 from orlop.machine.clock import Clock
 from orlop.machine.offload import InlineOffload, ThreadOffload
 from orlop.machine.ranges import Count, Many
 from orlop.memory import reading as reading
-from orlop.memory import revision
 from orlop.memory.outside import Outside
 from orlop.memory.reading import Place
-from orlop.memory.rows import MemoryFold
+from orlop.memory.rows import EVIDENCE, MemoryFold
 from orlop.memory.search import Asked, Dense, Found, find
 from orlop.store.journal import Journal
 from orlop.store.projection import Projection, ProjectionFile
@@ -73,12 +72,16 @@ class Memories:
 
     async def find(self, asked: Asked) -> Found:
         """With everything that was durable when it was asked."""
+        await self.current()
         if asked.call.memory or asked.call.key:
             # Some look-ups by an index: sooner done than handed to another thread.
-            await self.projection.current()
             return self.projection.look(find, None, asked)
-        found = await self.projection.read(find, self.dense, asked)
+        found = await self.projection.beside(find, self.dense, asked)
         return replace(found, note=self.note) if self.note else found
+
+    async def current(self) -> None:
+        """Return once all memories that are durable now can be found."""
+        await self.projection.current(but=EVIDENCE)
 
     async def ready(self) -> None:
         """Return once `place` and `with_key` can tell; they need not wait for what is folded."""
@@ -142,23 +145,17 @@ class Memories:
             if (place.tenant, place.namespace) == (tenant, namespace)
         ]
 
-    def wrote(
-        self, seq: Seq, writer: ProcessId, tenant: TenantId, namespace: str, change: Change
-    ) -> None:
+    def wrote(self, seq: Seq, memory: MemoryId, before: Place | None, after: Place) -> None:
         """A change was appended.  Called before anything else can be."""
         self._forget_folded()
-        before = self.place(change.memory)
-        after = revision.after(before, change, writer, (tenant, namespace))
-        self._places[change.memory] = (seq, after)
-        self._places.move_to_end(change.memory)
+        self._places[memory] = (seq, after)
+        self._places.move_to_end(memory)
+        open_keys = {head.key for head in after.heads}
         for head in (*(before.heads if before is not None else ()), *after.heads):
             if head.key:
-                is_open = any(one.key == head.key for one in after.heads)
-                self._keys[(tenant, namespace, head.key)] = (
-                    seq,
-                    change.memory if is_open else None,
-                )
-                self._keys.move_to_end((tenant, namespace, head.key))
+                key = (after.tenant, after.namespace, head.key)
+                self._keys[key] = (seq, memory if head.key in open_keys else None)
+                self._keys.move_to_end(key)
 
     def _forget_folded(self) -> None:
         applied = self.projection.applied_seq

@@ -81,6 +81,9 @@ _CLOSE: Final = (
 )
 _COPY: Final = "SELECT text, attributes, sources, id FROM version WHERE memory = ? AND version = ?"
 
+EVIDENCE: Final = frozenset({"memory.recalled"})
+"""Kinds of events that change nothing of what a recall finds."""
+
 Folded = MemoryWritten | MemoryRecalled | MemoryEmbedded | MemoryErased | SubjectsLinked
 _events: msgspec.json.Decoder[Folded] = msgspec.json.Decoder(Folded)
 _encode = msgspec.json.Encoder().encode

@@ -3,9 +3,13 @@
 import math
 import struct
 from collections.abc import Sequence
+from typing import Final
 
 from orlop.abi.errors import BadCall
 from orlop.abi.limits import MEMORY_DIMENSIONS_MAX
+
+_EXACT: Final = 2.0**-12
+"""Half of the step between 16-bit floats below 1."""
 
 
 def packed(vector: Sequence[float]) -> bytes:
@@ -18,8 +22,9 @@ def packed(vector: Sequence[float]) -> bytes:
     length = math.hypot(*vector)
     if not 0 < length < math.inf:
         raise BadCall("vector: it must be finite, and not all zeros")
-    scale = 1.0 / length
-    return struct.pack(f"<{len(vector)}e", *[number * scale for number in vector])
+    if abs(length - 1.0) > _EXACT:  # Most models give vectors of length 1.
+        vector = [number / length for number in vector]
+    return struct.pack(f"<{len(vector)}e", *vector)
 
 
 def dimensions(data: bytes) -> int:

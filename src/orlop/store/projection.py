@@ -15,7 +15,7 @@ they are read from the journal instead.
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Concatenate, Literal, ParamSpec, TypeVar
 
@@ -129,12 +129,12 @@ class Projection:
             self._ended = self._ended or NotReady(f"the {self._fold.name} index is closed")
             self._tell()
 
-    async def current(self) -> None:
-        """Return once all that is durable now is folded.
+    async def current(self, but: Collection[str] = ()) -> None:
+        """Return once all that is durable now is folded, `but` for kinds that nobody looks for.
 
         Raises `NotReady` while it is being built, if that takes long.
         """
-        wanted = self._wanted()
+        wanted = self._wanted(but)
         if self._has(wanted):
             return
         self._hurry.set()
@@ -153,6 +153,15 @@ class Projection:
     ) -> R:
         """What `work` finds, beside the event loop, with all that is durable now."""
         await self.current()
+        return await self.beside(work, *args, **kwargs)
+
+    async def beside(
+        self,
+        work: Callable[Concatenate[sqlite3.Connection, P], R],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """What `work` finds, beside the event loop, with what is folded: see `current`."""
         try:
             return await self._reading(
                 self._read, lambda connection: work(connection, *args, **kwargs)
@@ -276,11 +285,11 @@ class Projection:
             self._wake.set()
         self._tell()
 
-    def _wanted(self) -> Seq:
-        """The newest durable event that is not folded yet; 0: none."""
+    def _wanted(self, but: Collection[str]) -> Seq:
+        """The newest durable event, `but` for some kinds, that is not folded yet; 0: none."""
         durable = self._journal.durable_seq
         for event in reversed(self._queue):
-            if event.header.seq <= durable:
+            if event.header.seq <= durable and event.header.kind not in but:
                 return event.header.seq
         return Seq(0)
 

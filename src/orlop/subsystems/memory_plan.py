@@ -54,6 +54,8 @@ class Plan:
         self._places: dict[MemoryId, Place] = {}
         self._keys: dict[str, MemoryId] = {}
         self.changes: list[Change] = []
+        self._moves: list[tuple[MemoryId, Place | None, Place]] = []
+        """What each change makes of its memory: before, after."""
         self.written: list[Written] = []
 
     def item(self, item: Item, vector: bytes, shape: int, subject: str = "") -> None:
@@ -142,8 +144,8 @@ class Plan:
             ),
             call=call,
         )
-        for change in self.changes:
-            self._memories.wrote(header.seq, self._writer, self._tenant, self._namespace, change)
+        for memory, before, after in self._moves:
+            self._memories.wrote(header.seq, memory, before, after)
         return header.seq
 
     def place(self, memory: MemoryId) -> Place:
@@ -156,7 +158,7 @@ class Plan:
         return place
 
     def _note(self, change: Change, place: Place | None) -> None:
-        self._places[change.memory] = revision.after(
-            place, change, self._writer, (self._tenant, self._namespace)
-        )
+        after = revision.after(place, change, self._writer, (self._tenant, self._namespace))
+        self._places[change.memory] = after
+        self._moves.append((change.memory, place, after))
         self.changes.append(change)
