@@ -249,7 +249,9 @@ async def tools(settings: Settings, lifeline: Lifeline, cells: Cells, gate: Gate
         )
         for name, entry in entries.items()
     ]
-    ready = connectors.build(settings.sql, settings.mail, settings.webhooks, SystemClock())
+    ready = connectors.build(
+        settings.sql, settings.mail, settings.webhooks, settings.folders, SystemClock()
+    )
     try:
         code = [MontyTool(settings.code)] if settings.code.enabled else []
         return Catalog([*built, *ready, *code])

@@ -11,8 +11,9 @@ from orlop.access.capability import TokenConfig
 from orlop.devices import shelf
 from orlop.drivers import engines as drivers
 from orlop.drivers.engines import EngineConfig
-from orlop.effects import connectors, mcp, openapi
+from orlop.effects import connectors, folder, mcp, openapi
 from orlop.effects.command import ToolConfig
+from orlop.effects.folder import FolderConfig
 from orlop.effects.mail import MailConfig
 from orlop.effects.mcp import McpConfig
 from orlop.effects.monty import CodeConfig
@@ -95,6 +96,8 @@ class Settings:
     """Tools by name, each in a table of its own."""
     sql: dict[str, SqlConfig] = field(default_factory=dict)
     """Databases by name, each in a table of its own."""
+    folders: dict[str, FolderConfig] = field(default_factory=dict)
+    """Folders of the host by name, each in a table of its own."""
     mail: dict[str, MailConfig] = field(default_factory=dict)
     """SMTP servers by name, each in a table of its own."""
     webhooks: dict[str, WebhookConfig] = field(default_factory=dict)
@@ -137,6 +140,7 @@ def read_settings(config: Path | None, home: Path, engine_flags: Sequence[str]) 
     openapi.check(settings.openapi)
     Systems(settings.systems)
     connectors.check(settings.sql, settings.mail, settings.webhooks)
+    folder.check(settings.folders, home)
     policies.check_config(settings.policy)
     chains.check(settings.escalations)
     rules.check(settings.autonomy)

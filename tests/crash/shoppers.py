@@ -1,7 +1,7 @@
 """Programs whose sagas go on while a real kernel is killed at its fault points, and a shop's books.
 
-The shop is a database that the kernel writes to through its connector: what happened there, and how
-often, is counted in its rows and not in the kernel's journal.
+The shop is a database and a folder that the kernel writes to through its connectors: what happened
+there, and how often, is counted in rows and files and not in the kernel's journal.
 """
 
 import json
@@ -31,6 +31,8 @@ POINTS: Final = (
     "saga.entered",
     "saga.done",
     "saga.outcome",
+    "folder.recorded",
+    "folder.renamed",
     "journal.commit",
     "journal.committed",
     "journal.anchored",
@@ -54,13 +56,18 @@ compensate_with = {{ id = "{{result.rows.0.id}}" }}
 [sql.shop.statements.cancel]
 sql = "UPDATE booked SET cancelled = cancelled + 1 WHERE id = :id"
 writes = true
+
+[folders.notes]
+path = "{notes}"
+writes = true
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """What a day came to.  doubled: bookings and cancellations that happened twice; lost: those of
-    committed sagas that are not there; left: those of sagas that were given up and still are."""
+    """What a day came to.  doubled: bookings, cancellations and notes that happened twice; lost:
+    those of committed sagas that are not there; left: those of sagas that were given up and still
+    are."""
 
     kills: int
     sagas: int
@@ -122,6 +129,7 @@ class Shoppers:
             with kernel.saga(name) as saga:
                 for one in names:
                     saga.call_tool("shop.book", name=one)
+                    saga.call_tool("notes.append", path=one, text=f"{one}\n")
                 if not commits:
                     raise Given
         except Given:
@@ -147,7 +155,8 @@ def day(folder: Path, seed: int) -> Books:
     chance = random.Random(seed)
     turn = [POINTS[(seed * KILLS_A_HOME + n) % len(POINTS)] for n in range(KILLS_A_HOME)]
     lines = [f"{point}:{chance.randint(2, 9)}" for point in turn]
-    shop = folder / f"shop{seed}.db"
+    shop, notes = folder / f"shop{seed}.db", folder / f"notes{seed}"
+    notes.mkdir()
     with closing(sqlite3.connect(shop)) as opened, opened:
         opened.execute("PRAGMA journal_mode=WAL")
         opened.execute(
@@ -155,7 +164,7 @@ def day(folder: Path, seed: int) -> Books:
         )
     with (
         _planned(folder / "plan", lines),
-        live_kernel(CONFIG.format(shop=shop)) as kernel,
+        live_kernel(CONFIG.format(shop=shop, notes=notes)) as kernel,
     ):
         shoppers = Shoppers(kernel, seed)
         shoppers.start()
@@ -164,21 +173,27 @@ def day(folder: Path, seed: int) -> Books:
         finally:
             shoppers.stop()
         _wait_for_quiet(kernel)
-        return _counted(shop, shoppers, len(lines))
+        return _counted(shop, notes, shoppers, len(lines))
 
 
-def _counted(shop: Path, shoppers: Shoppers, kills: int) -> Books:
+def _counted(shop: Path, notes: Path, shoppers: Shoppers, kills: int) -> Books:
     with closing(sqlite3.connect(f"file:{shop}?mode=ro", uri=True, timeout=30)) as opened:
         rows = opened.execute("SELECT name, cancelled FROM booked").fetchall()
     names = [str(name) for name, _ in rows]
     cancelled = {str(name): int(count) for name, count in rows}
+    written = {file.name: file.read_text() for file in notes.iterdir() if file.is_file()}
     return Books(
         kills=kills,
         sagas=(len(shoppers.committed) + len(shoppers.given_up)) // STEPS,
-        effects=len(rows) + sum(cancelled.values()),
-        doubled=len(names) - len(set(names)) + sum(max(0, n - 1) for n in cancelled.values()),
-        lost=sum(cancelled.get(name, 1) > 0 for name in shoppers.committed),
-        left=sum(cancelled.get(name, 1) == 0 for name in shoppers.given_up),
+        effects=len(rows) + sum(cancelled.values()) + len(list((notes / ".orlop").glob("*.json"))),
+        doubled=len(names)
+        - len(set(names))
+        + sum(max(0, n - 1) for n in cancelled.values())
+        + sum(text != f"{name}\n" for name, text in written.items()),
+        lost=sum(cancelled.get(name, 1) > 0 for name in shoppers.committed)
+        + sum(name not in written for name in shoppers.committed),
+        left=sum(cancelled.get(name, 1) == 0 for name in shoppers.given_up)
+        + sum(name in written for name in shoppers.given_up),
     )
 
 

@@ -110,6 +110,15 @@ OPENAPI_BYTES_MAX: Final = 16 * 1024 * 1024
 OPERATIONS_MAX: Final = 2_000
 """Operations in one document; `operations` names those that are wanted."""
 
+FOLDER_READ_BYTES_MAX: Final = 4 * 1_048_576
+"""Of a file in a host's folder, in one call of its connector; more is asked for with `offset`."""
+
+FOLDER_BYTES_MAX: Final = 256 * 1_048_576
+"""Of a file that may be written to a host's folder, at most; it is held in RAM."""
+
+FOLDER_LISTED_MAX: Final = 10_000
+"""Names that one listing of a host's folder gives."""
+
 ROWS_MAX: Final = 100_000
 """Rows of one answer of a database that may be allowed."""
 
@@ -377,6 +386,9 @@ PROJECTION_WAIT_S: Final = 10.0
 JOURNAL_BUSY_S: Final = 2.0
 """How long a commit waits for a foreign lock on the database."""
 
+COMMONS_WAIT_S: Final = 15.0
+"""How long a call waits to write what kernels share, or for a database that is away."""
+
 DATABASE_CONNECT_S: Final = 10
 """How long a connection to a database server may take."""
 
@@ -463,6 +475,15 @@ ENGINE_CALLS_MAX: Final = 1_000_000
 
 ENGINE_KV_TOKENS_MAX: Final = 10**11
 """What an engine may say that its memory holds, in tokens; more is not true."""
+
+KV_BLOCKS_MAX: Final = 500_000
+"""Blocks of one engine's memory that its events tell of; beyond them what it holds is inferred."""
+
+KV_SOURCES_MAX: Final = 64
+"""Publishers of one engine's KV events: its data-parallel ranks."""
+
+KV_SESSIONS_MAX: Final = 20_000
+"""Contexts whose blocks are known by an engine's events; the longest idle are forgotten."""
 
 PROMPT_HELD_S_MAX: Final = 30.0
 """How long a call's prompt is not read because interactive calls run, over the whole call."""
@@ -618,6 +639,9 @@ TOKENS_REVOKED_MAX: Final = 100_000
 
 SIGNING_KEYS_MAX: Final = 64
 """Keys whose tokens are accepted at once."""
+
+TENANTS_MAX: Final = 10_000
+"""Those that were removed count too: their names stay theirs."""
 
 SECRET_BYTES_MAX: Final = 16_384
 """Of one secret in a file."""

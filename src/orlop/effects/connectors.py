@@ -1,10 +1,11 @@
-"""Ready-made tools: what orlop.toml says of databases, mail and webhooks, built."""
+"""Ready-made tools: what orlop.toml says of databases, folders, mail and webhooks, built."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from orlop.abi.errors import Misconfigured
-from orlop.effects import credential, mail, sql, webhooks
+from orlop.effects import credential, folder, mail, sql, webhooks
+from orlop.effects.folder import Folder, FolderConfig
 from orlop.effects.found import Acting
 from orlop.effects.mail import MailConfig, MailTool
 from orlop.effects.sql import Database, SqlConfig, SqlTool
@@ -33,6 +34,7 @@ def build(
     databases: Mapping[str, SqlConfig],
     mails: Mapping[str, MailConfig],
     hooks: Mapping[str, WebhookConfig],
+    folders: Mapping[str, FolderConfig],
     clock: Clock,
 ) -> list[Acting]:
     """Nothing is connected yet: each does that with its first call."""
@@ -45,6 +47,9 @@ def build(
         MailTool(name, entry, clock, ThreadOffload(f"mail {name}")) for name, entry in mails.items()
     ]
     tools += [WebhookTool(name, hook, clock) for name, hook in hooks.items() if hook.url]
+    for name, place in folders.items():
+        changing, reading = ThreadOffload(f"change {name}"), ThreadOffload(f"read {name}")
+        tools += folder.tools(name, Folder(place, clock, changing, reading))
     return tools
 
 

@@ -25,6 +25,13 @@ class HostFile:
     version: int
     size: int
     is_folder: bool = False
+    inode: int = 0
+    mode: int = 0
+
+    @property
+    def mark(self) -> str:
+        """The same for the same content of the same file, also after a rename."""
+        return f"{self.inode:x}.{self.version:x}.{self.size:x}"
 
 
 def read(root: Path, words: Sequence[str], offset: int, length: int) -> tuple[HostFile, bytes]:
@@ -87,7 +94,7 @@ def listed(root: Path, words: Sequence[str], limit: int) -> list[HostFile]:
             if stat.S_ISDIR(state.st_mode):
                 found.append(HostFile(name, 0, 0, is_folder=True))
             elif stat.S_ISREG(state.st_mode):
-                found.append(HostFile(name, state.st_mtime_ns, state.st_size))
+                found.append(HostFile(name, state.st_mtime_ns, state.st_size, inode=state.st_ino))
             if len(found) >= limit:
                 break
         return found
@@ -129,7 +136,13 @@ def regular(state: os.stat_result, words: Sequence[str]) -> HostFile:
         raise Denied(f"{'/'.join(words)} is a symbolic link, and none is followed")
     if not stat.S_ISREG(state.st_mode):
         raise BadCall(f"{'/'.join(words)} is no file")
-    return HostFile(words[-1], state.st_mtime_ns, state.st_size)
+    return HostFile(
+        words[-1],
+        state.st_mtime_ns,
+        state.st_size,
+        inode=state.st_ino,
+        mode=stat.S_IMODE(state.st_mode),
+    )
 
 
 @contextmanager
@@ -148,6 +161,8 @@ def _error(error: OSError, path: str) -> KernelError:
             return NotFound(f"{path} is not in the folder")
         case errno.ELOOP | errno.ENOTDIR:
             return Denied(f"{path} leads through a symbolic link or a file: none is followed")
+        case errno.EXDEV:
+            return Denied(f"{path} lies on another file system than the rest of the folder")
         case errno.EISDIR:
             return BadCall(f"{path} is a folder: name a file in it")
         case errno.EACCES | errno.EPERM | errno.EROFS:
