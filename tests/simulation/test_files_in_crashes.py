@@ -11,6 +11,7 @@ from small_kernel import program
 
 from orlop.abi.errors import Conflict, KernelError
 from orlop.abi.files import Contents, Put, Take
+from orlop.abi.ids import DEFAULT_TENANT
 from orlop.state.core import Kernel
 
 LIVES = 3
@@ -82,7 +83,7 @@ async def lives(random: Random) -> Told:
     kernel: Kernel = await here.boot()
     await program(kernel, name="ann")
     for life in range(LIVES):
-        desk = Desk(kernel, kernel.find("ann"))
+        desk = Desk(kernel, kernel.find("ann", DEFAULT_TENANT))
         await check(desk, told)
         workers = [
             asyncio.ensure_future(work(desk, random, told, f"{life}{number}"))
@@ -98,7 +99,7 @@ async def lives(random: Random) -> Told:
         await asyncio.gather(*workers, return_exceptions=True)
         kernel = await here.boot()
         told.is_over = False
-    desk = Desk(kernel, kernel.find("ann"))
+    desk = Desk(kernel, kernel.find("ann", DEFAULT_TENANT))
     await check(desk, told)
     await here.close(kernel)
     return told

@@ -12,6 +12,7 @@ from orlop.abi.calls import Budget, DivergenceRule, RestartRule, SignalName
 from orlop.abi.cards import EngineCard, HardwareCard, ModelCard, ToolCard
 from orlop.abi.hints import LatencyClass
 from orlop.abi.ids import (
+    DEFAULT_TENANT,
     CallId,
     JournalId,
     KeyId,
@@ -21,6 +22,7 @@ from orlop.abi.ids import (
     ProcessId,
     ScheduleId,
     Seq,
+    TenantId,
 )
 from orlop.abi.processes import ProgressView
 from orlop.abi.rights import EVERYTHING, Rights
@@ -100,6 +102,7 @@ class ProcessView(Struct, frozen=True, kw_only=True):
     """Which of the kernels that share a database it lives under; empty: there is one only."""
     rights: Rights = EVERYTHING
     """What it may do."""
+    tenant: TenantId = DEFAULT_TENANT
 
 
 class ResumeOrder(Struct, frozen=True, kw_only=True):
@@ -162,6 +165,8 @@ class KeyOrder(Struct, frozen=True, kw_only=True):
     """What its clients may do (`abi.rights`)."""
     expires_s: float | None = None
     """From now; None: never."""
+    operator: bool = False
+    """For an operator of the tenant: it may order all that is within it, and nothing outside."""
 
 
 class NewKey(Struct, frozen=True, kw_only=True):
@@ -179,6 +184,8 @@ class KeyView(Struct, frozen=True, kw_only=True):
     created_ns: Nanoseconds
     rights: Rights = EVERYTHING
     expires_ns: Nanoseconds | None = None
+    tenant: TenantId = DEFAULT_TENANT
+    operator: bool = False
 
 
 class ScheduleOrder(Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from orlop.abi.ids import Nanoseconds, Pid, ProcessId
+from orlop.abi.ids import DEFAULT_TENANT, Nanoseconds, Pid, ProcessId, TenantId
 from orlop.abi.rights import Rights
 
 
@@ -121,6 +121,7 @@ class RevokedView(Struct, frozen=True, kw_only=True):
     reason: str
     revoked_ns: Nanoseconds
     expires_ns: Nanoseconds | None = None
+    tenant: TenantId = DEFAULT_TENANT
 
 
 class SigningKeyView(Struct, frozen=True, kw_only=True):

@@ -69,6 +69,7 @@ from orlop.abi.sagas import (
     SagaUndone,
 )
 from orlop.abi.schedules import ScheduleFired, ScheduleRemoved, ScheduleSet
+from orlop.abi.tenants import TenantEvent
 from orlop.abi.tools import ToolChanged, ToolPinned, ToolRefused, ToolsOffered
 from orlop.abi.webhooks import WebhookReceived
 
@@ -305,3 +306,4 @@ Event = (
     | ProcessLeft
     | EgressEvent
 )
+    | TenantEvent

@@ -9,6 +9,7 @@ from typing import Final
 from msgspec import Raw, Struct
 
 from orlop.abi.ids import JournalId, Nanoseconds, Pid, ProcessId, Seq
+from orlop.abi.tenants import TenantEvent
 
 ARRIVED: Final = "process.arrived"
 """Of a header: the one kind of event that may skip numbers of its process's own sequence."""
@@ -82,7 +83,9 @@ class TenantForgotten(Struct, frozen=True, kw_only=True, tag_field="kind", tag="
     reason: str
 
 
-KernelsEvent = JournalKnown | ProcessArrived | ProcessLeft | BodiesPruned | TenantForgotten
+KernelsEvent = (
+    JournalKnown | ProcessArrived | ProcessLeft | BodiesPruned | TenantForgotten | TenantEvent
+)
 """Those that the kernel's tables heed."""
 
 

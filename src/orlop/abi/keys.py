@@ -17,6 +17,8 @@ class KeyCreated(Struct, frozen=True, kw_only=True, tag_field="kind", tag="key.c
     rights: Rights = EVERYTHING
     """What its clients may do."""
     expires_ns: Nanoseconds | None = None
+    operator: bool = False
+    """Whoever has it may order all that is within its tenant."""
 
 
 class KeyRevoked(Struct, frozen=True, kw_only=True, tag_field="kind", tag="key.revoked"):

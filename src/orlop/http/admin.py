@@ -20,7 +20,7 @@ from orlop.abi.admin import (
 )
 from orlop.abi.calls import Spawn
 from orlop.abi.errors import BadCall
-from orlop.abi.ids import DEFAULT_TENANT, Nanoseconds, Seq, TenantId
+from orlop.abi.ids import Nanoseconds, Seq, TenantId
 from orlop.abi.kernels import ForgetOrder, PruneOrder
 from orlop.abi.limits import NAME_CHARS_MAX
 from orlop.hardware import probe
@@ -77,7 +77,7 @@ class Admin:
         self._started_ns: Nanoseconds = kernel.clock.wall_ns()
 
     def _found(self, exchange: Exchange) -> Process:
-        return self._kernel.find(exchange.params["ref"])
+        return self._kernel.find(exchange.params["ref"], exchange.tenant)
 
     async def info(self, exchange: Exchange) -> None:
         kernel, place = self._kernel, self._place
@@ -112,6 +112,7 @@ class Admin:
 
     async def processes(self, exchange: Exchange) -> None:
         rows = sorted(self._kernel.tables.rows.values(), key=lambda row: row.pid)
+        rows = [row for row in rows if row.tenant == exchange.tenant]
         if exchange.query("all", "0") == "0":
             rows = [row for row in rows if row.state not in OVER]
         await send(exchange, [operator.view(self._kernel, row) for row in rows])
@@ -123,7 +124,7 @@ class Admin:
         order = await read(exchange, Spawn)
         if not order.command:
             raise BadCall("command: what should be run?")
-        process = await lifecycle.create(self._kernel, order, DEFAULT_TENANT)
+        process = await lifecycle.create(self._kernel, order, exchange.tenant)
         await lifecycle.start(self._kernel, process, "first")
         await send(exchange, operator.view(self._kernel, process.row), 201)
 
@@ -187,37 +188,39 @@ class Admin:
     # Keys and schedules.
 
     async def keys(self, exchange: Exchange) -> None:
-        await send(exchange, operator.keys(self._kernel))
+        await send(exchange, operator.keys(self._kernel, exchange.tenant))
 
     async def create_key(self, exchange: Exchange) -> None:
         order = await read(exchange, KeyOrder)
         made = await operator.create_key(
             self._kernel,
-            DEFAULT_TENANT,
+            exchange.tenant,
             order.name,
             order.team,
             rights=order.allow,
             expires_s=order.expires_s,
+            is_operator=order.operator,
         )
         await send(exchange, made)
 
     async def revoke_key(self, exchange: Exchange) -> None:
-        await operator.revoke_key(self._kernel, DEFAULT_TENANT, exchange.params["ref"])
+        await operator.revoke_key(self._kernel, exchange.tenant, exchange.params["ref"])
         await send(exchange, {})
 
     async def schedules(self, exchange: Exchange) -> None:
         now_ns = self._kernel.clock.wall_ns()
         rows = self._kernel.tables.schedules.rows.values()
-        await send(exchange, [schedules.view(row, now_ns) for row in rows])
+        own = [row for row in rows if row.tenant == exchange.tenant]
+        await send(exchange, [schedules.view(row, now_ns) for row in own])
 
     async def set_schedule(self, exchange: Exchange) -> None:
         order = await read(exchange, ScheduleOrder)
-        id = await self._schedules.set(DEFAULT_TENANT, order)
+        id = await self._schedules.set(exchange.tenant, order)
         row = self._kernel.tables.schedules.rows[id]
         await send(exchange, schedules.view(row, self._kernel.clock.wall_ns()), 201)
 
     async def remove_schedule(self, exchange: Exchange) -> None:
-        await self._schedules.remove(DEFAULT_TENANT, exchange.params["ref"])
+        await self._schedules.remove(exchange.tenant, exchange.params["ref"])
         await send(exchange, {})
 
     # Streams.
@@ -247,9 +250,10 @@ class Admin:
         await exchange.end()
 
     async def export(self, exchange: Exchange) -> None:
-        """NDJSON of events with their headers, decoded."""
+        """NDJSON of events with their headers, decoded: a tenant's, or the whole journal."""
         journal, wanted = self._kernel.journal, exchange.query("process", "")
-        process = self._kernel.find(wanted).id if wanted else None
+        process = self._kernel.find(wanted, exchange.tenant).id if wanted else None
+        tenant = None if exchange.is_whole else exchange.tenant
         await journal.flush()
         first, last = max(1, int(exchange.number("first", 1))), int(exchange.number("last", 0))
         last = min(last or journal.head_seq, journal.head_seq)
@@ -257,7 +261,9 @@ class Admin:
         while first <= last and exchange.is_attended:
             batch = await journal.read(Seq(first), Seq(last), limit=EXPORT_EVENTS)
             for stored in batch:
-                if process is None or stored.header.process == process:
+                if process not in (None, stored.header.process):
+                    continue
+                if tenant in (None, stored.header.tenant):
                     line = {"header": stored.header, "event": codec.decode(stored)}
                     await exchange.send_chunk(msgspec.json.encode(line) + b"\n")
             first = batch[-1].header.seq + 1 if batch else last + 1

@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final, TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import Final, Generic, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -15,9 +16,20 @@ from orlop.abi.replies import Completion
 from orlop.access.principal import Tokens
 from orlop.access.rights import Narrowing
 from orlop.effects.webhooks import WebhookConfig
-from orlop.http import anthropic, files, functions, mcp, metrics, native, openai, openapi, responses
+from orlop.http import (
+    anthropic,
+    files,
+    functions,
+    mcp,
+    metrics,
+    native,
+    openai,
+    openapi,
+    responses,
+    scope,
+)
 from orlop.http.admin import Admin, missing
-from orlop.http.auth import Doorman
+from orlop.http.auth import Caller, Doorman
 from orlop.http.budgets import Budgets
 from orlop.http.devices import Devices
 from orlop.http.effects import Effects
@@ -30,6 +42,7 @@ from orlop.http.place import HttpConfig, Place
 from orlop.http.policy import PolicyRoutes
 from orlop.http.questions import Questions
 from orlop.http.rights import RightsRoutes
+from orlop.http.tenants import TenantRoutes
 from orlop.http.tools import Tools
 from orlop.http.webhooks import Webhooks
 from orlop.kernel import syscall
@@ -150,7 +163,7 @@ class App:
         self._signed = questions.signed
         self._hooks = Webhooks(kernel, hooks or {})
         self._admin |= Tools(kernel).routes() | self._human | people.operators()
-        self._admin |= PolicyRoutes(kernel).routes()
+        self._admin |= PolicyRoutes(kernel).routes() | TenantRoutes(kernel).routes()
         self._metrics = metrics.registry(kernel)
 
     def refuse(self, error: KernelError) -> None:
@@ -184,7 +197,7 @@ class App:
             return
         caller = self._doorman.caller(exchange)
         if caller.person:
-            await self._by_person(caller.person, exchange)
+            await self._by_person(caller, exchange)
             return
         exchange.narrowing = caller.narrowing
         route = find_dialect(exchange.method, path)
@@ -200,15 +213,15 @@ class App:
         matched = match(self._native, exchange.method, path)
         if matched is not None:
             process = await self._doorman.process(caller, exchange)
-            exchange.params = {"ref": matched[1]}
-            await matched[0](self._kernel, process, exchange)
+            exchange.params = {"ref": matched.ref}
+            await matched.route(self._kernel, process, exchange)
             return
         found = match(self._admin, exchange.method, path)
         if found is None:
             raise self._no_route(exchange)
-        caller.require_operator()
-        exchange.params = {"ref": found[1]}
-        await found[0](exchange)
+        scope.admit(caller, exchange, found.pattern)
+        exchange.params = {"ref": found.ref}
+        await found.route(exchange)
 
     def _without_caller(self, doorman: Doorman, exchange: Exchange) -> Awaitable[None] | None:
         """What answers for paths that ask in their own way who calls; None: it is not one."""
@@ -221,13 +234,16 @@ class App:
             return self._hooks.receive(exchange)
         return None
 
-    async def _by_person(self, person: str, exchange: Exchange) -> None:
+    async def _by_person(self, caller: Caller, exchange: Exchange) -> None:
         """What people may do with tokens of their own: they answer, and make no calls."""
         found = match(self._human, exchange.method, exchange.path)
         if found is None:
-            raise Denied(f"{person}'s token is for questions and grants, not for {exchange.path}")
-        exchange.person, exchange.params = person, {"ref": found[1]}
-        await found[0](exchange)
+            raise Denied(
+                f"{caller.person}'s token is for questions and grants, not for {exchange.path}"
+            )
+        exchange.person, exchange.tenant = caller.person, caller.tenant
+        exchange.params = {"ref": found.ref}
+        await found.route(exchange)
 
     def _no_route(self, exchange: Exchange) -> NotFound:
         others = self.methods(exchange.path)
@@ -305,17 +321,25 @@ def find_dialect(method: str, path: str) -> Route | None:
     return None
 
 
-def match(routes: Mapping[tuple[str, ...], R], method: str, path: str) -> tuple[R, str] | None:
-    """A route by method and the words below `/orlop/v1`, and the word for its `{ref}`."""
+@dataclass(frozen=True, slots=True)
+class Matched(Generic[R]):
+    """A route, by method and the words below `/orlop/v1`, and the word for its `{ref}`."""
+
+    route: R
+    pattern: tuple[str, ...]
+    ref: str = ""
+
+
+def match(routes: Mapping[tuple[str, ...], R], method: str, path: str) -> Matched[R] | None:
     if not path.startswith(OURS):
         return None
     words = path.removeprefix(OURS).split("/")
     for place in range(1, len(words)):
-        pattern = [*words[:place], "{ref}", *words[place + 1 :]]
-        if (found := routes.get((method, *pattern))) is not None:
-            return found, words[place]
+        pattern = (method, *words[:place], "{ref}", *words[place + 1 :])
+        if (found := routes.get(pattern)) is not None:
+            return Matched(found, pattern, words[place])
     found = routes.get((method, *words))
-    return None if found is None else (found, "")
+    return None if found is None else Matched(found, (method, *words))
 
 
 def host_of(origin: str) -> str:

@@ -13,7 +13,7 @@ from orlop.abi.errors import (
     TokenRefused,
     Unauthenticated,
 )
-from orlop.abi.ids import DEFAULT_TENANT, KeyId
+from orlop.abi.ids import DEFAULT_TENANT, KeyId, TenantId
 from orlop.abi.limits import NAME_CHARS_MAX
 from orlop.abi.rights import EVERYTHING, Family, Rights
 from orlop.access.capability import Capability
@@ -29,7 +29,7 @@ from orlop.access.rights import Narrowing, compiled
 from orlop.kernel import syscall
 from orlop.state.core import Kernel
 from orlop.state.process import ALIVE, NAMELESS, Process, State
-from orlop.subsystems import lifecycle, rights, tokens
+from orlop.subsystems import lifecycle, rights, tenants, tokens
 
 
 class Headers(Protocol):
@@ -43,10 +43,16 @@ class Caller:
     """Who is asking.  `key`: a client key's id; `rights`: that key's."""
 
     principal: Principal
+    tenant: TenantId
+    """Whom he speaks for."""
     key: KeyId | None = None
     rights: Rights = EVERYTHING
     person: str = ""
     """Whose own token it is."""
+    operates: bool = False
+    """His key is for an operator of the tenant."""
+    named: bool = False
+    """He has said which tenant he means."""
 
     @property
     def narrowing(self) -> Narrowing | None:
@@ -55,10 +61,18 @@ class Caller:
             return self.principal.capability.narrowing
         return None
 
+    @property
+    def is_house(self) -> bool:
+        """An operator of the whole installation."""
+        return isinstance(self.principal, OperatorPrincipal)
+
     def require_operator(self) -> None:
         """Raises `Denied`."""
-        if not isinstance(self.principal, OperatorPrincipal):
-            raise Denied("this is for operators: use the token in HOME/keys/operator.token")
+        if not (self.is_house or self.operates):
+            raise Denied(
+                "this is for operators: use the token in HOME/keys/operator.token, or a key of "
+                "`orlop key create --operator`"
+            )
 
 
 class Doorman:
@@ -77,23 +91,28 @@ class Doorman:
             raise Unauthenticated("no key was sent: `authorization: Bearer …` or `x-api-key: …`")
         now_ns = self._kernel.clock.wall_ns()
         principal = self._tokens.read(token, now_ns)
+        named = headers.header("orlop-tenant")
         match principal:
             case ProcessPrincipal():
                 tokens.require_good(self._kernel, principal.capability)
-                return Caller(principal)
+                caller = Caller(principal, principal.capability.said.first.tenant)
             case KeyPrincipal():
-                return self._client(principal, now_ns)
+                caller = self._client(principal, now_ns)
             case PersonPrincipal():
-                return self._person(principal)
-            case _:
-                return Caller(principal)
+                caller = self._person(principal)
+            case OperatorPrincipal():
+                tenant = tenants.find(self._kernel, named or DEFAULT_TENANT)
+                return Caller(principal, tenant, named=bool(named))
+        if named and named != caller.tenant:
+            raise tenants.unknown(named)
+        return caller
 
     def _person(self, principal: PersonPrincipal) -> Caller:
         """Raises `Unauthenticated`."""
         name = self._kernel.office.roster.by_secret.get(principal.digest)
         if name is None:
             raise Unauthenticated("no person here has this token; `orlop people add` makes one")
-        return Caller(principal, person=name)
+        return Caller(principal, DEFAULT_TENANT, person=name)
 
     def _client(self, principal: KeyPrincipal, now_ns: int) -> Caller:
         """Raises `Unauthenticated`, `TokenRefused`."""
@@ -104,7 +123,7 @@ class Doorman:
         row = keys.rows[key]
         if row.expires_ns is not None and now_ns >= row.expires_ns:
             raise TokenRefused(f"key {key} ({row.name or 'no name'}) has expired")
-        return Caller(principal, key, row.rights)
+        return Caller(principal, row.tenant, key, row.rights, operates=row.operator)
 
     def require(self, caller: Caller, family: Family) -> None:
         """A right that is no process's call.  Raises `Denied`."""
@@ -122,9 +141,9 @@ class Doorman:
         program, name = headers.header("orlop-program"), headers.header("orlop-process")
         if len(program) > NAME_CHARS_MAX or len(name) > NAME_CHARS_MAX:
             raise BadCall(f"orlop-program, orlop-process: at most {NAME_CHARS_MAX} characters")
-        found = self._kernel.clients.find(caller.key, program, name)
+        found = self._kernel.clients.find(caller.tenant, caller.key, program, name)
         if found is None:
-            found = await self._new_client(caller.key, program, name)
+            found = await self._new_client(caller, program, name)
         if found.row.state is State.NEW:
             await self._begin(found)
         if found.row.state not in ALIVE:
@@ -143,9 +162,9 @@ class Doorman:
             raise Fenced(f"process {process.row.pid} is {process.row.state}; this copy must end")
         return process
 
-    async def _new_client(self, key: KeyId | None, program: str, name: str) -> Process:
+    async def _new_client(self, caller: Caller, program: str, name: str) -> Process:
         spawn = Spawn(command=(), name=name or NAMELESS, program=program)
-        return await lifecycle.create(self._kernel, spawn, DEFAULT_TENANT, key_id=key)
+        return await lifecycle.create(self._kernel, spawn, caller.tenant, key_id=caller.key)
 
     async def _begin(self, process: Process) -> None:
         """A client's first calls may come all at once: one of them starts it."""

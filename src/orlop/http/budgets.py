@@ -3,7 +3,6 @@
 from urllib.parse import unquote
 
 from orlop.abi.budgets import BudgetOrder
-from orlop.abi.ids import DEFAULT_TENANT
 from orlop.http.admin import read, send
 from orlop.http.exchange import Exchange, Route
 from orlop.state.core import Kernel
@@ -18,18 +17,18 @@ class Budgets:
 
     async def table(self, exchange: Exchange) -> None:
         everything = exchange.query("all", "0") != "0"
-        await send(exchange, budgets.view(self._kernel, DEFAULT_TENANT, everything=everything))
+        await send(exchange, budgets.view(self._kernel, exchange.tenant, everything=everything))
 
     async def account(self, exchange: Exchange) -> None:
         reference = unquote(exchange.params["ref"])
-        await send(exchange, budgets.one(self._kernel, DEFAULT_TENANT, reference))
+        await send(exchange, budgets.one(self._kernel, exchange.tenant, reference))
 
     async def allow(self, exchange: Exchange) -> None:
-        await budgets.allow(self._kernel, DEFAULT_TENANT, await read(exchange, BudgetOrder))
+        await budgets.allow(self._kernel, exchange.tenant, await read(exchange, BudgetOrder))
         await self.table(exchange)
 
     async def remove(self, exchange: Exchange) -> None:
-        await budgets.remove(self._kernel, DEFAULT_TENANT, unquote(exchange.params["ref"]))
+        await budgets.remove(self._kernel, exchange.tenant, unquote(exchange.params["ref"]))
         await self.table(exchange)
 
     def routes(self) -> dict[tuple[str, ...], Route]:

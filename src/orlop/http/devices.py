@@ -31,7 +31,7 @@ class Devices:
 
     async def claim(self, exchange: Exchange) -> None:
         placement = await read(exchange, ClaimPlacement)
-        process = self._kernel.find(placement.process)
+        process = self._kernel.find(placement.process, exchange.tenant)
         claim = await claims.claim(self._kernel, process, placement.order)
         await send(exchange, claim, 201)
 

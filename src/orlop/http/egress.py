@@ -13,11 +13,11 @@ class Egress:
         self._kernel = kernel
 
     async def coverage(self, exchange: Exchange) -> None:
-        process = self._kernel.find(exchange.params["ref"])
+        process = self._kernel.find(exchange.params["ref"], exchange.tenant)
         await send(exchange, await coverage.of(self._kernel, process))
 
     async def sent(self, exchange: Exchange) -> None:
-        process = self._kernel.find(exchange.params["ref"])
+        process = self._kernel.find(exchange.params["ref"], exchange.tenant)
         await send(exchange, self._kernel.tables.egress.of(process.id))
 
     def routes(self) -> dict[tuple[str, ...], Route]:

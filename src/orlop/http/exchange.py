@@ -18,7 +18,7 @@ from urllib.parse import parse_qs
 from orlop.abi.calls import Call, Infer
 from orlop.abi.cards import ModelCard
 from orlop.abi.errors import BadCall, Killed, TooLarge
-from orlop.abi.ids import CallId
+from orlop.abi.ids import DEFAULT_TENANT, CallId, TenantId
 from orlop.abi.limits import BODY_BYTES_MAX
 from orlop.abi.replies import Completion, Reply
 from orlop.access.rights import Narrowing
@@ -146,6 +146,12 @@ class Exchange:
         self.params: dict[str, str] = {}
         self.person = ""
         """Whose own token came with it; empty: it is no person's."""
+        self.tenant: TenantId = DEFAULT_TENANT
+        """Within which an operator's order acts; set once it is known who is asking."""
+        self.is_house = False
+        """An operator of the whole installation asks."""
+        self.is_whole = False
+        """And he has named no tenant: he means all of them, where that can be meant."""
         self.narrowing: Narrowing | None = None
         """What the caller's token leaves of its process's rights."""
         self.started = False

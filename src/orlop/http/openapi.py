@@ -11,10 +11,17 @@ import msgspec
 import orlop
 from orlop.abi import admin
 from orlop.http.openapi_dialects import ERRORS, REPLIES, REQUESTS, Schema
-from orlop.http.openapi_operation import Operation
+from orlop.http.openapi_operation import OURS, Operation
 from orlop.http.openapi_routes import OPERATIONS
+from orlop.http.scope import WITHIN
 
 REF: Final = "#/components/schemas/{name}"
+IN_TENANT: Final = {
+    "name": "Orlop-Tenant",
+    "in": "header",
+    "description": "within which tenant; other tokens than the installation's are of one",
+    "schema": {"type": "string"},
+}
 
 
 @functools.cache
@@ -79,7 +86,11 @@ def _operation(row: Operation, of_type: dict[str, dict[str, object]]) -> dict[st
         responses["202"] = answer
     operation: dict[str, object] = {
         "summary": row.summary,
-        "parameters": [*map(_in_path, _words(row.path)), *map(_in_query, row.query)],
+        "parameters": [
+            *map(_in_path, _words(row.path)),
+            *map(_in_query, row.query),
+            *([IN_TENANT] if _pattern(row) in WITHIN else ()),
+        ],
         "responses": responses,
     }
     if row.body is not None:
@@ -106,6 +117,12 @@ def _error_of(path: str) -> object:
 
 def _words(path: str) -> list[str]:
     return [word[1:-1] for word in path.split("/") if word.startswith("{")]
+
+
+def _pattern(row: Operation) -> tuple[str, ...]:
+    """As the route table names it."""
+    words = row.path.removeprefix(f"{OURS}/").split("/")
+    return (row.method, *("{ref}" if word.startswith("{") else word for word in words))
 
 
 def _in_path(name: str) -> Schema:

@@ -22,6 +22,7 @@ from orlop.http import (
     openapi_people,
     openapi_policy,
     openapi_rights,
+    openapi_tenants,
 )
 from orlop.http.openapi_dialects import Schema
 from orlop.http.openapi_operation import NDJSON, OURS, SSE, Operation
@@ -408,6 +409,7 @@ OPERATORS: Final = (
     ),
     Operation(method="DELETE", path=f"{OURS}/keys/{{key}}", summary="Revoke a key", reply=EMPTY),
     *openapi_rights.OPERATIONS,
+    *openapi_tenants.OPERATIONS,
     Operation(
         method="GET",
         path=f"{OURS}/schedules",

@@ -49,7 +49,7 @@ class People:
 
     async def note(self, exchange: Exchange) -> None:
         order = await read(exchange, TouchOrder)
-        row = self._kernel.find(order.process).row
+        row = self._kernel.find(order.process, exchange.tenant).row
         person = staff.require(self._kernel, speaker_of(exchange), order.person)
         await staff.touched(
             self._kernel, row.id, row.tenant, order.touch, person, order.minutes, order.note

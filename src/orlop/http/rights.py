@@ -21,7 +21,7 @@ class RightsRoutes:
         self._capabilities = capabilities
 
     async def show(self, exchange: Exchange) -> None:
-        await self._send(exchange, self._kernel.find(exchange.params["ref"]))
+        await self._send(exchange, self._found(exchange))
 
     async def grant(self, exchange: Exchange) -> None:
         order, process = await self._order(exchange)
@@ -35,14 +35,19 @@ class RightsRoutes:
 
     async def read_token(self, exchange: Exchange) -> None:
         order = await read(exchange, TokenOrder)
-        await send(exchange, tokens.view(self._kernel, self._capabilities, order.token))
+        await send(
+            exchange, tokens.view(self._kernel, self._capabilities, order.token, exchange.tenant)
+        )
 
     async def revoke_token(self, exchange: Exchange) -> None:
         order = await read(exchange, RevokeOrder)
-        await send(exchange, await tokens.revoke(self._kernel, self._capabilities, order))
+        await send(
+            exchange,
+            await tokens.revoke(self._kernel, self._capabilities, order, exchange.tenant),
+        )
 
     async def revoked_tokens(self, exchange: Exchange) -> None:
-        await send(exchange, tokens.revoked(self._kernel))
+        await send(exchange, tokens.revoked(self._kernel, exchange.tenant))
 
     async def keys(self, exchange: Exchange) -> None:
         await send(exchange, tokens.signing_keys(self._capabilities))
@@ -60,7 +65,10 @@ class RightsRoutes:
         await send(exchange, TokenOrder(token=token), 201)
 
     async def _order(self, exchange: Exchange) -> tuple[RightsOrder, Process]:
-        return await read(exchange, RightsOrder), self._kernel.find(exchange.params["ref"])
+        return await read(exchange, RightsOrder), self._found(exchange)
+
+    def _found(self, exchange: Exchange) -> Process:
+        return self._kernel.find(exchange.params["ref"], exchange.tenant)
 
     async def _send(self, exchange: Exchange, process: Process) -> None:
         await self._kernel.journal.flush()

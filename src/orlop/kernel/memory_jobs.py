@@ -116,7 +116,7 @@ async def embed(
 
 async def worker(kernel: Kernel, tenant: TenantId) -> Process:
     """The process that this is done and accounted for."""
-    found = kernel.clients.find(None, NAME, NAME)
+    found = kernel.clients.find(tenant, None, NAME, NAME)
     if found is None or found.row.state not in ALIVE:
         spawn = Spawn(command=(), name=NAME, program=NAME, latency_class="batch")
         found = await lifecycle.create(kernel, spawn, tenant)

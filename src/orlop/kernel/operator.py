@@ -71,6 +71,7 @@ def view(kernel: Kernel, row: Row) -> ProcessView:
         human_minutes=work.minutes if work is not None else 0.0,
         human_cost=work.cost if work is not None else NanoDollars(0),
         rights=row.rights,
+        tenant=row.tenant,
     )
 
 
@@ -197,6 +198,7 @@ async def create_key(
     *,
     rights: Rights = EVERYTHING,
     expires_s: float | None = None,
+    is_operator: bool = False,
 ) -> NewKey:
     """A client key; the journal holds its digest only.  Raises `BadCall`."""
     bounds.name("name", name)
@@ -206,7 +208,7 @@ async def create_key(
     secret = "orlk_" + kernel.chance.token(SECRET_BYTES).hex()
     id = kernel.new_key()
     event = KeyCreated(key_id=id, name=name, secret_digest=digest_of(secret), team=team)
-    event = replace(event, rights=rights, expires_ns=expires_ns)
+    event = replace(event, rights=rights, expires_ns=expires_ns, operator=is_operator)
     await kernel.journal.durable(kernel.emit(KERNEL_PROCESS, tenant, event).seq)
     return NewKey(id=id, name=name, secret=secret)
 
@@ -222,13 +224,14 @@ def expiry(kernel: Kernel, expires_s: float | None) -> Nanoseconds | None:
 
 async def revoke_key(kernel: Kernel, tenant: TenantId, id: str) -> None:
     """Raises `NotFound`."""
-    if KeyId(id) not in kernel.tables.keys.rows:
+    row = kernel.tables.keys.rows.get(KeyId(id))
+    if row is None or row.tenant != tenant:
         raise NotFound(f"no key {id!r}; `orlop key list` lists all")
     header = kernel.emit(KERNEL_PROCESS, tenant, KeyRevoked(key_id=KeyId(id)))
     await kernel.journal.durable(header.seq)
 
 
-def keys(kernel: Kernel) -> list[KeyView]:
+def keys(kernel: Kernel, tenant: TenantId) -> list[KeyView]:
     return [
         KeyView(
             id=key.id,
@@ -237,8 +240,11 @@ def keys(kernel: Kernel) -> list[KeyView]:
             created_ns=key.created_ns,
             rights=key.rights,
             expires_ns=key.expires_ns,
+            tenant=key.tenant,
+            operator=key.operator,
         )
         for key in kernel.tables.keys.rows.values()
+        if key.tenant == tenant
     ]
 
 

@@ -84,7 +84,7 @@ class Schedules:
     async def remove(self, tenant: TenantId, reference: str) -> None:
         """By id or name.  Raises `NotFound`."""
         for id, row in tuple(self._kernel.tables.schedules.rows.items()):
-            if reference in (id, row.set.name):
+            if row.tenant == tenant and reference in (id, row.set.name):
                 header = self._kernel.emit(KERNEL_PROCESS, tenant, ScheduleRemoved(schedule=id))
                 await self._kernel.journal.durable(header.seq)
                 return

@@ -28,7 +28,7 @@ async def revoke(kernel: Kernel, process: Process, running: Running, call: Revok
 
 def _other(kernel: Kernel, process: Process, call: Grant | Revoke) -> Process:
     """The descendant that the call names.  Raises `NotFound`, `BadCall`, `Denied`."""
-    target = kernel.find(call.process)
+    target = kernel.find(call.process, process.row.tenant)
     if target is process:
         raise BadCall("process: nobody can give himself a right, nor take one from himself")
     sys_process.require_kin(process, target)

@@ -102,7 +102,8 @@ async def _shown(kernel: Kernel, process: Process, call: CallId) -> tuple[Infer,
     await kernel.journal.flush()
     found = await kernel.elders.of_call(call)
     maker = found[0].header.process if found else process.id
-    reader = kernel.find(maker) if _is_below(kernel, process, maker) else process
+    tenant = process.row.tenant
+    reader = kernel.find(maker, tenant) if _is_below(kernel, process, maker) else process
     made, completion = await history.answered(kernel, reader, call)
     if not made.messages:
         raise BadCall(f"{call} was made of raw text: only conversations can be saved")
@@ -113,7 +114,7 @@ async def _shown(kernel: Kernel, process: Process, call: CallId) -> tuple[Infer,
 def _is_below(kernel: Kernel, process: Process, maker: ProcessId) -> bool:
     """A parent may have what its children were told, and an operator what all were."""
     row = kernel.tables.rows.get(maker)
-    if row is None:
+    if row is None or row.tenant != process.row.tenant:
         return False
     return files.is_operator(process) or accounts.of_process(process.id) in row.accounts
 
@@ -144,7 +145,7 @@ async def _write(
         cause=running.seq,
         parts=parts,
     )
-    store.note(tenant, (change,), (len(data),), header.seq)
+    store.note(tenant, (change,), (len(data),), header.moment)
     return Context(
         path=path,
         version=change.version,

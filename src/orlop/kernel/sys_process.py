@@ -29,7 +29,7 @@ async def spawn(kernel: Kernel, process: Process, running: Running, call: Spawn)
 
 async def wait(kernel: Kernel, process: Process, running: Running, call: Wait) -> Exited:
     """Return when the process has ended; at once if it has already."""
-    target = kernel.find(call.process)
+    target = kernel.find(call.process, process.row.tenant)
     require_kin(process, target)
     if target is process:
         raise BadCall("process: nobody can wait for his own end")
@@ -58,7 +58,7 @@ async def exit(kernel: Kernel, process: Process, running: Running, call: Exit) -
 
 
 async def signal(kernel: Kernel, process: Process, running: Running, call: Signal) -> Ok:
-    target = kernel.find(call.process)
+    target = kernel.find(call.process, process.row.tenant)
     require_kin(process, target)
     await lifecycle.signal(kernel, target, call.signal, f"signalled by process {process.row.pid}")
     return Ok(facts=Facts(call=running.id))

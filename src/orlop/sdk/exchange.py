@@ -73,6 +73,8 @@ def headers(place: Place, order: Order, *, again: bool) -> dict[str, str]:
         fields["orlop-retry"] = "1"
     if place.program:
         fields["Orlop-Program"] = place.program
+    if place.tenant:
+        fields["Orlop-Tenant"] = place.tenant
     if place.process:
         fields["Orlop-Process"] = place.process
     return fields

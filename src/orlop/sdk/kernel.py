@@ -95,14 +95,16 @@ def connect(
     home: Path | None = None,
     program: str = "",
     process: str = "",
+    tenant: str = "",
     patience_s: float = CLIENT_PATIENCE_S,
 ) -> "Kernel":
     """The kernel that runs this program, else the one at `url` or in `home` (default `~/.orlop`).
 
     program, process: with a client's key, the task and the process that the calls belong to.
+    tenant: with the operator's token, within which one; all other tokens are of one.
     patience_s: how long calls ask again while the kernel is away.
     """
-    place = find(url, token=token, home=home, program=program, process=process)
+    place = find(url, token=token, home=home, program=program, process=process, tenant=tenant)
     return Kernel(AsyncLink(place, patience_s))
 
 

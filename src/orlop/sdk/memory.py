@@ -30,10 +30,11 @@ def memory_operator(
     *,
     token: str = "",
     home: Path | None = None,
+    tenant: str = "",
     patience_s: float = CLIENT_PATIENCE_S,
 ) -> "MemoryOperator":
     """The kernel's memories, for operators; arguments as for `orlop.connect`."""
-    return MemoryOperator(Link(find(url, token=token, home=home), patience_s))
+    return MemoryOperator(Link(find(url, token=token, home=home, tenant=tenant), patience_s))
 
 
 class MemoryOperator(Operator):

@@ -59,6 +59,7 @@ from orlop.abi.questions import AnswerOrder, Question
 from orlop.abi.residency import ModelOrder, ResidencyView
 from orlop.abi.rights import EVERYTHING, Rights
 from orlop.abi.sagas import SagaOrder, SagaView
+from orlop.abi.tenants import TenantOrder, TenantRemoval, TenantView
 from orlop.abi.tools import SystemView, ToolView, TrustOrder
 from orlop.sdk.exchange import JSON, NDJSON, ROOT, Order
 from orlop.sdk.link import Link
@@ -72,10 +73,14 @@ def operator(
     *,
     token: str = "",
     home: Path | None = None,
+    tenant: str = "",
     patience_s: float = CLIENT_PATIENCE_S,
 ) -> "Operator":
-    """The kernel, for operators; arguments as for `orlop.connect`."""
-    return Operator(Link(find(url, token=token, home=home), patience_s))
+    """The kernel, for operators; arguments as for `orlop.connect`.
+
+    tenant: within which one the installation's operator orders; empty: $ORLOP_TENANT, or `default`.
+    """
+    return Operator(Link(find(url, token=token, home=home, tenant=tenant), patience_s))
 
 
 class Operator:
@@ -207,8 +212,10 @@ class Operator:
         *,
         allow: Rights = EVERYTHING,
         expires_s: float | None = None,
+        operator: bool = False,
     ) -> NewKey:
-        order = KeyOrder(name=name, team=team, allow=allow, expires_s=expires_s)
+        """operator: for an operator of the tenant, who may order all that is within it."""
+        order = KeyOrder(name=name, team=team, allow=allow, expires_s=expires_s, operator=operator)
         return self._post("/keys", order, NewKey)
 
     def rights(self, ref: str) -> RightsView:
@@ -335,6 +342,20 @@ class Operator:
 
     def revoke_key(self, key: str) -> None:
         self._delete(f"/keys/{quote(key, safe='')}")
+
+    def tenants(self, *, removed: bool = False) -> list[TenantView]:
+        return self._get(f"/tenants?all={int(removed)}", list[TenantView])
+
+    def tenant(self, name: str) -> TenantView:
+        return self._get(f"/tenants/{quote(name, safe='')}", TenantView)
+
+    def create_tenant(self, order: TenantOrder) -> TenantView:
+        return self._post("/tenants", order, TenantView)
+
+    def remove_tenant(self, name: str, reason: str) -> TenantView:
+        """End its clients, take its keys and schedules back, and close its name."""
+        path = f"/tenants/{quote(name, safe='')}/remove"
+        return self._post(path, TenantRemoval(reason=reason), TenantView)
 
     def schedule(self, order: ScheduleOrder) -> ScheduleView:
         return self._post("/schedules", order, ScheduleView)

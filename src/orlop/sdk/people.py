@@ -28,10 +28,13 @@ def people(
     *,
     token: str = "",
     home: Path | None = None,
+    tenant: str = "",
     patience_s: float = CLIENT_PATIENCE_S,
 ) -> "People":
     """token: a person's own, by default of ORLOP_PERSON_TOKEN; without one, the operator's."""
-    return People(Link(find(url, token=token or person_token(), home=home), patience_s))
+    return People(
+        Link(find(url, token=token or person_token(), home=home, tenant=tenant), patience_s)
+    )
 
 
 class People:

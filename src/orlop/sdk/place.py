@@ -29,6 +29,8 @@ class Place:
     """With a key: names the task and the process that the calls belong to, so that they can be
     resumed.  A process that the kernel started is named by its token."""
     process: str = ""
+    tenant: str = ""
+    """With the operator's token: within which tenant.  Empty: the one that the token is of."""
 
     def __str__(self) -> str:
         return self.socket or self.url
@@ -46,6 +48,7 @@ def find(
     home: Path | None = None,
     program: str = "",
     process: str = "",
+    tenant: str = "",
 ) -> Place:
     """The kernel meant: at `url`, else in `home`, else the environment's, else the default home's.
 
@@ -58,12 +61,21 @@ def find(
         place = _from_environment(os.environ, token)
     else:
         place = _from_home(home or default_home(), token)
-    if not (program + process).isascii() or not (program + process).isprintable():
-        raise BadCall(f"program {program!r}, process {process!r}: names are printable ASCII")
+    tenant = tenant or os.environ.get("ORLOP_TENANT", "")
+    said = program + process + tenant
+    if not said.isascii() or not said.isprintable():
+        raise BadCall(
+            f"program {program!r}, process {process!r}, tenant {tenant!r}: printable ASCII"
+        )
     if not place.token:
         raise Unauthenticated(f"no token for the kernel at {place}: ORLOP_TOKEN is not set")
     return Place(
-        token=place.token, socket=place.socket, url=place.url, program=program, process=process
+        token=place.token,
+        socket=place.socket,
+        url=place.url,
+        program=program,
+        process=process,
+        tenant=tenant,
     )
 
 

@@ -95,10 +95,11 @@ def connect_sync(
     home: Path | None = None,
     program: str = "",
     process: str = "",
+    tenant: str = "",
     patience_s: float = CLIENT_PATIENCE_S,
 ) -> "SyncKernel":
     """The kernel, for scripts; arguments as for `orlop.connect`."""
-    place = find(url, token=token, home=home, program=program, process=process)
+    place = find(url, token=token, home=home, program=program, process=process, tenant=tenant)
     return SyncKernel(Link(place, patience_s))
 
 

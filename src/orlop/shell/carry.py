@@ -98,7 +98,7 @@ def export(frame: Frame, folder: Path) -> None:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     events, messages = _events(operator, folder)
     versions, blobs = _files(tree, folder)
-    lines = memory_operator(home=frame.given_home).exported((), past=True)
+    lines = memory_operator(home=frame.given_home, tenant=frame.tenant).exported((), past=True)
     memories = _write_lines(folder / "memories.jsonl", lines)
     made = Manifest(
         format=FORMAT,

@@ -65,7 +65,7 @@ def files() -> None:
 
 
 def kernel(frame: Frame) -> SyncKernel:
-    return connect_sync(home=frame.given_home)
+    return connect_sync(home=frame.given_home, tenant=frame.tenant)
 
 
 def path_of(text: str) -> str:

@@ -78,7 +78,9 @@ def measure(frame: Frame, card: str, labels: Path, tokens: int) -> None:
     view = operator.card(card)
     key = operator.create_key(f"measure {card}")
     try:
-        with connect_sync(home=frame.given_home, token=key.secret, program="measure") as kernel:
+        with connect_sync(
+            home=frame.given_home, tenant=frame.tenant, token=key.secret, program="measure"
+        ) as kernel:
             scores = {
                 one.artefact.name: _score(kernel, one, cases, tokens, quiet=frame.as_json)
                 for one in view.artefacts

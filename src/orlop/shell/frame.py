@@ -1,4 +1,4 @@
-"""What all commands share: `--home`, `--json`, the connection, and how an error looks."""
+"""What all commands share: `--home`, `--json`, `--tenant`, the connection, how an error looks."""
 
 import functools
 import os
@@ -27,6 +27,8 @@ class Frame:
 
     given_home: Path | None
     as_json: bool
+    tenant: str = ""
+    """Within which the installation's operator orders; empty: as `sdk.place.find` says."""
 
     @property
     def home(self) -> Path:
@@ -34,11 +36,14 @@ class Frame:
 
     def operator(self) -> Operator:
         """The kernel.  While its supervisor lives it is waited for, otherwise refused at once."""
-        return operator(home=self.given_home, patience_s=CLIENT_PATIENCE_S if self._rises() else 0)
+        return operator(home=self.given_home, tenant=self.tenant, patience_s=self._patience_s())
 
     def people(self) -> People:
         """The same for people: in the name of ORLOP_PERSON_TOKEN's holder, else an operator's."""
-        return people(home=self.given_home, patience_s=CLIENT_PATIENCE_S if self._rises() else 0)
+        return people(home=self.given_home, tenant=self.tenant, patience_s=self._patience_s())
+
+    def _patience_s(self) -> float:
+        return CLIENT_PATIENCE_S if self._rises() else 0
 
     def _rises(self) -> bool:
         try:
@@ -72,23 +77,55 @@ class Refusal(click.ClickException):
         click.echo(f"  more: orlop explain {error.code}", err=True)
 
 
-def framed(command: Callable[Concatenate[Frame, P], R]) -> Callable[..., R]:
-    """A command with `--home` and `--json`, whose `KernelError`s are shown as they should be."""
+_home = click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The kernel's home.  Default: $ORLOP_HOME, else ~/.orlop.",
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Give JSON.")
+_tenant = click.option(
+    "--tenant",
+    default="",
+    metavar="NAME",
+    help="Within which tenant.  Default: $ORLOP_TENANT, else the token's own, or `default`.",
+)
 
-    @click.option(
-        "--home",
-        type=click.Path(path_type=Path, file_okay=False),
-        help="The kernel's home.  Default: $ORLOP_HOME, else ~/.orlop.",
-    )
-    @click.option("--json", "as_json", is_flag=True, help="Give JSON.")
+
+def framed(command: Callable[Concatenate[Frame, P], R]) -> Callable[..., R]:
+    """A command that asks a kernel: with `--home`, `--json` and `--tenant`."""
+
+    @_home
+    @_json
+    @_tenant
     @functools.wraps(command)
-    def outer(home: Path | None, as_json: bool, *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(Frame(home, as_json), *args, **kwargs)
-        except KernelError as error:
-            raise Refusal(error, as_json) from error
+    def outer(
+        home: Path | None, as_json: bool, tenant: str, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        return _shown(command, Frame(home, as_json, tenant), *args, **kwargs)
 
     return outer
+
+
+def homed(command: Callable[Concatenate[Frame, P], R]) -> Callable[..., R]:
+    """A command about the installation as a whole: without `--tenant`."""
+
+    @_home
+    @_json
+    @functools.wraps(command)
+    def outer(home: Path | None, as_json: bool, *args: P.args, **kwargs: P.kwargs) -> R:
+        return _shown(command, Frame(home, as_json), *args, **kwargs)
+
+    return outer
+
+
+def _shown(
+    command: Callable[Concatenate[Frame, P], R], frame: Frame, /, *args: P.args, **kwargs: P.kwargs
+) -> R:
+    """Its `KernelError`s look as they should."""
+    try:
+        return command(frame, *args, **kwargs)
+    except KernelError as error:
+        raise Refusal(error, frame.as_json) from error
 
 
 def _as_data(error: KernelError) -> dict[str, object]:

@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 import click
 
 from orlop.abi.kernels import CALL_KINDS, ForgetOrder, PruneOrder
-from orlop.shell.frame import Frame, framed
+from orlop.shell.frame import Frame, framed, homed
 from orlop.shell.lazy import Entry, LazyGroup
 from orlop.shell.screen import show_json
 
@@ -75,7 +75,7 @@ def export(frame: Frame, process: str, first: int, last: int | None) -> None:
     help="Only these kinds of events.  Default: all of them.",
 )
 @click.option("--dry-run", is_flag=True, help="Only count.")
-@framed
+@homed
 def prune(frame: Frame, older: float, kinds: tuple[str, ...], dry_run: bool) -> None:
     """Forget what was said in old calls of processes that have ended.
 
@@ -97,7 +97,7 @@ def prune(frame: Frame, older: float, kinds: tuple[str, ...], dry_run: bool) -> 
 @click.argument("tenant")
 @click.option("--reason", required=True, help="Why; it stays in the journal.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@framed
+@homed
 def forget(frame: Frame, tenant: str, reason: str, yes: bool) -> None:
     """Throw a tenant's key away: nothing that it sealed can be read again, by anybody.
 

@@ -20,13 +20,21 @@ def key() -> None:
 @click.option("--team", default="", help="Whose budget its clients use: see `orlop budget`.")
 @allow_option
 @click.option("--expires", "expires_s", type=DURATION, help="After how long: 30m, 24h, 90d.")
+@click.option("--operator", is_flag=True, help="For an operator of the tenant, not for clients.")
 @framed
 def create(
-    frame: Frame, name: str, team: str, allow: tuple[str, ...] | None, expires_s: float | None
+    frame: Frame,
+    name: str,
+    team: str,
+    allow: tuple[str, ...] | None,
+    expires_s: float | None,
+    operator: bool,
 ) -> None:
     """Make a key, and print it: it is not shown again."""
     rights = ("*",) if allow is None else allow
-    made = frame.operator().create_key(name, team, allow=rights, expires_s=expires_s)
+    made = frame.operator().create_key(
+        name, team, allow=rights, expires_s=expires_s, operator=operator
+    )
     if frame.as_json:
         show_json(made)
     else:

@@ -97,6 +97,7 @@ COMMANDS: Final = {
     "policy": Entry(
         ACCESS, "Show, check, set and test what may be done.", "orlop.shell.policy:policy"
     ),
+    "tenant": Entry(ACCESS, "Make, list and remove tenants.", "orlop.shell.tenants:tenant"),
     "key": Entry(ACCESS, "Make, list and revoke clients' keys.", "orlop.shell.keys:key"),
     "token": Entry(
         ACCESS, "Narrow, show and revoke the tokens of processes.", "orlop.shell.tokens:token"

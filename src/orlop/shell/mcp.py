@@ -29,7 +29,7 @@ def mcp(frame: Frame, key: str, process: str) -> None:
     On standard input and output: name this command as an MCP server of your program.  Over HTTP the
     same is at /mcp.
     """
-    place = find(home=frame.home, token=key, process=process)
+    place = find(home=frame.home, token=key, process=process, tenant=frame.tenant)
     bridge = Bridge(Link(place, CLIENT_PATIENCE_S))
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for line in sys.stdin.buffer:

@@ -63,11 +63,11 @@ def memory() -> None:
 
 
 def kernel(frame: Frame) -> SyncKernel:
-    return connect_sync(home=frame.given_home)
+    return connect_sync(home=frame.given_home, tenant=frame.tenant)
 
 
 def operator(frame: Frame) -> MemoryOperator:
-    return memory_operator(home=frame.given_home)
+    return memory_operator(home=frame.given_home, tenant=frame.tenant)
 
 
 @click.command()

@@ -38,7 +38,7 @@ def tidy(
         summarise=summarise,
         dry=dry,
     )
-    kernel = connect_sync(home=frame.given_home)
+    kernel = connect_sync(home=frame.given_home, tenant=frame.tenant)
     report = Tidier(kernel, what, plain_clock.wall_ns()).run()
     if frame.as_json:
         show_json(report)

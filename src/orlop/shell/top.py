@@ -49,7 +49,7 @@ def top(frame: Frame, once: bool, interval: float) -> None:
             show_json_line(now)
     elif sys.stdout.isatty():
         operator.overview()  # What is wrong from the start is said on the user's own screen.
-        _live(connect(home=frame.given_home, patience_s=0), interval)
+        _live(connect(home=frame.given_home, tenant=frame.tenant, patience_s=0), interval)
     else:
         for before, now in looks(operator, interval):
             click.echo(picture(before, now) + "\n")

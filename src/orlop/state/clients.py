@@ -5,11 +5,11 @@ Invariant: a name's entry is the first process that took it; a nameless client's
 
 from typing import TypeAlias
 
-from orlop.abi.ids import KeyId
+from orlop.abi.ids import KeyId, TenantId
 from orlop.state.process import NAMELESS, OVER, Process
 
-Said: TypeAlias = tuple[KeyId | None, str, str]
-"""Key, program (empty: whichever it is) and name."""
+Said: TypeAlias = tuple[TenantId, KeyId | None, str, str]
+"""Tenant, key, program (empty: whichever it is) and name."""
 
 
 class Clients:
@@ -18,9 +18,9 @@ class Clients:
     def __init__(self) -> None:
         self._by_said: dict[Said, Process] = {}
 
-    def find(self, key: KeyId | None, program: str, name: str) -> Process | None:
+    def find(self, tenant: TenantId, key: KeyId | None, program: str, name: str) -> Process | None:
         """A named client goes on where it was, also if it has ended; a nameless one does not."""
-        found = self._by_said.get((key, program, name or NAMELESS))
+        found = self._by_said.get((tenant, key, program, name or NAMELESS))
         if found is not None and _is_left(found):
             return None
         return found
@@ -41,7 +41,8 @@ class Clients:
 def _ways(process: Process) -> tuple[Said, Said]:
     """How a client may refer to it: with its program, or without."""
     row = process.row
-    return (row.key_id, row.program, row.name), (row.key_id, "", row.name)
+    who = (row.tenant, row.key_id)
+    return (*who, row.program, row.name), (*who, "", row.name)
 
 
 def _is_left(process: Process) -> bool:

@@ -345,9 +345,9 @@ class Kernel:
     def next_pid(self) -> Pid:
         return Pid(self.tables.next_pid)
 
-    def find(self, reference: str) -> Process:
-        """By pid, id or name.  Raises `NotFound`."""
-        row = self.tables.find(reference)
+    def find(self, reference: str, tenant: TenantId) -> Process:
+        """The tenant's process, by pid, id or name.  Raises `NotFound`."""
+        row = self.tables.find(reference, tenant)
         return self.processes.get(row.id) or self.attach(row)
 
     def get(self, id: ProcessId) -> Process:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 
 from orlop.abi.events import Header
-from orlop.abi.ids import KeyId, Nanoseconds
+from orlop.abi.ids import DEFAULT_TENANT, KeyId, Nanoseconds, TenantId
 from orlop.abi.keys import KeyCreated, KeyRevoked
 from orlop.abi.rights import EVERYTHING, Rights
 
@@ -19,6 +19,9 @@ class KeyRow(Struct, frozen=True, kw_only=True):
     team: str = ""
     rights: Rights = EVERYTHING
     expires_ns: Nanoseconds | None = None
+    tenant: TenantId = DEFAULT_TENANT
+    operator: bool = False
+    """It speaks for the tenant as a whole."""
 
 
 @dataclass(eq=False, slots=True)
@@ -40,6 +43,8 @@ class Keys:
                     team=event.team,
                     rights=event.rights,
                     expires_ns=event.expires_ns,
+                    tenant=header.tenant,
+                    operator=event.operator,
                 )
             )
         elif (key := self.rows.pop(event.key_id, None)) is not None:

@@ -49,6 +49,7 @@ from orlop.abi.sagas import (
 )
 from orlop.abi.schedules import ScheduleFired, ScheduleRemoved, ScheduleSet
 from orlop.abi.tools import Manifest, ToolChanged, ToolPinned, ToolsOffered
+from orlop.abi.tenants import TenantCreated, TenantRemoved
 from orlop.abi.webhooks import WebhookReceived
 from orlop.access import policy_table
 from orlop.access.policy_table import Policies, PolicyState
@@ -67,6 +68,7 @@ from orlop.state import (
     memory_table,
     saga_table,
     token_table,
+    tenant_table,
 )
 from orlop.state.arrivals import belongings, settled_row
 from orlop.state.call_table import Calls, OpenCall
@@ -80,6 +82,7 @@ from orlop.state.record import is_unknown
 from orlop.state.saga_table import Sagas
 from orlop.state.schedule_table import ScheduleRow, ScheduleTable
 from orlop.state.token_table import RevokedTokens
+from orlop.state.tenant_table import TenantRow, Tenants
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +126,8 @@ class State2(Struct, kw_only=True):
     is_pruned: bool = False
     policies: PolicyState = PolicyState()
     ledger: LedgerState
+    tenants: list[TenantRow] = []
+    place: Seq = Seq(0)
 
 
 @dataclass(eq=False, slots=True)
@@ -132,6 +137,7 @@ class Tables:
     next_pid: int = 2
     rows: dict[ProcessId, Row] = field(default_factory=dict)
     keys: Keys = field(default_factory=Keys)
+    tenants: Tenants = field(default_factory=Tenants)
     tokens: RevokedTokens = field(default_factory=RevokedTokens)
     egress: EgressTable = field(default_factory=EgressTable)
     """What processes have sent out."""
@@ -245,6 +251,8 @@ class Tables:
             case ProcessArrived():
                 self._arrived(header, event)
             case ProcessLeft():
+            case TenantCreated() | TenantRemoved():
+                self.tenants.fold(header, event)
                 self._left(header, event)
 
     def _arrived(self, header: Header, event: ProcessArrived) -> None:
@@ -350,15 +358,20 @@ class Tables:
         )
         self.ledger.hold(held, header.wall_ns)
 
-    def find(self, reference: str) -> Row:
-        """A row by pid, id, or name if only one live process has it.  Raises `NotFound`."""
-        if reference.isascii() and reference.isdecimal() and len(reference) <= PID_DIGITS_MAX:
-            id = self.pids.get(Pid(int(reference)))
-            found = [self.rows[id]] if id is not None else []
-        elif (row := self.rows.get(ProcessId(reference))) is not None:
+    def find(self, reference: str, tenant: TenantId) -> Row:
+        """A row of the tenant's by pid, id, or name if only one live process has it.
+
+        Raises `NotFound`, of others' processes in the same words.
+        """
+        is_pid = reference.isascii() and reference.isdecimal() and len(reference) <= PID_DIGITS_MAX
+        id = self.pids.get(Pid(int(reference))) if is_pid else ProcessId(reference)
+        row = self.rows.get(id) if id is not None else None
+        if row is not None and row.tenant == tenant:
             return row
-        else:
-            named = [row for row in self.rows.values() if row.name == reference]
+        found: list[Row] = []
+        if not is_pid:
+            own = (row for row in self.rows.values() if row.tenant == tenant)
+            named = [row for row in own if row.name == reference]
             alive = [row for row in named if row.state not in OVER]
             found = alive or named[-1:]
         if len(found) > 1:
@@ -401,6 +414,8 @@ class Tables:
         return Snapshot(format=STATE_FORMAT, state=msgspec.Raw(msgspec.json.encode(state)))
 
 
+            tenants=self.tenants.state(),
+            place=self.place,
 def manifest(known: Manifest | None, event: ToolPinned | ToolChanged) -> Manifest:
     """What was agreed stays known while the server says something else."""
     if isinstance(event, ToolPinned):
@@ -451,4 +466,6 @@ def restored(snapshot: Snapshot) -> Tables | None:
     for row in state.rows:
         for account in tables.ledger.line(row.tenant, row.accounts):
             account.rows += 1
+        tenants=tenant_table.restored(state.tenants),
+        place=state.place,
     return tables

@@ -20,6 +20,7 @@ class RevokedTokens:
             reason=event.reason,
             revoked_ns=header.wall_ns,
             expires_ns=event.expires_ns,
+            tenant=header.tenant,
         )
         if len(self.rows) > TOKENS_REVOKED_MAX:
             self.rows = {

@@ -48,7 +48,7 @@ def view(kernel: Kernel, tenant: TenantId, *, everything: bool = False) -> Budge
 
 def one(kernel: Kernel, tenant: TenantId, reference: str) -> AccountView:
     """Raises `NotFound`, `BadCall`."""
-    found = kernel.tables.ledger.accounts.get((tenant, named(kernel, reference)))
+    found = kernel.tables.ledger.accounts.get((tenant, named(kernel, tenant, reference)))
     if found is None:
         raise NotFound(f"no account {reference!r} is in use; `orlop budget --all` lists all")
     return found.view(kernel.clock.wall_ns())
@@ -61,7 +61,7 @@ def _order(item: tuple[tuple[TenantId, AccountName], object]) -> tuple[int, str]
     return kinds.index(name.partition(":")[0]), name
 
 
-def named(kernel: Kernel, reference: str) -> AccountName:
+def named(kernel: Kernel, tenant: TenantId, reference: str) -> AccountName:
     """`organisation`, `team:…`, `agent:…`, `task:…`, or a process by pid, id or name.
 
     Raises `BadCall`, `NotFound`.
@@ -74,13 +74,13 @@ def named(kernel: Kernel, reference: str) -> AccountName:
         if not name:
             raise BadCall(f"account: {kind}:NAME, or {kind}:* for all that have no limit")
         return AccountName(reference)
-    process = kernel.find(name if kind == "process" and found else reference)
+    process = kernel.find(name if kind == "process" and found else reference, tenant)
     return accounts.of_process(process.id)
 
 
 async def allow(kernel: Kernel, tenant: TenantId, order: BudgetOrder) -> None:
     """Set what an account may use; returns when that is durable."""
-    account = named(kernel, order.account)
+    account = named(kernel, tenant, order.account)
     check(order.limit)
     ledger = kernel.tables.ledger
     is_new = (tenant, account) not in ledger.accounts
@@ -93,7 +93,7 @@ async def allow(kernel: Kernel, tenant: TenantId, order: BudgetOrder) -> None:
 
 async def remove(kernel: Kernel, tenant: TenantId, reference: str) -> None:
     """Take an operator's word back.  Raises `NotFound` where there is none."""
-    account = named(kernel, reference)
+    account = named(kernel, tenant, reference)
     ledger = kernel.tables.ledger
     kind, _, which = account.partition(":")
     known = ledger.accounts.get((tenant, account))

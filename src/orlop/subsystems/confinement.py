@@ -2,15 +2,21 @@
 
 from orlop.abi.calls import Spawn
 from orlop.abi.errors import Denied, NotReady
+from orlop.abi.ids import TenantId
 from orlop.abi.sandbox import Sandbox
 from orlop.sandbox.cells import narrowed, with_runtime
 from orlop.state.core import Kernel
 from orlop.state.process import Process
 
 
-async def sandbox_of(kernel: Kernel, parent: Process | None, call: Spawn) -> Sandbox | None:
-    """Raises `Denied` for more than the parent has, `NotReady` where none can be kept here."""
+async def sandbox_of(
+    kernel: Kernel, parent: Process | None, call: Spawn, tenant: TenantId
+) -> Sandbox | None:
+    """Raises `Denied` for more than the parent has, or the tenant; `NotReady` where none can be
+    kept here."""
     held = parent.row.sandbox if parent is not None else None
+    if held is None:
+        held = kernel.tables.tenants.rows[tenant].sandbox
     wanted = call.sandbox
     if wanted is None and held is None and call.command and kernel.cells is not None:
         wanted = kernel.cells.default
@@ -18,7 +24,7 @@ async def sandbox_of(kernel: Kernel, parent: Process | None, call: Spawn) -> San
         sandbox = narrowed(held, wanted)
     except ValueError as field:
         raise Denied(
-            f"sandbox.{field}: a process in a sandbox can't give what it has not"
+            f"sandbox.{field}: more than the sandbox holds that it would be started in"
         ) from None
     if sandbox is not None and call.command:
         if kernel.cells is None:

@@ -63,7 +63,7 @@ async def create(
         raise Exhausted(f"processes are nested {CHILDREN_DEPTH_MAX} deep (CHILDREN_DEPTH_MAX)")
     if parent is not None and call.team not in ("", parent.row.team):
         raise Denied(f"team: a process of team {parent.row.team!r} can't spend what others have")
-    sandbox = await sandbox_of(kernel, parent, call)
+    sandbox = await sandbox_of(kernel, parent, call, tenant)
     id = kernel.new_process()
     key = kernel.tables.keys.rows.get(key_id) if key_id is not None else None
     program = call.program or (parent.row.program if parent is not None else kernel.new_task())

@@ -10,8 +10,8 @@ from orlop.abi.capabilities import (
     TokenRevoked,
     TokenView,
 )
-from orlop.abi.errors import BadCall, Exhausted, NotFound, TokenRefused
-from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, Nanoseconds
+from orlop.abi.errors import BadCall, Exhausted, NotFound, TokenRefused, Unauthenticated
+from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, Nanoseconds, TenantId
 from orlop.abi.limits import EXPIRY_S_MAX, NAME_CHARS_MAX, TOKENS_REVOKED_MAX
 from orlop.access.capability import Capabilities, Capability, incarnation_name
 from orlop.machine.clock import NS_PER_S
@@ -42,39 +42,51 @@ def fault(kernel: Kernel, capability: Capability) -> str:
     return reason
 
 
-async def revoke(kernel: Kernel, capabilities: Capabilities, order: RevokeOrder) -> RevokedView:
+async def revoke(
+    kernel: Kernel, capabilities: Capabilities, order: RevokeOrder, tenant: TenantId
+) -> RevokedView:
     """By the token itself, by the id of one of its blocks, or all of a process's incarnation."""
     if len(order.reason) > NAME_CHARS_MAX or not order.reason.isprintable():
         raise BadCall(f"reason: at most {NAME_CHARS_MAX} printable characters")
-    id, expires_ns = named(kernel, capabilities, order.what)
+    id, expires_ns = named(kernel, capabilities, order.what, tenant)
     if id not in kernel.tables.tokens.rows and len(kernel.tables.tokens.rows) >= TOKENS_REVOKED_MAX:
         raise Exhausted(
             f"{TOKENS_REVOKED_MAX} tokens are revoked (TOKENS_REVOKED_MAX): `orlop key rotate` "
             "makes all earlier ones worthless, at a time that it names"
         )
     event = TokenRevoked(id=id, reason=order.reason, expires_ns=expires_ns)
-    await kernel.journal.durable(kernel.emit(KERNEL_PROCESS, DEFAULT_TENANT, event).seq)
+    await kernel.journal.durable(kernel.emit(KERNEL_PROCESS, tenant, event).seq)
     return kernel.tables.tokens.rows[id]
 
 
-def named(kernel: Kernel, capabilities: Capabilities, what: str) -> tuple[str, Nanoseconds | None]:
+def named(
+    kernel: Kernel, capabilities: Capabilities, what: str, tenant: TenantId
+) -> tuple[str, Nanoseconds | None]:
     """The id that revokes what is meant, and when that expires.  Raises `NotFound`."""
     if what.startswith(wire.PREFIX):
-        capability = capabilities.read(what, kernel.clock.wall_ns())
+        capability = read(kernel, capabilities, what, tenant)
         if capability.said.blocks:
             return capability.said.ids[-1], capability.expires_ns
         return incarnation_name(capability.process, capability.incarnation), None
     if len(what) == REVOCATION_ID_CHARS and set(what) <= set("0123456789abcdef"):
         return what, None
-    row = kernel.find(what).row
+    row = kernel.find(what, tenant).row
     if not row.incarnation:
         raise NotFound(f"process {row.pid} has not started: it has no token")
     return incarnation_name(row.id, row.incarnation), None
 
 
-def view(kernel: Kernel, capabilities: Capabilities, token: str) -> TokenView:
-    """What it says, and why it is refused, if it is.  Raises `Unauthenticated`."""
+def read(kernel: Kernel, capabilities: Capabilities, token: str, tenant: TenantId) -> Capability:
+    """Raises `Unauthenticated` where it is not ours, or speaks for another tenant."""
     capability = capabilities.read(token, kernel.clock.wall_ns())
+    if capability.said.first.tenant != tenant:
+        raise Unauthenticated(f"the token is none of tenant {tenant}'s")
+    return capability
+
+
+def view(kernel: Kernel, capabilities: Capabilities, token: str, tenant: TenantId) -> TokenView:
+    """What it says, and why it is refused, if it is.  Raises `Unauthenticated`."""
+    capability = read(kernel, capabilities, token, tenant)
     said, known = capability.said, kernel.tables.tokens.rows
     blocks = (said.first, *said.blocks)
     return TokenView(
@@ -91,9 +103,10 @@ def view(kernel: Kernel, capabilities: Capabilities, token: str) -> TokenView:
     )
 
 
-def revoked(kernel: Kernel) -> list[RevokedView]:
+def revoked(kernel: Kernel, tenant: TenantId) -> list[RevokedView]:
     """The newest last."""
-    return sorted(kernel.tables.tokens.rows.values(), key=lambda row: row.revoked_ns)
+    rows = [row for row in kernel.tables.tokens.rows.values() if row.tenant == tenant]
+    return sorted(rows, key=lambda row: row.revoked_ns)
 
 
 async def rotate(kernel: Kernel, capabilities: Capabilities, order: RotateOrder) -> SigningKeyView:

@@ -152,7 +152,9 @@ def test_what_is_revoked_stays_revoked_in_the_next_kernel() -> None:
         process = await program(kernel)
         gate = Gate(here, kernel)
         one, other = (gate.narrowed(gate.token(process), ("model",)) for _ in range(2))
-        await tokens.revoke(kernel, gate.capabilities, RevokeOrder(what=one, reason="lost"))
+        await tokens.revoke(
+            kernel, gate.capabilities, RevokeOrder(what=one, reason="lost"), DEFAULT_TENANT
+        )
         kernel.snapshot()
         await kernel.journal.flush()
         await here.crash(kernel)
@@ -170,7 +172,9 @@ def test_all_tokens_of_an_incarnation_are_revoked_by_its_process() -> None:
     async def story(gate: Gate, process: Process) -> None:
         token, kernel = gate.token(process), gate.kernel
         narrow = gate.narrowed(token, ("model",))
-        await tokens.revoke(kernel, gate.capabilities, RevokeOrder(what=str(process.row.pid)))
+        await tokens.revoke(
+            kernel, gate.capabilities, RevokeOrder(what=str(process.row.pid)), DEFAULT_TENANT
+        )
         for revoked in (token, narrow, gate.token(process)):
             with pytest.raises(TokenRefused, match="revoked"):
                 await gate.call(revoked)
@@ -239,7 +243,9 @@ def test_revoking_what_nobody_has_is_said() -> None:
     async def story(gate: Gate, process: Process) -> None:
         for what, error in (("nobody", NotFound), ("orlp_b", Unauthenticated)):
             with pytest.raises(error):
-                await tokens.revoke(gate.kernel, gate.capabilities, RevokeOrder(what=what))
+                await tokens.revoke(
+                    gate.kernel, gate.capabilities, RevokeOrder(what=what), DEFAULT_TENANT
+                )
 
     at_the_gate(story)
 

@@ -23,10 +23,10 @@ async def client(kernel: Kernel, name: str = "", task: str = "") -> Process:
 def test_a_named_client_is_found_by_its_name_with_and_without_its_program() -> None:
     async def scenario(here: Computer, kernel: Kernel) -> None:
         agent = await client(kernel, "agent", "task")
-        assert kernel.clients.find(KEY, "task", "agent") is agent
-        assert kernel.clients.find(KEY, "", "agent") is agent
-        assert kernel.clients.find(KEY, "other task", "agent") is None
-        assert kernel.clients.find(None, "task", "agent") is None
+        assert kernel.clients.find(DEFAULT_TENANT, KEY, "task", "agent") is agent
+        assert kernel.clients.find(DEFAULT_TENANT, KEY, "", "agent") is agent
+        assert kernel.clients.find(DEFAULT_TENANT, KEY, "other task", "agent") is None
+        assert kernel.clients.find(DEFAULT_TENANT, None, "task", "agent") is None
 
     on(Computer, scenario)
 
@@ -36,10 +36,10 @@ def test_a_named_client_that_has_ended_is_found_and_a_nameless_one_is_not() -> N
         agent, nameless = await client(kernel, "agent"), await client(kernel)
         for process in (agent, nameless):
             lifecycle.end(kernel, process, 0, "")
-        assert kernel.clients.find(KEY, "", "agent") is agent
-        assert kernel.clients.find(KEY, "", "") is None
+        assert kernel.clients.find(DEFAULT_TENANT, KEY, "", "agent") is agent
+        assert kernel.clients.find(DEFAULT_TENANT, KEY, "", "") is None
         newer = await client(kernel)
-        assert kernel.clients.find(KEY, "", "") is newer
+        assert kernel.clients.find(DEFAULT_TENANT, KEY, "", "") is newer
 
     on(Computer, scenario)
 
@@ -54,10 +54,10 @@ def test_clients_and_keys_are_found_after_a_crash() -> None:
         await kernel.journal.flush()
         await here.crash(kernel)
         following = await here.boot()
-        found = following.clients.find(KEY, "", "agent")
+        found = following.clients.find(DEFAULT_TENANT, KEY, "", "agent")
         assert found is not None and found.id == agent.id
         assert following.tables.keys.by_digest == {operator.digest_of(key.secret): key.id}
-        assert following.find(str(agent.row.pid)).id == agent.id
+        assert following.find(str(agent.row.pid), DEFAULT_TENANT).id == agent.id
         await here.close(following)
 
     on(Computer, scenario)
@@ -72,6 +72,6 @@ def test_processes_that_leave_the_table_leave_nothing_behind() -> None:
         assert len(kernel.processes) == len(kernel.tables.rows) == tables.EXITED_KEPT_MAX + 1
         assert set(kernel.tables.pids.values()) == set(kernel.tables.rows)
         assert not kernel.tables.gone
-        assert kernel.find(str(alive.row.pid)) is alive
+        assert kernel.find(str(alive.row.pid), DEFAULT_TENANT) is alive
 
     on(Computer, scenario)

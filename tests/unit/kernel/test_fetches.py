@@ -11,6 +11,7 @@ from small_kernel import Computer, on, program, result
 from orlop.abi.calls import Call, CallTool
 from orlop.abi.egress import Answered, Fetch, Fetched, read_rule
 from orlop.abi.errors import BadCall, Denied, DeviceFailed, EffectUnknown, KernelError
+from orlop.abi.ids import DEFAULT_TENANT
 from orlop.kernel import syscall
 from orlop.machine.chance import SeededChance
 from orlop.state.core import Kernel
@@ -63,7 +64,7 @@ async def buys(kernel: Kernel, process: Process, told: dict[str, list[bytes | st
 async def begun_again(kernel: Kernel) -> Process:
     """The program in its next incarnation: one that was being resumed is resumed by the boot, one
     that had outlived the kernel is ended first."""
-    process = kernel.find("buyer")
+    process = kernel.find("buyer", DEFAULT_TENANT)
     await asyncio.sleep(30)
     if process.row.caught_up:
         await lifecycle.signal(kernel, process, "kill", "for the test")

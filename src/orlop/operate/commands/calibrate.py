@@ -18,7 +18,7 @@ from orlop.machine.chance import SystemChance
 from orlop.machine.clock import SystemClock
 from orlop.operate.calibrate import ROUNDS, Calibrator, Report
 from orlop.settings import models_dir, read_settings
-from orlop.shell.frame import Frame, framed
+from orlop.shell.frame import Frame, homed
 from orlop.shell.progress import bars
 from orlop.shell.screen import fields, show_json
 
@@ -41,7 +41,7 @@ WINDOW: Final = 4_096
     show_default=True,
     help="Where to write; other entries of that file stay.",
 )
-@framed
+@homed
 def calibrate(
     frame: Frame,
     engine: str,

@@ -8,7 +8,7 @@ import click
 from orlop.machine.clock import SystemClock
 from orlop.operate.carrying import drilled, restored
 from orlop.settings import read_settings
-from orlop.shell.frame import Frame, framed
+from orlop.shell.frame import Frame, homed
 from orlop.shell.progress import bars
 from orlop.shell.screen import fields, show_json
 from orlop.store import backup as backups
@@ -18,7 +18,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 
 @click.command()
 @click.argument("folder", type=FOLDER)
-@framed
+@homed
 def backup(frame: Frame, folder: Path) -> None:
     """Copy the installation into FOLDER, also while it runs.
 
@@ -50,7 +50,7 @@ def backup(frame: Frame, folder: Path) -> None:
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="The lost home's journal.anchor, if it was saved: it tells what is missing.",
 )
-@framed
+@homed
 def restore(frame: Frame, folder: Path, keys: Path | None, against: Path | None) -> None:
     """Bring a backup back into an empty home (--home), proven event by event.
 
@@ -78,7 +78,7 @@ def restore(frame: Frame, folder: Path, keys: Path | None, against: Path | None)
 
 
 @click.command()
-@framed
+@homed
 def drill(frame: Frame) -> None:
     """Back up, restore elsewhere, verify, and say what a disaster now would cost."""
     settings = read_settings(None, frame.home, ())

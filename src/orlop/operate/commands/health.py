@@ -10,7 +10,7 @@ from orlop.operate import agent_keys
 from orlop.operate.check import Check
 from orlop.operate.doctor import examine
 from orlop.shell.exits import FAILED, OK
-from orlop.shell.frame import Frame, framed
+from orlop.shell.frame import Frame, homed
 from orlop.shell.screen import show_json
 
 COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
@@ -24,7 +24,7 @@ COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
     metavar="DIR",
     help="Look for keys that are written into an agent's files, and for nothing else.",
 )
-@framed
+@homed
 def doctor(frame: Frame, folder: Path | None) -> int:
     """Look for what is wrong, and say how to mend it.
 

@@ -10,7 +10,7 @@ from orlop.machine.clock import SystemClock
 from orlop.machine.offload import ThreadOffload
 from orlop.settings import read_settings
 from orlop.shell.exits import JOURNAL, OK
-from orlop.shell.frame import Frame, framed
+from orlop.shell.frame import Frame, homed
 from orlop.shell.progress import bars
 from orlop.shell.screen import fields, show_json
 from orlop.store.verify import Verdict
@@ -26,7 +26,7 @@ from orlop.store.verify import verify as examine
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Checkpoints that were kept elsewhere; the journal must still fit them.",
 )
-@framed
+@homed
 def verify(frame: Frame, outside: tuple[Path, ...]) -> int:
     """Check every event, on the files alone.
 
@@ -48,7 +48,7 @@ def verify(frame: Frame, outside: tuple[Path, ...]) -> int:
 
 @click.command("accept-loss")
 @click.option("--reason", required=True, help="Why; it is signed and stays in the journal.")
-@framed
+@homed
 def accept_loss(frame: Frame, reason: str) -> None:
     """Accept that events are gone, and sign for it.
 

@@ -9,7 +9,7 @@ from orlop.machine.settings import default_models_dir
 from orlop.operate.pull import Pulled, catalog
 from orlop.operate.pull import pull as bring
 from orlop.sdk.place import read_home
-from orlop.shell.frame import Frame, framed
+from orlop.shell.frame import Frame, homed
 from orlop.shell.progress import bars
 from orlop.shell.screen import show_json, size
 
@@ -22,7 +22,7 @@ from orlop.shell.screen import show_json, size
     type=click.Path(path_type=Path, file_okay=False),
     help="The shelf.  Default: $XDG_DATA_HOME/orlop/models, else ~/.local/share/orlop/models.",
 )
-@framed
+@homed
 def pull(frame: Frame, models: tuple[str, ...], name: str, models_dir: Path | None) -> None:
     """Fetch embedded models: names, or paths of .gguf files.
 

@@ -10,7 +10,7 @@ from orlop.machine import plain_clock
 from orlop.operate.journal_settings import with_journal
 from orlop.operate.running import down, holder, read_info
 from orlop.settings import read_settings
-from orlop.shell.frame import Frame, framed
+from orlop.shell.frame import Frame, homed
 from orlop.shell.progress import bars
 from orlop.shell.screen import show_json
 from orlop.store import files, tapes
@@ -29,7 +29,7 @@ FEW_EVENTS = 2_000
 @click.command()
 @click.option("--to", "target", required=True, help="postgresql://…, or `sqlite`.")
 @click.option("--schema", default="orlop", show_default=True, help="On PostgreSQL: one a kernel.")
-@framed
+@homed
 def move(frame: Frame, target: str, schema: str) -> None:
     """Carry the journal to another place, and verify it there.
 
@@ -72,7 +72,7 @@ def move(frame: Frame, target: str, schema: str) -> None:
 
 @click.command()
 @click.option("--plan", is_flag=True, help="Only show what would be done.")
-@framed
+@homed
 def upgrade(frame: Frame, plan: bool) -> None:
     """Bring the journal's tables to this release's layout.
 

@@ -18,7 +18,7 @@ from orlop.operate.plan.predict import (
     predict,
 )
 from orlop.operate.plan.tasks import Arrival, scaled
-from orlop.shell.frame import Frame, framed
+from orlop.shell.frame import Frame, homed
 from orlop.shell.progress import bars
 from orlop.shell.screen import fields, seconds, show_json, table
 
@@ -43,7 +43,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("--leave-out", is_flag=True, help="Leave out tasks that fit no engine.")
 @click.option("--picture", type=_FILE, help="Write the job times there, as SVG.")
-@framed
+@homed
 def plan(
     frame: Frame,
     trace: Path,

@@ -10,7 +10,7 @@ from orlop.machine import plain_clock
 from orlop.operate.running import PORT
 from orlop.operate.running import down as power_off
 from orlop.sdk.place import read_home
-from orlop.shell.frame import Frame, framed
+from orlop.shell.frame import Frame, homed
 from orlop.shell.progress import bars
 from orlop.shell.screen import show_json
 
@@ -39,7 +39,7 @@ LOAD_POLL_S: Final = 0.1
     help="Settings.  Default: orlop.toml in the home, if it is there.",
 )
 @click.option("--airgap", is_flag=True, help="Reach nothing that orlop.toml does not name.")
-@framed
+@homed
 def up(
     frame: Frame,
     detach: bool,
@@ -75,7 +75,7 @@ def up(
     show_default=True,
     help="Seconds to wait until it is gone.",
 )
-@framed
+@homed
 def down(frame: Frame, timeout_s: float) -> int:
     """Stop the kernel and what it started.
 

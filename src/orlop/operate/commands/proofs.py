@@ -9,7 +9,7 @@ import msgspec
 from orlop.abi.errors import BadCall
 from orlop.abi.ids import Seq
 from orlop.settings import read_settings
-from orlop.shell.frame import Frame, framed
+from orlop.shell.frame import Frame, homed
 from orlop.shell.screen import fields, show_json
 from orlop.store import proof
 
@@ -19,7 +19,7 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.command()
 @click.argument("seq", type=click.IntRange(min=1))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write it there.")
-@framed
+@homed
 def prove(frame: Frame, seq: int, out: Path | None) -> None:
     """Write a proof that event SEQ is in the journal, on the files alone.
 
@@ -38,7 +38,7 @@ def prove(frame: Frame, seq: int, out: Path | None) -> None:
 @click.command("check-proof")
 @click.argument("file", type=FILE)
 @click.option("--key", type=FILE, help="The public key; default: this home's keys/journal.pub.")
-@framed
+@homed
 def check_proof(frame: Frame, file: Path, key: Path | None) -> None:
     """Check a proof with a public key alone; no journal and no kernel are needed."""
     public = key or frame.home / "keys" / "journal.pub"
