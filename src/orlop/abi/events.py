@@ -102,9 +102,16 @@ class Header(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     args_digest: bytes | None = None
     body_digest: bytes
     """SHA-256 over the ciphertexts of the body and of the parts that came with it."""
+    place: Seq | None = None
+    """Its number among what kernels on one database have in common (`abi.commons`)."""
     boot: BootId = BootId("")
     prev: bytes = b""
     hash: bytes = b""
+
+    @property
+    def moment(self) -> Seq:
+        """By which memory and files count: its place, or its own number where a kernel is alone."""
+        return self.seq if self.place is None else self.place
 
 
 # The kernel's own life.
@@ -305,5 +312,5 @@ Event = (
     | ProcessArrived
     | ProcessLeft
     | EgressEvent
-)
     | TenantEvent
+)

@@ -25,6 +25,7 @@ from orlop.abi.files import FileEvent
 from orlop.abi.ids import (
     Pid,
     ProcessId,
+    Seq,
     TenantId,
 )
 from orlop.abi.kernels import (
@@ -48,8 +49,8 @@ from orlop.abi.sagas import (
     SagaView,
 )
 from orlop.abi.schedules import ScheduleFired, ScheduleRemoved, ScheduleSet
-from orlop.abi.tools import Manifest, ToolChanged, ToolPinned, ToolsOffered
 from orlop.abi.tenants import TenantCreated, TenantRemoved
+from orlop.abi.tools import Manifest, ToolChanged, ToolPinned, ToolsOffered
 from orlop.abi.webhooks import WebhookReceived
 from orlop.access import policy_table
 from orlop.access.policy_table import Policies, PolicyState
@@ -67,8 +68,8 @@ from orlop.state import (
     key_table,
     memory_table,
     saga_table,
-    token_table,
     tenant_table,
+    token_table,
 )
 from orlop.state.arrivals import belongings, settled_row
 from orlop.state.call_table import Calls, OpenCall
@@ -81,8 +82,8 @@ from orlop.state.process import OVER, Row, reduce, spawn_row
 from orlop.state.record import is_unknown
 from orlop.state.saga_table import Sagas
 from orlop.state.schedule_table import ScheduleRow, ScheduleTable
-from orlop.state.token_table import RevokedTokens
 from orlop.state.tenant_table import TenantRow, Tenants
+from orlop.state.token_table import RevokedTokens
 
 log = logging.getLogger(__name__)
 
@@ -125,9 +126,9 @@ class State2(Struct, kw_only=True):
     elders: list[JournalKnown] = []
     is_pruned: bool = False
     policies: PolicyState = PolicyState()
-    ledger: LedgerState
     tenants: list[TenantRow] = []
     place: Seq = Seq(0)
+    ledger: LedgerState
 
 
 @dataclass(eq=False, slots=True)
@@ -136,8 +137,8 @@ class Tables:
 
     next_pid: int = 2
     rows: dict[ProcessId, Row] = field(default_factory=dict)
-    keys: Keys = field(default_factory=Keys)
     tenants: Tenants = field(default_factory=Tenants)
+    keys: Keys = field(default_factory=Keys)
     tokens: RevokedTokens = field(default_factory=RevokedTokens)
     egress: EgressTable = field(default_factory=EgressTable)
     """What processes have sent out."""
@@ -170,6 +171,8 @@ class Tables:
     """Journals of kernels that were lost, whose processes live here now, by their numbers."""
     ledger: Ledger = field(default_factory=Ledger)
     """What budgets allow, and what is used and held of them."""
+    place: Seq = Seq(0)
+    """The newest event in them of those that kernels have in common."""
     gone: set[ProcessId] = field(default_factory=set)
     """Processes that have left the table, and that nobody has taken leave of yet."""
 
@@ -246,13 +249,13 @@ class Tables:
         match event:
             case BodiesPruned() | TenantForgotten():
                 self.is_pruned = True
+            case TenantCreated() | TenantRemoved():
+                self.tenants.fold(header, event)
             case JournalKnown():
                 self.elders[event.number] = event
             case ProcessArrived():
                 self._arrived(header, event)
             case ProcessLeft():
-            case TenantCreated() | TenantRemoved():
-                self.tenants.fold(header, event)
                 self._left(header, event)
 
     def _arrived(self, header: Header, event: ProcessArrived) -> None:
@@ -409,13 +412,13 @@ class Tables:
             elders=list(self.elders.values()),
             is_pruned=self.is_pruned,
             policies=self.policies.state(),
+            tenants=self.tenants.state(),
+            place=self.place,
             ledger=self.ledger.state(),
         )
         return Snapshot(format=STATE_FORMAT, state=msgspec.Raw(msgspec.json.encode(state)))
 
 
-            tenants=self.tenants.state(),
-            place=self.place,
 def manifest(known: Manifest | None, event: ToolPinned | ToolChanged) -> Manifest:
     """What was agreed stays known while the server says something else."""
     if isinstance(event, ToolPinned):
@@ -461,11 +464,11 @@ def restored(snapshot: Snapshot) -> Tables | None:
         elders={known.number: known for known in state.elders},
         is_pruned=state.is_pruned,
         policies=policy_table.restored(state.policies),
+        tenants=tenant_table.restored(state.tenants),
+        place=state.place,
         ledger=ledger.restored(state.ledger),
     )
     for row in state.rows:
         for account in tables.ledger.line(row.tenant, row.accounts):
             account.rows += 1
-        tenants=tenant_table.restored(state.tenants),
-        place=state.place,
     return tables
