@@ -52,8 +52,10 @@ class Labelled:
                 self._put((tenant, "pipe", call.pipe), labels, keep=True)
             case ChangeFiles():
                 self._changed(tenant, call, labels)
+            case _ if not labels:
+                pass
             case _:
-                for action, name in targets(call) if labels else ():
+                for action, name in targets(call):
                     if action == "write":
                         self._put((tenant, "file", name), labels, keep=True)
 

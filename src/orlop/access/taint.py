@@ -237,6 +237,8 @@ class Tracker:
 
     def answered(self, message: Message, name: bytes, labels: Labels, call: CallId) -> None:
         """A model has answered, having been shown what has these labels."""
+        if not labels and not message.tool_uses:
+            return
         for use in message.tool_uses:
             if (key := _key(use.arguments)) is None:
                 continue

@@ -96,6 +96,15 @@ class FakeEngine(Plain):
         self._health: Health = "starting"
         self._deaths = 0
         self._dead_until_s = 0.0
+        self._models = tuple(map(ModelName, config.models + config.embed_models))
+        self._capacity = Capacity(
+            slots=config.slots,
+            kv_tokens=config.kv_tokens or None,
+            host_tokens=config.host_tokens,
+            kv_bytes_per_token=1,
+            restore_bytes_s=1e6,
+            continues=config.continues,
+        )
         chances: tuple[tuple[Fault, float], ...] = (
             ("refuse", config.refuse),
             ("busy", config.busy),
@@ -114,15 +123,7 @@ class FakeEngine(Plain):
         return self.config.slots
 
     def capacity(self) -> Capacity:
-        config = self.config
-        return Capacity(
-            slots=config.slots,
-            kv_tokens=config.kv_tokens or None,
-            host_tokens=config.host_tokens,
-            kv_bytes_per_token=1,
-            restore_bytes_s=1e6,
-            continues=config.continues,
-        )
+        return self._capacity
 
     def card(self) -> EngineCard:
         is_dead = self._is_dead()
@@ -133,7 +134,7 @@ class FakeEngine(Plain):
             health="failing" if is_dead else self._health,
             reason="dead for a while" if is_dead else "",
             device="arithmetic",
-            models=tuple(map(ModelName, self.config.models + self.config.embed_models)),
+            models=self._models,
             running=self.running,
         )
 

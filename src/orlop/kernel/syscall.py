@@ -360,7 +360,7 @@ def record_intent(
             held_ns=admitted.hold.ns,
             cleared_by=running.cleared_by,
             prompt=prompt_of(kernel, process, running.call),
-            labels=tuple(sorted(running.labels)),
+            labels=tuple(sorted(running.labels)) if running.labels else (),
             decision=policy.recorded(kernel, running),
             token=running.narrowing.token if running.narrowing is not None else "",
         ),
@@ -439,7 +439,7 @@ def outcome(
         parts = tuple(kernel.namer.part(tenant, choice.message) for choice in done.choices)
         returned = codec.returned(done, parts, running.deltas)
         return settled(returned, kernel, running, admitted), parts
-    if isinstance(done, Contents | Context):
+    if isinstance(done, (Contents, Context)):
         return settled(CallReturned(done=file_content.bare(done)), kernel, running, admitted), ()
     if isinstance(done, Recalled):
         return settled(CallReturned(done=memory_content.bare(done)), kernel, running, admitted), ()

@@ -148,8 +148,8 @@ class Ledger:
 
     def line(self, tenant: TenantId, names: Sequence[AccountName]) -> list[Account]:
         """The accounts that a call of a process uses, the process's own first."""
-        found = [self.accounts.get((tenant, name)) for name in names]
-        return [account for account in found if account is not None]
+        accounts = self.accounts
+        return [accounts[tenant, name] for name in names if (tenant, name) in accounts]
 
     def hold(self, held: Held, now_ns: Nanoseconds) -> None:
         """Its intent is in the journal.  Whether it fits was asked before; nothing is refused."""

@@ -15,6 +15,8 @@ def servable(
     Engines that are starting are asked only if no other is ready: their calls wait for them.
     Raises `DeviceFailed` with every engine's own reason if none can be asked.
     """
+    if len(candidates) == 1 and engines[candidates[0].engine].health in ("ready", "starting"):
+        return {candidates[0].engine: candidates[0]}  # As most models have it.
     for health in ("ready", "starting"):
         found = {
             card.engine: card

@@ -25,6 +25,8 @@ _encoder = msgspec.json.Encoder()
 _events: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 _messages = msgspec.json.Decoder(Message)
 
+NO_HINTS: Final = Hints()
+
 KIND: Final = {event: str(event.__struct_config__.tag) for event in Event.__args__}
 
 
@@ -63,21 +65,26 @@ ROUTING_FIELDS: Final = frozenset({"prompt_cache_key", "safety_identifier", "use
 
 def meaning(call: Call) -> bytes:
     """All that changes what the call means, but for its conversation: canonical JSON."""
-    bare = replace(call, hints=Hints())
-    if isinstance(bare, CloseSaga):
-        bare = replace(bare, reason="")
-    if isinstance(bare, Progress):
-        bare = Progress(step=bare.step)
-    if isinstance(bare, Infer):
-        extra = bare.extra
-        if not ROUTING_FIELDS.isdisjoint(extra):
-            extra = {name: value for name, value in extra.items() if name not in ROUTING_FIELDS}
-        bare = replace(bare, messages=(), stream=False, extra=extra)
-    if isinstance(bare, Fetch):
-        bare = replace(bare, carried=())
-    if isinstance(bare, Remember | Recall):
-        bare = memory_intents.short(bare)
-    return canonical(msgspec.to_builtins(bare))
+    return canonical(msgspec.to_builtins(_bare(call)))
+
+
+def _bare(call: Call) -> Call:
+    match call:
+        case Infer():
+            extra = call.extra
+            if not ROUTING_FIELDS.isdisjoint(extra):
+                extra = {name: value for name, value in extra.items() if name not in ROUTING_FIELDS}
+            return replace(call, hints=NO_HINTS, messages=(), stream=False, extra=extra)
+        case Progress():
+            return Progress(step=call.step)
+        case CloseSaga():
+            return replace(call, hints=NO_HINTS, reason="")
+        case Fetch():
+            return replace(call, hints=NO_HINTS, carried=())
+        case Remember() | Recall():
+            return memory_intents.short(replace(call, hints=NO_HINTS))
+        case _:
+            return replace(call, hints=NO_HINTS)
 
 
 def entered(event: CallEntered, conversation: Sequence[Message]) -> Call:

@@ -101,6 +101,8 @@ def step(state: State, event: str) -> State:
 
 def check(state: State, event: Event) -> None:
     """Raises `Conflict` where `reduce` would: an event that can't be folded is never recorded."""
+    if isinstance(event, (CallEntered, CallReturned, CallFailed)):  # As most are.
+        return
     match event:
         case ProcessStarted():
             step(state, "start")
@@ -210,7 +212,10 @@ def spawn_row(header: Header, event: ProcessSpawned, accounts: tuple[AccountName
 
 
 def reduce(row: Row, header: Header, event: Event) -> Row:  # noqa: C901 (one row a kind)
-    """The row after `event`; events that say nothing about the process leave it as it is."""
+    """The row after `event`; events that say nothing about the process leave it as it is.
+
+    Of calls, `book` says it.
+    """
     match event:
         case ProcessStarted():
             return replace(
@@ -265,8 +270,6 @@ def reduce(row: Row, header: Header, event: Event) -> Row:  # noqa: C901 (one ro
         case RightsTaken():
             kept = tuple(right for right in row.rights if right not in event.rights)
             return replace(row, rights=kept)
-        case CallEntered() | CallFailed() | CallReturned():
-            return book(row, header, event)
         case _:
             return row
 

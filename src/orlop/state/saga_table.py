@@ -123,6 +123,8 @@ class Sagas:
     def call(self, header: Header, event: CallEntered | CallReturned | CallFailed) -> None:
         """A call of a tool within a saga has begun, or ended."""
         assert header.call is not None
+        if not self.rows:
+            return
         if isinstance(event, CallEntered):
             if isinstance(event.body, CallTool) and event.body.saga in self.rows:
                 self._began(self.rows[event.body.saga], header, event, event.body.tool)

@@ -78,7 +78,7 @@ from orlop.state.egress_table import EgressEntry, EgressTable
 from orlop.state.key_table import KeyRow, Keys
 from orlop.state.memory_table import MemoryRules, MemoryTable
 from orlop.state.model_table import ModelRow, Models
-from orlop.state.process import OVER, Row, reduce, spawn_row
+from orlop.state.process import OVER, Row, book, reduce, spawn_row
 from orlop.state.record import is_unknown
 from orlop.state.saga_table import Sagas
 from orlop.state.schedule_table import ScheduleRow, ScheduleTable
@@ -332,12 +332,13 @@ class Tables:
     def _call(self, header: Header, event: CallEntered | CallReturned | CallFailed) -> None:
         assert header.call is not None
         self.sagas.call(header, event)
+        row = self.rows.get(header.process)
         if isinstance(event, CallEntered):
             self.calls.entered(header.call, header, event)
-            row = self.rows.get(header.process)
-            self.people.entered(header, event, row.name if row is not None else "")
-            self._hold(header, event)
             name, line = (row.name, row.accounts) if row is not None else ("", ())
+            self.people.entered(header, event, name)
+            if row is not None:
+                self._hold(row, header, event)
             self.policies.entered(header, event, name, line)
         else:
             self.ledger.settle(header.call, accounts.used(event), header.wall_ns)
@@ -345,12 +346,12 @@ class Tables:
             self.policies.ended(header, event)
             is_lost = isinstance(event, CallFailed) and is_unknown(event.code)
             self.people.ended(header, event, is_lost=is_lost)
-        if (row := self.rows.get(header.process)) is not None:
-            self.rows[row.id] = reduce(row, header, event)
+        if row is not None:
+            self.rows[row.id] = book(row, header, event)
 
-    def _hold(self, header: Header, event: CallEntered) -> None:
-        row, amount = self.rows.get(header.process), accounts.held(event)
-        if row is None or header.call is None or amount == NOTHING:
+    def _hold(self, row: Row, header: Header, event: CallEntered) -> None:
+        amount = accounts.held(event)
+        if header.call is None or amount is NOTHING:
             return
         held = Held(
             call=header.call,

@@ -55,7 +55,9 @@ def seats(
 def _attach(kernel: Kernel, engine: Engine, slots: int) -> None:
     """Known to the scheduler, with as many seats as its device is good for."""
     station = kernel.scheduler.stations.get(engine.name)
-    capacity = replace(engine.capacity(), slots=slots)
+    capacity = engine.capacity()
+    if capacity.slots != slots:
+        capacity = replace(capacity, slots=slots)
     if station is None or not station.attached or station.capacity != capacity:
         kernel.scheduler.attach(engine.name, capacity)
     if (load := engine.load()) is not None:
