@@ -80,10 +80,8 @@ class Machine:
         """Pull the plug: the supervisor, its kernel, and (or not) what runs under them."""
         assert self.up is not None
         leader = psutil.Process(self.up.pid)
-        family = [leader, *leader.children(recursive=True)]
-        if not programs_too:
-            family = [one for one in family if "orlop.boot" in " ".join(one.cmdline())]
-            family.append(leader)
+        # Its one child is the kernel; what runs under that is programs and hosts.
+        family = [leader, *leader.children(recursive=programs_too)]
         for process in family:
             with suppress(psutil.NoSuchProcess):
                 process.kill()

@@ -1,33 +1,35 @@
 """`orlop up` and `orlop down`: the supervisor.
 
 It holds the listening sockets, so that nobody is refused while a kernel dies and the next one
-boots, and the write end of the lifeline, so that nothing outlives it.  It knows nothing else.
+boots, and the write end of the lifeline, so that nothing outlives it.  It does nothing else: each
+kernel is a copy of it that had not begun, so that nobody waits while the house is imported again.
 """
 
 import fcntl
+import gc
 import logging
 import os
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 
 import orlop
+from orlop import boot
 from orlop.abi.admin import HomeInfo
 from orlop.abi.errors import Conflict, Misconfigured, NotReady
 from orlop.access.principal import OPERATOR_PREFIX
-from orlop.boot import EXIT_AGAIN, EXIT_MISCONFIGURED
 from orlop.devices.artefact import write_atomic
 from orlop.http import tls
 from orlop.http.place import HttpConfig
 from orlop.machine import plain_clock
-from orlop.operate.running import LOCK, PORT, answers, read_info
+from orlop.operate.running import LOCK, PORT, answers
 from orlop.settings import Settings, read_settings
 from orlop.store import files
 from orlop.store.secrets import secret_file
@@ -46,6 +48,12 @@ CRASHES_WITHIN_S: Final = 20.0
 
 STOP_S: Final = 12.0
 """From SIGTERM to SIGKILL for the kernel."""
+
+GLANCE_S: Final = 0.02
+"""Between two looks whether it answers."""
+
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
+"""What the supervisor hears."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,23 +122,26 @@ def lock(home: Path) -> int:
     return handle
 
 
-def kernel_environment() -> dict[str, str]:
-    """Ours, but bytecode may be kept: everybody waits for the next kernel to be imported."""
-    return {name: os.environ[name] for name in os.environ if name != "PYTHONDONTWRITEBYTECODE"}
-
-
 class Supervisor:
     """Starts kernels one after another until it is told to stop."""
 
     def __init__(
-        self, home: Path, listeners: Listeners, config: Path | None, engines: Sequence[str]
+        self,
+        home: Path,
+        listeners: Listeners,
+        config: Path | None,
+        engines: Sequence[str],
+        held: int | None = None,
     ) -> None:
+        """held: the home's lock, which no kernel may hold on to."""
         self._home = home
         self._listeners = listeners
         self._config = config
         self._engines = engines
+        self._held = held
         self._lifeline, self._lifeline_end = os.pipe()
-        self._kernel: subprocess.Popen[bytes] | None = None
+        self._kernel: int | None = None
+        """Its process id."""
         self._stopping = False
 
     def run(self) -> int:
@@ -142,9 +153,9 @@ class Supervisor:
         status = 0
         while not self._stopping:
             status = self._one_kernel()
-            if self._stopping or status in (0, EXIT_MISCONFIGURED):
+            if self._stopping or status in (0, boot.EXIT_MISCONFIGURED):
                 break
-            if status == EXIT_AGAIN:
+            if status == boot.EXIT_AGAIN:
                 continue
             now_s = plain_clock.now_s()
             crashes = [when for when in crashes if now_s - when < CRASHES_WITHIN_S] + [now_s]
@@ -156,41 +167,82 @@ class Supervisor:
         return 0 if self._stopping else status
 
     def _one_kernel(self) -> int:
-        listeners = self._listeners
-        command = [sys.executable, "-m", "orlop.boot", f"--home={self._home}"]
-        command += [f"--url={listeners.url}", f"--socket={listeners.path}"]
-        command += [f"--lifeline={self._lifeline}", f"--supervisor={os.getpid()}"]
-        descriptors = [listeners.tcp.fileno(), listeners.unix.fileno()]
-        command += [f"--listener={number}" for number in descriptors]
-        command += [f"--engine={engine}" for engine in self._engines]
-        if self._config is not None:
-            command.append(f"--config={self._config}")
-        with (self._home / "log" / "kernel.log").open("ab") as output:
-            self._kernel = subprocess.Popen(
-                command,
-                env=kernel_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                pass_fds=[*descriptors, self._lifeline],
-                start_new_session=True,
-            )
+        """From its start to its end; its exit status."""
+        # A signal waits until whoever it finds, we or the copy, knows which of the two it is.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        self._kernel = os.fork()
+        if self._kernel == 0:
+            self._become_kernel()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         if self._stopping:
-            self._kernel.terminate()
-        return self._kernel.wait()
+            os.kill(self._kernel, signal.SIGTERM)
+        _, status = os.waitpid(self._kernel, 0)
+        self._kernel = None
+        return os.waitstatus_to_exitcode(status)
+
+    def _become_kernel(self) -> NoReturn:
+        """The copy's whole life.  Nothing of the supervisor's runs on in it."""
+        status = 1
+        try:
+            os.setsid()
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            os.close(self._lifeline_end)
+            if self._held is not None:
+                os.close(self._held)
+            speak_to(self._home / "log" / "kernel.log")
+            call_oneself("orlop-kernel")
+            status = boot.main(self._arguments())
+        except BaseException:
+            log.exception("the kernel has ended in a bug")
+        finally:
+            logging.shutdown()
+            os._exit(status)
+
+    def _arguments(self) -> list[str]:
+        listeners = self._listeners
+        arguments = [f"--home={self._home}", f"--url={listeners.url}", f"--socket={listeners.path}"]
+        arguments += [f"--lifeline={self._lifeline}", f"--supervisor={os.getppid()}"]
+        descriptors = (listeners.tcp.fileno(), listeners.unix.fileno())
+        arguments += [f"--listener={number}" for number in descriptors]
+        arguments += [f"--engine={engine}" for engine in self._engines]
+        if self._config is not None:
+            arguments.append(f"--config={self._config}")
+        return arguments
 
     def _stop(self, number: int, frame: object) -> None:
         if not self._stopping:
             # The wait for the kernel goes on after a signal, so only another one can end it.
             signal.setitimer(signal.ITIMER_REAL, STOP_S)
         self._stopping = True
-        if self._kernel is not None and self._kernel.poll() is None:
-            self._kernel.terminate()
+        self._tell(signal.SIGTERM)
 
     def _give_up(self, number: int, frame: object) -> None:
-        if self._kernel is not None and self._kernel.poll() is None:
-            log.warning("the kernel did not stop within %g s; killing it", STOP_S)
-            self._kernel.kill()
+        log.warning("the kernel did not stop within %g s; killing it", STOP_S)
+        self._tell(signal.SIGKILL)
+
+    def _tell(self, number: signal.Signals) -> None:
+        if self._kernel is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self._kernel, number)
+
+
+def speak_to(path: Path) -> None:
+    """From here on this process reads nothing, and what it prints goes to the end of a file."""
+    sys.stdout.flush()
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    output = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for source, target in ((nothing, 0), (output, 1), (output, 2)):
+        os.dup2(source, target)
+    os.close(nothing)
+    os.close(output)
+
+
+def call_oneself(name: str) -> None:
+    """As `top` and `pgrep` show it, where the system lets a process choose; 15 characters."""
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text(name)
 
 
 def up(
@@ -209,12 +261,37 @@ def up(
     config = config.resolve() if config is not None else None
     settings = prepare(home, config, engines)
     token = first_token(home)
-    if detach:
-        status = _detached(home, port, engines, config, say)
-        _say_token(token, say)
-        return status
     handle = lock(home)
     listeners = listen(home, settings.http, port if port is not None else settings.http.port)
+    gc.freeze()  # What is imported lies in RAM once, for us and for every kernel.
+    sys.stdout.flush()
+    if detach and (supervisor := os.fork()):
+        os.close(handle)
+        _await_kernel(supervisor, listeners.path, home)
+        say(f"orlop {orlop.__version__} is up at {listeners.url} (home {home})")
+        _say_token(token, say)
+        return 0
+    if detach:
+        _supervise_unseen(home, handle, listeners, settings, config, engines)
+    say(f"orlop {orlop.__version__} at {listeners.url}")
+    say(f"  home    {home}")
+    say(f"  socket  {listeners.path}")
+    say(f"  log     {home / 'log' / 'kernel.log'}")
+    _say_token(token, say)
+    return _supervise(home, handle, listeners, settings, config, engines)
+
+
+def _supervise(
+    home: Path,
+    handle: int,
+    listeners: Listeners,
+    settings: Settings,
+    config: Path | None,
+    engines: Sequence[str],
+) -> int:
+    """Until the system ends; its exit status.  handle: the home's lock."""
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
     info = HomeInfo(
         url=listeners.url,
         socket=listeners.path,
@@ -224,17 +301,32 @@ def up(
         airgap=settings.egress.airgap,
     )
     write_atomic(home / "info.json", msgspec.json.encode(info), 0o600)
-    say(f"orlop {orlop.__version__} at {listeners.url}")
-    say(f"  home    {home}")
-    say(f"  socket  {listeners.path}")
-    say(f"  log     {home / 'log' / 'kernel.log'}")
-    _say_token(token, say)
     try:
-        return Supervisor(home, listeners, config, engines).run()
+        return Supervisor(home, listeners, config, engines, handle).run()
     finally:
         (home / "info.json").unlink(missing_ok=True)
         Path(listeners.path).unlink(missing_ok=True)
         os.close(handle)
+
+
+def _supervise_unseen(
+    home: Path,
+    handle: int,
+    listeners: Listeners,
+    settings: Settings,
+    config: Path | None,
+    engines: Sequence[str],
+) -> NoReturn:
+    """The same in a process that nobody's terminal ends."""
+    status = 1
+    try:
+        os.setsid()
+        speak_to(home / "log" / "supervisor.log")
+        status = _supervise(home, handle, listeners, settings, config, engines)
+    except BaseException:
+        log.exception("the supervisor has ended in a bug")
+    finally:
+        os._exit(status)
 
 
 def first_token(home: Path) -> str:
@@ -254,32 +346,13 @@ def _say_token(token: str, say: Callable[[str], None]) -> None:
         say("          the operator's, who may do everything; shown once, kept in keys/")
 
 
-def _detached(
-    home: Path,
-    port: int | None,
-    engines: Sequence[str],
-    config: Path | None,
-    say: Callable[[str], None],
-) -> int:
-    """A supervisor in the background; returns once its kernel answers."""
-    os.close(lock(home))
-    command = [sys.executable, "-m", "orlop.shell.main", "up", "--home", str(home)]
-    command += ["--port", str(port)] if port is not None else []
-    command += ["--config", str(config)] if config is not None else []
-    for engine in engines:
-        command += ["--engine", engine]
-    (home / "info.json").unlink(missing_ok=True)
-    with (home / "log" / "supervisor.log").open("ab") as output:
-        supervisor = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
-        )
+def _await_kernel(supervisor: int, path: str, home: Path) -> None:
+    """Until the kernel behind the socket answers.  Raises `NotReady`."""
     give_up_s = plain_clock.now_s() + STOP_S
     while plain_clock.now_s() < give_up_s:
-        if supervisor.poll() is not None:
+        if os.waitpid(supervisor, os.WNOHANG)[0]:
             raise NotReady(f"the supervisor ended at once; see {home / 'log'}")
-        info = read_info(home)
-        if info is not None and answers(info.socket):
-            say(f"orlop {info.version} is up at {info.url} (home {home})")
-            return 0
-        plain_clock.pause(0.02)
+        if answers(path):
+            return
+        plain_clock.pause(GLANCE_S)
     raise NotReady(f"no answer within {STOP_S:g} s; see {home / 'log'}")

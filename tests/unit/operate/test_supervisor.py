@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 
 from orlop.abi.admin import HomeInfo
@@ -13,25 +15,20 @@ from orlop.abi.errors import Conflict
 from orlop.http.place import HttpConfig
 from orlop.operate import running, up
 
-STUBBORN = """
-import signal, sys, time
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-print("up", flush=True)
-time.sleep(600)
-"""
-
 SUPERVISOR = """
-import subprocess, sys
+import signal, sys, time
+from pathlib import Path
 from orlop.http.place import HttpConfig
 from orlop.operate import up
+
+def stubborn(arguments):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    print("up", flush=True)
+    time.sleep(600)
+
+up.boot.main = stubborn
 up.STOP_S = 0.5
-real = subprocess.Popen
-def stubborn(command, **how):
-    how["stdout"] = None
-    return real([sys.executable, "-c", sys.argv[1]], **how)
-up.subprocess.Popen = stubborn
-from pathlib import Path
-home = Path(sys.argv[2])
+home = Path(sys.argv[1])
 (home / "log").mkdir()
 sys.exit(up.Supervisor(home, up.listen(home, HttpConfig(), 0), None, []).run())
 """
@@ -39,20 +36,20 @@ sys.exit(up.Supervisor(home, up.listen(home, HttpConfig(), 0), None, []).run())
 
 def test_a_kernel_that_does_not_stop_is_killed(tmp_path: Path) -> None:
     supervisor = subprocess.Popen(
-        [sys.executable, "-c", SUPERVISOR, STUBBORN, str(tmp_path)],
-        stdout=subprocess.PIPE,
-        start_new_session=True,
+        [sys.executable, "-c", SUPERVISOR, str(tmp_path)], start_new_session=True
     )
+    log = tmp_path / "log" / "kernel.log"
     try:
-        assert supervisor.stdout is not None
-        assert supervisor.stdout.readline() == b"up\n"
+        while not log.exists() or log.read_text() != "up\n":
+            assert supervisor.poll() is None
+            time.sleep(0.02)
+        (kernel,) = psutil.Process(supervisor.pid).children()
         supervisor.terminate()
         assert supervisor.wait(30) == 0
+        assert not kernel.is_running()
     finally:
         supervisor.kill()
         supervisor.wait()
-        assert supervisor.stdout is not None
-        supervisor.stdout.close()
 
 
 def test_down_ends_no_stranger_who_has_the_number_of_a_dead_supervisor(tmp_path: Path) -> None:
@@ -87,3 +84,10 @@ def test_a_home_is_held_as_long_as_its_lock(tmp_path: Path) -> None:
 def test_an_address_that_is_not_ours_is_said(tmp_path: Path, host: str) -> None:
     with pytest.raises(Conflict, match="can't be listened on"):
         up.listen(tmp_path, HttpConfig(host=host), None)
+
+
+def test_the_house_starts_no_thread_when_it_is_imported() -> None:
+    """A kernel is a copy of its supervisor, and a thread is not copied."""
+    count = "import orlop.operate.up, psutil; print(psutil.Process().num_threads())"
+    threads = subprocess.run([sys.executable, "-c", count], capture_output=True, check=True)
+    assert int(threads.stdout) == 1

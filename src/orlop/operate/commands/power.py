@@ -1,6 +1,7 @@
 """`orlop up` and `orlop down`."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,7 @@ from orlop.shell.screen import show_json
 
 DOWN_S: Final = 30.0
 LOAD_S_MAX: Final = 120.0
-LOAD_POLL_S: Final = 0.1
+LOAD_POLL_S: Final = 0.03
 
 
 @click.command()
@@ -52,6 +53,9 @@ def up(
 
     A small supervisor starts the kernel again should it be lost; clients wait meanwhile.
     """
+    # Everybody waits for what is imported here, so its bytecode is kept whatever is set elsewhere.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     from orlop.operate.up import up as power_on  # Knows every floor: too slow for `orlop down`.
 
     if airgap:
