@@ -9,8 +9,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 
-import msgspec
-
 from orlop.abi.events import ContextRef
 from orlop.abi.ids import Digest, Seq, TenantId
 from orlop.abi.messages import Message
@@ -53,7 +51,7 @@ class Namer:
         return part
 
     def _make(self, tenant: TenantId, message: Message) -> Part:
-        data = canonical(msgspec.to_builtins(message))
+        data = canonical(message)
         return Part(self._name_of(tenant, data), data)
 
 

@@ -65,7 +65,7 @@ ROUTING_FIELDS: Final = frozenset({"prompt_cache_key", "safety_identifier", "use
 
 def meaning(call: Call) -> bytes:
     """All that changes what the call means, but for its conversation: canonical JSON."""
-    return canonical(msgspec.to_builtins(_bare(call)))
+    return canonical(_bare(call))
 
 
 def _bare(call: Call) -> Call:
