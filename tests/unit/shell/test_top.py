@@ -7,6 +7,7 @@ import select
 import signal
 import sys
 import termios
+import time
 from pathlib import Path
 
 import pytest
@@ -181,15 +182,14 @@ def _on_a_terminal(
     if not child:
         words = [sys.executable, "-m", "orlop.shell.main", "top", "--interval", "0.1"]
         os.execv(sys.executable, [*words, "--home", str(home)])
-    before, shown = termios.tcgetattr(terminal), ""
-    while until not in shown:
-        shown += _more(terminal)
+    before = termios.tcgetattr(terminal)
+    shown = _until(terminal, until)
     if way == "SIGTERM":
         os.kill(child, signal.SIGTERM)
     else:
         os.write(terminal, way.encode())
-    while OWN_SCREEN not in shown:
-        shown += _more(terminal)
+    if OWN_SCREEN not in shown:
+        shown += _until(terminal, OWN_SCREEN)
     same = termios.tcgetattr(terminal) == before
     os.waitpid(child, 0)
     os.close(terminal)
@@ -197,10 +197,14 @@ def _on_a_terminal(
     return shown, same
 
 
-def _more(terminal: int) -> str:
-    ready, _, _ = select.select([terminal], [], [], 30.0)
-    assert ready, "nothing more is drawn"
-    return os.read(terminal, 65_536).decode(errors="replace")
+def _until(terminal: int, text: str) -> str:
+    """What is drawn until `text` is; it is drawn anew ten times a second, so silence is no end."""
+    shown, ends_s = "", time.monotonic() + 60.0
+    while text not in shown:
+        ready, _, _ = select.select([terminal], [], [], max(0.0, ends_s - time.monotonic()))
+        assert ready, f"{text!r} was not drawn, but this:\n{shown[-2_000:]}"
+        shown += os.read(terminal, 65_536).decode(errors="replace")
+    return shown
 
 
 def _row(shown: str) -> str:
