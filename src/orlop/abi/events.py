@@ -67,6 +67,7 @@ from orlop.abi.sagas import (
     SagaStuck,
     SagaUndoing,
     SagaUndone,
+    UndoPlan,
 )
 from orlop.abi.schedules import ScheduleFired, ScheduleRemoved, ScheduleSet
 from orlop.abi.tenants import TenantEvent
@@ -204,6 +205,8 @@ class CallEntered(
     """What the policy said of it; None: no policy is set."""
     token: str = ""
     """The revocation id of the narrowed token that it came with, if it was one."""
+    undo: UndoPlan | None = None
+    """Of a step of a saga: what undoes it."""
 
 
 NO_CHUNKS = Raw(b"null")

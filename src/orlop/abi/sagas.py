@@ -4,8 +4,9 @@ from typing import ClassVar, Literal, TypeAlias
 
 from msgspec import Struct
 
+from orlop.abi.cards import Effect
 from orlop.abi.hints import Facts, Hints
-from orlop.abi.ids import CallId, Nanoseconds, Pid, ProcessId, Seq, TenantId
+from orlop.abi.ids import CallId, NanoDollars, Nanoseconds, Pid, ProcessId, Seq, TenantId
 
 SagaState = Literal["open", "committed", "compensating", "stuck", "compensated"]
 StepState = Literal["begun", "done", "failed", "unknown", "undoing", "stuck", "undone", "kept"]
@@ -53,6 +54,23 @@ class SagaOver(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="saga_
     facts: Facts
 
 
+class UndoPlan(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What undoes a step, and what that may cost, as its tool's card said when it was called."""
+
+    effect: Effect
+    """The step's class."""
+    tool: str = ""
+    """The compensation; empty: there is nothing to undo."""
+    arguments: dict[str, object] = {}
+    """Of the compensation, with places as in `{result.id}`; empty: those of the call."""
+    unknown: bool = False
+    """It may also be called where nobody knows whether there is anything to undo."""
+    price: NanoDollars = NanoDollars(0)
+    """Of one attempt."""
+    held_ns: Nanoseconds = Nanoseconds(0)
+    """How long all attempts may take, where a budget counts seconds."""
+
+
 # Events.  Steps are named by the sequence number of their call's intent.
 
 
@@ -80,6 +98,10 @@ class SagaUndoing(Struct, frozen=True, kw_only=True, tag_field="kind", tag="saga
     key: str
     """The compensation's own name for ever: all of its attempts have it."""
     attempt: int
+    rules: tuple[str, ...] = ()
+    """Those of the policy that permit it."""
+    cleared_by: str = ""
+    """Who has agreed, where a person is asked."""
 
 
 class SagaUndone(Struct, frozen=True, kw_only=True, tag_field="kind", tag="saga.undone"):
@@ -92,6 +114,8 @@ class SagaUndone(Struct, frozen=True, kw_only=True, tag_field="kind", tag="saga.
     """What the compensation said."""
     person: str = ""
     """Who says so, where nobody else knows."""
+    ran_ns: Nanoseconds = Nanoseconds(0)
+    """How long the attempts took since the kernel's boot."""
 
 
 class SagaStuck(Struct, frozen=True, kw_only=True, tag_field="kind", tag="saga.stuck"):
@@ -102,6 +126,8 @@ class SagaStuck(Struct, frozen=True, kw_only=True, tag_field="kind", tag="saga.s
     reason: str
     is_unknown: bool
     """It is not known whether the step, or its compensation, has happened."""
+    ran_ns: Nanoseconds = Nanoseconds(0)
+    """As in `SagaUndone`."""
 
 
 class SagaRetried(Struct, frozen=True, kw_only=True, tag_field="kind", tag="saga.retried"):
@@ -141,6 +167,14 @@ class SagaStep(Struct, frozen=True, kw_only=True):
     """Of the compensation."""
     reason: str = ""
     is_unknown: bool = False
+    plan: UndoPlan | None = None
+    """None: of a journal that is older than plans."""
+    sticks: int = 0
+    """How often it had to wait for a person."""
+    cleared_by: str = ""
+    """Who has said that its compensation may be called."""
+    undo_ns: Nanoseconds = Nanoseconds(0)
+    """How long that has taken, as far as it is known."""
 
 
 class SagaView(Struct, frozen=True, kw_only=True):

@@ -61,6 +61,10 @@ class Policies:
         if event.labels:
             self._carry(header, event.labels)
 
+    def undoing(self, header: Header, tool: str, accounts: tuple[AccountName, ...]) -> None:
+        """A compensation counts as a call of its tool."""
+        self.counts.add(header.tenant, accounts, "call_tool", tool, header.wall_ns // NS_PER_S)
+
     def ended(self, header: Header, event: CallReturned | CallFailed) -> None:
         if isinstance(event, CallReturned):
             self.labelled.returned(header.tenant, event.done, frozenset(event.labels))

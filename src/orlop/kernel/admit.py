@@ -23,6 +23,7 @@ from orlop.abi.hints import Usage
 from orlop.abi.ids import NanoDollars, Nanoseconds
 from orlop.abi.limits import CALL_DEADLINE_S, CALL_DEADLINE_S_MAX, CHOICES_MAX, OUTPUT_TOKENS_MAX
 from orlop.abi.replies import Completion, Done, Vectors
+from orlop.abi.sagas import UndoPlan
 from orlop.devices.device import Tool
 from orlop.kernel import effects
 from orlop.machine.clock import NS_PER_S
@@ -30,7 +31,7 @@ from orlop.meter import account, usage
 from orlop.state.core import Kernel
 from orlop.state.process import Process
 from orlop.state.running import Running
-from orlop.subsystems import egress, files, ladders, saga
+from orlop.subsystems import egress, files, ladders, saga, saga_plan
 from orlop.subsystems.ladders import Attempt
 
 TEMPLATE_TOKENS: Final = 32
@@ -52,6 +53,8 @@ class Admitted:
     """The same tool call began before, and whether it took effect is not known."""
     settled: SettledEffect | None = None
     """A person has said that it happened."""
+    undo: UndoPlan | None = None
+    """Of a step of a saga: what undoes it, for which its budgets have room too."""
     hold: Amount = NOTHING
     """What it may use at most, as far as anybody limits it."""
     run_s: float | None = None
@@ -215,6 +218,13 @@ def _ns(longest_s: float | None) -> Nanoseconds:
     return Nanoseconds(0 if longest_s is None else round(longest_s * NS_PER_S))
 
 
+def _beside(left: Budget | None, reserve: Amount) -> Budget | None:
+    """What is left for a step, beside what its undoing may take."""
+    if left is None or left.seconds is None or not reserve.ns:
+        return left
+    return replace(left, seconds=max(0.0, left.seconds - reserve.ns / NS_PER_S))
+
+
 def _fetch(kernel: Kernel, process: Process, running: Running, call: Fetch) -> Admitted:
     known = effects.settled(kernel, process, running)
     if known is not None:
@@ -252,20 +262,24 @@ def _tool(kernel: Kernel, process: Process, running: Running, call: CallTool) ->
         )
     accounts, now_ns = kernel.accounts(process), kernel.clock.wall_ns()
     left = account.room(accounts, now_ns)
-    run_s = _longest_s(call, left, CALL_DEADLINE_S_MAX)
+    if known is not None:
+        effect = known.effect
+    else:
+        effect = unknown[0].effect if unknown else call.key or running.id
+    undo = saga_plan.made(kernel, tool.card, left) if call.saga else None
+    reserve = saga_plan.reserve(kernel, undo, effect)
+    run_s = _longest_s(call, _beside(left, reserve), CALL_DEADLINE_S_MAX)
     cost = NanoDollars(tool.card.price * (1 + tool.card.retries))
     hold = Amount(1, 0, cost, _ns(run_s))
-    account.require(accounts, hold, now_ns)
+    account.require(accounts, hold + reserve, now_ns)
     # From here on nothing can fail.
-    if known is not None:
-        running.effect = known.effect
-    else:
-        running.effect = unknown[0].effect if unknown else call.key or running.id
+    running.effect = effect
     return Admitted(
         call=call,
         tool=tool,
         was_cut_off=known is None and bool(unknown),
         settled=known,
+        undo=undo,
         hold=hold,
         run_s=run_s,
         is_limited=left is not None,

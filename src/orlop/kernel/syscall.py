@@ -363,6 +363,7 @@ def record_intent(
             labels=tuple(sorted(running.labels)) if running.labels else (),
             decision=policy.recorded(kernel, running),
             token=running.narrowing.token if running.narrowing is not None else "",
+            undo=admitted.undo,
         ),
         call=running.id,
         args_digest=described.digest,

@@ -5,7 +5,7 @@ one name for ever; 3. steps are undone in the reverse order of their calls, and 
 came after it is settled; 4. what is over stays over.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -94,14 +94,16 @@ class Sagas:
                 changed = {"undo": event.tool, "attempts": event.attempt, "is_unknown": False}
                 self._step(row, event.step, "undo", **changed)
             case SagaUndone():
-                self._step(row, event.step, ENDINGS[event.state], reason="", is_unknown=False)
+                changed = {"reason": "", "is_unknown": False}
+                self._step(row, event.step, ENDINGS[event.state], event.ran_ns, **changed)
                 self._resume(event.saga)
             case SagaStuck():
                 changed = {"reason": event.reason, "is_unknown": event.is_unknown}
-                self._step(row, event.step, "stick", **changed)
+                self._step(row, event.step, "stick", event.ran_ns, **changed)
                 self._move(self.rows[row.id], "stick")
             case SagaRetried():
-                self._step(row, event.step, "retry", reason="", is_unknown=False)
+                changed = {"reason": "", "is_unknown": False, "cleared_by": event.person}
+                self._step(row, event.step, "retry", **changed)
                 self._resume(event.saga)
             case SagaClosed():
                 self._move(row, "close")
@@ -120,19 +122,24 @@ class Sagas:
             )
         )
 
-    def call(self, header: Header, event: CallEntered | CallReturned | CallFailed) -> None:
-        """A call of a tool within a saga has begun, or ended."""
+    def call(
+        self, header: Header, event: CallEntered | CallReturned | CallFailed
+    ) -> SagaView | None:
+        """A call of a tool within a saga has begun, or ended; then that saga."""
         assert header.call is not None
         if not self.rows:
-            return
+            return None
         if isinstance(event, CallEntered):
-            if isinstance(event.body, CallTool) and event.body.saga in self.rows:
-                self._began(self.rows[event.body.saga], header, event, event.body.tool)
-            return
+            if not isinstance(event.body, CallTool) or event.body.saga not in self.rows:
+                return None
+            self._began(self.rows[event.body.saga], header, event, event.body.tool)
+            return self.rows[event.body.saga]
         known = self.calls.pop(header.call, None)
-        if known is not None and (row := self.rows.get(known[0])) is not None:
-            step = next(step for step in row.steps if step.seq == known[1])
-            self._step(row, step.seq, _ending(step, event), outcome=header.seq)
+        if known is None or (row := self.rows.get(known[0])) is None:
+            return None
+        step = next(step for step in row.steps if step.seq == known[1])
+        self._step(row, step.seq, _ending(step, event), outcome=header.seq)
+        return self.rows[row.id]
 
     def _began(self, row: SagaView, header: Header, event: CallEntered, tool: str) -> None:
         """A call that takes over the effect of an earlier one is the same step once more; one whose
@@ -146,30 +153,38 @@ class Sagas:
             was_unknown = again.state == "unknown"
             others = tuple(step for step in row.steps if step is not again)
             step = replace(again, seq=header.seq, call=header.call, state="begun")
-            self.put(replace(row, steps=(*others, replace(step, is_unknown=was_unknown))))
+            step = replace(step, is_unknown=was_unknown, plan=event.undo or step.plan)
+            self.put(replace(row, steps=(*others, step)))
             return
-        step = SagaStep(seq=header.seq, call=header.call, tool=tool, effect=event.effect)
+        step = SagaStep(
+            seq=header.seq, call=header.call, tool=tool, effect=event.effect, plan=event.undo
+        )
         self.put(replace(row, steps=(*row.steps, step)))
 
-    def settled(self, header: Header, event: EffectSettled) -> None:
-        """A person knows what became of a step."""
+    def settled(self, header: Header, event: EffectSettled) -> Iterator[SagaView]:
+        """A person knows what became of a step; of which sagas."""
         for row in tuple(self.rows.values()):
             step = next((step for step in row.steps if step.call == header.call), None)
             if step is not None and step.state == "unknown":
                 how = "happened" if event.happened else "did not"
                 self._step(row, step.seq, how, outcome=header.seq, reason="", is_unknown=False)
                 self._resume(row.id)
+                yield self.rows[row.id]
 
     def _resume(self, id: str) -> None:
         if self.rows[id].state == "stuck":
             self._move(self.rows[id], "settle")
 
-    def _step(self, row: SagaView, seq: Seq, event: str, **changed: object) -> None:
+    def _step(
+        self, row: SagaView, seq: Seq, event: str, ran_ns: int = 0, /, **changed: object
+    ) -> None:
         """Take one step of a step's state machine, if there is one."""
         steps = list(row.steps)
         for at, step in enumerate(steps):
             if step.seq == seq and (state := STEP.get((step.state, event))) is not None:
-                steps[at] = replace(step, state=state, **changed)
+                sticks = step.sticks + (event == "stick")
+                spent = replace(step, state=state, sticks=sticks, undo_ns=step.undo_ns + ran_ns)
+                steps[at] = replace(spent, **changed)
         self.put(replace(row, steps=tuple(steps)))
 
     def _move(self, row: SagaView, event: str) -> None:

@@ -44,10 +44,7 @@ from orlop.abi.policy import PolicyRemoved, PolicySet
 from orlop.abi.processes import ProcessSpawned, ProcessStarted
 from orlop.abi.questions import Question
 from orlop.abi.residency import ModelLoaded, ModelMeasured, ModelPinned
-from orlop.abi.sagas import (
-    SagaEvent,
-    SagaView,
-)
+from orlop.abi.sagas import SagaDecided, SagaEvent, SagaUndoing, SagaUndone, SagaView
 from orlop.abi.schedules import ScheduleFired, ScheduleRemoved, ScheduleSet
 from orlop.abi.tenants import TenantCreated, TenantRemoved
 from orlop.abi.tools import Manifest, ToolChanged, ToolPinned, ToolsOffered
@@ -67,6 +64,7 @@ from orlop.state import (
     egress_table,
     key_table,
     memory_table,
+    saga_holds,
     saga_table,
     tenant_table,
     token_table,
@@ -210,7 +208,7 @@ class Tables:
             case MemoryShared() | MemoryKindSet() | MemoryModelChosen():
                 self.memory.fold(header, event)
             case _ if isinstance(event, SagaEvent):
-                self.sagas.fold(header, event, self.rows.get(header.process))
+                self._saga(header, event)
             case WebhookReceived():
                 self.webhooks[f"{event.name}/{event.message}"] = header.process
                 while len(self.webhooks) > WEBHOOKS_KNOWN_MAX:
@@ -220,7 +218,8 @@ class Tables:
                     self.offers[header.process] = event
             case EffectSettled():
                 self.calls.judged(header, event)
-                self.sagas.settled(header, event)
+                for saga in self.sagas.settled(header, event):
+                    saga_holds.settle(self.ledger, saga, header)
             case PolicySet() | PolicyRemoved():
                 self.policies.fold(header, event)
             case DeviceChanged() | DeviceClaimed() | DeviceReleased() | DeviceErased():
@@ -229,6 +228,14 @@ class Tables:
                 self._moved(header, event)
             case _:
                 self._process(header, event)
+
+    def _saga(self, header: Header, event: SagaEvent) -> None:
+        owner = self.rows.get(header.process)
+        self.sagas.fold(header, event, owner)
+        if isinstance(event, SagaUndoing) and owner is not None:
+            self.policies.undoing(header, event.tool, owner.accounts)
+        if isinstance(event, SagaDecided | SagaUndone) and event.saga in self.sagas.rows:
+            saga_holds.settle(self.ledger, self.sagas.rows[event.saga], header)
 
     def _people(self, header: Header, event: PeopleEvent) -> None:
         row = self.rows.get(header.process)
@@ -289,6 +296,8 @@ class Tables:
         for call in [one for one in self.calls.open.values() if one.process == row.id]:
             del self.calls.open[call.call]
             self.ledger.settle(call.call, NOTHING, header.wall_ns)
+        for saga in [one for one in self.sagas.rows.values() if one.process == row.id]:
+            saga_holds.settle(self.ledger, saga, header, leaves=True)
 
     def _budget(self, row: Row, header: Header) -> None:
         label = f"process {row.pid} ({row.name})"
@@ -331,7 +340,7 @@ class Tables:
 
     def _call(self, header: Header, event: CallEntered | CallReturned | CallFailed) -> None:
         assert header.call is not None
-        self.sagas.call(header, event)
+        saga = self.sagas.call(header, event)
         row = self.rows.get(header.process)
         if isinstance(event, CallEntered):
             self.calls.entered(header.call, header, event)
@@ -339,6 +348,8 @@ class Tables:
             self.people.entered(header, event, name)
             if row is not None:
                 self._hold(row, header, event)
+                if event.undo is not None and saga is not None:
+                    saga_holds.hold(self.ledger, header, event, row.tenant, row.accounts)
             self.policies.entered(header, event, name, line)
         else:
             self.ledger.settle(header.call, accounts.used(event), header.wall_ns)
@@ -346,6 +357,8 @@ class Tables:
             self.policies.ended(header, event)
             is_lost = isinstance(event, CallFailed) and is_unknown(event.code)
             self.people.ended(header, event, is_lost=is_lost)
+            if saga is not None:
+                saga_holds.settle(self.ledger, saga, header)
         if row is not None:
             self.rows[row.id] = book(row, header, event)
 

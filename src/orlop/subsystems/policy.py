@@ -20,6 +20,7 @@ from orlop.access.policy_words import Entity
 from orlop.people import trust
 from orlop.state import codec, policy_facts
 from orlop.state.core import Kernel
+from orlop.state.guard import Guard
 from orlop.state.policy_facts import Asked, World
 from orlop.state.process import Process, Row
 from orlop.state.running import Running
@@ -69,16 +70,20 @@ def _judge(kernel: Kernel, process: Process, running: Running, asked: Asked, thi
     decision, engines = decided(kernel, guard.policy, asked, thing)
     if guard.shadow is not None:
         _compare(kernel, guard.shadow, asked, thing, decision, running)
-    guard.verdicts[decision.verdict] += 1
-    guard.tally.decisions += 1
-    guard.tally.by_rule.update(decision.rules)
+    counted(guard, decision)
     if running.decision is None or decision.verdict != "permit":
         running.decision, running.engines = decision, engines
     elif running.engines is not None:  # Another model of a ladder, on engines of its own.
         running.engines = None if engines is None else running.engines | engines
     if decision.verdict == "forbid":
-        guard.tally.refused += 1
         _refuse(kernel, process, running, decision, asked)
+
+
+def counted(guard: Guard, decision: Decision) -> None:
+    guard.verdicts[decision.verdict] += 1
+    guard.tally.decisions += 1
+    guard.tally.by_rule.update(decision.rules)
+    guard.tally.refused += decision.verdict == "forbid"
     guard.tally.asked += decision.verdict == "ask"
 
 

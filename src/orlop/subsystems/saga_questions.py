@@ -1,13 +1,14 @@
 """What people are asked about a step of a saga that is stuck, and what their answer means."""
 
 from orlop.abi.effects import EffectSettled
-from orlop.abi.errors import Exhausted
+from orlop.abi.errors import Exhausted, NotFound
 from orlop.abi.limits import PARKED_S_MAX
 from orlop.abi.questions import Question, QuestionAsked
 from orlop.abi.sagas import SagaRetried, SagaStep, SagaUndone, SagaView
 from orlop.people import asking
 from orlop.people.chains import chain_for
 from orlop.state.core import Kernel
+from orlop.subsystems import saga_plan
 from orlop.tools import template
 
 UNDONE, AGAIN = "it is undone", "try it again"
@@ -15,8 +16,9 @@ HAPPENED, NOT_HAPPENED = "it happened", "it did not happen"
 
 
 def put(kernel: Kernel, row: SagaView, step: SagaStep) -> str | None:
-    """The question's id; None where no more can be asked now.  Asked once for each attempt."""
-    id = f"qst_{row.id.removeprefix('sag_')}_{step.seq}_{step.attempts}"
+    """The question's id; None where no more can be asked now.  Asked each time that it sticks."""
+    again = f"_{step.sticks}" if step.sticks > 1 else ""
+    id = f"qst_{row.id.removeprefix('sag_')}_{step.seq}_{step.attempts}{again}"
     if id in kernel.office.questions.rows:
         return id
     asked = QuestionAsked(
@@ -48,10 +50,12 @@ def _choices(kernel: Kernel, step: SagaStep) -> tuple[str, ...]:
     """That it happened can be said here only where its compensation does without its result."""
     if step.state != "unknown":
         return (UNDONE, AGAIN)
-    card = kernel.tools.card(step.tool)
-    if card is None or "result" in template.roots(card.compensate_with):
+    try:
+        plan = saga_plan.of(kernel, step)
+    except NotFound:
         return (NOT_HAPPENED,)
-    return (HAPPENED, NOT_HAPPENED)
+    is_needed = "result" in template.roots(plan.arguments)
+    return (NOT_HAPPENED,) if is_needed else (HAPPENED, NOT_HAPPENED)
 
 
 def word(
