@@ -8,7 +8,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from orlop.abi.calls import Budget, CallTool
 from orlop.abi.events import CallEntered, CallFailed, CallReturned, Event, Header
 from orlop.abi.hints import Facts
-from orlop.abi.ids import CallId, Nanoseconds, Pid, ProcessId, Seq
+from orlop.abi.ids import DEFAULT_TENANT, CallId, Nanoseconds, Pid, ProcessId, Seq
 from orlop.abi.processes import ProcessSpawned
 from orlop.abi.questions import (
     QuestionAnswered,
@@ -28,6 +28,8 @@ ENDS: dict[str, Event] = {
     "lost": CallFailed(code="E3002", message="the kernel was lost"),
     "not begun": CallFailed(code="E3002", message="the kernel was lost", asked=False),
 }
+
+GRACE = (DEFAULT_TENANT, "Grace")
 
 
 class QuestionTable(RuleBasedStateMachine):
@@ -155,7 +157,7 @@ class QuestionTable(RuleBasedStateMachine):
     @invariant()
     def whoever_has_answered_once_is_booked_once(self) -> None:
         people = self.tables.people.roster.people
-        minutes = people["Grace"].work.minutes if "Grace" in people else 0.0
+        minutes = people[GRACE].work.minutes if GRACE in people else 0.0
         assert minutes == len(self.words)
         for id, (taken, edited) in self.words.items():
             row = self.tables.people.questions.rows[id]

@@ -7,7 +7,7 @@ from msgspec import Struct
 from orlop.abi.admin import ProcessView, TraceCall
 from orlop.abi.autonomy import AutonomyMoved
 from orlop.abi.grants import Grant, GrantGiven, GrantRevoked
-from orlop.abi.ids import NanoDollars, Nanoseconds, Pid, ProcessId
+from orlop.abi.ids import DEFAULT_TENANT, NanoDollars, Nanoseconds, Pid, ProcessId, TenantId
 from orlop.abi.messages import Message
 from orlop.abi.questions import (
     CallParked,
@@ -81,6 +81,8 @@ class Person(Struct, frozen=True, kw_only=True):
     """Empty: he has no token, and his name was given by others.  Shown in part."""
     added_ns: Nanoseconds | None = None
     work: Work = Work()
+    tenant: TenantId = DEFAULT_TENANT
+    """Whose questions he answers: of one name there may be one in each."""
 
 
 class ProcessWork(Struct, frozen=True, kw_only=True):

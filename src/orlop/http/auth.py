@@ -109,10 +109,11 @@ class Doorman:
 
     def _person(self, principal: PersonPrincipal) -> Caller:
         """Raises `Unauthenticated`."""
-        name = self._kernel.office.roster.by_secret.get(principal.digest)
-        if name is None:
+        who = self._kernel.office.roster.by_secret.get(principal.digest)
+        if who is None:
             raise Unauthenticated("no person here has this token; `orlop people add` makes one")
-        return Caller(principal, DEFAULT_TENANT, person=name)
+        tenant, name = who
+        return Caller(principal, tenant, person=name)
 
     def _client(self, principal: KeyPrincipal, now_ns: int) -> Caller:
         """Raises `Unauthenticated`, `TokenRefused`."""

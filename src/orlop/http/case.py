@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from orlop.abi.calls import CallTool, Infer
 from orlop.abi.errors import NotFound
 from orlop.abi.events import CallEntered, CallFailed, CallReturned
-from orlop.abi.ids import CallId, Seq
+from orlop.abi.ids import CallId, Seq, TenantId
 from orlop.abi.limits import CASE_EFFECTS_MAX, CASE_MESSAGES_MAX
 from orlop.abi.messages import Message
 from orlop.abi.people import CaseEffect, CaseFile
@@ -21,16 +21,16 @@ from orlop.store.journal import Stored
 from orlop.subsystems import history
 
 
-async def of(kernel: Kernel, question: str) -> CaseFile:
+async def of(kernel: Kernel, question: str, tenant: TenantId) -> CaseFile:
     """Raises `NotFound`."""
-    asked = asking.find(kernel, question)
+    asked = asking.find(kernel, question, tenant)
     row = kernel.tables.rows.get(asked.process)
     if row is None:
         raise NotFound(f"the process of {question} is no longer in the table; see the journal")
     trace = await operator.trace(kernel, row)
     stored = await kernel.elders.of_process(row.id)
     messages, left_out = await conversation(kernel, row, stored)
-    others = asking.listed(kernel, closed=True)
+    others = asking.listed(kernel, tenant, closed=True)
     return CaseFile(
         question=asked,
         process=trace.process,
@@ -42,7 +42,7 @@ async def of(kernel: Kernel, question: str) -> CaseFile:
         grants=tuple(
             grant
             for grant in kernel.office.grants.open(kernel.clock.wall_ns())
-            if grant.agent == row.name
+            if (grant.tenant, grant.agent) == (tenant, row.name)
         ),
     )
 

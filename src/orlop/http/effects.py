@@ -16,25 +16,27 @@ class Effects:
         self._kernel = kernel
 
     async def all(self, exchange: Exchange) -> None:
-        await send(exchange, await effects.listed(self._kernel))
+        await send(exchange, await effects.listed(self._kernel, exchange.tenant))
 
     async def settle(self, exchange: Exchange) -> None:
         order = await read(exchange, words.SettleOrder)
-        await send(exchange, await effects.settle(self._kernel, exchange.params["ref"], order))
+        id, tenant = exchange.params["ref"], exchange.tenant
+        await send(exchange, await effects.settle(self._kernel, id, order, tenant))
 
     async def systems(self, exchange: Exchange) -> None:
         await send(exchange, external.views(self._kernel))
 
     async def sagas(self, exchange: Exchange) -> None:
         over = exchange.query("all", "0") != "0"
-        await send(exchange, saga.listed(self._kernel, over=over))
+        await send(exchange, saga.listed(self._kernel, exchange.tenant, over=over))
 
     async def saga(self, exchange: Exchange) -> None:
-        await send(exchange, saga.find(self._kernel, exchange.params["ref"]))
+        await send(exchange, saga.find(self._kernel, exchange.params["ref"], exchange.tenant))
 
     async def settle_saga(self, exchange: Exchange) -> None:
         order = await read(exchange, sagas.SagaOrder)
-        await send(exchange, await saga.settle(self._kernel, exchange.params["ref"], order))
+        id, tenant = exchange.params["ref"], exchange.tenant
+        await send(exchange, await saga.settle(self._kernel, id, order, tenant))
 
     def routes(self) -> dict[tuple[str, ...], Route]:
         """Below `/orlop/v1`; for operators only."""

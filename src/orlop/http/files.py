@@ -21,7 +21,6 @@ from orlop.abi.files import (
     ReadFiles,
     WriteFiles,
 )
-from orlop.abi.ids import DEFAULT_TENANT
 from orlop.abi.limits import FILE_PIECE_BYTES
 from orlop.abi.replies import Done
 from orlop.http.admin import read, send
@@ -146,14 +145,14 @@ class Mounts:
 
     async def mount(self, exchange: Exchange) -> None:
         order = await read(exchange, MountOrder)
-        await send(exchange, await file_mounts.mount(self._kernel, order))
+        await send(exchange, await file_mounts.mount(self._kernel, order, exchange.tenant))
 
     async def unmount(self, exchange: Exchange) -> None:
-        await file_mounts.unmount(self._kernel, _path(exchange))
+        await file_mounts.unmount(self._kernel, _path(exchange), exchange.tenant)
         await exchange.send_json(200, b"{}")
 
     async def mounts(self, exchange: Exchange) -> None:
-        rows: list[FileView] = file_mounts.mounts(self._kernel)
+        rows: list[FileView] = file_mounts.mounts(self._kernel, exchange.tenant)
         await send(exchange, rows)
 
     async def part(self, exchange: Exchange) -> None:
@@ -162,7 +161,7 @@ class Mounts:
             name = bytes.fromhex(exchange.params["ref"])
         except ValueError as error:
             raise BadCall("a name of 32 hexadecimal letters, as events have it") from error
-        data = await self._kernel.journal.part(DEFAULT_TENANT, name)
+        data = await self._kernel.journal.part(exchange.tenant, name)
         await exchange.send(200, data, BYTES)
 
     def routes(self) -> dict[tuple[str, ...], Route]:

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from orlop.abi.ids import DEFAULT_TENANT, Seq
+from orlop.abi.ids import Seq
 from orlop.abi.memory_orders import (
     EraseOrder,
     KindOrder,
@@ -25,49 +25,51 @@ class Memories:
         self._kernel = kernel
 
     async def stats(self, exchange: Exchange) -> None:
-        await send(exchange, await memory_views.stats(self._kernel))
+        await send(exchange, await memory_views.stats(self._kernel, exchange.tenant))
 
     async def history(self, exchange: Exchange) -> None:
-        await send(exchange, await memory_views.history(self._kernel, exchange.params["ref"]))
+        memory, tenant = exchange.params["ref"], exchange.tenant
+        await send(exchange, await memory_views.history(self._kernel, memory, tenant))
 
     async def why(self, exchange: Exchange) -> None:
-        await send(exchange, await memory_views.why(self._kernel, exchange.params["ref"]))
+        memory, tenant = exchange.params["ref"], exchange.tenant
+        await send(exchange, await memory_views.why(self._kernel, memory, tenant))
 
     async def diff(self, exchange: Exchange) -> None:
         before, after = Seq(int(exchange.number("before", 0))), int(exchange.number("after", 0))
         last = Seq(after or self._kernel.journal.head_seq)
-        namespace = exchange.query("namespace")
-        await send(exchange, await memory_views.diff(self._kernel, namespace, before, last))
+        namespace, tenant = exchange.query("namespace"), exchange.tenant
+        await send(exchange, await memory_views.diff(self._kernel, namespace, before, last, tenant))
 
     async def rollback(self, exchange: Exchange) -> None:
         order = await read(exchange, RollbackOrder)
-        await send(exchange, await memory_orders.rollback(self._kernel, order))
+        await send(exchange, await memory_orders.rollback(self._kernel, order, exchange.tenant))
 
     async def shares(self, exchange: Exchange) -> None:
-        await send(exchange, memory_orders.shares(self._kernel))
+        await send(exchange, memory_orders.shares(self._kernel, exchange.tenant))
 
     async def share(self, exchange: Exchange) -> None:
         order = await read(exchange, ShareOrder)
-        await send(exchange, await memory_orders.share(self._kernel, order))
+        await send(exchange, await memory_orders.share(self._kernel, order, exchange.tenant))
 
     async def kinds(self, exchange: Exchange) -> None:
-        await send(exchange, memory_orders.kinds(self._kernel))
+        await send(exchange, memory_orders.kinds(self._kernel, exchange.tenant))
 
     async def set_kind(self, exchange: Exchange) -> None:
         order = await read(exchange, KindOrder)
-        await send(exchange, await memory_orders.set_kind(self._kernel, order))
+        await send(exchange, await memory_orders.set_kind(self._kernel, order, exchange.tenant))
 
     async def subjects(self, exchange: Exchange) -> None:
         order = await read(exchange, SubjectOrder)
-        await send(exchange, await memory_orders.subjects(self._kernel, order))
+        await send(exchange, await memory_orders.subjects(self._kernel, order, exchange.tenant))
 
     async def erase(self, exchange: Exchange) -> None:
         order = await read(exchange, EraseOrder)
-        await send(exchange, await memory_erasure.erase(self._kernel, order))
+        await send(exchange, await memory_erasure.erase(self._kernel, order, exchange.tenant))
 
     async def reembed(self, exchange: Exchange) -> None:
         order = await read(exchange, ReembedOrder)
-        await memory_jobs.reembed(self._kernel, order.model, DEFAULT_TENANT)
+        await memory_jobs.reembed(self._kernel, order.model, exchange.tenant)
         await self.stats(exchange)
 
     async def export(self, exchange: Exchange) -> None:

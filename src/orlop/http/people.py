@@ -26,11 +26,15 @@ class People:
 
     async def people(self, exchange: Exchange) -> None:
         roster, rows = self._kernel.office.roster, self._kernel.tables.rows
-        known = [(rows[id], work) for id, work in roster.processes.items() if id in rows]
+        known = [
+            (row, work)
+            for id, work in roster.processes.items()
+            if (row := rows.get(id)) is not None and row.tenant == exchange.tenant
+        ]
         view = PeopleView(
             people=tuple(
                 replace(person, secret_digest=person.secret_digest[:DIGITS_SHOWN])
-                for person in roster.people.values()
+                for person in roster.of(exchange.tenant)
             ),
             processes=tuple(
                 ProcessWork(process=row.id, pid=row.pid, name=row.name, work=work)
@@ -41,10 +45,10 @@ class People:
 
     async def add(self, exchange: Exchange) -> None:
         order = await read(exchange, PersonOrder)
-        await send(exchange, await staff.add(self._kernel, order.name), 201)
+        await send(exchange, await staff.add(self._kernel, order.name, exchange.tenant), 201)
 
     async def remove(self, exchange: Exchange) -> None:
-        await staff.remove(self._kernel, exchange.params["ref"])
+        await staff.remove(self._kernel, exchange.params["ref"], exchange.tenant)
         await send(exchange, {})
 
     async def note(self, exchange: Exchange) -> None:
@@ -61,7 +65,7 @@ class People:
 
     async def grants(self, exchange: Exchange) -> None:
         closed = exchange.query("all", "0") != "0"
-        await send(exchange, granting.listed(self._kernel, closed=closed))
+        await send(exchange, granting.listed(self._kernel, exchange.tenant, closed=closed))
 
     async def give(self, exchange: Exchange) -> None:
         order = await read(exchange, GrantOrder)
@@ -72,7 +76,7 @@ class People:
         await send(exchange, await granting.revoke(self._kernel, id, order, speaker_of(exchange)))
 
     async def autonomy(self, exchange: Exchange) -> None:
-        await send(exchange, trust.listed(self._kernel))
+        await send(exchange, trust.listed(self._kernel, exchange.tenant))
 
     async def set_level(self, exchange: Exchange) -> None:
         order = await read(exchange, LevelOrder)

@@ -2,20 +2,21 @@
 
 from orlop.abi.errors import Unauthenticated
 from orlop.abi.limits import WEBHOOK_AGE_S_MAX
-from orlop.abi.questions import AnswerOrder, BatchOrder, SignedAnswer
+from orlop.abi.questions import AnswerOrder, BatchOrder, Proof, SignedAnswer
 from orlop.http import case
 from orlop.http.admin import decoded, read, send
 from orlop.http.exchange import Exchange, Route
 from orlop.machine.clock import NS_PER_S
 from orlop.people import answering, asking
-from orlop.people.house import OPERATOR, Speaker
+from orlop.people.house import Speaker
 from orlop.state.core import Kernel
 from orlop.wire import webhook
 
 
 def speaker_of(exchange: Exchange) -> Speaker:
     """Who says it: the holder of a token of his own, or an operator."""
-    return Speaker(exchange.person, "token") if exchange.person else OPERATOR
+    proof: Proof = "token" if exchange.person else "operator"
+    return Speaker(exchange.person, proof, exchange.tenant)
 
 
 class Questions:
@@ -25,7 +26,8 @@ class Questions:
         self._kernel = kernel
 
     async def all(self, exchange: Exchange) -> None:
-        rows = asking.listed(self._kernel, closed=exchange.query("all", "0") != "0")
+        closed = exchange.query("all", "0") != "0"
+        rows = asking.listed(self._kernel, exchange.tenant, closed=closed)
         tool, agent, person = (exchange.query(name) for name in ("tool", "agent", "for"))
         found = [
             row
@@ -37,10 +39,11 @@ class Questions:
         await send(exchange, found)
 
     async def one(self, exchange: Exchange) -> None:
-        await send(exchange, asking.find(self._kernel, exchange.params["ref"]))
+        row = asking.find(self._kernel, exchange.params["ref"], exchange.tenant)
+        await send(exchange, row)
 
     async def case(self, exchange: Exchange) -> None:
-        await send(exchange, await case.of(self._kernel, exchange.params["ref"]))
+        await send(exchange, await case.of(self._kernel, exchange.params["ref"], exchange.tenant))
 
     async def answer(self, exchange: Exchange) -> None:
         order = await read(exchange, AnswerOrder)

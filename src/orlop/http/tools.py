@@ -14,10 +14,10 @@ class Tools:
         self._kernel = kernel
 
     async def all(self, exchange: Exchange) -> None:
-        await send(exchange, manifests.views(self._kernel))
+        await send(exchange, manifests.views(self._kernel, exchange.tenant))
 
     async def one(self, exchange: Exchange) -> None:
-        await send(exchange, manifests.view(self._kernel, exchange.params["ref"]))
+        await send(exchange, manifests.view(self._kernel, exchange.params["ref"], exchange.tenant))
 
     async def trust(self, exchange: Exchange) -> None:
         order = await read(exchange, TrustOrder)

@@ -13,7 +13,7 @@ from orlop.abi.effects import (
 )
 from orlop.abi.errors import BadCall, NotFound, TooLarge
 from orlop.abi.events import CallEntered
-from orlop.abi.ids import CallId, Pid, ProcessId
+from orlop.abi.ids import DEFAULT_TENANT, CallId, Pid, ProcessId, TenantId
 from orlop.abi.limits import ANSWER_CHARS_MAX, NAME_CHARS_MAX, SETTLED_BYTES_MAX
 from orlop.state import codec
 from orlop.state.core import Kernel
@@ -49,10 +49,10 @@ async def result(kernel: Kernel, known: SettledEffect) -> object:
     return event.result if isinstance(event, EffectSettled) else None
 
 
-async def listed(kernel: Kernel) -> list[EffectView]:
+async def listed(kernel: Kernel, tenant: TenantId = DEFAULT_TENANT) -> list[EffectView]:
     """Those that need a person, the longest unknown first."""
     await kernel.journal.flush()
-    found = sorted(kernel.tables.calls.unknown_effects(), key=lambda one: one.seq)
+    found = sorted(_of(kernel, tenant), key=lambda one: one.seq)
     return [await _view(kernel, one) for one in found if class_of(kernel, one.tool) not in HARMLESS]
 
 
@@ -83,9 +83,15 @@ async def _arguments(kernel: Kernel, unknown: UnknownEffect) -> dict[str, object
     return body.arguments if isinstance(body, CallTool) else {}
 
 
-def find(kernel: Kernel, id: str) -> UnknownEffect:
+def _of(kernel: Kernel, tenant: TenantId) -> list[UnknownEffect]:
+    rows, all = kernel.tables.rows, kernel.tables.calls.unknown_effects()
+    own = [(one, rows.get(one.process)) for one in all]
+    return [one for one, row in own if row is not None and row.tenant == tenant]
+
+
+def find(kernel: Kernel, id: str, tenant: TenantId) -> UnknownEffect:
     """Raises `NotFound`."""
-    for one in kernel.tables.calls.unknown_effects():
+    for one in _of(kernel, tenant):
         if id in (one.call, one.effect):
             return one
     raise NotFound(
@@ -93,9 +99,11 @@ def find(kernel: Kernel, id: str) -> UnknownEffect:
     )
 
 
-async def settle(kernel: Kernel, id: str, order: SettleOrder) -> EffectView:
+async def settle(
+    kernel: Kernel, id: str, order: SettleOrder, tenant: TenantId = DEFAULT_TENANT
+) -> EffectView:
     """A person has looked.  Raises `NotFound`, `BadCall`."""
-    unknown = find(kernel, id)
+    unknown = find(kernel, id, tenant)
     if not order.person.strip() or not order.person.isprintable():
         raise BadCall("person: who says so?")
     if len(order.note) > ANSWER_CHARS_MAX:
@@ -108,7 +116,6 @@ async def settle(kernel: Kernel, id: str, order: SettleOrder) -> EffectView:
     if wrong:
         raise BadCall(f"result: {wrong}; the program would not get it from {unknown.tool}")
     view = await _view(kernel, unknown)
-    tenant = kernel.tables.rows[unknown.process].tenant
     # From here on only the journal can fail.
     kernel.emit(
         unknown.process,

@@ -20,6 +20,7 @@ from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, JournalId, ProcessId
 from orlop.abi.kernels import JournalKnown, ProcessArrived, ProcessLeft
 from orlop.abi.keys import KeyCreated
 from orlop.abi.schedules import ScheduleRemoved
+from orlop.abi.tenants import TenantCreated
 from orlop.kernel import recovery
 from orlop.people.carrying import carried
 from orlop.state.arrivals import Belongings, packed
@@ -147,8 +148,12 @@ def arrive(
 
 
 def take_orders(kernel: Kernel, tables: Tables) -> None:
-    """Clients' keys, schedules, limits, grants and people's tokens, as far as nobody has said
-    anything else here."""
+    """Tenants, clients' keys, schedules, limits, grants and people's tokens, as far as nobody has
+    said anything else here."""
+    for row in tables.tenants.rows.values():
+        if row.name not in kernel.tables.tenants.rows:
+            made = TenantCreated(tenant=row.name, sandbox=row.sandbox, note=row.note)
+            kernel.emit(KERNEL_PROCESS, DEFAULT_TENANT, made)
     for key in tables.keys.rows.values():
         if key.id not in kernel.tables.keys.rows:
             created = KeyCreated(
@@ -158,14 +163,15 @@ def take_orders(kernel: Kernel, tables: Tables) -> None:
                 team=key.team,
                 rights=key.rights,
                 expires_ns=key.expires_ns,
+                operator=key.operator,
             )
-            kernel.emit(KERNEL_PROCESS, DEFAULT_TENANT, created)
+            kernel.emit(KERNEL_PROCESS, key.tenant, created)
     for schedule in tables.schedules.rows.values():
         if schedule.set.schedule not in kernel.tables.schedules.rows:
             again = replace(schedule.set, start_ns=schedule.decided_ns)
             kernel.emit(KERNEL_PROCESS, schedule.tenant, again)
-    for order in carried(kernel, tables.people):
-        kernel.emit(KERNEL_PROCESS, DEFAULT_TENANT, order)
+    for tenant, order in carried(kernel, tables.people):
+        kernel.emit(KERNEL_PROCESS, tenant, order)
     for account in tables.ledger.state().accounts:
         known = kernel.tables.ledger.accounts.get((account.tenant, account.name))
         if account.source == "set" and (known is None or known.source != "set"):

@@ -4,6 +4,7 @@ import msgspec
 
 from orlop.abi.errors import BadCall, Conflict, Denied, KernelError
 from orlop.abi.grants import GrantTerms
+from orlop.abi.ids import DEFAULT_TENANT
 from orlop.abi.limits import ANSWER_CHARS_MAX, ANSWERS_PER_BATCH_MAX
 from orlop.abi.questions import (
     AnswerOrder,
@@ -29,7 +30,7 @@ async def answer(
 
     delivery: the webhook's own id; the same one again is told what became of it.
     """
-    row = find(house, id)
+    row = find(house, id, speaker.tenant)
     if delivery and row.delivery == delivery:
         return row  # Its sender has lost our answer.
     person = staff.require(house, speaker, order.person)
@@ -90,7 +91,8 @@ async def together(house: House, batch: BatchOrder, speaker: Speaker) -> list[Ba
 
 
 async def signed(house: House, said: SignedAnswer, delivery: str) -> Question:
-    """What a signed webhook brings, in the name of whom it vouches for."""
+    """What a signed webhook brings, in the name of whom it vouches for: the installation's own
+    webhook is told of everybody's questions."""
     order = AnswerOrder(
         verdict=said.verdict,
         answer=said.answer,
@@ -98,7 +100,9 @@ async def signed(house: House, said: SignedAnswer, delivery: str) -> Question:
         arguments=said.arguments,
         result=said.result,
     )
-    speaker = Speaker(said.person, "webhook")
+    known = house.office.questions.rows.get(said.question)
+    tenant = known.tenant if known is not None else DEFAULT_TENANT
+    speaker = Speaker(said.person, "webhook", tenant)
     return await answer(house, said.question, order, speaker, delivery=delivery)
 
 

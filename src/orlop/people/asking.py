@@ -3,7 +3,7 @@
 import asyncio
 
 from orlop.abi.errors import Exhausted, NotFound
-from orlop.abi.ids import CallId, Nanoseconds, ProcessId, TenantId
+from orlop.abi.ids import DEFAULT_TENANT, CallId, Nanoseconds, ProcessId, TenantId
 from orlop.abi.limits import QUESTIONS_OPEN_MAX, QUESTIONS_PER_PROCESS_MAX
 from orlop.abi.questions import Question, QuestionAnswered, QuestionAsked, QuestionExpired
 from orlop.machine.clock import NS_PER_S
@@ -64,17 +64,21 @@ async def decided(house: House, id: str) -> Question:
     return row
 
 
-def find(house: House, id: str) -> Question:
-    """Raises `NotFound`.  What is overdue, or whose process has ended, expires here."""
+def find(house: House, id: str, tenant: TenantId = DEFAULT_TENANT) -> Question:
+    """The tenant's; what is overdue, or whose process has ended, expires here.
+
+    Raises `NotFound`.
+    """
     row = house.office.questions.rows.get(id)
-    if row is None:
+    if row is None or row.tenant != tenant:
         raise NotFound(f"no question {id[:100]!r}; `orlop approvals` lists those that wait")
     return as_of_now(house, row)
 
 
-def listed(house: House, *, closed: bool) -> list[Question]:
+def listed(house: House, tenant: TenantId = DEFAULT_TENANT, *, closed: bool) -> list[Question]:
     """Those that wait for a person, or all that are known, oldest first."""
-    rows = [as_of_now(house, row) for row in tuple(house.office.questions.rows.values())]
+    rows = tuple(house.office.questions.rows.values())
+    rows = tuple(as_of_now(house, row) for row in rows if row.tenant == tenant)
     return [row for row in rows if closed or row.state == "pending"]
 
 

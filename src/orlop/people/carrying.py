@@ -8,21 +8,23 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from orlop.abi.grants import Grant, GrantGiven
+from orlop.abi.ids import TenantId
 from orlop.abi.people import PersonAdded
 from orlop.people.house import House
 from orlop.people.office import Office
 
 
-def carried(house: House, there: Office) -> Iterator[PersonAdded | GrantGiven]:
+def carried(house: House, there: Office) -> Iterator[tuple[TenantId, PersonAdded | GrantGiven]]:
     """there: as the lost kernel left it.  What is known here already stays as it is."""
     here = house.office
     for person in there.roster.people.values():
-        known = here.roster.people.get(person.name)
+        known = here.roster.people.get((person.tenant, person.name))
         if person.secret_digest and (known is None or not known.secret_digest):
-            yield PersonAdded(person=person.name, secret_digest=person.secret_digest)
+            added = PersonAdded(person=person.name, secret_digest=person.secret_digest)
+            yield person.tenant, added
     for grant in there.grants.open(house.clock.wall_ns()):
         if grant.id not in here.grants.rows:
-            yield left(grant)
+            yield grant.tenant, left(grant)
 
 
 def left(grant: Grant) -> GrantGiven:

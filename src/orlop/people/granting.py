@@ -79,10 +79,10 @@ async def give(house: House, order: GrantOrder, speaker: Speaker) -> GrantView:
     staff.cost_of(house, person, order.minutes)
     # From here on only the journal can fail.
     row = record(
-        house, KERNEL_PROCESS, DEFAULT_TENANT, order.agent, order.tool, order.terms, person
+        house, KERNEL_PROCESS, speaker.tenant, order.agent, order.tool, order.terms, person
     )
     await staff.touched(
-        house, KERNEL_PROCESS, DEFAULT_TENANT, "grant", person, order.minutes, f"gave {row.id}"
+        house, KERNEL_PROCESS, speaker.tenant, "grant", person, order.minutes, f"gave {row.id}"
     )
     return view(house, row)
 
@@ -91,7 +91,7 @@ async def revoke(house: House, id: str, order: GrantRevokeOrder, speaker: Speake
     """Raises `NotFound`, `Denied`.  Calls that run already go on."""
     person = staff.require(house, speaker, order.person)
     row = house.office.grants.rows.get(id)
-    if row is None:
+    if row is None or row.tenant != speaker.tenant:
         raise NotFound(f"no grant {id[:100]!r}; `orlop grants` lists all")
     if row.revoked_ns is None:
         revoked = GrantRevoked(grant=id, person=person, reason=order.reason)
@@ -100,8 +100,9 @@ async def revoke(house: House, id: str, order: GrantRevokeOrder, speaker: Speake
     return view(house, house.office.grants.rows[id])
 
 
-def listed(house: House, *, closed: bool) -> list[GrantView]:
-    views = [view(house, row) for row in house.office.grants.rows.values()]
+def listed(house: House, tenant: TenantId = DEFAULT_TENANT, *, closed: bool) -> list[GrantView]:
+    rows = house.office.grants.rows.values()
+    views = [view(house, row) for row in rows if row.tenant == tenant]
     return [one for one in views if closed or one.state == "open"]
 
 

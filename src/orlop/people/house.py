@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from orlop.abi.cards import ToolCard
 from orlop.abi.events import Header
-from orlop.abi.ids import CallId, ProcessId, TenantId
+from orlop.abi.ids import DEFAULT_TENANT, CallId, ProcessId, TenantId
 from orlop.abi.people import PeopleEvent
 from orlop.abi.questions import Proof
 from orlop.machine.chance import Chance
@@ -51,6 +51,8 @@ class Speaker:
 
     name: str
     proof: Proof
+    tenant: TenantId = DEFAULT_TENANT
+    """Of whose questions he may speak."""
 
     @property
     def is_operator(self) -> bool:
@@ -58,7 +60,7 @@ class Speaker:
 
 
 OPERATOR: Final = Speaker("", "operator")
-"""Somebody who holds the operator's token."""
+"""Somebody who holds the installation's token, and means its own tenant."""
 
 UNNAMED: Final = "operator"
 """Who an operator is that does not say."""

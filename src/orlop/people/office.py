@@ -10,7 +10,7 @@ from orlop.abi.autonomy import AutonomyKey, AutonomyMoved, AutonomyRow
 from orlop.abi.calls import CallTool, Infer
 from orlop.abi.events import CallEntered, CallFailed, CallReturned, Header
 from orlop.abi.grants import Grant, GrantGiven, GrantRevoked
-from orlop.abi.ids import CallId, Pid, ProcessId, TenantId
+from orlop.abi.ids import DEFAULT_TENANT, CallId, Pid, ProcessId, TenantId
 from orlop.abi.people import (
     HumanTouched,
     PeopleEvent,
@@ -43,6 +43,7 @@ class ShownState(Struct, frozen=True):
     tool: str
     call: CallId | None = None
     arguments: dict[str, object] = {}
+    tenant: TenantId = DEFAULT_TENANT
 
 
 class GrantedCall(Struct, frozen=True):
@@ -148,8 +149,8 @@ class Office:
         return OfficeState(
             parked=list(self.questions.parked.values()),
             shown=[
-                ShownState(agent, tool, *((shown.call, shown.arguments) if shown else ()))
-                for (agent, tool), shown in self.questions.shown.items()
+                ShownState(agent, tool, *_last(shown), tenant=tenant)
+                for (tenant, agent, tool), shown in self.questions.shown.items()
             ],
             people=list(self.roster.people.values()),
             processes=self.roster.processes,
@@ -165,6 +166,10 @@ class Office:
                 for (tenant, agent), versions in self.autonomy.seen.items()
             ],
         )
+
+
+def _last(shown: Shown | None) -> tuple[CallId | None, dict[str, object]]:
+    return (None, {}) if shown is None else (shown.call, shown.arguments)
 
 
 UNSEEN = "autonomy "
@@ -187,7 +192,9 @@ def restored(questions: Iterable[Question], state: OfficeState) -> Office:
         office.questions.put(question)
     office.questions.parked = {one.call: one for one in state.parked}
     office.questions.shown = {
-        (one.agent, one.tool): Shown(one.call, one.arguments) if one.call is not None else None
+        (one.tenant, one.agent, one.tool): (
+            Shown(one.call, one.arguments) if one.call is not None else None
+        )
         for one in state.shown
     }
     for person in state.people:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from orlop.abi.calls import CallTool
 from orlop.abi.events import CallEntered, CallFailed, CallReturned, Header
-from orlop.abi.ids import CallId, Pid, ProcessId
+from orlop.abi.ids import CallId, Pid, ProcessId, TenantId
 from orlop.abi.limits import (
     ARGUMENTS_COMPARED_BYTES_MAX,
     ARGUMENTS_COMPARED_MAX,
@@ -103,8 +103,8 @@ class Questions:
     """How many are open, by process."""
     parked: dict[CallId, Parked] = field(default_factory=dict)
     """Calls that wait, and whose clients were told to come back."""
-    shown: dict[tuple[str, str], Shown | None] = field(default_factory=dict)
-    """By agent and tool that people are asked about; the longest unused first."""
+    shown: dict[tuple[TenantId, str, str], Shown | None] = field(default_factory=dict)
+    """By tenant, agent and tool that people are asked about; the longest unused first."""
 
     def about(self, process: ProcessId, digest: bytes) -> Question | None:
         """What was last asked about this very call."""
@@ -133,7 +133,7 @@ class Questions:
 
     def _asked(self, header: Header, event: QuestionAsked, pid: Pid, name: str) -> None:
         if event.tool:
-            self.shown.setdefault((name, event.tool), None)
+            self.shown.setdefault((header.tenant, name, event.tool), None)
             while len(self.shown) > ARGUMENTS_COMPARED_MAX:
                 del self.shown[next(iter(self.shown))]
         self.put(
@@ -198,8 +198,10 @@ class Questions:
         row = self.about(header.process, header.args_digest or b"")
         if row is not None:
             self._move(replace(row, call=header.call), "begin")
-        if isinstance(event.body, CallTool) and (name, event.body.tool) in self.shown:
-            self._show(name, event.body, header.call)
+        if self.shown and isinstance(event.body, CallTool):
+            place = (header.tenant, name, event.body.tool)
+            if place in self.shown:
+                self._show(place, event.body, header.call)
 
     def ended(self, header: Header, event: CallReturned | CallFailed, *, is_lost: bool) -> None:
         """is_lost: nobody knows what the call has done."""
@@ -208,8 +210,7 @@ class Questions:
         if id is not None and (row := self.rows.get(id)) is not None:
             self._move(row, _ending(event, is_lost))
 
-    def _show(self, name: str, call: CallTool, id: CallId) -> None:
-        place = (name, call.tool)
+    def _show(self, place: tuple[TenantId, str, str], call: CallTool, id: CallId) -> None:
         del self.shown[place]
         small = len(msgspec.json.encode(call.arguments)) <= ARGUMENTS_COMPARED_BYTES_MAX
         self.shown[place] = Shown(id, call.arguments) if small else None

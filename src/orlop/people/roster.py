@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from orlop.abi.events import Header
-from orlop.abi.ids import NanoDollars, ProcessId
+from orlop.abi.ids import NanoDollars, ProcessId, TenantId
 from orlop.abi.limits import PEOPLE_MAX
 from orlop.abi.people import HumanTouched, Person, PersonAdded, PersonRemoved, Work
 from orlop.abi.questions import Question, QuestionAnswered, Touch, Verdict
@@ -21,6 +21,9 @@ TOUCHES: Final[Mapping[Verdict, Touch]] = {
     "agree": "judgement",
     "disagree": "judgement",
 }
+
+Who: TypeAlias = tuple[TenantId, str]
+"""A person: whose, and by which name."""
 
 OTHERS: Final = "(others)"
 """Whoever comes when there are `PEOPLE_MAX` already."""
@@ -35,35 +38,40 @@ class Decisions(Struct, frozen=True):
 
 @dataclass(eq=False, slots=True)
 class Roster:
-    people: dict[str, Person] = field(default_factory=dict)
-    by_secret: dict[str, str] = field(default_factory=dict)
-    """Names by the digest of their token."""
+    people: dict[Who, Person] = field(default_factory=dict)
+    by_secret: dict[str, Who] = field(default_factory=dict)
+    """By the digest of their token."""
     processes: dict[ProcessId, Work] = field(default_factory=dict)
     decisions: dict[str, Decisions] = field(default_factory=dict)
     """By tool."""
 
     def fold(self, header: Header, event: PersonAdded | PersonRemoved) -> None:
-        known = self.people.get(event.person)
+        who = (header.tenant, event.person)
+        known = self.people.get(who)
         if known is not None:
             self.by_secret.pop(known.secret_digest, None)
         if isinstance(event, PersonRemoved):
             if known is not None:
-                self.people[event.person] = replace(known, secret_digest="", added_ns=None)
+                self.people[who] = replace(known, secret_digest="", added_ns=None)
             return
-        person = known or Person(name=event.person)
+        person = known or Person(name=event.person, tenant=header.tenant)
         self.put(replace(person, secret_digest=event.secret_digest, added_ns=header.wall_ns))
 
     def put(self, person: Person) -> None:
-        self.people[person.name] = person
+        who = (person.tenant, person.name)
+        self.people[who] = person
         if person.secret_digest:
-            self.by_secret[person.secret_digest] = person.name
+            self.by_secret[person.secret_digest] = who
+
+    def of(self, tenant: TenantId) -> list[Person]:
+        return [person for (owner, _), person in self.people.items() if owner == tenant]
 
     def answered(self, header: Header, event: QuestionAnswered, question: Question | None) -> None:
         """question: as it is after the answer; None where it is unknown."""
         if event.proof == "chain":
             return
         touch = event.touch or TOUCHES[event.verdict]
-        self.worked(header.process, event.person, touch, event.minutes, event.cost)
+        self.worked(header, event.person, touch, event.minutes, event.cost)
         if question is not None and question.tool and question.form != "elicitation":
             known = self.decisions.get(question.tool, Decisions())
             over = question.is_override
@@ -72,17 +80,18 @@ class Roster:
             )
 
     def touched(self, header: Header, event: HumanTouched) -> None:
-        self.worked(header.process, event.person, event.touch, event.minutes, event.cost)
+        self.worked(header, event.person, event.touch, event.minutes, event.cost)
 
     def worked(
-        self, process: ProcessId, name: str, touch: Touch, minutes: float, cost: NanoDollars
+        self, header: Header, name: str, touch: Touch, minutes: float, cost: NanoDollars
     ) -> None:
-        if name not in self.people and len(self.people) >= PEOPLE_MAX:
+        tenant = header.tenant
+        if (tenant, name) not in self.people and len(self.people) >= PEOPLE_MAX:
             name = OTHERS
-        person = self.people.get(name) or Person(name=name)
-        self.people[name] = replace(person, work=_more(person.work, touch, minutes, cost))
-        before = self.processes.get(process, Work())
-        self.processes[process] = _more(before, touch, minutes, cost)
+        person = self.people.get((tenant, name)) or Person(name=name, tenant=tenant)
+        self.put(replace(person, work=_more(person.work, touch, minutes, cost)))
+        before = self.processes.get(header.process, Work())
+        self.processes[header.process] = _more(before, touch, minutes, cost)
 
     def drop(self, process: ProcessId) -> None:
         """The process has left the table."""

@@ -16,30 +16,25 @@ SECRET_BYTES: Final = 24
 MINUTES_MAX: Final = 1e6
 
 
-async def add(house: House, name: str) -> NewPerson:
+async def add(house: House, name: str, tenant: TenantId = DEFAULT_TENANT) -> NewPerson:
     """A token for `name`; an earlier one is void from here on.  Raises `BadCall`, `Exhausted`."""
     check_name(name)
     known = house.office.roster.people
-    if name not in known and len(known) >= PEOPLE_MAX:
+    if (tenant, name) not in known and len(known) >= PEOPLE_MAX:
         raise Exhausted(f"{PEOPLE_MAX} people are known (PEOPLE_MAX)")
     token = PERSON_PREFIX + house.chance.token(SECRET_BYTES).hex()
     added = PersonAdded(person=name, secret_digest=digest_of(token))
-    await house.journal.durable(house.emit(KERNEL_PROCESS, DEFAULT_TENANT, added).seq)
+    await house.journal.durable(house.emit(KERNEL_PROCESS, tenant, added).seq)
     return NewPerson(name=name, token=token)
 
 
-async def remove(house: House, name: str) -> None:
+async def remove(house: House, name: str, tenant: TenantId = DEFAULT_TENANT) -> None:
     """Take the token back; what he has done stays.  Raises `NotFound`."""
-    person = house.office.roster.people.get(name)
+    person = house.office.roster.people.get((tenant, name))
     if person is None or not person.secret_digest:
         raise NotFound(f"nobody called {name[:NAME_CHARS_MAX]!r} has a token; see `orlop people`")
-    header = house.emit(KERNEL_PROCESS, DEFAULT_TENANT, PersonRemoved(person=name))
+    header = house.emit(KERNEL_PROCESS, tenant, PersonRemoved(person=name))
     await house.journal.durable(header.seq)
-
-
-def holder(house: House, token: str) -> str | None:
-    """Whose token it is."""
-    return house.office.roster.by_secret.get(digest_of(token))
 
 
 def digest_of(token: str) -> str:
@@ -70,7 +65,7 @@ def require(house: House, speaker: Speaker, named: str) -> str:
             "people.require_token: only people with tokens of their own may do this "
             "(`orlop people add NAME`, then ORLOP_PERSON_TOKEN)"
         )
-    person = house.office.roster.people.get(name)
+    person = house.office.roster.people.get((speaker.tenant, name))
     if person is not None and person.secret_digest:
         raise Denied(f"{name} has a token; only who holds it speaks for {name}")
     return name

@@ -150,9 +150,9 @@ def judged(house: House, process: ProcessId, key: AutonomyKey) -> None:
 # What operators and people say of it.
 
 
-def find(house: House, agent: str, tool: str, task: str) -> AutonomyRow:
+def find(house: House, tenant: TenantId, agent: str, tool: str, task: str) -> AutonomyRow:
     """Raises `NotFound`."""
-    key = AutonomyKey(tenant=DEFAULT_TENANT, agent=agent, tool=tool, task=task)
+    key = AutonomyKey(tenant=tenant, agent=agent, tool=tool, task=task)
     row = house.office.autonomy.rows.get(key)
     if row is None:
         raise NotFound(
@@ -165,7 +165,7 @@ def find(house: House, agent: str, tool: str, task: str) -> AutonomyRow:
 async def set_level(house: House, order: LevelOrder, speaker: Speaker) -> AutonomyView:
     """A person's word: also beyond the ceiling, which is for evidence."""
     person = staff.require(house, speaker, order.person)
-    key = AutonomyKey(tenant=DEFAULT_TENANT, agent=order.agent, tool=order.tool, task=order.task)
+    key = AutonomyKey(tenant=speaker.tenant, agent=order.agent, tool=order.tool, task=order.task)
     rule = house.desk.rules.get(rules.rule_for(house.desk.rules, order.tool, order.agent))
     if rule is None:
         raise NotFound(f"no table of [autonomy] is about {order.agent!r} and {order.tool!r}")
@@ -179,32 +179,38 @@ async def set_level(house: House, order: LevelOrder, speaker: Speaker) -> Autono
     reason = order.reason or "set by hand"
     row = table.rows[key]
     move = rules.moved(row, order.level, "person", reason, person=person, known=known)
-    return await _moved(house, move, "setting", person, order.minutes)
+    return await _moved(house, speaker.tenant, move, "setting", person, order.minutes)
 
 
 async def incident(house: House, order: IncidentOrder, speaker: Speaker) -> AutonomyView:
     """Something went wrong: at once back to where the rule starts, or further down."""
     person = staff.require(house, speaker, order.person)
-    row = find(house, order.agent, order.tool, order.task)
+    row = find(house, speaker.tenant, order.agent, order.tool, order.task)
     rule = house.desk.rules.get(rules.rule_for(house.desk.rules, order.tool, order.agent))
     staff.cost_of(house, person, order.minutes)
     start = rule.start if rule is not None else row.level
     level = min(row.level, start, key=LEVELS.index)
     move = rules.moved(row, level, "incident", order.reason, person=person)
-    return await _moved(house, move, "incident", person, order.minutes)
+    return await _moved(house, speaker.tenant, move, "incident", person, order.minutes)
 
 
 async def _moved(
-    house: House, move: AutonomyMoved, touch: Touch, person: str, minutes: float
+    house: House,
+    tenant: TenantId,
+    move: AutonomyMoved,
+    touch: Touch,
+    person: str,
+    minutes: float,
 ) -> AutonomyView:
-    house.emit(KERNEL_PROCESS, DEFAULT_TENANT, move)
+    house.emit(KERNEL_PROCESS, tenant, move)
     note = f"{move.agent} {move.tool} {move.task}: {move.reason}"
-    await staff.touched(house, KERNEL_PROCESS, DEFAULT_TENANT, touch, person, minutes, note)
-    return view(house, find(house, move.agent, move.tool, move.task))
+    await staff.touched(house, KERNEL_PROCESS, tenant, touch, person, minutes, note)
+    return view(house, find(house, tenant, move.agent, move.tool, move.task))
 
 
-def listed(house: House) -> list[AutonomyView]:
-    return [view(house, row) for row in house.office.autonomy.rows.values()]
+def listed(house: House, tenant: TenantId = DEFAULT_TENANT) -> list[AutonomyView]:
+    rows = house.office.autonomy.rows.values()
+    return [view(house, row) for row in rows if row.key.tenant == tenant]
 
 
 def view(house: House, row: AutonomyRow) -> AutonomyView:

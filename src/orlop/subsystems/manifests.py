@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from orlop.abi.cards import ToolCard
 from orlop.abi.errors import BadCall, Conflict, NotFound
-from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS
+from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, ProcessId, TenantId
 from orlop.abi.limits import NAME_CHARS_MAX
 from orlop.abi.tools import (
     Manifest,
@@ -112,13 +112,22 @@ async def trust(kernel: Kernel, name: str, digest: str) -> ToolView:
     return view(kernel, name)
 
 
-def views(kernel: Kernel) -> list[ToolView]:
-    return [view(kernel, name) for name in kernel.tools.names()]
+def views(kernel: Kernel, tenant: TenantId = DEFAULT_TENANT) -> list[ToolView]:
+    return [view(kernel, name) for name in kernel.tools.names() if is_seen(kernel, name, tenant)]
 
 
-def view(kernel: Kernel, name: str) -> ToolView:
-    """Raises `NotFound` for a tool that nobody offers."""
-    if name not in kernel.tools.names():
+def is_seen(kernel: Kernel, name: str, tenant: TenantId) -> bool:
+    """A function of a program is its tenant's; all else is the installation's, for all."""
+    card = kernel.tools.card(name)
+    if card is None or not card.owner:
+        return True
+    row = kernel.tables.rows.get(ProcessId(card.owner))
+    return row is not None and row.tenant == tenant
+
+
+def view(kernel: Kernel, name: str, tenant: TenantId = DEFAULT_TENANT) -> ToolView:
+    """Raises `NotFound` for a tool that nobody of the tenant's may see."""
+    if name not in kernel.tools.names() or not is_seen(kernel, name, tenant):
         raise NotFound(f"no tool {name[:NAME_CHARS_MAX]!r} here; `orlop tools` lists all")
     known = kernel.tables.manifests.get(name) or Manifest()
     reason = kernel.tools.barred(name)

@@ -41,7 +41,7 @@ def resolved(kernel: Kernel, process: Process, call: Call) -> Call:
     owner, _, name = call.tool.rpartition(".")
     if owner:
         if owner in kernel.tables.offers and not _sees(kernel, process.id, ProcessId(owner), name):
-            raise NotFound(f"no tool {call.tool[:NAME_CHARS_MAX]!r} for this process")
+            raise kernel.tools.unknown(call.tool)
         return call
     for place in lineage(kernel, process.id):
         if _sees(kernel, process.id, place, name):

@@ -223,7 +223,7 @@ async def put(kernel: Kernel, process: Process, running: Running, need: Need) ->
 def question_of(kernel: Kernel, process: Process, need: Need, preview: str) -> QuestionAsked:
     """All that a person needs to decide, as of now."""
     row, what, said = process.row, need.what, f" {need.said}" if need.said else ""
-    before = kernel.office.questions.shown.get((row.name, what))
+    before = kernel.office.questions.shown.get((row.tenant, row.name, what))
     return QuestionAsked(
         question=mint("qst", kernel.chance, kernel.clock.wall_ns()),
         text=f"may {row.name} (pid {row.pid}) call {what}?{said}",

@@ -102,9 +102,13 @@ class Catalog:
             return tool
         if reason := self.barred(name):
             raise ToolBarred(f"{name} is not called: {reason}")
+        raise self.unknown(name)
+
+    def unknown(self, name: str) -> NotFound:
+        """Also for a tool that is there, and that whoever asks has no business with."""
         public = sorted(card.name for card in self.cards() if not card.owner)
         names = ", ".join(public) or "none; name some in orlop.toml"
-        raise NotFound(f"no tool {name[:NAME_CHARS_MAX]!r} here; there is: {names}")
+        return NotFound(f"no tool {name[:NAME_CHARS_MAX]!r} here; there is: {names}")
 
     def schemas(self, name: str) -> Schemas:
         """Of a tool that `find` finds."""

@@ -61,7 +61,7 @@ async def pending(kernel: Kernel, wanted: int = 1) -> list[Question]:
 
 
 def row_of(kernel: Kernel, process: Process, task: str = "") -> AutonomyRow:
-    return trust.find(kernel, process.row.name, "refund", task)
+    return trust.find(kernel, process.row.tenant, process.row.name, "refund", task)
 
 
 async def judged(

@@ -10,6 +10,7 @@ from small_kernel import Computer, on, program, result
 from orlop.abi.calls import Ask, CallTool
 from orlop.abi.cards import ToolCard
 from orlop.abi.errors import Denied, DeviceFailed, NotApproved
+from orlop.abi.ids import DEFAULT_TENANT
 from orlop.abi.questions import AnswerOrder, Question, SignedAnswer
 from orlop.kernel import syscall
 from orlop.people import answering, asking
@@ -178,6 +179,6 @@ def test_a_signed_answer_counts_once_and_its_repetition_hears_the_same() -> None
         await running.ended.wait()
         again = await answering.signed(kernel, said, "msg_1")
         assert again.state == "done"
-        assert kernel.office.roster.people["grace"].work.touches == {"approval": 1}
+        assert kernel.office.roster.people[DEFAULT_TENANT, "grace"].work.touches == {"approval": 1}
 
     on(lambda: Computer(tools=[Pay()], desk=desk), scenario)

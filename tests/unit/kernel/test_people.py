@@ -11,13 +11,14 @@ from orlop.abi.calls import Ask, CallTool
 from orlop.abi.cards import ToolCard
 from orlop.abi.errors import BadCall, Conflict, Denied, NotAnswered, NotApproved, NotFound
 from orlop.abi.grants import Condition, GrantOrder, GrantRevokeOrder, GrantTerms
-from orlop.abi.ids import NanoDollars
+from orlop.abi.ids import DEFAULT_TENANT, NanoDollars
 from orlop.abi.questions import AnswerOrder, BatchOrder, Question
 from orlop.abi.replies import ToolResult
 from orlop.http import metrics
 from orlop.kernel import recovery, syscall, takeover
 from orlop.people import answering, asking, granting, staff
 from orlop.people.house import Desk, PeopleConfig, Speaker
+from orlop.people.roster import Who
 from orlop.state.core import Kernel
 from orlop.state.process import Process
 from orlop.state.running import Running
@@ -55,6 +56,10 @@ class Pay:
 
     async def preview(self, arguments: Mapping[str, object], limit_s: float) -> str:
         return f"the balance falls by {arguments['amount']}"
+
+
+def holder(kernel: Kernel, token: str) -> Who | None:
+    return kernel.office.roster.by_secret.get(staff.digest_of(token))
 
 
 def pay(kernel: Kernel, process: Process, amount: object, **more: object) -> Running:
@@ -118,7 +123,7 @@ def test_a_person_may_change_the_arguments_and_the_agent_is_told() -> None:
         assert tool.paid == [50]
         kept = asking.find(kernel, row.id)
         assert (kept.arguments, kept.edited) == ({"amount": 500}, {"amount": 50})
-        assert kernel.office.roster.people["grace"].work.touches == {"edit": 1}
+        assert kernel.office.roster.people[DEFAULT_TENANT, "grace"].work.touches == {"edit": 1}
 
     on(lambda: Computer(tools=[tool]), scenario)
 
@@ -279,7 +284,7 @@ def test_a_name_is_not_believed_where_somebody_has_a_token() -> None:
         pay(kernel, await program(kernel), 1)
         (row,) = await pending(kernel)
         made = await staff.add(kernel, "grace")
-        assert staff.holder(kernel, made.token) == "grace"
+        assert holder(kernel, made.token) == (DEFAULT_TENANT, "grace")
         with pytest.raises(Denied, match="grace has a token"):
             order = AnswerOrder(verdict="approve", person="grace")
             await answering.answer(kernel, row.id, order)
@@ -291,12 +296,12 @@ def test_a_name_is_not_believed_where_somebody_has_a_token() -> None:
             kernel, row.id, AnswerOrder(verdict="approve", minutes=30), GRACE
         )
         assert (done.person, done.proof) == ("grace", "token")
-        work = kernel.office.roster.people["grace"].work
+        work = kernel.office.roster.people[DEFAULT_TENANT, "grace"].work
         assert work.cost == 45 * 10**9 and work.minutes == 30
         again = await staff.add(kernel, "grace")
-        assert staff.holder(kernel, made.token) is None
+        assert holder(kernel, made.token) is None
         await staff.remove(kernel, "grace")
-        assert staff.holder(kernel, again.token) is None
+        assert holder(kernel, again.token) is None
 
     config = PeopleConfig(hourly_rate=50, rates={"grace": 90})
     on(lambda: Computer(tools=[Pay()], desk=lambda: Desk(config=config)), scenario)
@@ -417,7 +422,7 @@ def test_another_kernel_that_takes_over_knows_grants_and_tokens() -> None:
         other = await elsewhere.boot()
         takeover.take_orders(other, kernel.tables)
         takeover.take_orders(other, kernel.tables)
-        assert staff.holder(other, made.token) == "grace"
+        assert holder(other, made.token) == (DEFAULT_TENANT, "grace")
         (view,) = granting.listed(other, closed=True)
         assert (view.grant.terms.calls_max, view.grant.person) == (2, "grace")
         await elsewhere.close(other)
