@@ -69,9 +69,10 @@ from orlop.settings import ModelsConfig, Settings, airgap_hosts, models_dir, rea
 from orlop.state.core import Kernel
 from orlop.state.guard import Guard
 from orlop.store import tapes
-from orlop.store.cluster import cluster
+from orlop.store.cluster import Cluster, cluster
 from orlop.store.home import Home
 from orlop.store.journal import Journal
+from orlop.store.projection import Projection
 from orlop.store.secrets import read_secret, secret_file
 from orlop.store.signing_keys import SigningKeys
 from orlop.subsystems import (
@@ -133,7 +134,8 @@ async def build(power: Power, tokens: Tokens, gate: Gate) -> Kernel:
     """Every table, in order."""
     settings, home = power.settings, Home(power.home)
     clock, chance = SystemClock(), SystemChance()  # time and chance
-    journal = journal_of(home, settings, clock, chance)  # what has happened
+    shared = cluster(home, settings.journal, clock, chance)
+    journal = journal_of(home, settings, clock, chance, shared)  # what has happened
     await journal.open(orlop.__version__, platform.node(), os.getpid())
     tables, snapshot_seq = await recovery.read_tables(journal)
     shop = workshop(power, clock, chance)
@@ -149,8 +151,13 @@ async def build(power: Power, tokens: Tokens, gate: Gate) -> Kernel:
 
     doors = Doors(home=power.home, url=power.url, socket=power.socket_path, gate=gate.folder)
     cells = Cells(doors, settings.sandbox, ThreadOffload("sandbox"), airgap=settings.egress.airgap)
-    memories = memory.build(journal, clock, home.path / "index", settings.memory)
-    files = live.build(journal, clock, home.path / "index", settings.files)
+    commons = shared.commons(journal) if shared is not None else None
+    index = home.path / "index"
+    memories = memory.build(journal, clock, index, settings.memory, commons)
+    files = live.build(journal, clock, index, settings.files, commons)
+    of_all = (files.projection, memories.projection)
+    if commons is not None:
+        commons.followers = of_all
     return Kernel(
         clock=clock,
         chance=chance,
@@ -179,7 +186,8 @@ async def build(power: Power, tokens: Tokens, gate: Gate) -> Kernel:
         devices=DeviceTable(config=settings.devices),  # what computes, and who has it
         files=files,  # versions of files, of which the journal is the truth
         memories=memories,  # what agents remember, likewise
-        projections=(files.projection, memories.projection),
+        projections=of_all if commons is None else (memories.evidence,),
+        commons=commons,  # and what other kernels have written of both
         guard=Guard(settings.policy, offload=ThreadOffload("policy")),  # what may be done
         desk=desk(power),  # who is asked
         tables=tables,  # who exists
@@ -189,9 +197,10 @@ async def build(power: Power, tokens: Tokens, gate: Gate) -> Kernel:
     )
 
 
-def journal_of(home: Home, settings: Settings, clock: Clock, chance: Chance) -> Journal:
-    tape = tapes.tape(home, settings.journal)
-    shared = cluster(home, settings.journal, clock, chance)
+def journal_of(
+    home: Home, settings: Settings, clock: Clock, chance: Chance, shared: Cluster | None
+) -> Journal:
+    tape = tapes.tape(home, settings.journal) if shared is None else shared.tape()
     keyring = home.keyring(chance, has_journal=tape.look() is not None)
     return Journal(
         tape,
@@ -362,8 +371,10 @@ def begin(kernel: Kernel, power: Power, tokens: Tokens, gate: Gate) -> Schedules
 async def end(kernel: Kernel, power: Power, place_among: Lease | None) -> int:
     """Power off, in order; the exit status."""
     await shut_down(kernel)
-    for projection in kernel.projections:
+    for projection in projections(kernel):
         await projection.close()
+    if kernel.commons is not None:
+        await kernel.commons.close()
     if kernel.journal.stopped is None:
         kernel.emit(KERNEL_PROCESS, DEFAULT_TENANT, Halted(reason="stopped by its supervisor"))
     is_lost = bool(power.settings.journal.url) and kernel.journal.stopped is not None
@@ -390,7 +401,19 @@ async def joined(kernel: Kernel, power: Power) -> Lease | None:
     shared = cluster(Home(power.home), config, kernel.clock, kernel.chance)
     if shared is None:
         return None
-    return await lease.joined(kernel, shared, power.url, platform.node(), config.schema)
+    place = await lease.joined(kernel, shared, power.url, platform.node(), config.schema)
+    if kernel.commons is not None:
+        kernel.commons.told = kernel.hear
+        await kernel.commons.join(kernel.tables.place)
+    return place
+
+
+def projections(kernel: Kernel) -> Sequence[Projection]:
+    """Of its own journal, and of what it has in common with others."""
+    files, memories = kernel.files, kernel.memories
+    if kernel.commons is None or files is None or memories is None:
+        return kernel.projections
+    return (*kernel.projections, files.projection, memories.projection)
 
 
 async def let_go(kernel: Kernel, stop: asyncio.Event) -> None:
@@ -401,7 +424,9 @@ async def let_go(kernel: Kernel, stop: asyncio.Event) -> None:
 
 def follow(kernel: Kernel) -> None:
     """Let what is made of the journal keep up with it."""
-    for projection in kernel.projections:
+    if kernel.commons is not None:
+        kernel.tasks.start(kernel.commons.run(), "commons")
+    for projection in projections(kernel):
         kernel.tasks.start(projection.run(), "projection")
     if kernel.files is not None:
         kernel.tasks.start(file_index.run(kernel, kernel.files), "index of files")

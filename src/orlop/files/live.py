@@ -19,8 +19,9 @@ from orlop.files.tree import FileFold, FileTree, seen_by
 from orlop.machine.clock import Clock
 from orlop.machine.offload import Offload, ThreadOffload
 from orlop.machine.ranges import Many
+from orlop.store.commons import Commons
 from orlop.store.journal import Journal
-from orlop.store.projection import Projection, ProjectionFile
+from orlop.store.projection import Projection, ProjectionFile, Source
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,8 @@ class FileStore:
     projection: Projection
     disk: Offload
     config: FileConfig = field(default_factory=FileConfig)
+    commons: Commons | None = None
+    """What it shares with other kernels; None: it is alone."""
     index: Index | None = None
     """What is in text files; None where nobody searches them."""
     indexing: Offload | None = None
@@ -76,10 +79,16 @@ class FileStore:
         """All that is durable is in the tree."""
         await self.projection.current()
 
+    async def alone(self) -> None:
+        """Until the next wait nobody else writes what kernels have in common."""
+        if self.commons is not None:
+            await self.commons.pen(self.projection)
+
     async def ready(self) -> None:
-        """The tree can be looked at; what is newer, `head` knows."""
+        """Likewise, and the tree can be looked at; what is newer, `head` knows."""
         if not self.projection.is_ready:
             await self.projection.current()
+        await self.alone()
 
     async def read(
         self, work: Callable[Concatenate[FileTree, P], R], *args: P.args, **kwargs: P.kwargs
@@ -114,6 +123,16 @@ class FileStore:
                 found[path] = recent
         return {path: head for path, head in found.items() if not head.deleted}
 
+    @property
+    def durable_seq(self) -> Seq:
+        """The newest moment that is safe."""
+        return self.projection.source.durable_seq
+
+    @property
+    def head_seq(self) -> Seq:
+        """The newest moment."""
+        return self.projection.source.head_seq
+
     # Changing.
 
     def note(
@@ -139,12 +158,19 @@ class FileStore:
         return self._moved
 
 
-def build(journal: Journal, clock: Clock, folder: Path, config: FileConfig) -> FileStore:
+def build(
+    journal: Journal,
+    clock: Clock,
+    folder: Path,
+    config: FileConfig,
+    commons: Commons | None = None,
+) -> FileStore:
     """The store whose projections lie in `folder`."""
+    source = journal if commons is None else commons
     projection = Projection(
         FileFold(),
         ProjectionFile(FileFold(), folder / "files.db"),
-        journal,
+        source,
         clock,
         writing=ThreadOffload("files-writing"),
         reading=ThreadOffload("files-reading"),
@@ -153,15 +179,16 @@ def build(journal: Journal, clock: Clock, folder: Path, config: FileConfig) -> F
         projection=projection,
         disk=ThreadOffload("files-disk"),
         config=config,
-        index=_index(folder / "passages.db", journal) if config.index else None,
+        commons=commons,
+        index=_index(folder / "passages.db", source) if config.index else None,
         indexing=ThreadOffload("files-index"),
     )
 
 
-def _index(path: Path, journal: Journal) -> Index | None:
+def _index(path: Path, source: Source) -> Index | None:
     """None where the disk does not let us: files are there all the same."""
     try:
-        return Index(path, journal.id)
+        return Index(path, source.id)
     except FAILURES as error:
         log.warning("files can't be searched: %s: %s", path, error)
         return None

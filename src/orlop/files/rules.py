@@ -93,7 +93,7 @@ class FileTable:
 
     def fold(self, header: Header, event: FileEvent) -> None:
         tenant = header.tenant
-        made = Made(seq=header.seq, at_ns=header.wall_ns, process=header.process)
+        made = Made(seq=header.moment, at_ns=header.wall_ns, process=header.process)
         match event:
             case FileShared():
                 self._share(tenant, event, made)
@@ -114,7 +114,7 @@ class FileTable:
                 self.mounts.pop((tenant, event.path), None)
             case PipePut():
                 message = Message(
-                    tenant=tenant, pipe=event.pipe, put=header.seq, pieces=event.pieces
+                    tenant=tenant, pipe=event.pipe, put=header.moment, pieces=event.pieces
                 )
                 self.pipes.setdefault((tenant, event.pipe), deque()).append(message)
             case PipeTaken():

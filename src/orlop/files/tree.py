@@ -150,7 +150,7 @@ class FileTree:
             self._database.executemany("REPLACE INTO file_stored VALUES (?, ?, ?)", rows)
             return
         for place, change in enumerate(event.changes):
-            self._change(header, change, header.seq << CHANGE_BITS | place)
+            self._change(header, change, header.moment << CHANGE_BITS | place)
 
     def _change(self, header: Header, change: FileChange, content: int) -> None:
         size, digest, pieces = 0, "", 0
@@ -166,7 +166,7 @@ class FileTree:
         made = Version(
             change.path,
             change.version,
-            header.seq,
+            header.moment,
             header.wall_ns,
             header.process,
             size,

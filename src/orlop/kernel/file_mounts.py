@@ -24,6 +24,7 @@ async def mount(kernel: Kernel, order: MountOrder, tenant: TenantId = DEFAULT_TE
     store = files.store(kernel)
     await store.disk(jail.listed, folder, (), 1)
     await store.current()
+    await store.ready()
     for owner, other in table.mounts:
         if owner != tenant:
             continue
@@ -43,6 +44,7 @@ async def mount(kernel: Kernel, order: MountOrder, tenant: TenantId = DEFAULT_TE
 async def unmount(kernel: Kernel, path: str, tenant: TenantId = DEFAULT_TENANT) -> None:
     """Raises `NotFound`.  What lies in the folder stays there."""
     path = paths.file(path, paths.ROOT)
+    await files.store(kernel).alone()
     if (tenant, path) not in kernel.tables.files.mounts:
         raise NotFound(f"nothing is mounted at {path}; `orlop files mounts` lists what is")
     header = kernel.emit(KERNEL_PROCESS, tenant, FolderUnmounted(path=path))

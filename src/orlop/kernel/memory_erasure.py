@@ -35,6 +35,7 @@ async def erase(
     found = await memories.read(memory_erasing.doomed, tenant, names)
     if not found.struck:
         raise NotFound(f"nothing is known of {order.subject[:200]!r}")
+    await memories.ready()
     digest = subject_digest(kernel.journal.id, names)
     header = kernel.emit(
         KERNEL_PROCESS,
@@ -49,7 +50,7 @@ async def erase(
             reason=order.reason,
         ),
     )
-    await kernel.journal.strike(found.struck)
+    await kernel.strike(found.struck)
     await memories.projection.compact()
     memories.forget_cached()
     certificate = Certificate(
@@ -75,5 +76,5 @@ async def finish(kernel: Kernel) -> None:
     """At boot: what an earlier kernel had said to be struck out is struck out."""
     memories = memories_of(kernel)
     struck = await memories.read(memory_erasing.struck_out)
-    if struck and (left := await kernel.journal.strike(struck)):
+    if struck and (left := await kernel.strike(struck)):
         log.warning("%d bodies of erased memories were still there; they are gone now", left)

@@ -83,6 +83,7 @@ async def fill(kernel: Kernel, memories: Memories, tenant: TenantId) -> None:
         del memories.wanted_models[tenant]
         before = memory_vectors.model_of(kernel, memories, tenant)
         if before != model:
+            await memories.ready()
             event = MemoryModelChosen(model=model, before=before)
             await kernel.journal.durable(kernel.emit(KERNEL_PROCESS, tenant, event).seq)
             memories.full_at.pop(tenant, None)
@@ -109,6 +110,7 @@ async def embed(
             (one.memory, one.version, vector) for one, vector in zip(missing, data, strict=True)
         ),
     )
+    await memories.ready()
     seq = kernel.emit(process.id, tenant, event).seq
     await kernel.journal.durable(seq)
     await memories.projection.current()

@@ -24,12 +24,15 @@ async def rollback(
     as new versions.  Raises `Conflict` where something is sealed."""
     memory_spaces.check(order.namespace)
     memories = memories_of(kernel)
-    await kernel.journal.flush()
-    if not 0 <= order.seq <= kernel.journal.head_seq:
-        raise BadCall(f"seq: from 0 to {kernel.journal.head_seq}, the newest event")
+    source = memories.projection.source
+    await source.flush()
+    await source.refresh()
+    if not 0 <= order.seq <= source.head_seq:
+        raise BadCall(f"seq: from 0 to {source.head_seq}, the newest event")
     seen, changed = await memories.read(
         memory_accounts.seen_and_changed, tenant, order.namespace, order.seq
     )
+    await memories.ready()
     late = memories.projection.look(reading.changed_since, tenant, order.namespace, seen)
     ids = dict.fromkeys([*changed, *late, *memories.written_in(tenant, order.namespace)])
     if len(ids) > MEMORY_ROLLBACK_MAX:
@@ -52,6 +55,7 @@ async def share(
 ) -> list[MemoryShared]:
     """Open a private namespace to others, or close it again (no access)."""
     memory_spaces.check(order.namespace)
+    await alone(kernel)
     kind, _, name = order.whom.partition(":")
     if order.whom != "*" and (kind not in ("agent", "team") or not name.isprintable() or not name):
         raise BadCall("whom: `agent:NAME`, `team:NAME`, or `*`")
@@ -80,6 +84,7 @@ async def set_kind(
     if not order.name or not order.name.isprintable():
         raise BadCall("name: of a kind")
     Schema(order.schema)
+    await alone(kernel)
     if len(kernel.tables.memory.kinds) >= MEMORY_SHARES_MAX:
         raise Exhausted(f"{MEMORY_SHARES_MAX} kinds have schemas (MEMORY_SHARES_MAX)")
     known = kernel.tables.memory.kinds.get((tenant, order.name))
@@ -104,9 +109,16 @@ async def subjects(
         subject, moved = mint("sub", kernel.chance, kernel.clock.wall_ns()), names
     else:
         subject, moved = await memories.read(memory_accounts.merged, tenant, names)
+    await alone(kernel)
     event = SubjectsLinked(subject=subject, identifiers=moved, reason=order.reason)
     await _record(kernel, tenant, event)
     return event
+
+
+async def alone(kernel: Kernel) -> None:
+    """Until the next wait nobody else writes what kernels have in common."""
+    if kernel.memories is not None and kernel.memories.commons is not None:
+        await kernel.memories.ready()
 
 
 async def _record(

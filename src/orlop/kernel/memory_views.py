@@ -41,7 +41,7 @@ async def why(kernel: Kernel, name: str, tenant: TenantId = DEFAULT_TENANT) -> W
         return await _evidence(kernel, tenant, CallId(name))
     versions = await history(kernel, name, tenant)
     memories = memories_of(kernel)
-    uses = await memories.read(reading.uses, MemoryId(name), USES_SHOWN)
+    uses = await memories.evidence.read(reading.uses, MemoryId(name), USES_SHOWN)
     return Why(history=tuple(versions), uses=tuple([await _followed(kernel, use) for use in uses]))
 
 
@@ -114,5 +114,8 @@ async def _evidence(kernel: Kernel, tenant: TenantId, call: CallId) -> Why:
         raise NotFound(f"no call {call[:100]!r} in the journal")
     header = events[0].header
     memories = memories_of(kernel)
-    found = await memories.read(memory_accounts.recalled_before, tenant, header.process, header.seq)
+    given = await memories.evidence.read(
+        reading.given_before, tenant, header.process, header.seq, memory_accounts.GIVEN_MAX
+    )
+    found, _ = await memories.read(reading.versions, tenant, given)
     return Why(history=tuple(found), uses=())

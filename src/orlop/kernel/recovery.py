@@ -40,7 +40,8 @@ async def read_tables(
     after = seq
     while after < journal.head_seq:
         for stored in await journal.read(Seq(after + 1), limit=READ_EVENTS):
-            event = codec.decode(stored)
+            # What kernels have in common is told in its own order, once it is known (`Commons.join`).
+            event = codec.decode(stored) if stored.header.place is None else None
             if event is not None:
                 tables.apply(stored.header, event)
             after = stored.header.seq

@@ -52,6 +52,7 @@ async def write(kernel: Kernel, process: Process, running: Running, call: WriteF
         await store.ready()
     else:
         await store.current()  # They were stored by an earlier event.
+        await store.ready()
     sizes = [_size(kernel, tenant, running, one) for one in call.files]
     changes: list[FileChange] = []
     for place, one in enumerate(call.files):
@@ -101,9 +102,9 @@ def emit(
         cause=running.seq,
         parts=running.parts,
     )
-    files.store(kernel).note(tenant, changes, sizes, header.seq)
+    files.store(kernel).note(tenant, changes, sizes, header.moment)
     made = tuple(FileVersion(path=change.path, version=change.version) for change in changes)
-    return Changed(files=made, at=header.seq, facts=Facts(call=running.id))
+    return Changed(files=made, at=header.moment, facts=Facts(call=running.id))
 
 
 def next_version(head: Head | None) -> int:
@@ -169,6 +170,8 @@ async def _read_tree(
     kernel: Kernel, process: Process, one: FileRead, at: str, left: int
 ) -> FileContent:
     store, tenant = files.store(kernel), process.row.tenant
+    if at:
+        await store.current()
     then = files.moment(kernel, process, one.path, at)
     row = await store.read(_wanted, tenant, one, then)
     if row is None:
@@ -209,7 +212,8 @@ def _wanted(tree: FileTree, tenant: TenantId, one: FileRead, at: Seq | None) -> 
 async def list_files(
     kernel: Kernel, process: Process, running: Running, call: ListFiles
 ) -> Listing:
-    at = kernel.journal.durable_seq
+    await files.store(kernel).current()
+    at = files.store(kernel).durable_seq
     then = files.moment(kernel, process, call.path, call.at)
     mount = kernel.tables.files.mount(process.row.tenant, call.path)
     more = ""
@@ -352,6 +356,7 @@ async def _write_host(
     there = await store.disk(jail.look, root, way)
     require_version(one.path, one.if_version, there.version if there is not None else 0)
     _require_size(kernel, one.path, _size(kernel, process.row.tenant, running, one))
+    await store.alone()
     header = kernel.emit(
         process.id,
         process.row.tenant,
@@ -368,4 +373,4 @@ async def _write_host(
         data = before + data
     made = await store.disk(jail.write, root, way, data, f".{running.id}")
     version = FileVersion(path=one.path, version=made.version)
-    return Changed(files=(version,), at=header.seq, facts=Facts(call=running.id))
+    return Changed(files=(version,), at=header.moment, facts=Facts(call=running.id))

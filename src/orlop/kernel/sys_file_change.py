@@ -33,14 +33,16 @@ Plan = list[tuple[FileChange, int]]
 async def change(kernel: Kernel, process: Process, running: Running, call: ChangeFiles) -> Changed:
     store, tenant = files.store(kernel), process.row.tenant
     if call.action in ("snapshot", "share"):
+        await store.alone()
         return _said(kernel, process, running, call)
     if kernel.tables.files.mount(tenant, call.path) is not None:
         return await _delete_host(kernel, process, running, call)
     if call.to and kernel.tables.files.mount(tenant, call.to) is not None:
         raise BadCall(f"to: {call.to} lies in a mounted folder: read and write the file instead")
-    then = moment(kernel, process, call)
     await store.current()
+    then = moment(kernel, process, call)
     past = await _past(store, tenant, call, then)
+    await store.ready()
     # From here on nothing is waited for: what is compared with is what is changed.
     heads = store.heads(tenant, call.path, FILES_AT_ONCE_MAX + 1)
     if call.if_version is not None:
@@ -142,7 +144,7 @@ def _holds(store: FileStore, tenant: TenantId, head: Head, row: Version) -> bool
 
 def _said(kernel: Kernel, process: Process, running: Running, call: ChangeFiles) -> Changed:
     """A name for a moment, or who may do what."""
-    table, head = kernel.tables.files, kernel.journal.head_seq
+    table, head = kernel.tables.files, files.store(kernel).head_seq
     there = sum(len(rows) for rows in table.shares.values())
     there += sum(len(rows) for rows in table.snapshots.values())
     if there >= FILE_SHARES_MAX:
@@ -154,7 +156,7 @@ def _said(kernel: Kernel, process: Process, running: Running, call: ChangeFiles)
     else:
         event = FileSnapshot(path=call.path, name=call.to, at=head)
     header = kernel.emit(process.id, process.row.tenant, event, call=running.id, cause=running.seq)
-    at = header.seq if call.action == "share" else head
+    at = header.moment if call.action == "share" else head
     return Changed(at=at, facts=Facts(call=running.id))
 
 

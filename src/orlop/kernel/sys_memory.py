@@ -52,6 +52,7 @@ async def remember(
     found = await memory_vectors.of_items(
         kernel, memories, process, running, call.items, embed=call.embed
     )
+    await memories.ready()
     plan = Plan(kernel, memories, process.row.tenant, process.id, namespace)
     for item, vector, shape in zip(call.items, found.data, shapes, strict=True):
         plan.item(item, vector, shape, running.call.hints.subject)

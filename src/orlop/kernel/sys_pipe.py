@@ -32,7 +32,8 @@ async def watch(kernel: Kernel, process: Process, running: Running, call: WatchF
     while True:
         news = store.news
         await kernel.journal.flush()
-        at = kernel.journal.durable_seq
+        await store.current()
+        at = store.durable_seq
         rows, more = await store.read(listing.page, tenant, wanted, None)
         shown = [row for row in rows if files.may(kernel, process, row.path, "read")]
         if shown:
@@ -46,8 +47,10 @@ async def put(kernel: Kernel, process: Process, running: Running, call: Put) -> 
     pipes = kernel.tables.files.pipes
     if place not in pipes and len(pipes) >= PIPES_MAX:
         raise Exhausted(f"{PIPES_MAX} pipes have something in them (PIPES_MAX)", retry_after_s=60.0)
+    await store.alone()
     while len(pipes.get(place, ())) >= PIPE_MESSAGES_MAX:
         await store.news.wait()
+        await store.alone()
     kernel.emit(
         process.id,
         process.row.tenant,
@@ -64,25 +67,31 @@ async def take(kernel: Kernel, process: Process, running: Running, call: Take) -
     """The oldest message that nobody else is taking.  It is gone with the call's outcome, in the
     same commit: a call that is cut off leaves it where it is."""
     store, tenant = files.store(kernel), process.row.tenant
-    while (message := _free(kernel, process, call)) is None:
-        await store.news.wait()
-    store.reserved.add(message.put)
-    try:
-        await kernel.journal.durable(message.put)
-        size = sum(piece.size for piece in message.pieces)
-        data = await file_content.joined(kernel, tenant, message.pieces, 0, size)
-        kernel.emit(
-            process.id,
-            tenant,
-            PipeTaken(pipe=call.pipe, put=message.put),
-            call=running.id,
-            cause=running.seq,
+    while True:
+        while (message := _free(kernel, process, call)) is None:
+            await store.news.wait()
+        store.reserved.add(message.put)
+        try:
+            await store.projection.source.durable(message.put)
+            size = sum(piece.size for piece in message.pieces)
+            data = await file_content.joined(kernel, tenant, message.pieces, 0, size)
+            await store.alone()
+            if message not in kernel.tables.files.pipes.get((tenant, call.pipe), ()):
+                continue  # Another kernel's process was faster.
+            kernel.emit(
+                process.id,
+                tenant,
+                PipeTaken(pipe=call.pipe, put=message.put),
+                call=running.id,
+                cause=running.seq,
+            )
+        finally:
+            store.reserved.discard(message.put)
+            store.wake()
+        content = FileContent(
+            path=call.pipe, size=size, data=data, pieces=message.pieces, length=size
         )
-    finally:
-        store.reserved.discard(message.put)
-        store.wake()
-    content = FileContent(path=call.pipe, size=size, data=data, pieces=message.pieces, length=size)
-    return Contents(files=(content,), facts=Facts(call=running.id))
+        return Contents(files=(content,), facts=Facts(call=running.id))
 
 
 def _free(kernel: Kernel, process: Process, call: Take) -> Message | None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from orlop.abi.ids import ProcessId, Seq, TenantId
+from orlop.abi.ids import Seq, TenantId
 from orlop.abi.memory import Memory, MemoryId
 from orlop.abi.memory_orders import Difference
 from orlop.memory import reading as reading
@@ -141,11 +141,3 @@ def differences(
         shown = new or old
         found.append(Difference(memory=id, key=shown.key if shown else "", before=old, after=new))
     return found
-
-
-def recalled_before(
-    connection: sqlite3.Connection, tenant: TenantId, process: ProcessId, seq: Seq
-) -> list[Memory]:
-    """What a process had recalled before `seq`, newest first."""
-    given = reading.given_before(connection, tenant, process, seq, GIVEN_MAX)
-    return reading.versions(connection, tenant, given)[0]

@@ -135,7 +135,7 @@ def erase(connection: sqlite3.Connection, header: Header, event: MemoryErased) -
     """The fold of an erasure."""
     tenant = header.tenant
     struck = _encode(event.struck).decode()
-    connection.execute("INSERT OR IGNORE INTO erasure VALUES (?, ?)", (header.seq, struck))
+    connection.execute("INSERT OR IGNORE INTO erasure VALUES (?, ?)", (header.moment, struck))
     for kept in event.kept:
         _keep(connection, header, kept)
     for link in event.links:
@@ -143,12 +143,12 @@ def erase(connection: sqlite3.Connection, header: Header, event: MemoryErased) -
             "INSERT INTO link(tenant, identifier, subject, known_from, known_to, home)"
             " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT(tenant, identifier, known_from)"
             " DO UPDATE SET known_to = excluded.known_to, home = excluded.home",
-            (tenant, link.identifier, link.subject, link.known_from, link.known_to, header.seq),
+            (tenant, link.identifier, link.subject, link.known_from, link.known_to, header.moment),
         )
     connection.executemany(
         "INSERT OR REPLACE INTO vector"
         " SELECT ?, id, ?, ? FROM version WHERE memory = ? AND version = ?",
-        [(one.model, one.data, header.seq, one.memory, one.version) for one in event.vectors],
+        [(one.model, one.data, header.moment, one.memory, one.version) for one in event.vectors],
     )
     rows = connection.execute(
         f"SELECT id, text, scope FROM version WHERE home IN ({_SEQS})", (struck,)
@@ -171,7 +171,7 @@ def _keep(connection: sqlite3.Connection, header: Header, kept: Kept) -> None:
         (kept.known_from, kept.known_to, kept.closed),
         (kept.process, kept.call, kept.wall_ns),
         kept.blind,
-        (scope, header.seq),
+        (scope, header.moment),
     )
     (row,) = connection.execute(UPSERT, values).fetchone()
     connection.execute(

@@ -1,6 +1,6 @@
-"""The long-term memory of one kernel: rows on disk, vectors in RAM, and what was just written.
+"""The long-term memory as one kernel has it: rows on disk, vectors in RAM, and what was just written.
 
-Invariant: `place` and `with_key` know every write of this kernel, also those that are not folded
+Invariant: `place` and `with_key` know every write, also those of this kernel that are not folded
 yet, so that who checks a version and writes, on the event loop and without waiting in between, is
 never overtaken.
 """
@@ -23,10 +23,11 @@ from orlop.machine.ranges import Count, Many
 from orlop.memory import reading as reading
 from orlop.memory.outside import Outside
 from orlop.memory.reading import Place
-from orlop.memory.rows import EVIDENCE, MemoryFold
+from orlop.memory.rows import EVIDENCE, MEMORY_KINDS, MemoryFold
 from orlop.memory.search import Asked, Dense, Found, find
+from orlop.store.commons import Commons
 from orlop.store.journal import Journal
-from orlop.store.projection import Projection, ProjectionFile
+from orlop.store.projection import Projection, ProjectionFile, Source
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -50,9 +51,15 @@ class MemoryConfig:
 
 @dataclass(eq=False, slots=True)
 class Memories:
-    """What `recall` reads, and what a writer must know."""
+    """What `recall` reads, and what a writer must know.
+
+    evidence: what recalls gave; the same projection where the kernel is alone.
+    """
 
     projection: Projection
+    evidence: Projection
+    commons: Commons | None = None
+    """What it shares with other kernels; None: it is alone."""
     config: MemoryConfig = field(default_factory=MemoryConfig)
     dense: Dense | None = None
     """None: no library for vectors is installed."""
@@ -82,11 +89,18 @@ class Memories:
     async def current(self) -> None:
         """Return once all memories that are durable now can be found."""
         await self.projection.current(but=EVIDENCE)
+        self._forget_folded()
 
     async def ready(self) -> None:
-        """Return once `place` and `with_key` can tell; they need not wait for what is folded."""
+        """Return once `place` and `with_key` can tell, and until the next wait nobody else writes.
+
+        They need not wait for what this kernel has written and is not folded.
+        """
         if not self.projection.is_ready:
             await self.projection.current()
+        if self.commons is not None:
+            await self.commons.pen(self.projection)
+            self._forget_folded()
 
     async def read(
         self,
@@ -165,21 +179,34 @@ class Memories:
             self._keys.popitem(last=False)
 
 
-def build(journal: Journal, clock: Clock, folder: Path | None, config: MemoryConfig) -> Memories:
+def build(
+    journal: Journal,
+    clock: Clock,
+    folder: Path | None,
+    config: MemoryConfig,
+    commons: Commons | None = None,
+) -> Memories:
     """folder: where the rows lie; None: in RAM, for the simulation."""
-    fold = MemoryFold()
-    inline = InlineOffload()
-    projection = Projection(
-        fold,
-        ProjectionFile(fold, None if folder is None else folder / "memory.db"),
-        journal,
-        clock,
-        writing=inline if folder is None else ThreadOffload("memory-writing"),
-        reading=inline if folder is None else ThreadOffload("memory-reading"),
-    )
+
+    def projection(fold: MemoryFold, source: Source) -> Projection:
+        inline = InlineOffload()
+        return Projection(
+            fold,
+            ProjectionFile(fold, None if folder is None else folder / f"{fold.name}.db"),
+            source,
+            clock,
+            writing=inline if folder is None else ThreadOffload(f"{fold.name}-writing"),
+            reading=inline if folder is None else ThreadOffload(f"{fold.name}-reading"),
+        )
+
+    if commons is None:
+        rows = evidence = projection(MemoryFold(), journal)
+    else:
+        rows = projection(MemoryFold(kinds=MEMORY_KINDS - EVIDENCE), commons)
+        evidence = projection(MemoryFold("evidence", kinds=EVIDENCE), journal)
     embedded = in_ram(config)
     external = outside(config, embedded, clock)
-    return Memories(projection, config, external or embedded, external)
+    return Memories(rows, evidence, commons, config, external or embedded, external)
 
 
 def check(config: MemoryConfig) -> None:

@@ -89,13 +89,21 @@ _events: msgspec.json.Decoder[Folded] = msgspec.json.Decoder(Folded)
 _encode = msgspec.json.Encoder().encode
 
 
-class MemoryFold:
-    """Of a projection; see `store.projection.Fold`."""
+MEMORY_KINDS: Final = frozenset(str(event.__struct_config__.tag) for event in Folded.__args__)
 
-    name = "memory"
+
+class MemoryFold:
+    """Of a projection; see `store.projection.Fold`.
+
+    kinds: what of it: kernels that share their memories have each its own evidence.
+    """
+
     format = 1
     schema = _TABLES
-    kinds = frozenset(str(event.__struct_config__.tag) for event in Folded.__args__)
+
+    def __init__(self, name: str = "memory", kinds: frozenset[str] = MEMORY_KINDS) -> None:
+        self.name = name
+        self.kinds = kinds
 
     def fold(self, connection: sqlite3.Connection, events: Sequence[Stored]) -> None:
         for stored in events:
@@ -118,7 +126,7 @@ def _fold(connection: sqlite3.Connection, header: Header, event: Folded) -> None
             _embedded(connection, header, event)
         case SubjectsLinked():
             for identifier in event.identifiers:
-                _link(connection, header.tenant, identifier, event.subject, header.seq)
+                _link(connection, header.tenant, identifier, event.subject, header.moment)
         case MemoryErased():
             _upheaval(connection, header)
             erase(connection, header, event)
@@ -126,23 +134,25 @@ def _fold(connection: sqlite3.Connection, header: Header, event: Folded) -> None
 
 def _upheaval(connection: sqlite3.Connection, header: Header) -> None:
     """Whoever holds rows of this tenant in RAM must read them anew."""
-    connection.execute("INSERT INTO upheaval VALUES (?, ?)", (header.seq, header.tenant))
+    connection.execute("INSERT INTO upheaval VALUES (?, ?)", (header.moment, header.tenant))
 
 
 def _written(connection: sqlite3.Connection, header: Header, event: MemoryWritten) -> None:
-    connection.execute("INSERT OR IGNORE INTO moment VALUES (?, ?)", (header.seq, header.wall_ns))
+    connection.execute(
+        "INSERT OR IGNORE INTO moment VALUES (?, ?)", (header.moment, header.wall_ns)
+    )
     connection.execute(
         "INSERT OR IGNORE INTO namespace VALUES (?, ?, ?)",
-        (header.tenant, event.namespace, header.seq),
+        (header.tenant, event.namespace, header.moment),
     )
     scope = scope_of(header.tenant, event.namespace)
     for change in event.changes:  # In order: one may close what another has just opened.
         for version in change.closes:
-            connection.execute(_CLOSE, (header.seq, change.how, change.memory, version))
+            connection.execute(_CLOSE, (header.moment, change.how, change.memory, version))
         for opened in change.opens:
             _open(connection, header, event, change, opened, scope)
     for group in event.links:
-        _join(connection, header.tenant, group, header.seq)
+        _join(connection, header.tenant, group, header.moment)
 
 
 def _open(
@@ -160,10 +170,10 @@ def _open(
             version,
             (text, attributes, sources),
             (header.tenant, event.namespace),
-            (header.seq, None, ""),
+            (header.moment, None, ""),
             (header.process, header.call or CallId(""), header.wall_ns),
             change.blind,
-            (scope, header.seq),
+            (scope, header.moment),
         ),
     ).lastrowid
     connection.execute("INSERT INTO words(rowid, text, scope) VALUES (?, ?, ?)", (row, text, scope))
@@ -216,7 +226,7 @@ def _embedded(connection: sqlite3.Connection, header: Header, event: MemoryEmbed
         "INSERT OR REPLACE INTO vector"
         " SELECT ?, id, ?, ? FROM version WHERE memory = ? AND version = ?",
         [
-            (event.model, data, header.seq, memory, version)
+            (event.model, data, header.moment, memory, version)
             for memory, version, data in event.vectors
         ],
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from orlop.abi.cards import ToolCard
+from orlop.abi.commons import TABLED_KINDS
 from orlop.abi.devices import ClaimId
 from orlop.abi.egress import NetRule
 from orlop.abi.errors import Exhausted, KernelError, NotFound, NotReady
@@ -50,7 +51,7 @@ from orlop.sched.estimates import Estimates
 from orlop.sched.scheduler import Scheduler
 from orlop.sched.turns import Turns
 from orlop.state.clients import Clients
-from orlop.state.codec import KIND, encode
+from orlop.state.codec import KIND, decode, encode
 from orlop.state.elders import Elders, nowhere
 from orlop.state.guard import Guard
 from orlop.state.orders import Orders
@@ -58,7 +59,8 @@ from orlop.state.process import OVER, Process, Row, check
 from orlop.state.refusals import Refusals
 from orlop.state.tables import Tables
 from orlop.state.web import Web
-from orlop.store.journal import Draft, Journal, Part
+from orlop.store.commons import Commons
+from orlop.store.journal import Draft, Journal, Part, Stored
 from orlop.store.projection import Projection
 from orlop.tools.catalog import Catalog
 from orlop.tools.outside import Vault
@@ -189,6 +191,8 @@ class Kernel:
     """What agents remember between runs."""
     projections: Sequence[Projection] = ()
     """What is too large for the tables, each in a file of its own."""
+    commons: Commons | None = None
+    """What it shares with other kernels: memories and files; None: it is alone."""
     name: str = ""
     """Among the kernels that share its database; empty where it shares none."""
     neighbours: Callable[[], Awaitable[Sequence[KernelView]]] = alone
@@ -226,23 +230,29 @@ class Kernel:
         """
         if (row := self.tables.rows.get(process)) is not None:
             check(row.state, event)
-        body = encode(event)
+        body, kind = encode(event), KIND[type(event)]
+        place = None if self.commons is None else self.commons.place(kind)
         header = self.journal.append(
             Draft(
                 process=process,
                 tenant=tenant,
-                kind=KIND[type(event)],
+                kind=kind,
                 body=body,
                 parts=parts,
                 call=call,
                 cause=cause,
                 key=key,
                 args_digest=args_digest,
+                place=place,
             )
         )
         self.tables.apply(header, event)
-        for projection in self.projections:
-            projection.put(header, body)
+        if place is None or self.commons is None:
+            for projection in self.projections:
+                projection.put(header, body)
+        else:
+            self.tables.place = place
+            self.commons.appended(header, body)
         self._follow(process)
         if header.seq - self.snapshot_seq >= self.config.snapshot_events:
             try:
@@ -250,6 +260,28 @@ class Kernel:
             except KernelError as error:  # The event itself is in: its caller must not hear of it.
                 log.warning("no snapshot this time: %s", error.message)
         return header
+
+    def hear(self, stored: Stored) -> None:
+        """Another kernel has changed what all have in common."""
+        header = stored.header
+        if header.kind in TABLED_KINDS and (event := decode(stored)) is not None:
+            self.tables.apply(header, event)
+        self.tables.place = header.moment
+        if self.files is not None:
+            self.files.wake()
+
+    async def part(self, tenant: TenantId, name: bytes) -> bytes:
+        """Content by its name, from whichever kernel's journal holds it.  Raises `NotFound`."""
+        if self.commons is None:
+            return await self.journal.part(tenant, name)
+        try:
+            return await self.journal.part(tenant, name)
+        except NotFound:
+            return await self.commons.part(tenant, name)
+
+    async def strike(self, seqs: Sequence[Seq]) -> int:
+        """Forget the bodies of the events of these moments.  Returns how many."""
+        return await (self.journal if self.commons is None else self.commons).strike(seqs)
 
     def snapshot(self) -> None:
         """Record the tables as they are, so that the next boot starts from here."""

@@ -6,14 +6,16 @@ from pathlib import Path
 from orlop.abi.errors import Misconfigured
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
-from orlop.machine.offload import Offload
+from orlop.machine.offload import Offload, ThreadOffload
 from orlop.store import tapes
 from orlop.store.cluster_key import ClusterKey
+from orlop.store.commons import Commons
 from orlop.store.home import Home
 from orlop.store.journal import Journal
 from orlop.store.keyring import Keyring
 from orlop.store.peers import Peers
 from orlop.store.shared_keys import SharedKeyring
+from orlop.store.tape import Tape
 from orlop.store.tapes import JournalConfig
 
 
@@ -28,6 +30,22 @@ class Cluster:
     def peers(self) -> Peers:
         """A connection of its own."""
         return tapes.peers(self.config, self.key, self.chance)
+
+    def tape(self) -> Tape:
+        """The kernel's own."""
+        return tapes.tape(self.home, self.config, self.key.name)
+
+    def commons(self, own: Journal) -> Commons:
+        """What memories and files are made of."""
+        elders = ThreadOffload("others' journals")
+
+        async def reach(schema: str) -> Journal:
+            if schema == self.config.schema:
+                return own
+            return await self.reach(schema, own.keyring, elders)
+
+        common = tapes.common(self.config, self.key)
+        return Commons(own, common, ThreadOffload("commons"), reach, self.clock)
 
     def keyring(self, own: Keyring) -> Keyring:
         return SharedKeyring(own, tapes.tenant_keys(self.config, self.key, self.chance))

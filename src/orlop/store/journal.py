@@ -297,6 +297,13 @@ class Journal:
             first = Seq(more[-1].header.seq + 1)
         return events
 
+    async def at(self, seqs: Sequence[Seq]) -> list[Stored]:
+        """These events, as far as they are there, in order."""
+        return await self._reading(self._readable()[1].at, tuple(seqs))
+
+    async def refresh(self) -> None:
+        """Nobody else writes here: what is durable is known."""
+
     async def of_process(
         self, process: ProcessId, after: int = 0, kinds: Sequence[str] | None = None
     ) -> list[Stored]:

@@ -22,6 +22,7 @@ from orlop.abi.limits import JOURNAL_BUSY_S, JOURNAL_COMMIT_EVENTS
 from orlop.store import postgres_commit
 from orlop.store import postgres_schema as schema
 from orlop.store.home import Home
+from orlop.store.postgres_commit import Share
 from orlop.store.postgres_reading import PostgresReading
 from orlop.store.rows import Boot, Checkpoint, Entry, Meta
 from orlop.store.stamp import PART_BITS
@@ -30,10 +31,15 @@ _WALL_NS_MAX: Final = (1 << 63) - 1
 
 
 class PostgresTape(PostgresReading):
-    """home: its keys and its anchor.  name: the PostgreSQL schema, one a journal."""
+    """home: its keys and its anchor.  name: the PostgreSQL schema, one a journal.
 
-    def __init__(self, home: Home, url: str, name: str) -> None:
+    cluster: of the kernels that it has events in common with; empty: with none.
+    """
+
+    def __init__(self, home: Home, url: str, name: str, cluster: str = "") -> None:
         super().__init__(home, url, name)
+        self._cluster = cluster
+        self._share: Share | None = None
         self._writer: Connection | None = None
         self._is_stopped = False
         self._epoch = 0
@@ -100,11 +106,13 @@ class PostgresTape(PostgresReading):
     def commit(self, entries: Sequence[Entry], checkpoints: Sequence[Checkpoint]) -> None:
         with self._written("commit to"):
             connection = self._open()
+            has_places = any(entry.header.place is not None for entry in entries)
+            share = self._shared(connection) if self._cluster and has_places else None
             if checkpoints:
                 with connection.transaction():
-                    self._insert(connection, self._epoch, entries, checkpoints)
+                    self._insert(connection, self._epoch, entries, checkpoints, share=share)
             else:
-                postgres_commit.insert(connection, self._epoch, entries)
+                postgres_commit.insert(connection, self._epoch, entries, share=share)
         self._note_names(entries)
 
     def set_anchor(self, slot: int, data: bytes) -> None:
@@ -198,14 +206,26 @@ class PostgresTape(PostgresReading):
         entries: Sequence[Entry],
         checkpoints: Sequence[Checkpoint],
         name: str = "",
+        share: Share | None = None,
     ) -> None:
         """Within a transaction; name: another schema than ours."""
         if entries:
             rendered = self._rendered(connection, name) if name else None
-            postgres_commit.insert(connection, epoch, entries, rendered)
+            postgres_commit.insert(connection, epoch, entries, rendered, share)
         if checkpoints:
             made = [(one.size, one.root, one.frontier, one.note) for one in checkpoints]
             connection.execute(self.statement(schema.INSERT_CHECKPOINTS, name), _columns(made))
+
+    def _shared(self, connection: Connection) -> Share:
+        """As whom places are taken; from the first such commit on."""
+        if self._share is None:
+            meta = self.look()
+            if meta is None:
+                raise JournalStopped(f"the journal {self._name} is not there any more")
+            statement = self.statement(postgres_commit.PLACED).as_bytes(connection)
+            postgres_commit.prepare(connection, statement, placed=True)
+            self._share = Share(self._cluster, meta.journal)
+        return self._share
 
     def _rendered(self, connection: Connection, name: str = "") -> bytes:
         return self.statement(postgres_commit.INSERT, name).as_bytes(connection)

@@ -11,7 +11,7 @@ than the commit.
 
 import struct
 from collections.abc import Sequence
-from typing import Final, LiteralString
+from typing import Final, LiteralString, NamedTuple
 
 from psycopg import Connection, pq
 
@@ -31,32 +31,59 @@ b AS (INSERT INTO {schema}.body(id, name, key_id, digest, data, blob)
 SELECT count(*) FROM mine
 """
 
+PLACED: Final[LiteralString] = (
+    INSERT.removesuffix("SELECT count(*) FROM mine\n").rstrip()
+    + """,
+c AS (INSERT INTO orlop_kernels.common(cluster, place, journal, seq, kind)
+  SELECT $18::text, u.place, $19::text, u.seq, u.kind FROM mine,
+    unnest($20::bigint[], $21::bigint[], $22::text[]) AS u(place, seq, kind))
+SELECT count(*) FROM mine
+"""
+)
+"""Likewise, with the places of events that kernels have in common: each is taken once."""
+
 _NAME: Final = b"orlop_commit"
-_FORMATS: Final = [pq.Format.BINARY] * 17
+_PLACED: Final = b"orlop_commit_placed"
 _TEXT, _BYTEA, _BIGINT, _INTEGER = 25, 17, 20, 23
 """The numbers of PostgreSQL's own types; they are the same in every database."""
 _NULL: Final = b"\xff\xff\xff\xff"
 _SIZE: Final = struct.Struct(">i").pack
 
 
-def prepare(connection: Connection, statement: bytes) -> None:
+class Share(NamedTuple):
+    """As whom places are taken."""
+
+    cluster: str
+    journal: str
+
+
+def prepare(connection: Connection, statement: bytes, *, placed: bool = False) -> None:
     """Once a connection; then `insert` may leave the statement out."""
-    result = connection.pgconn.prepare(_NAME, statement)
+    result = connection.pgconn.prepare(_PLACED if placed else _NAME, statement)
     _judge(result, pq.ExecStatus.COMMAND_OK)
 
 
 def insert(
-    connection: Connection, epoch: int, entries: Sequence[Entry], statement: bytes | None = None
+    connection: Connection,
+    epoch: int,
+    entries: Sequence[Entry],
+    statement: bytes | None = None,
+    share: Share | None = None,
 ) -> None:
     """Raises `JournalStopped`: the database refused, or the epoch is over.
 
-    statement: for another schema than the one that was prepared.
+    statement: for another schema than the one that was prepared.  share: where places are taken.
     """
     values = [epoch.to_bytes(8, signed=True), *_events(entries), *_bodies(entries)]
+    name = _NAME
+    if share is not None:
+        name = _PLACED
+        values += [share.cluster.encode(), share.journal.encode(), *_places(entries)]
+    formats = [pq.Format.BINARY] * len(values)
     if statement is None:
-        result = connection.pgconn.exec_prepared(_NAME, values, _FORMATS, pq.Format.BINARY)
+        result = connection.pgconn.exec_prepared(name, values, formats, pq.Format.BINARY)
     else:
-        result = connection.pgconn.exec_params(statement, values, None, _FORMATS, pq.Format.BINARY)
+        result = connection.pgconn.exec_params(statement, values, None, formats, pq.Format.BINARY)
     _judge(result, pq.ExecStatus.TUPLES_OK)
     if int.from_bytes(result.get_value(0, 0) or b"") != 1:
         raise JournalStopped(
@@ -116,6 +143,15 @@ def _bodies(entries: Sequence[Entry]) -> list[bytes]:
         _array(_BYTEA, digests),
         _array(_BYTEA, data),
         _array(_TEXT, blobs),
+    ]
+
+
+def _places(entries: Sequence[Entry]) -> list[bytes]:
+    headers = [entry.header for entry in entries if entry.header.place is not None]
+    return [
+        _numbers([header.moment for header in headers]),
+        _numbers([header.seq for header in headers]),
+        _array(_TEXT, [header.kind.encode() for header in headers]),
     ]
 
 

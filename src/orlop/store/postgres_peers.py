@@ -1,50 +1,21 @@
 """Leases, take-overs and tenants' keys in the database that several kernels share."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final, LiteralString
+from typing import Final
 
 import psycopg
 from psycopg import Connection, sql
 
 from orlop.abi.errors import Fenced, JournalStopped, NotReady
 from orlop.abi.ids import BootId, JournalId, Seq, TenantId
-from orlop.abi.limits import DATABASE_CONNECT_S
 from orlop.machine.chance import Chance
 from orlop.store.chain import GENESIS
 from orlop.store.cluster_key import ClusterKey
 from orlop.store.keyring import KEY_BYTES, TenantKey
 from orlop.store.peers import Me, Peer
+from orlop.store.postgres_shared import PostgresShared, let_go
 
 log = logging.getLogger(__name__)
-
-_ASK_S: Final = 5
-"""How long a statement here may take: it is about seconds."""
-
-_TABLES: Final[LiteralString] = """
-CREATE SCHEMA IF NOT EXISTS orlop_kernels;
-CREATE TABLE IF NOT EXISTS orlop_kernels.kernel(
-  journal text PRIMARY KEY,
-  cluster text NOT NULL,            -- which shared secret; others' rows are nobody's business
-  schema text NOT NULL UNIQUE,
-  host text NOT NULL,
-  url text NOT NULL,
-  boot text NOT NULL,
-  epoch bigint NOT NULL,
-  until timestamptz,                -- of its lease, by this server's clock; NULL: stopped cleanly
-  taken_by text,
-  taken boolean NOT NULL DEFAULT false
-);
-CREATE TABLE IF NOT EXISTS orlop_kernels.tenant_key(
-  id serial PRIMARY KEY,
-  cluster text NOT NULL,
-  tenant text NOT NULL,
-  wrapped bytea                     -- by the shared secret; NULL: forgotten
-);
-CREATE UNIQUE INDEX IF NOT EXISTS tenant_key_one
-  ON orlop_kernels.tenant_key(cluster, tenant) WHERE wrapped IS NOT NULL;
-"""
 
 _JOIN: Final = """
 INSERT INTO orlop_kernels.kernel(journal, cluster, schema, host, url, boot, epoch, until)
@@ -75,15 +46,14 @@ WHERE locktype = 'advisory' AND objsubid = 1 AND granted
 """
 
 
-class PostgresPeers:
+class PostgresPeers(PostgresShared):
     """lease_s: how long a kernel may be silent."""
 
     def __init__(self, url: str, key: ClusterKey, lease_s: float, chance: Chance) -> None:
-        self._url = url
+        super().__init__(url)
         self._key = key
         self._lease_s = lease_s
         self._chance = chance
-        self._connection: Connection | None = None
 
     # Leases.
 
@@ -98,7 +68,7 @@ class PostgresPeers:
             "epoch": me.epoch,
             "lease": self._lease_s,
         }
-        with self._asked() as connection, connection.transaction():
+        with self.asked() as connection, connection.transaction():
             found = connection.execute(
                 "SELECT taken_by, taken FROM orlop_kernels.kernel WHERE journal = %s FOR UPDATE",
                 (me.journal,),
@@ -118,14 +88,14 @@ class PostgresPeers:
         return next((peer for peer in self.all() if peer.journal == found[0]), None)
 
     def settled(self, me: Me) -> None:
-        with self._asked() as connection:
+        with self.asked() as connection:
             connection.execute(
                 "UPDATE orlop_kernels.kernel SET taken_by = NULL, taken = false WHERE " + _MINE,
                 (me.journal, me.boot),
             )
 
     def renew(self, me: Me) -> None:
-        with self._asked() as connection:
+        with self.asked() as connection:
             held = connection.execute(
                 "UPDATE orlop_kernels.kernel SET until = clock_timestamp() + %s * interval '1 s'"
                 " WHERE " + _MINE,
@@ -135,13 +105,13 @@ class PostgresPeers:
                 raise Fenced("another kernel has taken this one's processes over")
 
     def leave(self, me: Me) -> None:
-        with self._asked() as connection:
+        with self.asked() as connection:
             connection.execute(
                 "UPDATE orlop_kernels.kernel SET until = NULL WHERE " + _MINE, (me.journal, me.boot)
             )
 
     def all(self) -> list[Peer]:
-        with self._asked() as connection:
+        with self.asked() as connection:
             rows = connection.execute(_PEER, (self._key.name,)).fetchall()
             return [
                 Peer(
@@ -163,7 +133,7 @@ class PostgresPeers:
     # Taking over.
 
     def take(self, me: Me, journal: JournalId) -> bool:
-        with self._asked() as connection:
+        with self.asked() as connection:
             named = "SELECT schema FROM orlop_kernels.kernel WHERE journal = %s"
             known = connection.execute(named, (journal,)).fetchone()
             if known is None:
@@ -175,10 +145,11 @@ class PostgresPeers:
                 if taken is None:
                     return False
                 self._end_epoch(connection, taken[0], me.boot)
+                let_go(connection, self._key.name, journal)
         return True
 
     def taken(self, me: Me, journal: JournalId) -> None:
-        with self._asked() as connection:
+        with self.asked() as connection:
             connection.execute(
                 "UPDATE orlop_kernels.kernel SET taken = true WHERE journal = %s AND taken_by = %s",
                 (journal, me.journal),
@@ -219,7 +190,7 @@ class PostgresPeers:
             " WHERE cluster = %s AND tenant = %s AND wrapped IS NOT NULL"
         )
         place = (self._key.name, tenant)
-        with self._asked() as connection:
+        with self.asked() as connection:
             found = connection.execute(asked, place).fetchone()
             if found is None:
                 made = self._key.wrap(self._chance.token(KEY_BYTES), f"tenant {tenant}")
@@ -234,7 +205,7 @@ class PostgresPeers:
         return TenantKey(found[0], self._key.unwrap(found[1], f"tenant {tenant}"))
 
     def by_id(self, key_id: int) -> TenantKey | None:
-        with self._asked() as connection:
+        with self.asked() as connection:
             found = connection.execute(
                 "SELECT tenant, wrapped FROM orlop_kernels.tenant_key"
                 " WHERE id = %s AND cluster = %s AND wrapped IS NOT NULL",
@@ -245,46 +216,9 @@ class PostgresPeers:
         return TenantKey(key_id, self._key.unwrap(found[1], f"tenant {found[0]}"))
 
     def forget(self, tenant: TenantId) -> None:
-        with self._asked() as connection:
+        with self.asked() as connection:
             connection.execute(
                 "UPDATE orlop_kernels.tenant_key SET wrapped = NULL"
                 " WHERE cluster = %s AND tenant = %s",
                 (self._key.name, tenant),
             )
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    # The rest is our own.
-
-    def _connect(self) -> Connection:
-        connection = psycopg.connect(
-            self._url,
-            autocommit=True,
-            connect_timeout=DATABASE_CONNECT_S,
-            application_name="orlop kernels",
-            client_encoding="utf8",
-            tcp_user_timeout=_ASK_S * 1000,
-        )
-        connection.execute(f"SET statement_timeout = '{_ASK_S}s'".encode())
-        connection.execute("SET client_min_messages = warning")
-        # Two kernels may come at the same time.
-        with connection.transaction():
-            connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('orlop_kernels', 0))")
-            connection.execute(_TABLES)
-        return connection
-
-    @contextmanager
-    def _asked(self) -> Iterator[Connection]:
-        """A connection that is made anew after a failure: what is said here can be said again."""
-        try:
-            if self._connection is None or self._connection.closed:
-                self._connection = self._connect()
-            yield self._connection
-        except psycopg.Error as error:
-            self.close()
-            raise JournalStopped(
-                f"PostgreSQL can't say which kernels there are: {error}"
-            ) from error

@@ -85,6 +85,9 @@ class PostgresReading:
             prev = digest
         return rows
 
+    def at(self, seqs: Sequence[Seq]) -> list[Row]:
+        return self._singly("WHERE e.seq = ANY(%s) ORDER BY e.seq", (list(seqs),))
+
     def of_process(
         self, process: ProcessId, after: int, kinds: Sequence[str] | None, limit: int
     ) -> list[Row]:

@@ -17,11 +17,11 @@ import logging
 import sqlite3
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from typing import Concatenate, Literal, ParamSpec, TypeVar
+from typing import Concatenate, Literal, ParamSpec, Protocol, TypeVar
 
 from orlop.abi.errors import JournalStopped, KernelError, NotReady
 from orlop.abi.events import Header
-from orlop.abi.ids import Seq
+from orlop.abi.ids import JournalId, Seq
 from orlop.abi.limits import (
     JOURNAL_READ_EVENTS,
     PROJECTION_LINGER_S,
@@ -32,7 +32,6 @@ from orlop.abi.limits import (
 )
 from orlop.machine.clock import Clock
 from orlop.machine.offload import Offload
-from orlop.store.journal import Journal
 from orlop.store.projection_file import Fold, ProjectionFile
 from orlop.store.rows import Stored
 
@@ -48,6 +47,29 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+class Source(Protocol):
+    """Where events come from: a journal, or what several kernels have in common."""
+
+    @property
+    def id(self) -> JournalId: ...
+
+    @property
+    def head_seq(self) -> Seq: ...
+
+    @property
+    def durable_seq(self) -> Seq: ...
+
+    async def flush(self) -> None: ...
+
+    async def durable(self, seq: Seq, /) -> None: ...
+
+    async def read(self, first: Seq, last: Seq | None = None, limit: int = ...) -> list[Stored]: ...
+
+    async def refresh(self) -> None:
+        """Hear of all that is durable, whoever wrote it."""
+        ...
+
+
 class Projection:
     """writing, reading: where the file is written and read; inline where it lies in RAM."""
 
@@ -55,7 +77,7 @@ class Projection:
         self,
         fold: Fold,
         file: ProjectionFile,
-        journal: Journal,
+        source: Source,
         clock: Clock,
         *,
         writing: Offload,
@@ -63,7 +85,7 @@ class Projection:
     ) -> None:
         self._fold = fold
         self._file = file
-        self._journal = journal
+        self.source = source
         self._clock = clock
         self._writing = writing
         self._reading = reading
@@ -90,18 +112,18 @@ class Projection:
         """It has caught up with the journal; until then reads wait, or are refused."""
         return self._state == "live" and self._ended is None
 
-    def put(self, header: Header, body: bytes) -> None:
-        """An event was just appended.  Called for every one, in order."""
+    def put(self, header: Header, body: bytes | None) -> None:
+        """An event was just appended.  Called for every one, in order.  body: None: struck out."""
         self._newest = header
         if self._state == "reading":
             return
         if header.kind not in self._fold.kinds:
             # Whole stretches without an event for us: note from time to time that we know them.
-            if header.seq - self.applied_seq >= PROJECTION_MARK_EVENTS:
+            if header.moment - self.applied_seq >= PROJECTION_MARK_EVENTS:
                 self._wake.set()
             return
         self._queue.append(Stored(header, body))
-        self._queued_bytes += len(body)
+        self._queued_bytes += len(body or b"")
         self._wake.set()
         if self._queued_bytes > PROJECTION_QUEUE_BYTES_MAX:
             self._fall_back()
@@ -134,6 +156,7 @@ class Projection:
 
         Raises `NotReady` while it is being built, if that takes long.
         """
+        await self.source.refresh()
         wanted = self._wanted(but)
         if self._has(wanted):
             return
@@ -206,8 +229,8 @@ class Projection:
         newest = self._newest
         try:
             knows_all = self._state == "live" and not self._queue
-            if newest is not None and knows_all and newest.seq <= self._journal.durable_seq:
-                await self._writing(self._file.apply, (), newest.seq, newest.hash)
+            if newest is not None and knows_all and newest.moment <= self.source.durable_seq:
+                await self._writing(self._file.apply, (), newest.moment, newest.hash)
             await self._reading(self._release, "read")
             self._release("look")
             await self._writing(self._file.close)
@@ -218,23 +241,23 @@ class Projection:
 
     async def _begin(self) -> None:
         """Open the file and read what the journal has beyond it."""
-        seq, digest = await self._writing(self._file.open, self._journal.id)
+        seq, digest = await self._writing(self._file.open, self.source.id)
         if seq and not await self._is_in_journal(seq, digest):
             log.warning("the %s index is of another journal; it is made anew", self._fold.name)
             await self._writing(self._file.discard)
-            seq, _ = await self._writing(self._file.open, self._journal.id)
+            seq, _ = await self._writing(self._file.open, self.source.id)
         self._opened += 1
         self.applied_seq = seq
-        if (missing := self._journal.head_seq - seq) > JOURNAL_READ_EVENTS:
+        if (missing := self.source.head_seq - seq) > JOURNAL_READ_EVENTS:
             log.info("the %s index reads %d events", self._fold.name, missing)
-        await self._journal.flush()
-        while self._journal.head_seq - self.applied_seq > JOURNAL_READ_EVENTS:
+        await self.source.flush()
+        while self.source.head_seq - self.applied_seq > JOURNAL_READ_EVENTS:
             await self._read_journal(None)
-            await self._journal.flush()
+            await self.source.flush()
         # From here on events are queued; those before are read.
         self._state = "joining"
-        last = self._journal.head_seq
-        await self._journal.durable(last)
+        last = self.source.head_seq
+        await self.source.durable(last)
         while self.applied_seq < last:
             await self._read_journal(last)
         if self._state == "joining":  # Else too many were queued meanwhile.
@@ -244,20 +267,20 @@ class Projection:
 
     async def _read_journal(self, last: Seq | None) -> None:
         first = Seq(self.applied_seq + 1)
-        events = await self._journal.read(first, last, limit=JOURNAL_READ_EVENTS)
+        events = await self.source.read(first, last, limit=JOURNAL_READ_EVENTS)
         if not events:
             raise JournalStopped(f"event {first} can't be read back")
         kinds = self._fold.kinds
         wanted = [event for event in events if event.header.kind in kinds]
         newest = events[-1].header
-        await self._writing(self._file.apply, wanted, newest.seq, newest.hash)
-        self.applied_seq = newest.seq
+        await self._writing(self._file.apply, wanted, newest.moment, newest.hash)
+        self.applied_seq = newest.moment
 
     async def _is_in_journal(self, seq: Seq, digest: bytes) -> bool:
-        if seq > self._journal.head_seq:
+        if seq > self.source.head_seq:
             return False
-        await self._journal.flush()
-        found = await self._journal.read(seq, seq)
+        await self.source.flush()
+        found = await self.source.read(seq, seq)
         return bool(found) and found[0].header.hash == digest
 
     async def _linger(self) -> None:
@@ -270,14 +293,14 @@ class Projection:
     async def _fold_queue(self) -> None:
         """One batch: all that queued, once it is durable."""
         newest = self._queue[-1].header if self._queue else self._newest
-        if newest is None or newest.seq <= self.applied_seq:
+        if newest is None or newest.moment <= self.applied_seq:
             return
-        await self._journal.durable(newest.seq)
-        events = [event for event in self._queue if event.header.seq <= newest.seq]
+        await self.source.durable(newest.moment)
+        events = [event for event in self._queue if event.header.moment <= newest.moment]
         if self._state == "live":
-            await self._writing(self._file.apply, events, newest.seq, newest.hash)
+            await self._writing(self._file.apply, events, newest.moment, newest.hash)
         if self._state == "live":
-            self.applied_seq = newest.seq
+            self.applied_seq = newest.moment
             # Only now: what is in the queue may not be folded yet.
             del self._queue[: len(events)]
             self._queued_bytes -= sum(len(event.body or b"") for event in events)
@@ -287,10 +310,10 @@ class Projection:
 
     def _wanted(self, but: Collection[str]) -> Seq:
         """The newest durable event, `but` for some kinds, that is not folded yet; 0: none."""
-        durable = self._journal.durable_seq
+        durable = self.source.durable_seq
         for event in reversed(self._queue):
-            if event.header.seq <= durable and event.header.kind not in but:
-                return event.header.seq
+            if event.header.moment <= durable and event.header.kind not in but:
+                return event.header.moment
         return Seq(0)
 
     def _has(self, seq: Seq) -> bool:
@@ -354,7 +377,7 @@ class Projection:
     def _not_ready(self) -> KernelError:
         if self._ended is not None:
             return self._ended
-        head = self._journal.head_seq
+        head = self.source.head_seq
         return NotReady(
             f"the {self._fold.name} index has read {self.applied_seq} of {head} events",
             retry_after_s=1.0,

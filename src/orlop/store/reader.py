@@ -37,6 +37,10 @@ class Reader:
                 raise JournalDamaged(f"event {wanted} is missing")
         return self._opened(rows)
 
+    def at(self, seqs: Sequence[Seq]) -> list[Stored]:
+        """Those of them that are there, in order."""
+        return self._opened(self._tape.at(seqs))
+
     def of_process(
         self, process: ProcessId, after: int, kinds: Sequence[str] | None
     ) -> list[Stored]:

@@ -32,6 +32,8 @@ class Draft(Struct, frozen=True, kw_only=True):
     key: bytes | None = None
     """Outcomes only."""
     args_digest: bytes | None = None
+    place: Seq | None = None
+    """Among what kernels on one database have in common; None: nothing of that."""
 
 
 class Stored(Struct, frozen=True, gc=False):

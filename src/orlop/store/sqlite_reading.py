@@ -82,6 +82,10 @@ class SqliteReading:
             (process, after, *(kinds or ()), limit),
         )
 
+    def at(self, seqs: Sequence[Seq]) -> list[Row]:
+        wanted = "WHERE e.seq IN (SELECT value FROM json_each(?)) ORDER BY e.seq"
+        return self._singly(wanted, (f"[{','.join(str(int(seq)) for seq in seqs)}]",))
+
     def of_call(self, call: str) -> list[Row]:
         return self._singly("WHERE e.call = ? ORDER BY e.seq", (call,))
 

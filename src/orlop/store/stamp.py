@@ -160,4 +160,5 @@ class Stamper:
             key=draft.key,
             args_digest=draft.args_digest,
             body_digest=digest,
+            place=draft.place,
         )

@@ -29,6 +29,10 @@ class Reading(Protocol):
         """In order.  `prev` is the hash of the row before, as it lies there (or GENESIS)."""
         ...
 
+    def at(self, seqs: Sequence[Seq]) -> list[Row]:
+        """Single events, as far as they are there, in order."""
+        ...
+
     def of_process(
         self, process: ProcessId, after: int, kinds: Sequence[str] | None, limit: int
     ) -> list[Row]:

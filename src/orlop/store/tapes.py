@@ -9,6 +9,7 @@ from orlop.abi.errors import Misconfigured
 from orlop.machine.chance import Chance
 from orlop.machine.ranges import Limit, Seconds
 from orlop.store.cluster_key import ClusterKey
+from orlop.store.commons import Common
 from orlop.store.home import Home
 from orlop.store.peers import Peers, TenantKeys
 from orlop.store.sqlite import SqliteTape
@@ -41,8 +42,11 @@ def in_schema(config: JournalConfig, schema: str) -> JournalConfig:
     return replace(config, schema=schema)
 
 
-def tape(home: Home, config: JournalConfig) -> Tape:
-    """Not opened yet.  Raises `Misconfigured`."""
+def tape(home: Home, config: JournalConfig, cluster: str = "") -> Tape:
+    """Not opened yet.  cluster: of the kernels that it has events in common with.
+
+    Raises `Misconfigured`.
+    """
     if not config.url:
         return SqliteTape(home, [Path(path) for path in config.anchors])
     if not config.url.startswith(("postgresql://", "postgres://")):
@@ -52,7 +56,7 @@ def tape(home: Home, config: JournalConfig) -> Tape:
     _require_postgres()
     from orlop.store.postgres import PostgresTape
 
-    return PostgresTape(home, config.url, config.schema)
+    return PostgresTape(home, config.url, config.schema, cluster)
 
 
 def put_aside(home: Home, config: JournalConfig) -> str:
@@ -95,6 +99,14 @@ def peers(config: JournalConfig, key: ClusterKey, chance: Chance) -> Peers:
     from orlop.store.postgres_peers import PostgresPeers
 
     return PostgresPeers(config.url, key, config.lease_s, chance)
+
+
+def common(config: JournalConfig, key: ClusterKey) -> Common:
+    """The order of what they have in common; likewise."""
+    _require_postgres()
+    from orlop.store.postgres_common import PostgresCommon
+
+    return PostgresCommon(config.url, key.name)
 
 
 def tenant_keys(config: JournalConfig, key: ClusterKey, chance: Chance) -> TenantKeys:

@@ -117,6 +117,10 @@ class VolatileTape:
         upper = len(self._disk.rows) if last is None else last
         return [self._seen(row) for row in self._disk.rows[first - 1 : upper][:limit]]
 
+    def at(self, seqs: Sequence[Seq]) -> list[Row]:
+        there = (seq for seq in sorted(seqs) if 0 < seq <= len(self._disk.rows))
+        return [self._seen(self._disk.rows[seq - 1]) for seq in there]
+
     def of_process(
         self, process: ProcessId, after: int, kinds: Sequence[str] | None, limit: int
     ) -> list[Row]:

@@ -152,7 +152,7 @@ async def joined(
     found = bytearray()
     for piece in pieces:
         try:
-            found += await kernel.journal.part(tenant, bytes.fromhex(piece.name))
+            found += await kernel.part(tenant, bytes.fromhex(piece.name))
         except NotFound as error:
             raise NotFound(f"a piece of this file was pruned or forgotten: {piece.name}") from error
     return bytes(found[skip : skip + length])
@@ -188,7 +188,7 @@ async def store(kernel: Kernel, process: Process, data: bytes) -> tuple[Piece, .
     """
     if (reason := kernel.admitting() or kernel.short()) is not None:
         raise reason
-    files.store(kernel)
+    await files.store(kernel).alone()
     pieces, parts = cut(kernel, process.row.tenant, data)
     header = kernel.emit(process.id, process.row.tenant, PiecesStored(pieces=pieces), parts=parts)
     await kernel.journal.durable(header.seq)

@@ -145,7 +145,7 @@ class Plan:
             call=call,
         )
         for memory, before, after in self._moves:
-            self._memories.wrote(header.seq, memory, before, after)
+            self._memories.wrote(header.moment, memory, before, after)
         return header.seq
 
     def place(self, memory: MemoryId) -> Place:
