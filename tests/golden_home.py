@@ -24,6 +24,7 @@ from orlop.machine.chance import SystemChance
 from orlop.settings import ModelsConfig, Settings
 from orlop.state import codec
 from orlop.state.core import Kernel
+from orlop.state.snapshot import taken
 from orlop.state.tables import Tables
 from orlop.store.secrets import secret_file
 
@@ -141,7 +142,7 @@ async def tables_of(home: Path, *, from_start: bool = False) -> bytes:
     kernel = await build(power, Tokens.volatile(SystemChance()), gate_of(power))
     try:
         tables = await folded(kernel) if from_start else kernel.tables
-        return msgspec.json.format(bytes(tables.snapshot().state), indent=1)
+        return msgspec.json.format(bytes(taken(tables).state), indent=1)
     finally:
         await kernel.tasks.close()
         await kernel.journal.close()

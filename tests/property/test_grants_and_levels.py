@@ -18,7 +18,8 @@ from orlop.abi.replies import ToolResult
 from orlop.people import rules
 from orlop.people.confidence import lower_bound
 from orlop.people.rules import AutonomyConfig
-from orlop.state.tables import Tables, restored
+from orlop.state.snapshot import restored, taken
+from orlop.state.tables import Tables
 
 PROCESS = ProcessId("prc_1")
 AGENT, TOOL = "agent", "pay"
@@ -170,7 +171,7 @@ class Office(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         """From a snapshot alone."""
-        tables = restored(self.tables.snapshot())
+        tables = restored(taken(self.tables))
         assert tables is not None
         assert tables.people.state() == self.tables.people.state()
         self.tables = tables

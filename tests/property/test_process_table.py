@@ -16,7 +16,8 @@ from orlop.abi.processes import (
     ProcessStarted,
 )
 from orlop.state.process import TRANSITIONS, State, check
-from orlop.state.tables import Tables, restored
+from orlop.state.snapshot import restored, taken
+from orlop.state.tables import Tables
 
 STEPS = st.lists(
     st.tuples(
@@ -130,7 +131,7 @@ def test_a_snapshot_anywhere_changes_nothing(steps: list[tuple[int, str]], at: i
     early = Tables()
     for header, event in story.events[:at]:
         early.apply(header, event)
-    later = restored(early.snapshot())
+    later = restored(taken(early))
     assert later is not None
     for header, event in story.events[at:]:
         later.apply(header, event)

@@ -19,7 +19,9 @@ from orlop.abi.questions import (
 )
 from orlop.abi.replies import ToolResult
 from orlop.people.question_table import OPEN, allows
-from orlop.state.tables import Tables, restored
+from orlop.state import snapshot
+from orlop.state.snapshot import restored
+from orlop.state.tables import Tables
 
 PROCESS = ProcessId("prc_1")
 ENDS: dict[str, Event] = {
@@ -141,7 +143,7 @@ class QuestionTable(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         """From a snapshot alone."""
-        tables = restored(self.tables.snapshot())
+        tables = restored(snapshot.taken(self.tables))
         assert tables is not None
         assert tables.people.questions.rows == self.tables.people.questions.rows
         assert tables.people.state() == self.tables.people.state()

@@ -25,7 +25,8 @@ from orlop.abi.sagas import (
     SagaView,
 )
 from orlop.state.saga_table import OVER, SETTLED, newest
-from orlop.state.tables import Tables, restored
+from orlop.state.snapshot import restored, taken
+from orlop.state.tables import Tables
 
 PROCESS = ProcessId("prc_1")
 SAGA = "sag_1"
@@ -228,7 +229,7 @@ class SagaTable(RuleBasedStateMachine):
 
     @invariant()
     def a_snapshot_holds_all_of_it(self) -> None:
-        again = restored(self.tables.snapshot())
+        again = restored(taken(self.tables))
         assert again is not None and again.sagas.rows == self.tables.sagas.rows
         assert again.sagas.calls == self.tables.sagas.calls
         assert (self.row.state in OVER) == (SAGA in again.sagas.over)

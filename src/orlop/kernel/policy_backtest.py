@@ -21,7 +21,8 @@ from orlop.access.policy_cases import change
 from orlop.state import codec, policy_facts
 from orlop.state.core import Kernel
 from orlop.state.policy_facts import Asked
-from orlop.state.tables import Tables, restored
+from orlop.state.snapshot import restored
+from orlop.state.tables import Tables
 from orlop.subsystems import policies, policy
 
 BATCH: Final = 64

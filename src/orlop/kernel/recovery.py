@@ -14,7 +14,8 @@ from orlop.state import codec
 from orlop.state.call_table import OpenCall
 from orlop.state.core import Kernel
 from orlop.state.process import ALIVE, OVER, Process, State
-from orlop.state.tables import Tables, restored
+from orlop.state.snapshot import restored
+from orlop.state.tables import Tables
 from orlop.store.journal import Journal
 from orlop.subsystems import lifecycle, offers, policies, saga
 

@@ -50,6 +50,7 @@ from orlop.sandbox.cells import Cells
 from orlop.sched.estimates import Estimates
 from orlop.sched.scheduler import Scheduler
 from orlop.sched.turns import Turns
+from orlop.state import snapshot
 from orlop.state.clients import Clients
 from orlop.state.codec import KIND, decode, encode
 from orlop.state.elders import Elders, nowhere
@@ -286,7 +287,7 @@ class Kernel:
     def snapshot(self) -> None:
         """Record the tables as they are, so that the next boot starts from here."""
         self.snapshot_seq = Seq(self.journal.head_seq + 1)
-        self.emit(KERNEL_PROCESS, DEFAULT_TENANT, self.tables.snapshot())
+        self.emit(KERNEL_PROCESS, DEFAULT_TENANT, snapshot.taken(self.tables))
 
     def _follow(self, process: ProcessId) -> None:
         """Let the live half of a row know what has become of it."""

@@ -1,26 +1,20 @@
 """The kernel's tables: a fold of the journal, and the kernel itself in the order of its boot."""
 
-import logging
 from dataclasses import dataclass, field
 from typing import Final
 
-import msgspec
-from msgspec import Struct
-
 from orlop.abi.budgets import NOTHING, BudgetRemoved, BudgetSet
-from orlop.abi.capabilities import RevokedView, TokenRevoked
-from orlop.abi.cards import Measured
+from orlop.abi.capabilities import TokenRevoked
 from orlop.abi.devices import (
     DeviceChanged,
     DeviceClaimed,
     DeviceErased,
-    DeviceName,
     DeviceReleased,
 )
-from orlop.abi.effects import EffectSettled, SettledEffect, UnknownEffect
+from orlop.abi.effects import EffectSettled
 from orlop.abi.egress import EgressClosed, EgressRefused
-from orlop.abi.errors import JournalDamaged, NotFound
-from orlop.abi.events import CallEntered, CallFailed, CallReturned, Event, Header, Snapshot
+from orlop.abi.errors import NotFound
+from orlop.abi.events import CallEntered, CallFailed, CallReturned, Event, Header
 from orlop.abi.files import FileEvent
 from orlop.abi.ids import (
     Pid,
@@ -42,91 +36,40 @@ from orlop.abi.memory import MemoryKindSet, MemoryModelChosen, MemoryShared
 from orlop.abi.people import PeopleEvent
 from orlop.abi.policy import PolicyRemoved, PolicySet
 from orlop.abi.processes import ProcessSpawned, ProcessStarted
-from orlop.abi.questions import Question
 from orlop.abi.residency import ModelLoaded, ModelMeasured, ModelPinned
-from orlop.abi.sagas import SagaDecided, SagaEvent, SagaUndoing, SagaUndone, SagaView
+from orlop.abi.sagas import SagaDecided, SagaEvent, SagaUndoing, SagaUndone
 from orlop.abi.schedules import ScheduleFired, ScheduleRemoved, ScheduleSet
 from orlop.abi.tenants import TenantCreated, TenantRemoved
 from orlop.abi.tools import Manifest, ToolChanged, ToolPinned, ToolsOffered
 from orlop.abi.webhooks import WebhookReceived
-from orlop.access import policy_table
-from orlop.access.policy_table import Policies, PolicyState
-from orlop.files import rules
-from orlop.files.rules import FileState, FileTable
+from orlop.access.policy_table import Policies
+from orlop.files.rules import FileTable
 from orlop.machine.clock import NS_PER_S
-from orlop.meter import ledger
-from orlop.meter.ledger import Held, Ledger, LedgerState
-from orlop.people import office
-from orlop.people.office import Office, OfficeState
+from orlop.meter.ledger import Held, Ledger
+from orlop.people.office import Office
 from orlop.state import (
     accounts,
-    call_table,
-    egress_table,
-    key_table,
-    memory_table,
     saga_holds,
-    saga_table,
-    tenant_table,
-    token_table,
 )
 from orlop.state.arrivals import belongings, settled_row
-from orlop.state.call_table import Calls, OpenCall
+from orlop.state.call_table import Calls
 from orlop.state.claim_table import Claims
-from orlop.state.egress_table import EgressEntry, EgressTable
-from orlop.state.key_table import KeyRow, Keys
-from orlop.state.memory_table import MemoryRules, MemoryTable
-from orlop.state.model_table import ModelRow, Models
+from orlop.state.egress_table import EgressTable
+from orlop.state.key_table import Keys
+from orlop.state.memory_table import MemoryTable
+from orlop.state.model_table import Models
 from orlop.state.process import OVER, Row, book, reduce, spawn_row
 from orlop.state.record import is_unknown
 from orlop.state.saga_table import Sagas
-from orlop.state.schedule_table import ScheduleRow, ScheduleTable
-from orlop.state.tenant_table import TenantRow, Tenants
+from orlop.state.schedule_table import ScheduleTable
+from orlop.state.tenant_table import Tenants
 from orlop.state.token_table import RevokedTokens
-
-log = logging.getLogger(__name__)
-
-STATE_FORMAT: Final = 2
-"""Of the snapshot's body; another format is not read, and the journal is read from the start."""
 
 PID_DIGITS_MAX: Final = 18
 """Python refuses to read numbers of thousands of digits."""
 
 EXITED_KEPT_MAX: Final = 2_000
 """Exited processes that stay in the table; older ones are in the journal only."""
-
-
-class State2(Struct, kw_only=True):
-    """A snapshot's body, format 2.  (Format 1 had no ledger.)"""
-
-    next_pid: int
-    rows: list[Row]
-    keys: list[KeyRow]
-    schedules: list[ScheduleRow]
-    open_calls: list[OpenCall]
-    unknown: list[UnknownEffect]
-    exited: list[ProcessId]
-    models: list[ModelRow] = []
-    devices: list[DeviceChanged] = []
-    claims: list[DeviceClaimed] = []
-    unerased: dict[DeviceName, TenantId] = {}
-    measured: list[Measured] = []
-    manifests: dict[str, Manifest] = {}
-    tokens: list[RevokedView] = []
-    egress: list[EgressEntry] = []
-    questions: list[Question] = []
-    memory: list[MemoryRules] = []
-    people: OfficeState = OfficeState()
-    sagas: list[SagaView] = []
-    settled: list[SettledEffect] = []
-    offers: dict[ProcessId, ToolsOffered] = {}
-    webhooks: dict[str, ProcessId] = {}
-    files: FileState = FileState()
-    elders: list[JournalKnown] = []
-    is_pruned: bool = False
-    policies: PolicyState = PolicyState()
-    tenants: list[TenantRow] = []
-    place: Seq = Seq(0)
-    ledger: LedgerState
 
 
 @dataclass(eq=False, slots=True)
@@ -398,91 +341,9 @@ class Tables:
             raise NotFound(f"no process {reference!r}; `orlop ps --all` lists all")
         return found[0]
 
-    def snapshot(self) -> Snapshot:
-        state = State2(
-            next_pid=self.next_pid,
-            rows=list(self.rows.values()),
-            keys=list(self.keys.rows.values()),
-            schedules=list(self.schedules.rows.values()),
-            open_calls=list(self.calls.open.values()),
-            unknown=self.calls.unknown_effects(),
-            exited=list(self.exited),
-            models=list(self.models.rows.values()),
-            devices=list(self.claims.devices.values()),
-            claims=list(self.claims.held.values()),
-            unerased=self.claims.unerased,
-            measured=list(self.models.measured.values()),
-            manifests=self.manifests,
-            tokens=list(self.tokens.rows.values()),
-            questions=list(self.people.questions.rows.values()),
-            memory=self.memory.state(),
-            people=self.people.state(),
-            sagas=list(self.sagas.rows.values()),
-            settled=self.calls.settled_effects(),
-            offers=self.offers,
-            webhooks=self.webhooks,
-            files=self.files.state(),
-            egress=self.egress.state(),
-            elders=list(self.elders.values()),
-            is_pruned=self.is_pruned,
-            policies=self.policies.state(),
-            tenants=self.tenants.state(),
-            place=self.place,
-            ledger=self.ledger.state(),
-        )
-        return Snapshot(format=STATE_FORMAT, state=msgspec.Raw(msgspec.json.encode(state)))
-
 
 def manifest(known: Manifest | None, event: ToolPinned | ToolChanged) -> Manifest:
     """What was agreed stays known while the server says something else."""
     if isinstance(event, ToolPinned):
         return Manifest(pinned=event)
     return Manifest(pinned=known.pinned if known is not None else None, changed=event)
-
-
-def restored(snapshot: Snapshot) -> Tables | None:
-    """The tables as they were; None where the format is another release's."""
-    if snapshot.format != STATE_FORMAT:
-        log.warning("the snapshot has format %d; reading the whole journal", snapshot.format)
-        return None
-    try:
-        state = msgspec.json.decode(snapshot.state, type=State2)
-    except msgspec.DecodeError as error:
-        raise JournalDamaged(f"the newest snapshot can't be read: {error}") from error
-    tables = Tables(
-        next_pid=state.next_pid,
-        rows={row.id: row for row in state.rows},
-        keys=key_table.restored(state.keys),
-        schedules=ScheduleTable({row.set.schedule: row for row in state.schedules}),
-        calls=call_table.restored(state.open_calls, state.unknown, state.settled),
-        files=rules.restored(state.files),
-        egress=egress_table.restored(state.egress),
-        exited=dict.fromkeys(state.exited),
-        pids={row.pid: row.id for row in state.rows},
-        models=Models(
-            rows={(row.engine, row.model): row for row in state.models},
-            measured={(row.card, row.artefact): row for row in state.measured},
-        ),
-        claims=Claims(
-            devices={row.device: row for row in state.devices},
-            held={row.claim.id: row for row in state.claims},
-            unerased=state.unerased,
-        ),
-        memory=memory_table.restored(state.memory),
-        manifests=state.manifests,
-        tokens=token_table.restored(state.tokens),
-        people=office.restored(state.questions, state.people),
-        sagas=saga_table.restored(state.sagas),
-        offers=state.offers,
-        webhooks=state.webhooks,
-        elders={known.number: known for known in state.elders},
-        is_pruned=state.is_pruned,
-        policies=policy_table.restored(state.policies),
-        tenants=tenant_table.restored(state.tenants),
-        place=state.place,
-        ledger=ledger.restored(state.ledger),
-    )
-    for row in state.rows:
-        for account in tables.ledger.line(row.tenant, row.accounts):
-            account.rows += 1
-    return tables

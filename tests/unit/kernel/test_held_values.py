@@ -16,6 +16,7 @@ from orlop.kernel import syscall
 from orlop.state import codec
 from orlop.state.core import Kernel
 from orlop.state.process import Process
+from orlop.state.snapshot import taken
 from orlop.tools import outside
 from orlop.tools.catalog import Catalog
 
@@ -77,10 +78,7 @@ async def journal_text(kernel: Kernel) -> str:
     await kernel.journal.flush()
     stored = await kernel.journal.read(Seq(1), limit=100_000)
     events = [(item.header, codec.decode(item)) for item in stored]
-    return (
-        msgspec.json.encode(events).decode()
-        + msgspec.json.encode(kernel.tables.snapshot()).decode()
-    )
+    return msgspec.json.encode(events).decode() + msgspec.json.encode(taken(kernel.tables)).decode()
 
 
 def test_an_argument_is_seen_by_its_tool_alone() -> None:
