@@ -8,7 +8,7 @@ from orlop.abi.errors import Interrupted, JournalDamaged
 from orlop.abi.events import CallFailed, Snapshot
 from orlop.abi.ids import DEFAULT_TENANT, Seq
 from orlop.abi.questions import CallRefused, Parked
-from orlop.kernel import syscall
+from orlop.kernel import parked_calls
 from orlop.people import watch
 from orlop.state import codec
 from orlop.state.call_table import OpenCall
@@ -72,7 +72,7 @@ def settle(kernel: Kernel, open_call: OpenCall) -> None:
     """A parked call goes on; any other was cut off, and its whole hold is booked."""
     process = kernel.processes.get(open_call.process)
     if open_call.parked is not None and process is not None and not kernel.is_over(process.id):
-        syscall.rearm(kernel, process, open_call, open_call.parked)
+        parked_calls.rearm(kernel, process, open_call, open_call.parked)
         return
     lost = Interrupted("the kernel was lost while this call ran")
     held = kernel.tables.ledger.holds.get(open_call.call)
@@ -100,7 +100,7 @@ def wait_on(kernel: Kernel, waiting: Parked) -> None:
     if process is not None and process.row.state in ALIVE:
         row = process.row
         if row.is_client or (row.caught_up and kernel.launcher.alive(row)):
-            syscall.wait_again(kernel, process, waiting)
+            parked_calls.wait_again(kernel, process, waiting)
             return
     lost = Interrupted("the program that made this call was lost")
     refused = CallRefused(code=lost.code, message=lost.message)

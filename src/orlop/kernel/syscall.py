@@ -1,4 +1,4 @@
-"""The only door into the kernel.  Read `enter` first, then `served`, then `live`.
+"""The only door into the kernel.  Read `enter` first, then `served`, `live`, and `outcome.py`.
 
 check → replayed? → admit → journal entered → dispatch under a deadline → journal returned or
 failed → settle.  Every call ends exactly once: with a result or with one `KernelError`, also when
@@ -10,25 +10,17 @@ import logging
 from collections.abc import Coroutine
 from typing import Final
 
-from msgspec.structs import replace
-
-from orlop.abi.budgets import NOTHING
 from orlop.abi.calls import PARKED, Call, CallTool, Infer
-from orlop.abi.contexts import Context
 from orlop.abi.errors import (
     BadCall,
     Broken,
     Conflict,
     DeadlineMissed,
-    DeviceBusy,
-    DeviceRefused,
     Exhausted,
     Fenced,
     KernelError,
 )
-from orlop.abi.events import CallEntered, CallFailed, CallReturned
-from orlop.abi.files import Contents
-from orlop.abi.ids import Nanoseconds, Seq
+from orlop.abi.events import CallEntered
 from orlop.abi.limits import (
     CALL_DEADLINE_S,
     CALL_DEADLINE_S_MAX,
@@ -38,29 +30,23 @@ from orlop.abi.limits import (
     PARKED_CALLS_MAX,
     PARKED_S_MAX,
 )
-from orlop.abi.memory import Recalled
-from orlop.abi.questions import Parked
-from orlop.abi.replies import Completion, Done
+from orlop.abi.replies import Done
 from orlop.access.rights import Narrowing
-from orlop.context.conversation import extend
 from orlop.kernel import held_values, replay
 from orlop.kernel.admit import Admitted, admit
 from orlop.kernel.dispatch import dispatch
+from orlop.kernel.outcome import conclude
 from orlop.machine import redaction
-from orlop.machine.clock import NS_PER_S
 from orlop.machine.faults import point
 from orlop.people import trust
-from orlop.state import accounts, codec
-from orlop.state.call_table import OpenCall
+from orlop.state import codec
 from orlop.state.core import Kernel
 from orlop.state.process import ALIVE, Process
 from orlop.state.running import Phase, Running
-from orlop.store.journal import Part
 from orlop.subsystems import (
     bounds,
     engines,
     file_content,
-    memory_content,
     offers,
     policy,
     questions,
@@ -73,9 +59,6 @@ log = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.001
 """The least between two looks at how long a call has run."""
-
-UNUSED: Final = (BadCall, DeviceBusy, DeviceRefused)
-"""Errors of an engine that has computed nothing.  After any other, only it knows what it has."""
 
 
 def enter(
@@ -121,11 +104,17 @@ def enter(
         narrowing=narrowing,
         root=root(process, call, described),
     )
-    process.running[running.id] = running
-    _count(kernel, call, 1)
-    work = served(kernel, process, running, described, retry)
-    kernel.tasks.start(run(kernel, process, running, work))
+    start(kernel, process, running, served(kernel, process, running, described, retry))
     return running
+
+
+def start(
+    kernel: Kernel, process: Process, running: Running, work: Coroutine[object, object, Done]
+) -> None:
+    """From here on the call is one of those in flight, until `run` has ended it."""
+    process.running[running.id] = running
+    _count(kernel, running.call, 1)
+    kernel.tasks.start(run(kernel, process, running, work))
 
 
 def require_current(process: Process, incarnation: int | None) -> None:
@@ -295,48 +284,6 @@ def spend(kernel: Kernel, running: Running, run_s: float) -> None:
     running.cancel(DeadlineMissed(f"it has run for the {run_s:g} s that its budget has left"))
 
 
-def rearm(kernel: Kernel, process: Process, open_call: OpenCall, call: Call) -> None:
-    """Let a parked call of an earlier boot go on where it was."""
-    described = describe(kernel, process, call)
-    running = Running(
-        id=open_call.call,
-        process=process.id,
-        call=call,
-        digest=described.digest,
-        started_s=kernel.clock.now_s(),
-        incarnation=open_call.incarnation,
-        nonce=open_call.nonce,
-        keep=True,
-        seq=open_call.seq,
-    )
-    process.running[running.id] = running
-    _count(kernel, call, 1)
-    work = live(kernel, process, running, described, Admitted(call=call))
-    kernel.tasks.start(run(kernel, process, running, work))
-
-
-def wait_again(kernel: Kernel, process: Process, waiting: Parked) -> None:
-    """Let a call of an earlier boot wait on for a person: its client was told to come back."""
-    call = waiting.parked.body
-    described = describe(kernel, process, call)
-    running = Running(
-        id=waiting.call,
-        process=process.id,
-        call=call,
-        digest=described.digest,
-        started_s=kernel.clock.now_s(),
-        incarnation=waiting.parked.incarnation,
-        nonce=waiting.parked.nonce,
-        keep=True,
-        detached=True,
-        promised=True,
-    )
-    process.running[running.id] = running
-    _count(kernel, call, 1)
-    work = begun(kernel, process, running, described)
-    kernel.tasks.start(run(kernel, process, running, work))
-
-
 def record_intent(
     kernel: Kernel,
     process: Process,
@@ -385,99 +332,6 @@ def deadline_s(call: Call) -> float:
     """Seconds that the call may take."""
     longest = PARKED_S_MAX if isinstance(call, PARKED) else CALL_DEADLINE_S
     return call.hints.deadline_s or longest
-
-
-async def conclude(
-    kernel: Kernel,
-    process: Process,
-    running: Running,
-    described: Described,
-    admitted: Admitted,
-    done: Done | None,
-    error: KernelError | None,
-) -> Done:
-    """Record the outcome, settle, and wait until both are safe."""
-    event, parts = outcome(kernel, process, running, admitted, done, error)
-    event = tainted.labelled(kernel, process, running, event, done, parts)
-    seq: Seq | None = None
-    try:
-        seq = kernel.emit(
-            process.id,
-            process.row.tenant,
-            event,
-            call=running.id,
-            cause=running.seq,
-            key=running.id.encode(),
-            parts=parts,
-        ).seq
-        if admitted.is_limited and (incident := accounts.exceeded(admitted.hold, event)):
-            log.warning("%s billed more than was held for %s", incident.engine, running.id)
-            kernel.emit(process.id, process.row.tenant, incident, call=running.id, cause=seq)
-    finally:
-        replay.note(process, running, event, seq)
-    if len(parts) == 1 and described.context is not None:
-        whole = extend(described.context_digest, parts[0].name)
-        process.contexts.remember(whole, running.seq, reply=True)
-    point("door.outcome")
-    await kernel.journal.durable(seq)
-    point("door.told")
-    if done is None:
-        raise error or Broken(f"call {running.id} ended in nothing")
-    return replay.with_facts(done, seq=seq)
-
-
-def outcome(
-    kernel: Kernel,
-    process: Process,
-    running: Running,
-    admitted: Admitted,
-    done: Done | None,
-    error: KernelError | None,
-) -> tuple[CallReturned | CallFailed, tuple[Part, ...]]:
-    """The event that says how the call ended, and the messages it brings."""
-    if isinstance(done, Completion):
-        tenant = process.row.tenant
-        parts = tuple(kernel.namer.part(tenant, choice.message) for choice in done.choices)
-        returned = codec.returned(done, parts, running.deltas)
-        return settled(returned, kernel, running, admitted), parts
-    if isinstance(done, (Contents, Context)):
-        return settled(CallReturned(done=file_content.bare(done)), kernel, running, admitted), ()
-    if isinstance(done, Recalled):
-        return settled(CallReturned(done=memory_content.bare(done)), kernel, running, admitted), ()
-    if done is not None:
-        return settled(CallReturned(done=done), kernel, running, admitted), ()
-    error = error or Broken("a call ended in nothing")
-    is_known = not running.asked or isinstance(error, UNUSED)
-    booked = NOTHING if is_known else admitted.hold
-    failed = CallFailed(
-        code=error.code,
-        message=error.message,
-        retry_after_s=error.retry_after_s,
-        booked=booked.tokens,
-        booked_cost=booked.nano_dollars,
-        ran_ns=ran_ns(kernel, running, admitted),
-        asked=running.asked,
-    )
-    return failed, ()
-
-
-def settled(
-    event: CallReturned, kernel: Kernel, running: Running, admitted: Admitted
-) -> CallReturned:
-    """What it used beside what its engine has told: the time, and all of a usage not told."""
-    untold = admitted.hold if admitted.is_untold(event.done) else NOTHING
-    return replace(
-        event,
-        ran_ns=ran_ns(kernel, running, admitted),
-        booked=untold.tokens,
-        booked_cost=untold.nano_dollars,
-    )
-
-
-def ran_ns(kernel: Kernel, running: Running, admitted: Admitted) -> Nanoseconds:
-    """How long it ran; what the kernel needs to end a call at its deadline is not the caller's."""
-    ns = round(running.ran_s(kernel.clock.now_s()) * NS_PER_S)
-    return Nanoseconds(min(ns, admitted.hold.ns) if admitted.hold.ns else ns)
 
 
 def _count(kernel: Kernel, call: Call, by: int) -> None:
