@@ -118,21 +118,28 @@ def read(path: str, version: int | None = None, at: str = "") -> Steps[bytes]:
     return b"".join(found)
 
 
-def read_those(paths: Iterable[str]) -> Steps[list[bytes | None]]:
-    """Small files, few calls; None for those that are not there."""
-    wanted, found = list(paths), list[bytes | None]()
+def contents(paths: Iterable[str]) -> Steps[list[FileContent | None]]:
+    """Small files whole, in few calls; None for those that are not there."""
+    wanted, found = list(paths), list[FileContent | None]()
     while len(found) < len(wanted):
         batch = wanted[len(found) : len(found) + FILES_PER_CALL_MAX]
         done = yield ReadFiles(files=tuple(FileRead(path=path, optional=True) for path in batch))
         for content in _done(done, Contents).files:
             if len(content.data) < content.size:
                 break
-            found.append(content.data if content.version else None)
+            found.append(content if content.version else None)
         else:
             continue
-        whole = yield from read(wanted[len(found)])
-        found.append(whole)
+        version = content.version if content.pieces else None
+        whole = yield from read(wanted[len(found)], version)
+        found.append(msgspec.structs.replace(content, data=whole, size=len(whole)))
     return found
+
+
+def read_those(paths: Iterable[str]) -> Steps[list[bytes | None]]:
+    """Likewise, their bytes alone."""
+    found = yield from contents(paths)
+    return [None if content is None else content.data for content in found]
 
 
 def read_many(paths: Iterable[str]) -> Steps[list[bytes]]:

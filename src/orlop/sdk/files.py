@@ -81,6 +81,10 @@ class Files:
         """In their order; None for those that are not there."""
         return await self._run(steps.read_those(paths))
 
+    async def contents(self, paths: Sequence[str]) -> Sequence[FileContent | None]:
+        """Whole, with their versions, in their order; None for those that are not there."""
+        return await self._run(steps.contents(paths))
+
     async def page(
         self, path: str, *, limit: int, reverse: bool = False, after: str = ""
     ) -> Sequence[FileView]:

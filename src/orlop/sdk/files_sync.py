@@ -79,6 +79,10 @@ class SyncFiles:
         """In their order; None for those that are not there."""
         return self._run(steps.read_those(paths))
 
+    def contents(self, paths: Sequence[str]) -> Sequence[FileContent | None]:
+        """Whole, with their versions, in their order; None for those that are not there."""
+        return self._run(steps.contents(paths))
+
     def page(
         self, path: str, *, limit: int, reverse: bool = False, after: str = ""
     ) -> Sequence[FileView]:

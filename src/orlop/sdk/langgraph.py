@@ -1,20 +1,13 @@
 """LangGraph's checkpoints as files of the kernel: `graph.compile(checkpointer=OrlopSaver())`.
 
-Each thread is a folder; in it, for each namespace:
-
-checkpoints/ID          the checkpoint without the values of its channels, with its metadata
-values/CHANNEL/VERSION  a value, written once; a list that has grown begins with its predecessor
-writes/ID               what tasks wrote after a checkpoint, one after another
-
-So a step stores what is new in it, is one call and one transaction, and lies in the same journal as
-the rest: versioned, as-of any moment, shared by the same rules.
+Each thread is a folder, with one for each namespace in it; `langgraph_records` says what lies
+there.  A step stores what is new in it, is one call and one transaction, and lies in the same
+journal as the rest: versioned, as-of any moment, shared by the same rules.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from hashlib import sha256
-from urllib.parse import quote
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
 import msgspec
 from langchain_core.runnables import RunnableConfig
@@ -27,98 +20,33 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
     get_checkpoint_id,
     get_checkpoint_metadata,
-    writes_sort_key,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from msgspec import Struct
 
-from orlop.abi.errors import NotFound
-from orlop.abi.files import FileWrite
+from orlop.abi.errors import Conflict, NotFound
+from orlop.abi.files import FileContent, FileWrite
+from orlop.sdk.langgraph_pending import Pending, PendingWrites
+from orlop.sdk.langgraph_records import (
+    Document,
+    Held,
+    Here,
+    Listed,
+    Place,
+    Stretch,
+    Typed,
+    Value,
+    Written,
+    counting,
+    framed,
+    frames,
+    item,
+    opened,
+    word,
+)
+from orlop.sdk.langgraph_values import Growth, Seen
 from orlop.sdk.sync import SyncKernel, connect_sync
 
 FOLDER = "/langgraph"
-NAME_CHARS_MAX = 200
-"""Of one word of a path; longer names are shown by a digest."""
-
-GROWTHS_KNOWN_MAX = 1_024
-"""Lists whose items are remembered, so that only what is new in them is written."""
-
-Typed = tuple[str, bytes]
-
-
-class _Document(Struct, frozen=True, array_like=True):
-    """A checkpoint's file.  Names of folders may be digests, so it says who it is."""
-
-    thread: str
-    namespace: str
-    id: str
-    parent: str | None
-    checkpoint: Typed
-    metadata: Typed
-
-
-class _Write(Struct, frozen=True, array_like=True):
-    task: str
-    place: int
-    channel: str
-    value: Typed
-    path: str
-
-
-class _Whole(Struct, frozen=True, array_like=True, tag="w"):
-    value: Typed
-
-
-class _Item(Struct, frozen=True, array_like=True, tag="i"):
-    """Of a list; an empty list is `_Empty`."""
-
-    value: Typed
-
-
-class _Empty(Struct, frozen=True, array_like=True, tag="e"):
-    pass
-
-
-_Record = _Whole | _Item | _Empty
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """One namespace of one thread."""
-
-    root: str
-    thread: str
-    namespace: str
-
-    @property
-    def folder(self) -> str:
-        return f"{self.root}/{word(self.thread)}/{word('ns=' + self.namespace)}"
-
-    def checkpoint(self, id: str) -> str:
-        return f"{self.folder}/checkpoints/{word(id)}"
-
-    def writes(self, id: str) -> str:
-        return f"{self.folder}/writes/{word(id)}"
-
-    def value(self, channel: str, version: str | int | float) -> str:
-        return f"{self.folder}/values/{word(channel)}/{word(str(version))}"
-
-    def config(self, id: str) -> RunnableConfig:
-        return {
-            "configurable": {
-                "thread_id": self.thread,
-                "checkpoint_ns": self.namespace,
-                "checkpoint_id": id,
-            }
-        }
-
-
-def word(name: str) -> str:
-    """A name as one word of a path."""
-    quoted = quote(name, safe=" :|=@+,").replace(".", "%2E") or "%"
-    if len(quoted) <= NAME_CHARS_MAX:
-        return quoted
-    return quoted[:100] + "~" + sha256(name.encode()).hexdigest()
 
 
 class OrlopSaver(BaseCheckpointSaver[int]):
@@ -134,8 +62,8 @@ class OrlopSaver(BaseCheckpointSaver[int]):
         super().__init__(serde=serde)
         self._files = (kernel or connect_sync()).files
         self._root = folder.rstrip("/")
-        self._grown: dict[str, list[bytes]] = {}
-        """By a value's path: the digests of the items of the list there."""
+        self._seen = Seen(self.serde.dumps_typed)
+        self._pending = PendingWrites(self._write_pending)
 
     # Writing.
 
@@ -146,48 +74,46 @@ class OrlopSaver(BaseCheckpointSaver[int]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        place = self._place(config)
-        values = checkpoint["channel_values"]
-        before = {key: value for key, value in checkpoint.items() if key != "channel_values"}
-        document = _Document(
-            place.thread,
-            place.namespace,
-            checkpoint["id"],
-            get_checkpoint_id(config),
-            self.serde.dumps_typed(before),
-            self.serde.dumps_typed(get_checkpoint_metadata(config, metadata)),
-        )
-        files = [
-            self._value(place, channel, version, values[channel])
-            for channel, version in new_versions.items()
-            if channel in values
-        ]
-        path = place.checkpoint(checkpoint["id"])
-        self._files.write_all([*files, FileWrite(path=path, data=msgspec.msgpack.encode(document))])
+        place, parent = self._place(config), get_checkpoint_id(config)
+        told = self.serde.dumps_typed(get_checkpoint_metadata(config, metadata))
+        batch = self._pending.take(place.checkpoint(parent)) if parent else None
+        writes = batch.writes if batch is not None else ()
+
+        def work() -> None:
+            try:
+                self._put(place, parent, checkpoint, told, writes)
+            except Conflict:  # Somebody else goes on with the same list: ours gets its own file.
+                self._put(place, parent, checkpoint, told, writes, apart=True)
+
+        self._pending.tell(batch, work)
         return place.config(checkpoint["id"])
 
-    def _value(
-        self, place: _Place, channel: str, version: str | int | float, value: object
-    ) -> FileWrite:
-        """A list that begins with the one that was there is written from there on."""
-        path = place.value(channel, version)
-        if type(value) is not list:
-            return FileWrite(path=path, data=_framed([_Whole(self.serde.dumps_typed(value))]))
-        items = [_framed([_Item(self.serde.dumps_typed(item))]) for item in value]
-        digests = [sha256(item).digest() for item in items]
-        folder = path.rpartition("/")[0]
-        known = next((one for one in reversed(self._grown) if one.rpartition("/")[0] == folder), "")
-        shared = self._grown.get(known, [])
-        self._remember(path, digests)
-        if known and known != path and shared and digests[: len(shared)] == shared:
-            return FileWrite(path=path, onto=known, data=b"".join(items[len(shared) :]))
-        return FileWrite(path=path, data=b"".join(items) or _framed([_Empty()]))
-
-    def _remember(self, path: str, digests: list[bytes]) -> None:
-        self._grown.pop(path, None)
-        self._grown[path] = digests
-        if len(self._grown) > GROWTHS_KNOWN_MAX:
-            del self._grown[next(iter(self._grown))]
+    def _put(
+        self,
+        place: Place,
+        parent: str | None,
+        checkpoint: Checkpoint,
+        metadata: Typed,
+        writes: Sequence[Pending],
+        *,
+        apart: bool = False,
+    ) -> None:
+        id, versions = checkpoint["id"], checkpoint["channel_versions"]
+        values, growths = self._seen.values(place, parent, checkpoint, apart=apart)
+        before = {key: value for key, value in checkpoint.items() if key != "channel_values"}
+        told = self.serde.dumps_typed(before)
+        document = Document(place.thread, place.namespace, id, parent, told, metadata, values)
+        grown = {place.checkpoint(id): framed(document)}
+        if writes and parent:
+            path = place.checkpoint(parent)
+            data = b"".join([framed(_record(one, growths)) for one in writes])
+            grown[path] = grown.get(path, b"") + data
+        files = [growth.write for growth in growths]
+        files += [FileWrite(path=path, data=data, append=True) for path, data in grown.items()]
+        made = self._files.write_all(files)
+        self._seen.put(place, id, versions, values)
+        for growth, version in zip(growths, made, strict=False):
+            self._seen.grew(place, growth, version.version)
 
     def put_writes(
         self,
@@ -196,32 +122,37 @@ class OrlopSaver(BaseCheckpointSaver[int]):
         task_id: str,
         task_path: str = "",
     ) -> None:
-        id = config["configurable"]["checkpoint_id"]
-        records = [
-            _Write(
+        pending = [
+            Pending(
                 task_id,
                 WRITES_IDX_MAP.get(channel, place),
                 channel,
-                self.serde.dumps_typed(value),
                 task_path,
+                self.serde.dumps_typed(value),
+                self._seen.items(value) if type(value) is list else (),
             )
             for place, (channel, value) in enumerate(writes)
         ]
-        if records:
-            self._files.write(self._place(config).writes(id), _framed(records), append=True)
+        path = self._place(config).checkpoint(config["configurable"]["checkpoint_id"])
+        is_last = any(one.place < 0 for one in pending)  # No checkpoint follows an interrupt.
+        if pending:
+            self._pending.add(path, pending, soon=is_last)
+
+    def _write_pending(self, path: str, writes: Sequence[Pending]) -> None:
+        data = b"".join([framed(_record(one, ())) for one in writes])
+        self._files.write(path, data, append=True)
 
     # Reading.
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         place = self._place(config)
-        if id := get_checkpoint_id(config):
-            path = place.checkpoint(id)
-        else:
-            newest = self._files.page(f"{place.folder}/checkpoints", limit=1, reverse=True)
-            if not newest:
-                return None
-            path = newest[0].path
-        return next(iter(self._read([path])), None)
+        id = get_checkpoint_id(config)
+        paths = [place.checkpoint(id)] if id else self._checkpoints(place.folder, None, None)
+        found = next(iter(self._read(paths)), None)
+        if found is None:
+            return None
+        document, written = found
+        return self._tuple(document, written, learn=True)
 
     def list(
         self,
@@ -233,14 +164,12 @@ class OrlopSaver(BaseCheckpointSaver[int]):
     ) -> Iterator[CheckpointTuple]:
         """The newest first, within each namespace."""
         until = get_checkpoint_id(before) if before else None
-        found = 0
-        for folder in self._folders(config):
-            for path in self._checkpoints(folder, config, until):
-                if limit is not None and found >= limit:
-                    return
-                for one in self._read([path], filter):
-                    found += 1
-                    yield one
+        found = (
+            self._tuple(document, written)
+            for folder in self._folders(config)
+            for document, written in self._read(self._checkpoints(folder, config, until), filter)
+        )
+        yield from islice(found, limit)
 
     def _folders(self, config: RunnableConfig | None) -> Iterator[str]:
         """Of namespaces with checkpoints that a query reaches."""
@@ -259,70 +188,114 @@ class OrlopSaver(BaseCheckpointSaver[int]):
     def _checkpoints(
         self, folder: str, config: RunnableConfig | None, until: str | None
     ) -> Iterator[str]:
+        """Their files, the newest first; one to begin with, since that is mostly enough."""
         id = get_checkpoint_id(config) if config is not None else None
         if id is not None:
             yield f"{folder}/checkpoints/{word(id)}"
             return
         at = f"{folder}/checkpoints/{word(until)}" if until is not None else ""
+        count = 1
         while True:
-            rows = self._files.page(f"{folder}/checkpoints", limit=100, reverse=True, after=at)
+            rows = self._files.page(f"{folder}/checkpoints", limit=count, reverse=True, after=at)
             yield from (row.path for row in rows)
-            if len(rows) < 100:
+            if len(rows) < count:
                 return
-            at = rows[-1].path
+            at, count = rows[-1].path, 100
 
     def _read(
-        self, paths: Sequence[str], filter: Mapping[str, object] | None = None
-    ) -> Iterator[CheckpointTuple]:
+        self, paths: Iterable[str], filter: Mapping[str, object] | None = None
+    ) -> Iterator[tuple[Document, Sequence[Written]]]:
         """Those of the checkpoints that are there and pass the filter."""
         for path in paths:
-            folder, _, id = path.rpartition("/checkpoints/")
-            both = [path, f"{folder}/writes/{id}"]
-            data, writes = self._files.read_those(both)
-            if data is None:
+            (data,) = self._files.read_those([path])
+            document, written = opened(data or b"")
+            if document is None:
                 continue
-            document = msgspec.msgpack.decode(data, type=_Document)
-            metadata = self.serde.loads_typed(document.metadata)
+            metadata = self.serde.loads_typed(document.metadata) if filter else {}
             if filter and any(metadata.get(key) != value for key, value in filter.items()):
                 continue
-            yield self._tuple(document, metadata, _writes(writes or b""))
+            yield document, counting(written)
 
     def _tuple(
-        self, document: _Document, metadata: CheckpointMetadata, writes: Sequence[_Write]
+        self, document: Document, written: Sequence[Written], *, learn: bool = False
     ) -> CheckpointTuple:
-        place = _Place(self._root, document.thread, document.namespace)
+        """learn: the next checkpoint will follow this one."""
+        place = Place(self._root, document.thread, document.namespace)
         checkpoint = self.serde.loads_typed(document.checkpoint)
-        versions: ChannelVersions = checkpoint["channel_versions"]
-        paths = [place.value(channel, version) for channel, version in versions.items()]
-        contents = self._files.read_those(paths) if paths else []
+        lists = self._lists(place, document, written)
+        if learn:
+            versions = checkpoint["channel_versions"]
+            self._seen.put(place, document.id, versions, document.values)
+            for channel, value in document.values.items():
+                if isinstance(value, Listed) and value.file:
+                    self._seen.read(place, channel, value, lists[value.file])
+        held = self._held(place, document)
         checkpoint["channel_values"] = {
-            channel: self._loaded(path, data)
-            for channel, path, data in zip(versions, paths, contents, strict=True)
-            if data is not None
+            channel: self._loaded(channel, value, lists, held)
+            for channel, value in document.values.items()
         }
-        pending = [(one.task, one.channel, self.serde.loads_typed(one.value)) for one in writes]
         parent = document.parent
         return CheckpointTuple(
             config=place.config(document.id),
             checkpoint=checkpoint,
-            metadata=metadata,
+            metadata=self.serde.loads_typed(document.metadata),
             parent_config=place.config(parent) if parent else None,
-            pending_writes=pending,
+            pending_writes=[(one.task, one.channel, self._wrote(one, lists)) for one in written],
         )
 
-    def _loaded(self, path: str, data: bytes) -> object:
-        frames = list(_frames(data))
-        records = [msgspec.msgpack.decode(frame, type=_Record) for frame in frames]
-        if len(records) == 1 and isinstance(records[0], _Whole):
-            return self.serde.loads_typed(records[0].value)
-        items = [
-            (frame, one)
-            for frame, one in zip(frames, records, strict=True)
-            if isinstance(one, _Item)
-        ]
-        digests = [sha256(_prefixed(frame)).digest() for frame, _ in items]
-        self._remember(path, digests)
-        return [self.serde.loads_typed(one.value) for _, one in items]
+    def _lists(
+        self, place: Place, document: Document, written: Sequence[Written]
+    ) -> Mapping[str, FileContent]:
+        """The files with items that they speak of."""
+        files = {one.file for one in document.values.values() if isinstance(one, Listed)}
+        files |= {one.value.file for one in written if isinstance(one.value, Stretch)}
+        wanted = sorted(files - {""})
+        found = self._files.contents([place.values(file) for file in wanted]) if wanted else ()
+        there = {}
+        for file, content in zip(wanted, found, strict=True):
+            if content is None:
+                raise NotFound(f"{place.values(file)}, which checkpoint {document.id} needs")
+            there[file] = content
+        return there
+
+    def _held(self, place: Place, document: Document) -> Mapping[str, Document]:
+        """Earlier checkpoints with values of this one; also those that were deleted since."""
+        ids = sorted({one.id for one in document.values.values() if isinstance(one, Held)})
+        paths = [place.checkpoint(id) for id in ids]
+        found: dict[str, Document] = {}
+        contents = self._files.read_those(paths) if paths else ()
+        for id, path, data in zip(ids, paths, contents, strict=True):
+            earlier, _ = opened(self._deleted(path) if data is None else data)
+            if earlier is None:
+                raise NotFound(f"checkpoint {id}, which {document.id} needs")
+            found[id] = earlier
+        return found
+
+    def _deleted(self, path: str) -> bytes:
+        there = [row.version for row in self._files.versions(path) if row.kind == "file"]
+        return self._files.read(path, version=there[-1]) if there else b""
+
+    def _loaded(
+        self,
+        channel: str,
+        value: Value,
+        lists: Mapping[str, FileContent],
+        held: Mapping[str, Document],
+    ) -> object:
+        if isinstance(value, Held):
+            return self._loaded(channel, held[value.id].values[channel], lists, held)
+        if isinstance(value, Here):
+            return self.serde.loads_typed(value.value)
+        return self._items(lists[value.file].data[: value.size]) if value.file else []
+
+    def _wrote(self, one: Written, lists: Mapping[str, FileContent]) -> object:
+        if not isinstance(one.value, Stretch):
+            return self.serde.loads_typed(one.value.value)
+        start = one.value.offset
+        return self._items(lists[one.value.file].data[start : start + one.value.length])
+
+    def _items(self, data: bytes) -> Sequence[object]:
+        return [self.serde.loads_typed(item(frame)) for frame in frames(data)]
 
     # Forgetting and copying.
 
@@ -344,9 +317,11 @@ class OrlopSaver(BaseCheckpointSaver[int]):
             return
         self._files.copy(source, target)
         for path, data in zip(documents, self._files.read_many(documents), strict=True):
-            document = msgspec.msgpack.decode(data, type=_Document)
-            moved = msgspec.structs.replace(document, thread=target_thread_id)
-            self._files.write(target + path.removeprefix(source), msgspec.msgpack.encode(moved))
+            document, written = opened(data)
+            if document is not None:
+                moved = msgspec.structs.replace(document, thread=target_thread_id)
+                content = b"".join([framed(moved), *map(framed, written)])
+                self._files.write(target + path.removeprefix(source), content)
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Of channels that are kept as deltas, all that the newest checkpoint is made of stays."""
@@ -365,9 +340,7 @@ class OrlopSaver(BaseCheckpointSaver[int]):
                     self._forget(one.config)
 
     def _forget(self, config: RunnableConfig) -> None:
-        place, id = self._place(config), get_checkpoint_id(config) or ""
-        self._delete(place.checkpoint(id))
-        self._delete(place.writes(id))
+        self._delete(self._place(config).checkpoint(get_checkpoint_id(config) or ""))
 
     def _delete(self, path: str) -> None:
         try:
@@ -422,9 +395,9 @@ class OrlopSaver(BaseCheckpointSaver[int]):
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         await asyncio.to_thread(lambda: self.prune(thread_ids, strategy=strategy))
 
-    def _place(self, config: RunnableConfig) -> _Place:
+    def _place(self, config: RunnableConfig) -> Place:
         where = config["configurable"]
-        return _Place(self._root, str(where["thread_id"]), where.get("checkpoint_ns") or "")
+        return Place(self._root, str(where["thread_id"]), where.get("checkpoint_ns") or "")
 
 
 def _needed(newest: CheckpointTuple, chain: Mapping[str, CheckpointTuple]) -> set[str]:
@@ -443,28 +416,10 @@ def _needed(newest: CheckpointTuple, chain: Mapping[str, CheckpointTuple]) -> se
     return kept
 
 
-def _prefixed(frame: bytes) -> bytes:
-    return len(frame).to_bytes(4) + frame
-
-
-def _framed(records: Sequence[Struct]) -> bytes:
-    return b"".join(_prefixed(msgspec.msgpack.encode(record)) for record in records)
-
-
-def _frames(data: bytes) -> Iterator[bytes]:
-    start = 0
-    while start < len(data):
-        size = int.from_bytes(data[start : start + 4])
-        yield data[start + 4 : start + 4 + size]
-        start += 4 + size
-
-
-def _writes(data: bytes) -> list[_Write]:
-    """As they count: of two for one place the first, but of errors and interrupts the last."""
-    found: dict[tuple[str, int], _Write] = {}
-    for frame in _frames(data):
-        one = msgspec.msgpack.decode(frame, type=_Write)
-        key = (one.task, one.place)
-        if one.place < 0 or key not in found:
-            found[key] = one
-    return sorted(found.values(), key=lambda one: writes_sort_key(one.path, one.task, one.place))
+def _record(one: Pending, growths: Sequence[Growth]) -> Written:
+    """As it is kept: by reference, where the checkpoint's list holds the same items."""
+    value: Here | Stretch = Here(one.value)
+    for growth in growths:
+        if growth.channel == one.channel:
+            value = growth.stretch(one.items) or value
+    return Written(one.task, one.place, one.channel, one.path, value)

@@ -26,7 +26,7 @@ from msgspec import Struct
 
 from orlop.abi.errors import NotFound
 from orlop.abi.files import FileView, FileWrite
-from orlop.sdk.langgraph import word
+from orlop.sdk.langgraph_records import word
 from orlop.sdk.sync import SyncKernel, connect_sync
 
 FOLDER: Final = "/langgraph-store"
