@@ -257,6 +257,12 @@ class Place:
     answers: OrderedDict[str, Decision] = field(default_factory=OrderedDict)
 
 
+def permits_all(rule: Rule) -> bool:
+    heads = (rule.principal, rule.action, rule.resource)
+    is_bare = not rule.tree["conditions"] and all(head == Scope() for head in heads)
+    return rule.effect == "permit" and is_bare
+
+
 class Policy:
     """A set of rules in force.  Immutable: a reload makes a new one."""
 
@@ -267,19 +273,11 @@ class Policy:
         self.rules = {rule.id: rule for rule in found.rules}
         self.groups = found.groups
         self.findings = found.findings
+        self.is_open = len(found.rules) == 1 and permits_all(found.rules[0])
+        """It is one rule that permits everything, so nobody needs to ask it."""
         self._order = found.rules
         self._slices: OrderedDict[tuple[int, ...], Slice] = OrderedDict()
         self._places: OrderedDict[tuple[str, str, str], Place] = OrderedDict()
-
-    @property
-    def is_open(self) -> bool:
-        """It is one rule that permits everything, so nobody needs to ask it."""
-        if len(self._order) != 1:
-            return False
-        rule = self._order[0]
-        heads = (rule.principal, rule.action, rule.resource)
-        is_bare = not rule.tree["conditions"] and all(head == Scope() for head in heads)
-        return rule.effect == "permit" and is_bare
 
     def place(self, action: str, who: Entity, what: Entity) -> Place:
         """Where a kind of call is decided; remembered for as long as both look the same."""
