@@ -62,7 +62,14 @@ def test_a_program_is_run_and_its_status_is_ours(kernel: LiveKernel) -> None:
 def test_a_program_that_is_not_there_says_so(kernel: LiveKernel) -> None:
     done = attempt(kernel.home, "run", "--", "no-such-program")
     assert done.returncode == 127
-    assert "no-such-program" in done.stderr
+    assert "no program 'no-such-program': it is neither a path nor in PATH" in done.stderr
+
+
+def test_a_program_that_is_none_says_so(kernel: LiveKernel, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no program")
+    done = attempt(kernel.home, "run", "--", str(tmp_path / "notes.txt"))
+    assert done.returncode == 126
+    assert "notes.txt' can't be started: Permission denied" in done.stderr
 
 
 def test_secrets_stay_behind(kernel: LiveKernel, monkeypatch: pytest.MonkeyPatch) -> None:

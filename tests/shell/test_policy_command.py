@@ -173,6 +173,12 @@ def test_a_policy_is_checked_without_a_kernel(tmp_path: Path) -> None:
     assert (finding["file"], finding["line"], finding["rule"]) == ("rules.cedar", 3, "large")
 
 
+def test_templates_are_given_as_json(tmp_path: Path) -> None:
+    with live_kernel() as kernel:
+        assert "open.cedar" in json.loads(kernel.orlop("policy", "template", "--json"))["open"]
+        assert list(json.loads(kernel.orlop("policy", "template", "open", "--json"))) == ["open"]
+
+
 def as_process(kernel: LiveKernel, name: str, call: Call) -> Done:
     with orlop.connect_sync(kernel.url, token=kernel.key, process=name) as connected:
         return connected.call(call)

@@ -78,6 +78,16 @@ def group(pid: int, number: int) -> None:
         os.killpg(pid, number)
 
 
+def why_not(command: object, error: OSError) -> str:
+    """Why nothing was started, as its owner can mend it."""
+    program = command[0] if isinstance(command, list) else command
+    if error.filename is not None and error.filename != program:
+        return f"no folder {error.filename} to start it in"
+    if isinstance(error, FileNotFoundError):
+        return f"no program {program!r}: it is neither a path nor in PATH"
+    return f"{program!r} can't be started: {error.strerror}"
+
+
 def wait(command: "subprocess.Popen[bytes]", lifeline: int) -> int | None:
     """The command's status, or None where the lifeline closed first and the command was ended."""
     wakeup, alarm = os.pipe()
@@ -111,7 +121,9 @@ def main() -> int:
         command = start(order, folder)
     except OSError as error:
         status = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
-        write(folder / "status.json", {"status": status, "reason": str(error)})
+        write(
+            folder / "status.json", {"status": status, "reason": why_not(order["command"], error)}
+        )
         return 0
     write(folder / "command.json", {"pid": command.pid})
     ended = wait(command, lifeline)

@@ -6,7 +6,7 @@ load.
 
 import socket
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from urllib.parse import urlsplit
 
@@ -16,7 +16,7 @@ from orlop.abi.errors import KernelError, Misconfigured
 from orlop.abi.limits import CALL_DEADLINE_S_MAX, CONNECT_S
 from orlop.machine import plain_clock
 from orlop.sdk.exchange import Answer, LostAnswer, Order, headers, read_error
-from orlop.sdk.patience import Patience
+from orlop.sdk.patience import Patience, always
 from orlop.sdk.place import Place
 
 READ_BYTES = 64 * 1024
@@ -27,12 +27,13 @@ SILENCE_S_MAX = CALL_DEADLINE_S_MAX + 60.0
 class Link:
     """Sends orders to one kernel, again where an answer was lost."""
 
-    def __init__(self, place: Place, patience_s: float) -> None:
+    def __init__(self, place: Place, patience_s: float, rises: Callable[[], bool] = always) -> None:
         self._place = place
         self._patience_s = patience_s
+        self._rises = rises
 
     def patience(self, order: Order) -> Patience:
-        return Patience(self._place, order, self._patience_s)
+        return Patience(self._place, order, self._patience_s, self._rises)
 
     def pause_after(self, failure: LostAnswer | KernelError, patience: Patience) -> None:
         """Wait before the next attempt, or raise what ends the order."""

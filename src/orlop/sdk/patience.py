@@ -1,5 +1,7 @@
 """How long, and how often, a lost answer is asked for again."""
 
+from collections.abc import Callable
+
 from orlop.abi.errors import Interrupted, KernelError, NoKernel, NotReady
 from orlop.abi.limits import CLIENT_PAUSE_S_MAX
 from orlop.sdk.exchange import LostAnswer, Order
@@ -8,16 +10,25 @@ from orlop.sdk.place import Place
 FIRST_PAUSE_S = 0.02
 
 
+def always() -> bool:
+    """Nothing is known that would keep the kernel from coming back."""
+    return True
+
+
 class Patience:
     """One order's attempts: pauses double up to a limit, until failures last too long in a row.
 
     Clocks differ (real, or an event loop's), so each question brings the time: seconds, monotonic.
     """
 
-    def __init__(self, place: Place, order: Order, limit_s: float) -> None:
+    def __init__(
+        self, place: Place, order: Order, limit_s: float, rises: Callable[[], bool] = always
+    ) -> None:
+        """rises: whether somebody is there who would start the kernel again."""
         self._place = place
         self._order = order
         self._limit_s = limit_s
+        self._rises = rises
         self._first_s = 0.0
         self._last_s: float | None = None
         self._pause_s = FIRST_PAUSE_S
@@ -51,7 +62,7 @@ class Patience:
             self._first_s = now_s
             self._pause_s = FIRST_PAUSE_S
         self._last_s = now_s
-        return now_s - self._first_s >= self._limit_s
+        return now_s - self._first_s >= self._limit_s or not self._rises()
 
     def _next_pause_s(self) -> float:
         pause_s = self._pause_s

@@ -4,6 +4,8 @@ This is the one place of user space that reads `ORLOP_*`.
 """
 
 import os
+import select
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +100,23 @@ def read_home(home: Path) -> HomeInfo:
         raise NoKernel(f"no kernel runs in {home} (it has no {INFO_FILE})") from error
     except (OSError, msgspec.DecodeError) as error:
         raise NoKernel(f"{path} can't be read: {error}") from error
+
+
+def runs(pid: int) -> bool:
+    """Whether that process has not ended; one whose parent has not looked yet has."""
+    try:
+        if sys.platform != "linux":
+            os.kill(pid, 0)
+            return True
+        process = os.pidfd_open(pid)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    try:
+        return not select.select([process], [], [], 0)[0]
+    finally:
+        os.close(process)
 
 
 def _from_environment(environ: Mapping[str, str], token: str) -> Place:

@@ -9,7 +9,7 @@ from orlop.abi.budgets import AccountName, AccountView, BudgetOrder, BudgetTable
 from orlop.abi.calls import Budget
 from orlop.abi.ids import NanoDollars
 from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import date, fields, money, show_json, table
+from orlop.shell.screen import counted, date, fields, money, show_json, table
 
 PERIODS: Final[dict[str, Period]] = {
     "ever": "ever",
@@ -144,8 +144,8 @@ def _limits(limit: Limit) -> tuple[str, str, str, str]:
 
 def _rates(limit: Limit) -> str:
     calls, tokens = limit.calls_per_minute, limit.tokens_per_minute
-    said = [] if calls is None else [f"{calls:,} calls"]
-    said += [] if tokens is None else [f"{tokens:,} tokens"]
+    said = [] if calls is None else [counted(calls, "call")]
+    said += [] if tokens is None else [counted(tokens, "token")]
     return ", ".join(said) or "-"
 
 
@@ -162,8 +162,8 @@ def _details(view: AccountView) -> list[tuple[str, str]]:
         *((title.lower(), cell) for title, cell in zip(TITLES[1:], row[1:], strict=True)),
         (
             "ever",
-            f"{ever.calls:,} calls, {ever.tokens:,} tokens, {money(ever.nano_dollars)}, "
-            f"{ever.ns / NS:,.1f} s",
+            f"{counted(ever.calls, 'call')}, {counted(ever.tokens, 'token')}, "
+            f"{money(ever.nano_dollars)}, {ever.ns / NS:,.1f} s",
         ),
     ]
 

@@ -26,7 +26,7 @@ from msgspec import Struct
 from orlop.abi.errors import BadCall, KernelError, NotFound
 from orlop.abi.files import FileView
 from orlop.sdk.files_sync import SyncFiles
-from orlop.sdk.memory import memory_operator
+from orlop.sdk.memory import MemoryOperator
 from orlop.sdk.operator import Operator
 from orlop.shell.files import kernel
 from orlop.shell.frame import Frame, framed
@@ -98,7 +98,7 @@ def export(frame: Frame, folder: Path) -> None:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     events, messages = _events(operator, folder)
     versions, blobs = _files(tree, folder)
-    lines = memory_operator(home=frame.given_home, tenant=frame.tenant).exported((), past=True)
+    lines = MemoryOperator(frame.link()).exported((), past=True)
     memories = _write_lines(folder / "memories.jsonl", lines)
     made = Manifest(
         format=FORMAT,

@@ -8,7 +8,7 @@ from orlop.abi.messages import Message
 from orlop.abi.people import CaseEffect, CaseFile
 from orlop.shell.answers import harmless
 from orlop.shell.frame import Frame
-from orlop.shell.screen import date, fields, money, show_json
+from orlop.shell.screen import counted, date, fields, money, show_json
 
 CHARS_MAX = 4_000
 """Of one message on the terminal; `--json` has all."""
@@ -28,7 +28,7 @@ def parts(case: CaseFile) -> list[str]:
         ("arguments", json.dumps(row.arguments, ensure_ascii=True)),
         ("asked by", row.asked_by or "the agent"),
         ("process", f"{process.pid} ({process.name}), {process.state}"),
-        ("so far", f"{process.calls:,} calls, {money(process.cost)}"),
+        ("so far", f"{counted(process.calls, 'call')}, {money(process.cost)}"),
     ]
     said = [f"{_bold(message.role)}: {_text(message)}" for message in case.conversation]
     if case.left_out:
@@ -44,7 +44,9 @@ def parts(case: CaseFile) -> list[str]:
                 for one in case.questions
             ],
         ),
-        _section("Grants", [f"{one.id} {one.tool}: {one.calls} calls" for one in case.grants]),
+        _section(
+            "Grants", [f"{one.id} {one.tool}: {counted(one.calls, 'call')}" for one in case.grants]
+        ),
     ]
 
 

@@ -5,7 +5,7 @@ import click
 from orlop.abi.contexts import Context
 from orlop.shell.files import kernel, path_of
 from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import fields, shortened, show_json
+from orlop.shell.screen import counted, fields, shortened, show_json
 
 
 @click.group()
@@ -72,7 +72,7 @@ def _show(frame: Frame, found: Context) -> None:
         ("goes on", "exactly" if found.exact else "as text"),
     ]
     if found.dropped:
-        lines.append(("left out", f"{found.dropped} messages"))
+        lines.append(("left out", counted(found.dropped, "message")))
     click.echo(fields(lines))
     for place, message in enumerate(found.messages):
         click.echo(f"{place:4}  {message.role:9}  {shortened(' '.join(message.text().split()))}")

@@ -9,10 +9,10 @@ import click
 
 from orlop.abi.files import FileView, MountOrder
 from orlop.sdk.place import is_process
-from orlop.sdk.sync import SyncKernel, connect_sync
+from orlop.sdk.sync import SyncKernel
 from orlop.shell.frame import Frame, framed
 from orlop.shell.lazy import Entry, LazyGroup
-from orlop.shell.screen import date, show_json, show_json_line, size, table
+from orlop.shell.screen import counted, date, show_json, show_json_line, size, table
 
 READ_BYTES: Final = 1 << 20
 TREE: Final = "The tree"
@@ -65,7 +65,7 @@ def files() -> None:
 
 
 def kernel(frame: Frame) -> SyncKernel:
-    return connect_sync(home=frame.given_home, tenant=frame.tenant)
+    return SyncKernel(frame.link())
 
 
 def path_of(text: str) -> str:
@@ -255,7 +255,7 @@ def restore(frame: Frame, path: str, name: str) -> None:
     if frame.as_json:
         show_json(made)
     else:
-        click.echo(f"{len(made)} files changed")
+        click.echo(f"{counted(len(made), 'file')} changed")
 
 
 @click.command()

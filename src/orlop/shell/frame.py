@@ -1,7 +1,6 @@
 """What all commands share: `--home`, `--json`, `--tenant`, the connection, how an error looks."""
 
 import functools
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,10 @@ import msgspec
 
 from orlop.abi.errors import KernelError, NoKernel
 from orlop.abi.limits import CLIENT_PATIENCE_S
-from orlop.sdk.operator import Operator, operator
-from orlop.sdk.people import People, people
-from orlop.sdk.place import default_home, read_home
+from orlop.sdk.link import Link
+from orlop.sdk.operator import Operator
+from orlop.sdk.people import People
+from orlop.sdk.place import default_home, find, is_process, person_token, read_home, runs
 from orlop.shell.exits import status_of
 
 P = ParamSpec("P")
@@ -35,24 +35,25 @@ class Frame:
         return self.given_home or default_home()
 
     def operator(self) -> Operator:
-        """The kernel.  While its supervisor lives it is waited for, otherwise refused at once."""
-        return operator(home=self.given_home, tenant=self.tenant, patience_s=self._patience_s())
+        """The kernel, for operators."""
+        return Operator(self.link())
 
     def people(self) -> People:
-        """The same for people: in the name of ORLOP_PERSON_TOKEN's holder, else an operator's."""
-        return people(home=self.given_home, tenant=self.tenant, patience_s=self._patience_s())
+        """For people: in the name of ORLOP_PERSON_TOKEN's holder, else an operator's."""
+        return People(self.link(person_token()))
 
-    def _patience_s(self) -> float:
-        return CLIENT_PATIENCE_S if self._rises() else 0
+    def link(self, token: str = "", process: str = "") -> Link:
+        """A kernel that is away is waited for as long as its supervisor lives, and no longer."""
+        place = find(home=self.given_home, token=token, process=process, tenant=self.tenant)
+        return Link(place, CLIENT_PATIENCE_S, self._rises)
 
     def _rises(self) -> bool:
+        if self.given_home is None and is_process():
+            return True  # The kernel is the one that started this program, whatever home that has.
         try:
-            os.kill(read_home(self.home).supervisor_pid, 0)
-        except PermissionError:
-            return True
-        except (NoKernel, OSError):
+            return runs(read_home(self.home).supervisor_pid)
+        except NoKernel:
             return False
-        return True
 
 
 class Refusal(click.ClickException):

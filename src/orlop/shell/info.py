@@ -4,7 +4,7 @@ import click
 
 from orlop.abi.admin import Info
 from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import date, fields, show_json
+from orlop.shell.screen import counted, date, fields, show_json
 
 
 @click.command()
@@ -29,7 +29,7 @@ def _lines(found: Info) -> list[tuple[str, str]]:
         ("log", found.log),
         ("kernel's pid", str(found.os_pid)),
         ("supervisor's pid", str(found.supervisor_pid or "none")),
-        ("journal id", f"{found.journal_id}, epoch {found.epoch}, {found.head:,} events"),
+        ("journal id", f"{found.journal_id}, epoch {found.epoch}, {counted(found.head, 'event')}"),
         ("started", date(found.started_ns)),
         ("ready", ready),
     ]

@@ -9,10 +9,8 @@ from typing import Final
 import click
 
 from orlop.abi.errors import KernelError
-from orlop.abi.limits import CLIENT_PATIENCE_S
 from orlop.sdk.exchange import JSON, Order
 from orlop.sdk.link import Link
-from orlop.sdk.place import find
 from orlop.shell.frame import Frame, framed
 
 AT_ONCE: Final = 32
@@ -29,8 +27,7 @@ def mcp(frame: Frame, key: str, process: str) -> None:
     On standard input and output: name this command as an MCP server of your program.  Over HTTP the
     same is at /mcp.
     """
-    place = find(home=frame.home, token=key, process=process, tenant=frame.tenant)
-    bridge = Bridge(Link(place, CLIENT_PATIENCE_S))
+    bridge = Bridge(frame.link(key, process))
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for line in sys.stdin.buffer:
             if line.strip():

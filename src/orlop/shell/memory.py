@@ -17,8 +17,8 @@ from orlop.abi.memory_orders import (
     ShareOrder,
     SubjectOrder,
 )
-from orlop.sdk.memory import MemoryOperator, memory_operator
-from orlop.sdk.sync import SyncKernel, connect_sync
+from orlop.sdk.memory import MemoryOperator
+from orlop.sdk.sync import SyncKernel
 from orlop.shell.frame import Frame, framed
 from orlop.shell.lazy import Entry, LazyGroup
 from orlop.shell.screen import date, fields, show_json, size, table
@@ -63,11 +63,11 @@ def memory() -> None:
 
 
 def kernel(frame: Frame) -> SyncKernel:
-    return connect_sync(home=frame.given_home, tenant=frame.tenant)
+    return SyncKernel(frame.link())
 
 
 def operator(frame: Frame) -> MemoryOperator:
-    return memory_operator(home=frame.given_home, tenant=frame.tenant)
+    return MemoryOperator(frame.link())
 
 
 @click.command()
@@ -328,8 +328,13 @@ def share(frame: Frame, namespace: str, whom: str, access: str) -> None:
     if frame.as_json:
         show_json(found)
         return
+    if not found:
+        click.echo(
+            "every namespace is as it began: `agents/NAME` is that agent's, the rest is open"
+        )
+        return
     rows = [(one.namespace, one.whom, ", ".join(one.access)) for one in found]
-    click.echo(table(("namespace", "whom", "access"), rows, frozenset()))
+    click.echo(table(("NAMESPACE", "WHOM", "ACCESS"), rows, frozenset()))
 
 
 @click.command()
@@ -351,9 +356,11 @@ def kind(frame: Frame, name: str, schema: Path | None) -> None:
         found = [here.set_kind(KindOrder(name=name, schema=text))]
     if frame.as_json:
         show_json(found)
+    elif not found:
+        click.echo("no kind has a schema")
     else:
         rows = [(one.memory_kind, str(one.version)) for one in found]
-        click.echo(table(("kind", "version"), rows, frozenset({1})))
+        click.echo(table(("KIND", "VERSION"), rows, frozenset({1})))
 
 
 @click.command()

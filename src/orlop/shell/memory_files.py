@@ -9,8 +9,8 @@ import click
 from orlop.abi.errors import KernelError
 from orlop.abi.memory import Item
 from orlop.abi.memory_orders import ImportReport
-from orlop.sdk.memory import memory_operator
-from orlop.sdk.sync import SyncKernel, connect_sync
+from orlop.sdk.memory import MemoryOperator
+from orlop.sdk.sync import SyncKernel
 from orlop.shell.frame import Frame, framed
 from orlop.shell.screen import show_json
 from orlop.wire import memory_import
@@ -27,9 +27,7 @@ FORMATS: Final[dict[str, Format]] = {name: name for name in get_args(Format)}
 @framed
 def export(frame: Frame, namespaces: tuple[str, ...], past: bool) -> None:
     """Write memories as lines of JSON to standard output."""
-    for line in memory_operator(home=frame.given_home, tenant=frame.tenant).exported(
-        namespaces, past=past
-    ):
+    for line in MemoryOperator(frame.link()).exported(namespaces, past=past):
         if line.strip():
             sys.stdout.buffer.write(line.rstrip(b"\n") + b"\n")
     sys.stdout.buffer.flush()
@@ -42,7 +40,7 @@ def export(frame: Frame, namespaces: tuple[str, ...], past: bool) -> None:
 @framed
 def import_(frame: Frame, file: Path, format_: str, namespace: str) -> None:
     """Remember what FILE holds: our own export, or one of Mem0, Letta or a LangGraph store."""
-    kernel = connect_sync(home=frame.given_home, tenant=frame.tenant)
+    kernel = SyncKernel(frame.link())
     report = bring(kernel, list(memory_import.read(FORMATS[format_], file.read_text())), namespace)
     if frame.as_json:
         show_json(report)

@@ -3,7 +3,7 @@
 import click
 
 from orlop.machine import plain_clock
-from orlop.sdk.sync import connect_sync
+from orlop.sdk.sync import SyncKernel
 from orlop.sdk.tidying import Tidier, Tidying
 from orlop.shell.frame import Frame, framed
 from orlop.shell.screen import fields, show_json
@@ -38,7 +38,7 @@ def tidy(
         summarise=summarise,
         dry=dry,
     )
-    kernel = connect_sync(home=frame.given_home, tenant=frame.tenant)
+    kernel = SyncKernel(frame.link())
     report = Tidier(kernel, what, plain_clock.wall_ns()).run()
     if frame.as_json:
         show_json(report)

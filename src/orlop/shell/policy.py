@@ -29,7 +29,7 @@ from orlop.shell.exits import FAILED, OK
 from orlop.shell.frame import Frame, framed
 from orlop.shell.lazy import Entry, LazyGroup
 from orlop.shell.options import DURATION
-from orlop.shell.screen import date, fields, show_json, table
+from orlop.shell.screen import counted, date, fields, show_json, table
 
 FOLDER: Final = click.argument(
     "folder", type=click.Path(exists=True, file_okay=False, path_type=Path)
@@ -98,7 +98,8 @@ def _show(frame: Frame, *, text: bool) -> None:
         ("from", view.origin),
         ("digest", view.digest[:16]),
         ("since", date(view.since_ns) if view.since_ns else "the kernel's start"),
-        ("asked of", f"{view.decisions} calls: {view.refused} refused, {view.asked} put to people"),
+        ("asked of", counted(view.decisions, "call")),
+        ("of these", f"{view.refused} refused, {view.asked} put to people"),
     ]
     if view.problem:
         lines.append(("problem", f"newer files are not in force: {view.problem}"))
@@ -136,7 +137,9 @@ def check(frame: Frame, folder: Path) -> int:
         show_json(report)
     else:
         findings(report.findings)
-        click.echo(f"{report.rules} rules: {'they can be used' if report.digest else 'no use'}")
+        click.echo(
+            f"{counted(report.rules, 'rule')}: {'they can be used' if report.digest else 'no use'}"
+        )
     return OK if report.digest else FAILED
 
 
@@ -177,7 +180,9 @@ def reload(frame: Frame) -> None:
         show_json(view)
     else:
         findings(view.findings)
-        click.echo(f"in force: {view.digest[:16]} from {view.origin}, {len(view.rules)} rules")
+        click.echo(
+            f"in force: {view.digest[:16]} from {view.origin}, {counted(len(view.rules), 'rule')}"
+        )
 
 
 @click.command("test")
@@ -236,7 +241,7 @@ def backtest(frame: Frame, folder: Path, since: float) -> None:
 
 
 def _report(report: BacktestReport) -> None:
-    click.echo(f"{report.calls} calls, {report.differing} would have come out otherwise")
+    click.echo(f"{counted(report.calls, 'call')}, {report.differing} would have come out otherwise")
     if report.unreadable:
         click.echo(f"{report.unreadable} more are no longer kept")
     for change, count in report.by_change.items():
@@ -280,11 +285,14 @@ def why(frame: Frame, call: str) -> None:
 def template(frame: Frame, name: str | None, to: Path | None) -> None:
     """Print a policy to begin with, or write it into a folder; without a name, list them."""
     templates = frame.operator().policy_templates()
+    if name is not None and name not in templates:
+        raise click.UsageError(f"no template {name!r}; there is: {', '.join(templates)}")
+    if frame.as_json:
+        show_json(templates if name is None else {name: templates[name]})
+        return
     if name is None:
         click.echo("\n".join(templates))
         return
-    if name not in templates:
-        raise click.UsageError(f"no template {name!r}; there is: {', '.join(templates)}")
     for file, text in templates[name].items():
         if to is None:
             click.echo(f"// {file}\n{text}")
@@ -331,7 +339,7 @@ def findings(found: Sequence[Finding]) -> None:
     for finding in found:
         place = f"{finding.file}:{finding.line}" if finding.file else "the policy"
         rule = f" ({finding.rule})" if finding.rule and finding.rule != place else ""
-        click.echo(f"{finding.severity}: {place}{rule} {finding.message}\n  fix: {finding.fix}")
+        click.echo(f"{finding.severity}: {place}{rule}: {finding.message}\n  fix: {finding.fix}")
 
 
 def _differences(found: tuple[Difference, ...]) -> None:

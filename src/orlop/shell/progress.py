@@ -52,12 +52,14 @@ class _Lines:
 
     def __init__(self) -> None:
         self._begun: set[str] = set()
+        self._ended: set[str] = set()
 
     def report(self, what: str, done: int, total: int) -> None:
         if what not in self._begun:
             self._begun.add(what)
             click.echo(f"{what} …", err=True)
-        if done >= total:
+        if done >= total and what not in self._ended:
+            self._ended.add(what)
             click.echo(f"{what}: done", err=True)
 
 

@@ -4,7 +4,7 @@ import click
 
 from orlop.abi.capabilities import RightsView
 from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import show_json
+from orlop.shell.screen import counted, show_json
 
 
 class RightsGroup(click.Group):
@@ -62,4 +62,4 @@ def _show(frame: Frame, view: RightsView) -> None:
     if not view.rights:
         click.echo("  nothing")
     if view.refused:
-        click.echo(f"{view.refused} calls were refused for want of a right")
+        click.echo(f"{counted(view.refused, 'call')} refused for want of a right")

@@ -53,7 +53,7 @@ def terminal_width() -> int:
 
 
 def seconds(value_s: float) -> str:
-    """`0.12 s`, `45 s`, `12 min`, `3.5 h`, `9 d`."""
+    """`0.12 s`, `45 s`, `12 min`, `3 h`, `9 d`."""
     if value_s < 10:
         return f"{value_s:.2f} s"
     for unit, size_s in (("d", 86_400), ("h", 3_600), ("min", 60)):
@@ -85,6 +85,11 @@ def money(cost: NanoDollars) -> str:
     """Dollars, with as many digits as the amount needs to be seen."""
     dollars = cost / 1e9
     return f"${dollars:,.2f}" if cost == 0 or dollars >= 1 else f"${dollars:.3g}"
+
+
+def counted(amount: int, noun: str) -> str:
+    """`1 call`, `1,200 calls`."""
+    return f"{amount:,} {noun}" if amount == 1 else f"{amount:,} {noun}s"
 
 
 def shortened(text: str) -> str:

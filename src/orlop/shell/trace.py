@@ -8,7 +8,7 @@ import click
 from orlop.abi.admin import ProcessView, Trace, TraceCall
 from orlop.abi.ids import NanoDollars, Nanoseconds
 from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import between, money, seconds, shortened, show_json
+from orlop.shell.screen import between, counted, money, seconds, shortened, show_json
 
 BRANCH: Final = "├─ "
 LAST: Final = "└─ "
@@ -69,9 +69,9 @@ def _title(found: Trace) -> str:
         f"{name} (pid {view.pid})",
         _state(view),
         between(view.started_ns, view.ended_ns),
-        f"{view.calls:,} calls"
+        counted(view.calls, "call")
         + (f", {view.calls_replayed:,} from the record" * bool(view.calls_replayed)),
-        f"{view.input_tokens:,} → {view.output_tokens:,} tokens",
+        f"{view.input_tokens:,} → {counted(view.output_tokens, 'token')}",
         money(total_cost(found)),
     ]
     return "  ".join(parts)
@@ -92,7 +92,7 @@ def _call(call: TraceCall, start_ns: Nanoseconds) -> str:
     ]
     if call.input_tokens or call.output_tokens:
         cached = f" ({call.cached_tokens:,} cached)" if call.cached_tokens else ""
-        parts.append(f"{call.input_tokens:,}{cached} → {call.output_tokens:,} tokens")
+        parts.append(f"{call.input_tokens:,}{cached} → {counted(call.output_tokens, 'token')}")
     if call.cost:
         parts.append(money(call.cost))
     if call.engine:

@@ -38,6 +38,14 @@ def test_patience_ends_and_names_the_address() -> None:
         patience.after(UNSENT, 130.0)
 
 
+def test_nobody_waits_for_a_kernel_that_nobody_would_start_again() -> None:
+    lives = [True, False]
+    patience = Patience(PLACE, CALL, 30.0, lambda: lives.pop(0))
+    patience.after(UNSENT, 100.0)
+    with pytest.raises(NoKernel):
+        patience.after(UNSENT, 100.1)
+
+
 def test_a_long_attempt_that_failed_late_begins_a_new_row() -> None:
     patience = Patience(PLACE, CALL, 30.0)
     patience.after(SENT, 100.0)

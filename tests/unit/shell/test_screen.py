@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from orlop.abi.ids import NanoDollars
-from orlop.shell.screen import command, money, seconds, shortened, size, table
+from orlop.shell.screen import command, counted, money, seconds, shortened, size, table
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,14 @@ def test_times_have_the_unit_that_fits(value_s: float, text: str) -> None:
 )
 def test_money_is_never_rounded_to_nothing(cost: int, text: str) -> None:
     assert money(NanoDollars(cost)) == text
+
+
+def test_one_is_not_many() -> None:
+    assert [counted(1, "call"), counted(0, "call"), counted(1200, "call")] == [
+        "1 call",
+        "0 calls",
+        "1,200 calls",
+    ]
 
 
 def test_sizes_are_binary() -> None:

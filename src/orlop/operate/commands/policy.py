@@ -13,7 +13,7 @@ from orlop.settings import read_settings
 from orlop.shell.exits import FAILED, OK
 from orlop.shell.frame import Frame, framed
 from orlop.shell.policy import findings, read_cases, read_folder, results
-from orlop.shell.screen import show_json
+from orlop.shell.screen import counted, show_json
 from orlop.state.policy_facts import of_tool
 
 
@@ -65,6 +65,6 @@ def _say(frame: Frame, found: tuple[Finding, ...], rules: int, decided: list[Cas
         return
     findings(found)
     wrong = any(finding.severity == "error" for finding in found)
-    click.echo(f"{rules} rules: {'no use' if wrong else 'they can be used'}")
+    click.echo(f"{counted(rules, 'rule')}: {'no use' if wrong else 'they can be used'}")
     if decided:
         results(decided)
