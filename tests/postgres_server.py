@@ -64,9 +64,12 @@ class Server:
 
 
 @contextmanager
-def postgres() -> Iterator[Server]:
-    """Skipped where PostgreSQL's programs are not installed; CI must not skip it."""
-    if not VERSIONS:
+def postgres(programs: Path | None = None) -> Iterator[Server]:
+    """Skipped where PostgreSQL's programs are not installed; CI must not skip it.
+
+    programs: of which version; by default the newest.
+    """
+    if not VERSIONS and programs is None:
         if os.environ.get("CI"):
             raise RuntimeError("PostgreSQL is not installed, and CI must test on it")
         pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
@@ -74,7 +77,7 @@ def postgres() -> Iterator[Server]:
     if os.geteuid() == 0:
         owner = pwd.getpwnam("postgres")
         os.chown(folder, owner.pw_uid, owner.pw_gid)
-    server = Server(folder, VERSIONS[0])
+    server = Server(folder, programs or VERSIONS[0])
     try:
         server.create()
         server.start()

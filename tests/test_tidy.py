@@ -36,12 +36,14 @@ FOREIGN = {
     "pydantic_monty": {"effects/monty.py"},
     "psycopg": {
         "effects/sql_postgres.py",
+        "memory/stores/pgvector.py",
         "store/postgres.py",
         "store/postgres_commit.py",
         "store/postgres_peers.py",
         "store/postgres_reading.py",
     },
-    "qdrant_client": {"memory/qdrant.py"},
+    "pymilvus": {"memory/stores/milvus.py"},
+    "qdrant_client": {"memory/stores/qdrant.py"},
     "ray": {"hardware/accelerators.py"},
     "numpy": {"devices/onnx_network.py", "memory/blocks.py", "memory/graph.py"},
     "sqlite3": {"store", "effects/sql_sqlite.py", "files", "memory", "operate/doctor.py"},
@@ -49,6 +51,7 @@ FOREIGN = {
     "usearch": {"memory/graph.py"},
     "uvicorn": {"http"},
     "xllamacpp": {"devices/llamacpp_host.py"},
+    "zmq": {"drivers/kv_stream.py"},
 }
 """A library, and the files (or the package) that alone may import it."""
 
@@ -59,7 +62,7 @@ LAZY = {
     "orlop.effects.sql_postgres",
     "orlop.memory.blocks",
     "orlop.memory.graph",
-    "orlop.memory.qdrant",
+    "orlop.memory.stores",
     "orlop.operate.up",
     "orlop.store.postgres",
     "orlop.store.postgres_peers",
@@ -69,6 +72,7 @@ LAZY = {
     "ssl",
     "tokenizers",
     "xllamacpp",
+    "zmq",
 }
 """What may be imported inside a function: heavy, optional, or too slow for a command's start."""
 

@@ -6,40 +6,25 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Struct
 
-from orlop.abi.ids import Seq, TenantId
+from orlop.abi.ids import Seq
 from orlop.memory.reading import Filter, applied, born, where
-
-
-class FedRow(Struct, frozen=True):
-    id: int
-    tenant: TenantId
-    namespace: str
-    model: str
-    vector: bytes
+from orlop.memory.stores.store import Place, Point
 
 
 class Feed(Struct, frozen=True, kw_only=True):
-    """One namespace's changes since it was fed last."""
+    """One place's changes since it was fed last."""
 
-    tenant: TenantId
-    namespace: str
-    model: str
+    place: Place
     file: int
+    """Which file the rows are of: in one that was made anew they have other ids."""
     seq: Seq
     after: Seq
     """What was fed before; 0: this is everything."""
-    rows: tuple[FedRow, ...]
+    points: tuple[Point, ...]
     closed: tuple[int, ...]
 
 
-def since(
-    connection: sqlite3.Connection,
-    tenant: TenantId,
-    namespace: str,
-    model: str,
-    file: int,
-    seq: int,
-) -> Feed:
+def since(connection: sqlite3.Connection, place: Place, file: int, seq: int) -> Feed:
     """All that is open and has come since `seq`; everything, where the file is another one."""
     now, here = applied(connection), born(connection)
     if here != file:
@@ -48,21 +33,19 @@ def since(
         "SELECT v.id, e.data FROM version v JOIN vector e ON e.model = ? AND e.id = v.id"
         " WHERE v.tenant = ? AND v.namespace = ? AND v.known_to IS NULL"
         " AND (v.known_from > ? OR e.seq > ?) ORDER BY v.id",
-        (model, tenant, namespace, seq, seq),
+        (place.model, place.tenant, place.namespace, seq, seq),
     ).fetchall()
     closed = connection.execute(
         "SELECT id FROM version WHERE tenant = ? AND namespace = ? AND known_to > ?"
         " AND known_to IS NOT NULL",
-        (tenant, namespace, seq),
+        (place.tenant, place.namespace, seq),
     ).fetchall()
     return Feed(
-        tenant=tenant,
-        namespace=namespace,
-        model=model,
+        place=place,
         file=here,
         seq=now,
         after=Seq(seq),
-        rows=tuple(FedRow(id, tenant, namespace, model, data) for id, data in rows),
+        points=tuple(Point(id, data) for id, data in rows),
         closed=tuple(id for (id,) in closed) if seq else (),
     )
 
@@ -79,3 +62,17 @@ def candidates(
         (model, *bound, msgspec.json.encode(ids).decode(), seen, seen),
     )
     return rows.fetchall()
+
+
+def was_fed(connection: sqlite3.Connection, place: Place, seen: int, length: int) -> bool:
+    """Whether the store was given anything of this place that is still current.
+
+    length: bytes of a vector.
+    """
+    found = connection.execute(
+        "SELECT 1 FROM version v JOIN vector e ON e.model = ? AND e.id = v.id"
+        " WHERE v.tenant = ? AND v.namespace = ? AND v.known_to IS NULL"
+        " AND v.known_from <= ? AND e.seq <= ? AND length(e.data) = ? LIMIT 1",
+        (place.model, place.tenant, place.namespace, seen, seen, length),
+    )
+    return found.fetchone() is not None

@@ -15,7 +15,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from msgspec.structs import replace
 
 from orlop.abi.errors import Misconfigured
-from orlop.abi.ids import Seq, TenantId
+from orlop.abi.ids import JournalId, Seq, TenantId
 from orlop.abi.memory import MemoryId
 from orlop.machine.clock import Clock
 from orlop.machine.offload import InlineOffload, ThreadOffload
@@ -25,6 +25,7 @@ from orlop.memory.outside import Outside
 from orlop.memory.reading import Place
 from orlop.memory.rows import EVIDENCE, MEMORY_KINDS, MemoryFold
 from orlop.memory.search import Asked, Dense, Found, find
+from orlop.memory.stores import opening
 from orlop.store.commons import Commons
 from orlop.store.journal import Journal
 from orlop.store.projection import Projection, ProjectionFile, Source
@@ -44,7 +45,10 @@ class MemoryConfig:
     pinned: tuple[str, ...] = ()
     """Namespaces whose vectors stay in RAM, whoever else wants it."""
     store: str = ""
-    """An external vector store, fed from the rows: `qdrant:URL` or `qdrant:FOLDER`."""
+    """An external vector store, fed from the rows: `qdrant:URL` (or a folder), `milvus:URL` (or a
+    file), `pgvector:URL`, `redis:URL`, `weaviate:URL`, `pinecone:URL`."""
+    store_key_file: str = ""
+    """Its key or password, in a file that only its owner can read."""
     graph_rows: Count = 50_000
     """Memories of one namespace from which on it is searched by a graph; 0: never."""
 
@@ -123,6 +127,11 @@ class Memories:
         if known is not None:
             return known[1]
         return self.projection.look(reading.memory_with_key, tenant, namespace, key)
+
+    async def purge(self) -> None:
+        """Nothing that was erased stays in the file, or in RAM."""
+        await self.projection.compact()
+        self.forget_cached()
 
     def forget_cached(self) -> None:
         """Let go of all vectors in RAM."""
@@ -205,30 +214,24 @@ def build(
         rows = projection(MemoryFold(kinds=MEMORY_KINDS - EVIDENCE), commons)
         evidence = projection(MemoryFold("evidence", kinds=EVIDENCE), journal)
     embedded = in_ram(config)
-    external = outside(config, embedded, clock)
+    external = outside(config, embedded, clock, journal.id)
     return Memories(rows, evidence, commons, config, external or embedded, external)
 
 
 def check(config: MemoryConfig) -> None:
     """Raises `Misconfigured`."""
-    kind, _, place = config.store.partition(":")
-    if config.store and (kind != "qdrant" or not place):
-        raise Misconfigured("memory.store: `qdrant:URL` or `qdrant:FOLDER`; leave it out for none")
+    opening.check(config.store, config.store_key_file)
 
 
-def outside(config: MemoryConfig, inner: Dense | None, clock: Clock) -> Outside | None:
+def outside(
+    config: MemoryConfig, inner: Dense | None, clock: Clock, kernel: JournalId
+) -> Outside | None:
     """The external store that the settings name.  Raises `Misconfigured`."""
     if not config.store:
         return None
-    check(config)
-    place = config.store.partition(":")[2]
     if inner is None:
         raise Misconfigured("memory.store: needs `pip install 'orlop[vectors]'`")
-    try:
-        from orlop.memory.qdrant import Qdrant
-    except ImportError as error:
-        raise Misconfigured(f"{error}: `pip install qdrant-client`") from error
-    return Outside(Qdrant(place), inner, clock)
+    return Outside(opening.open_store(config.store, config.store_key_file, kernel), inner, clock)
 
 
 def in_ram(config: MemoryConfig) -> Dense | None:

@@ -3,22 +3,29 @@
 Invariants:
 1. What it names is held against the rows: it may be behind, or wrong, and only what it overlooks is
    lost.  What was written since it was fed is compared here.
-2. One that fails is left alone for a while; the embedded search answers, and the reply says so.
+2. One that fails, does not answer or has forgotten is left alone for a while; the embedded search
+   answers, and the reply says so.
+3. It is emptied before it is fed anew: at each start, after an erasure, after a failure.  So what
+   is erased does not stay in it, also where the kernel or the store is lost in between.
 """
 
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol
+from threading import Lock
+from typing import Final, NamedTuple
 
+from orlop.abi.errors import DeviceFailed
 from orlop.abi.ids import TenantId
 from orlop.abi.memory_orders import Shelf
+from orlop.machine import redaction
 from orlop.machine.clock import Clock
 from orlop.memory import feed as memory_feed
-from orlop.memory.feed import FedRow, Feed
+from orlop.memory.feed import Feed
 from orlop.memory.reading import Filter, born
 from orlop.memory.search import Dense
+from orlop.memory.stores.store import POINTS_MAX, Place, VectorStore, batches
 from orlop.memory.vectors import unpacked
 
 log = logging.getLogger(__name__)
@@ -29,45 +36,19 @@ OVERSAMPLE: Final = 4
 """What it is asked for, in results: some of it may not be current any more."""
 
 
-class VectorStore(Protocol):
-    """What a driver of an external store does.  Blocks; called from two threads.
+class Round(NamedTuple):
+    """What was read for the store; of no use once something was erased meanwhile."""
 
-    Any exception of its library counts as the store being away.
-    """
-
-    name: str
-
-    def put(self, rows: Sequence[FedRow]) -> None:
-        """By id; one that is there is replaced."""
-        ...
-
-    def drop(self, ids: Sequence[int]) -> None: ...
-
-    def near(
-        self,
-        tenant: TenantId,
-        namespaces: Sequence[str],
-        model: str,
-        vector: Sequence[float],
-        limit: int,
-    ) -> list[int]:
-        """Ids of about the nearest, in no order."""
-        ...
-
-    def clear(self) -> None:
-        """Forget everything."""
-        ...
-
-
-class Place(NamedTuple):
-    tenant: TenantId
-    namespace: str
-    model: str
+    epoch: int
+    feeds: list[Feed]
 
 
 @dataclass(eq=False, slots=True)
 class Outside:
-    """`inner`: the embedded search, which answers where the store can't."""
+    """Searches run in one thread, feeds in another, and `forget` comes from the event loop.
+
+    `inner`: the embedded search, which answers where the store can't.
+    """
 
     store: VectorStore
     inner: Dense
@@ -78,8 +59,14 @@ class Outside:
     _asked: dict[Place, None] = field(default_factory=dict)
     """Namespaces that were searched, and are to be fed."""
     _file: int = 0
-    """What is in the store is of this file's rows; 0: nobody knows."""
+    """What is in the store is of this file's rows."""
+    _is_stale: bool = True
+    """It is to be emptied: nobody knows what is in it."""
+    _epoch: int = 0
+    """Goes up with each erasure and failure."""
     _again_s: float = 0.0
+    _turn: Lock = field(default_factory=Lock)
+    """Held for one call of the store."""
 
     def search(
         self,
@@ -93,61 +80,85 @@ class Outside:
         places = [Place(wanted.tenant, name, model) for name in wanted.namespaces]
         self._asked |= dict.fromkeys(places)
         file = born(connection)
-        is_fed = all(self._fed.get(place, (0, 0))[0] == file for place in places)
+        fed = [self._fed.get(place, (0, 0)) for place in places]
+        is_fed = bool(fed) and all(one == file for one, _ in fed)
         is_scan = among is None and wanted.as_of is None
-        if is_scan and is_fed and places and self.clock.now_s() >= self._again_s:
-            found = self._outside(connection, wanted, model, vector, limit)
+        if is_scan and is_fed and self.clock.now_s() >= self._again_s:
+            seen = min(seq for _, seq in fed)
+            found = self._outside(connection, wanted, places, vector, limit, seen)
             if found is not None and len(found) >= limit:
                 return found[:limit], False
         return self.inner.search(connection, wanted, model, vector, limit, among)
 
-    def next_feed(self) -> Callable[[sqlite3.Connection], list[Feed]]:
+    def next_feed(self) -> Callable[[sqlite3.Connection], Round]:
         """Reads what the store lacks; `feed` then brings it there."""
-        asked = [(*place, *self._fed.get(place, (0, 0))) for place in tuple(self._asked)]
-        return lambda connection: [memory_feed.since(connection, *one) for one in asked]
+        epoch = self._epoch
+        asked = [(place, *self._fed.get(place, (0, 0))) for place in tuple(self._asked)]
+        return lambda connection: Round(
+            epoch, [memory_feed.since(connection, *one) for one in asked]
+        )
 
-    def feed(self, feeds: Sequence[Feed]) -> None:
+    def feed(self, round: Round) -> None:
         """In a thread of its own."""
         if self.clock.now_s() < self._again_s:
             return
         try:
-            for one in feeds:
-                self._bring(one)
+            if self._is_stale:
+                self._empty()
+            for one in round.feeds:
+                self._bring(one, round.epoch)
             self.note = ""
         except Exception as error:  # Whatever its library raises.
             self._lose(error)
 
-    def _bring(self, feed: Feed) -> None:
-        if feed.file != self._file:
+    def close(self) -> None:
+        with self._turn:
+            self.store.close()
+
+    def _empty(self) -> None:
+        # First the mark: an erasure from here on sets it again.
+        self._is_stale = False
+        self._fed.clear()
+        with self._turn:
             self.store.clear()
-            self._fed.clear()
+
+    def _bring(self, feed: Feed, epoch: int) -> None:
+        if feed.file != self._file:
+            self._empty()
             self._file = feed.file
-        place = Place(feed.tenant, feed.namespace, feed.model)
-        if feed.after and place not in self._fed:
+        if epoch != self._epoch or (feed.after and feed.place not in self._fed):
             return  # It was emptied since this was read: next time all of it is.
-        self.store.put(feed.rows)
-        self.store.drop(feed.closed)
-        self._fed[place] = (feed.file, feed.seq)
+        for points in batches(feed.points):
+            with self._turn:
+                self.store.put(feed.place, points)
+        for start in range(0, len(feed.closed), POINTS_MAX):
+            with self._turn:
+                self.store.drop(feed.place, feed.closed[start : start + POINTS_MAX])
+        if epoch == self._epoch:
+            self._fed[feed.place] = (feed.file, feed.seq)
 
     def _outside(
         self,
         connection: sqlite3.Connection,
         wanted: Filter,
-        model: str,
+        places: Sequence[Place],
         vector: bytes,
         limit: int,
+        seen: int,
     ) -> list[tuple[int, float]] | None:
+        query = unpacked(vector)
         try:
-            ids = self.store.near(
-                wanted.tenant, wanted.namespaces, model, unpacked(vector), OVERSAMPLE * limit
-            )
+            with self._turn:
+                ids = self.store.near(places, query, OVERSAMPLE * limit)
+            if not ids and any(
+                memory_feed.was_fed(connection, place, seen, len(vector)) for place in places
+            ):
+                raise DeviceFailed("it has forgotten what it was given")
         except Exception as error:  # Whatever its library raises.
             self._lose(error)
             return None
         self.note = ""
-        seen = min(self._fed[Place(wanted.tenant, name, model)][1] for name in wanted.namespaces)
-        rows = memory_feed.candidates(connection, wanted, model, ids, seen)
-        query = unpacked(vector)
+        rows = memory_feed.candidates(connection, wanted, places[0].model, ids, seen)
         scored = [
             (id, sum(a * b for a, b in zip(query, unpacked(data), strict=True)))
             for id, data in rows
@@ -158,8 +169,9 @@ class Outside:
     def _lose(self, error: Exception) -> None:
         self._again_s = self.clock.now_s() + AWAY_S
         self._begin_again()  # It may come back empty.
-        self.note = f"{self.store.name} is away ({error}): searched by the embedded index"
-        log.warning("the vector store %s failed: %s", self.store.name, error)
+        said = redaction.without_secrets(str(error).partition("\n")[0])[:200]
+        self.note = f"{self.store.name} is away ({said}): searched by the embedded index"
+        log.warning("the vector store %s failed: %s", self.store.name, said)
 
     def forget(self, tenant: TenantId | None) -> None:
         """After an erasure: the store is emptied when it is fed next, and that is soon."""
@@ -167,8 +179,9 @@ class Outside:
         self._begin_again()
 
     def _begin_again(self) -> None:
+        self._epoch += 1
+        self._is_stale = True
         self._fed.clear()
-        self._file = 0
 
     def take_wanted(self) -> list[Callable[[], None]]:
         return self.inner.take_wanted()

@@ -8,6 +8,7 @@ the kernel runs on the standard event loop then, whose sockets are Python's.
 import errno
 import ipaddress
 import logging
+import re
 import socket
 import sys
 import threading
@@ -24,6 +25,8 @@ RESOLVING: Final = frozenset(
 CONNECTING: Final = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
 HOST_FIELDS: Final = frozenset({"host", "hosts", "server"})
 """Settings that are a host without a scheme before it."""
+ADDRESS: Final = re.compile(r"[A-Za-z0-9+.-]+://.*")
+"""In a setting, whatever stands before it, as in `qdrant:https://…`."""
 
 
 class AirGap:
@@ -115,8 +118,8 @@ def listed(settings: object) -> Iterator[str]:
     elif isinstance(settings, tuple | list | frozenset | set):
         for value in settings:
             yield from listed(value)
-    elif isinstance(settings, str) and "://" in settings:
+    elif isinstance(settings, str) and (address := ADDRESS.search(settings)):
         try:
-            yield urlsplit(settings).hostname or ""
+            yield urlsplit(address[0]).hostname or ""
         except ValueError:
             return

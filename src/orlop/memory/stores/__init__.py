@@ -1,0 +1,1 @@
+"""External vector stores: one module each, all of one shape (`store.VectorStore`)."""
