@@ -5,12 +5,14 @@ in.  A back-test folds the journal once more and asks other rules on the way.
 """
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from orlop.abi.budgets import AccountName
 from orlop.abi.events import CallEntered, CallFailed, CallReturned, Header
-from orlop.abi.ids import CallId, Nanoseconds, ProcessId
+from orlop.abi.ids import DEFAULT_TENANT, CallId, Nanoseconds, ProcessId, TenantId
 from orlop.abi.limits import LABELS_MAX
 from orlop.abi.policy import PolicyRemoved, PolicySet
 from orlop.access.counts import CounterState, Counts
@@ -20,12 +22,23 @@ from orlop.access.taint import MANY
 from orlop.machine.clock import NS_PER_S
 
 
-class PolicyState(Struct, frozen=True, kw_only=True):
-    """In a snapshot."""
+class Sets(Struct, frozen=True, kw_only=True):
+    """What is in force for one tenant; of `default` it is the installation's, asked of all."""
 
     current: PolicySet | None = None
     shadow: PolicySet | None = None
     since_ns: Nanoseconds = Nanoseconds(0)
+    """When the present set came into force."""
+
+
+NO_SETS: Final = Sets()
+
+
+class PolicyState(Sets, frozen=True, kw_only=True):
+    """In a snapshot."""
+
+    own: dict[TenantId, Sets] = {}
+    """Of all tenants but `default`."""
     counts: list[CounterState] = []
     carried: dict[ProcessId, dict[str, CallId]] = {}
     labelled: list[tuple[Key, tuple[str, ...]]] = []
@@ -35,20 +48,21 @@ class PolicyState(Struct, frozen=True, kw_only=True):
 class Policies:
     """`carried`: by process and label, the call that brought the label into it first."""
 
-    current: PolicySet | None = None
-    shadow: PolicySet | None = None
-    since_ns: Nanoseconds = Nanoseconds(0)
-    """When the present set came into force."""
+    sets: dict[TenantId, Sets] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
     carried: dict[ProcessId, dict[str, CallId]] = field(default_factory=dict)
     labelled: Labelled = field(default_factory=Labelled)
 
     def fold(self, header: Header, event: PolicySet | PolicyRemoved) -> None:
         new = event if isinstance(event, PolicySet) else None
+        known = self.of(header.tenant)
         if event.shadow:
-            self.shadow = new
+            self.sets[header.tenant] = replace(known, shadow=new)
         else:
-            self.current, self.since_ns = new, header.wall_ns
+            self.sets[header.tenant] = replace(known, current=new, since_ns=header.wall_ns)
+
+    def of(self, tenant: TenantId) -> Sets:
+        return self.sets.get(tenant, NO_SETS)
 
     def entered(
         self, header: Header, event: CallEntered, name: str, accounts: tuple[AccountName, ...]
@@ -88,10 +102,12 @@ class Policies:
         self.carried.pop(process, None)
 
     def state(self) -> PolicyState:
+        house = self.of(DEFAULT_TENANT)
         return PolicyState(
-            current=self.current,
-            shadow=self.shadow,
-            since_ns=self.since_ns,
+            current=house.current,
+            shadow=house.shadow,
+            since_ns=house.since_ns,
+            own={tenant: sets for tenant, sets in self.sets.items() if tenant != DEFAULT_TENANT},
             counts=self.counts.state(),
             carried=self.carried,
             labelled=self.labelled.state(),
@@ -99,9 +115,8 @@ class Policies:
 
 
 def restored(state: PolicyState) -> Policies:
-    found = Policies(
-        current=state.current, shadow=state.shadow, since_ns=state.since_ns, carried=state.carried
-    )
+    house = Sets(current=state.current, shadow=state.shadow, since_ns=state.since_ns)
+    found = Policies(sets={DEFAULT_TENANT: house, **state.own}, carried=state.carried)
     found.labelled = Labelled(state.labelled)
     found.counts.restore(state.counts)
     return found

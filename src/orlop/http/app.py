@@ -11,7 +11,7 @@ import msgspec
 from orlop.abi.calls import Call, Infer
 from orlop.abi.cards import ModelCard
 from orlop.abi.errors import Broken, Denied, KernelError, NotFound, NotReady, WrongMethod
-from orlop.abi.ids import CallId
+from orlop.abi.ids import DEFAULT_TENANT, CallId
 from orlop.abi.replies import Completion
 from orlop.access.principal import Tokens
 from orlop.access.rights import Narrowing
@@ -276,18 +276,21 @@ class App:
 
     async def _told(self, doorman: Doorman, exchange: Exchange) -> None:
         """What is for machines that look after this one: any token, or none if `http.open` says so;
-        for the metrics, one with that right."""
+        for the metrics, one with that right, and of a tenant but `default` its own."""
         if exchange.method not in ("GET", "HEAD"):
             raise self._no_route(exchange)
+        shown = self._metrics
         if TOLD_PATHS[exchange.path] not in self._open_words:
             caller = doorman.caller(exchange)
             if exchange.path == "/metrics":
                 doorman.require(caller, "metrics")
+                if caller.tenant != DEFAULT_TENANT:
+                    shown = metrics.registry(doorman.kernel, caller.tenant)
         if exchange.path == "/openapi.json":
             await exchange.send_json(200, openapi.text())
         else:
             kind = "text/plain; version=0.0.4; charset=utf-8"
-            await exchange.send(200, metrics.text(self._metrics), kind)
+            await exchange.send(200, metrics.text(shown), kind)
 
     async def _refuse(self, exchange: Exchange, error: KernelError) -> None:
         """The error in the shape of the path's dialect; a stream that has begun is cut instead."""

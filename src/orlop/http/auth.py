@@ -79,7 +79,7 @@ class Doorman:
     """Reads tokens, and finds or makes the process that a caller speaks for."""
 
     def __init__(self, kernel: Kernel, tokens: Tokens) -> None:
-        self._kernel = kernel
+        self.kernel = kernel
         self._tokens = tokens
 
     def caller(self, headers: Headers) -> Caller:
@@ -89,19 +89,19 @@ class Doorman:
         token = token or headers.header("x-api-key")
         if not token:
             raise Unauthenticated("no key was sent: `authorization: Bearer …` or `x-api-key: …`")
-        now_ns = self._kernel.clock.wall_ns()
+        now_ns = self.kernel.clock.wall_ns()
         principal = self._tokens.read(token, now_ns)
         named = headers.header("orlop-tenant")
         match principal:
             case ProcessPrincipal():
-                tokens.require_good(self._kernel, principal.capability)
+                tokens.require_good(self.kernel, principal.capability)
                 caller = Caller(principal, principal.capability.said.first.tenant)
             case KeyPrincipal():
                 caller = self._client(principal, now_ns)
             case PersonPrincipal():
                 caller = self._person(principal)
             case OperatorPrincipal():
-                tenant = tenants.find(self._kernel, named or DEFAULT_TENANT)
+                tenant = tenants.find(self.kernel, named or DEFAULT_TENANT)
                 return Caller(principal, tenant, named=bool(named))
         if named and named != caller.tenant:
             raise tenants.unknown(named)
@@ -109,7 +109,7 @@ class Doorman:
 
     def _person(self, principal: PersonPrincipal) -> Caller:
         """Raises `Unauthenticated`."""
-        who = self._kernel.office.roster.by_secret.get(principal.digest)
+        who = self.kernel.office.roster.by_secret.get(principal.digest)
         if who is None:
             raise Unauthenticated("no person here has this token; `orlop people add` makes one")
         tenant, name = who
@@ -117,7 +117,7 @@ class Doorman:
 
     def _client(self, principal: KeyPrincipal, now_ns: int) -> Caller:
         """Raises `Unauthenticated`, `TokenRefused`."""
-        keys = self._kernel.tables.keys
+        keys = self.kernel.tables.keys
         key = keys.by_digest.get(principal.digest)
         if key is None:
             raise Unauthenticated("this kernel knows no such key; `orlop key create` makes one")
@@ -142,7 +142,7 @@ class Doorman:
         program, name = headers.header("orlop-program"), headers.header("orlop-process")
         if len(program) > NAME_CHARS_MAX or len(name) > NAME_CHARS_MAX:
             raise BadCall(f"orlop-program, orlop-process: at most {NAME_CHARS_MAX} characters")
-        found = self._kernel.clients.find(caller.tenant, caller.key, program, name)
+        found = self.kernel.clients.find(caller.tenant, caller.key, program, name)
         if found is None:
             found = await self._new_client(caller, program, name)
         if found.row.state is State.NEW:
@@ -155,7 +155,7 @@ class Doorman:
         return found
 
     def _own(self, capability: Capability) -> Process:
-        process = self._kernel.processes.get(capability.process)
+        process = self.kernel.processes.get(capability.process)
         if process is None:
             raise Unauthenticated(f"process {capability.process} is no longer in the table")
         syscall.require_current(process, capability.incarnation)
@@ -165,9 +165,9 @@ class Doorman:
 
     async def _new_client(self, caller: Caller, program: str, name: str) -> Process:
         spawn = Spawn(command=(), name=name or NAMELESS, program=program)
-        return await lifecycle.create(self._kernel, spawn, caller.tenant, key_id=caller.key)
+        return await lifecycle.create(self.kernel, spawn, caller.tenant, key_id=caller.key)
 
     async def _begin(self, process: Process) -> None:
         """A client's first calls may come all at once: one of them starts it."""
         with contextlib.suppress(Conflict):
-            await lifecycle.start(self._kernel, process, "first")
+            await lifecycle.start(self.kernel, process, "first")

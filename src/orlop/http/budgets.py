@@ -2,11 +2,21 @@
 
 from urllib.parse import unquote
 
-from orlop.abi.budgets import BudgetOrder
+from orlop.abi.budgets import ORGANISATION, BudgetOrder
+from orlop.abi.errors import Denied
 from orlop.http.admin import read, send
 from orlop.http.exchange import Exchange, Route
 from orlop.state.core import Kernel
 from orlop.subsystems import budgets
+
+
+def require_own(exchange: Exchange, account: str) -> None:
+    """What a tenant may use at most is not its own word.  Raises `Denied`."""
+    if account == ORGANISATION and not exchange.is_house:
+        raise Denied(
+            f"the account {ORGANISATION} of {exchange.tenant} is the installation's to limit; "
+            "teams, agents, tasks and processes are yours"
+        )
 
 
 class Budgets:
@@ -24,11 +34,15 @@ class Budgets:
         await send(exchange, budgets.one(self._kernel, exchange.tenant, reference))
 
     async def allow(self, exchange: Exchange) -> None:
-        await budgets.allow(self._kernel, exchange.tenant, await read(exchange, BudgetOrder))
+        order = await read(exchange, BudgetOrder)
+        require_own(exchange, order.account)
+        await budgets.allow(self._kernel, exchange.tenant, order)
         await self.table(exchange)
 
     async def remove(self, exchange: Exchange) -> None:
-        await budgets.remove(self._kernel, exchange.tenant, unquote(exchange.params["ref"]))
+        reference = unquote(exchange.params["ref"])
+        require_own(exchange, reference)
+        await budgets.remove(self._kernel, exchange.tenant, reference)
         await self.table(exchange)
 
     def routes(self) -> dict[tuple[str, ...], Route]:

@@ -2,16 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from orlop.abi.budgets import ORGANISATION, Amount
-from orlop.abi.ids import DEFAULT_TENANT
+from orlop.abi.budgets import NOTHING, ORGANISATION
+from orlop.abi.ids import TenantId
 from orlop.abi.residency import ModelView
+from orlop.http.metric_family import Family, Sample
+from orlop.http.metrics_tenants import TENANTS, amounts, of_tenants
 from orlop.kernel.overview import engines
 from orlop.models.residency import State as Lies
 from orlop.people.question_table import OPEN
@@ -19,16 +20,6 @@ from orlop.sched import view as scheduling
 from orlop.state.core import Kernel
 from orlop.state.process import State
 from orlop.subsystems import models
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """One name in `/metrics`; a counter is shown with `_total` at its end."""
-
-    kind: Literal["gauge", "counter"]
-    help: str
-    labels: tuple[str, ...] = ()
-
 
 FAMILIES: Final[Mapping[str, Family]] = {
     "orlop_ready": Family("gauge", "1 while calls are admitted."),
@@ -110,6 +101,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "orlop_autonomy_incidents": Family(
         "counter", "Incidents that took an agent back to its start, by tool.", ("tool",)
     ),
+    **TENANTS,
     "orlop_device_share": Family(
         "gauge", "Of what it could do, what it is given; 0: drained or lost.", ("device",)
     ),
@@ -125,22 +117,28 @@ FAMILIES: Final[Mapping[str, Family]] = {
     ),
 }
 
-Sample = tuple[str, tuple[str, ...], float]
-"""A family's name, the values of its labels, the number."""
-
 
 class KernelMetrics(Collector):
-    """Read from the kernel's own tables when asked; nothing is counted twice."""
+    """Read from the kernel's own tables when asked; nothing is counted twice.
 
-    def __init__(self, kernel: Kernel) -> None:
+    tenant: of this one alone, and nothing of what all share.
+    """
+
+    def __init__(self, kernel: Kernel, tenant: TenantId | None = None) -> None:
         self._kernel = kernel
+        self._tenant = tenant
 
     def collect(self) -> Iterable[Metric]:
         found: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
-        for name, family in FAMILIES.items():
+        for name, family in (FAMILIES if self._tenant is None else TENANTS).items():
             make = GaugeMetricFamily if family.kind == "gauge" else CounterMetricFamily
             found[name] = make(name, family.help, labels=family.labels)
-        for name, labels, value in samples(self._kernel):
+        known = (
+            samples(self._kernel)
+            if self._tenant is None
+            else of_tenants(self._kernel, self._tenant)
+        )
+        for name, labels, value in known:
             found[name].add_metric(labels, value)
         return found.values()
 
@@ -153,6 +151,7 @@ def samples(kernel: Kernel) -> Iterator[Sample]:
     yield from _devices(kernel)
     yield from _policy(kernel)
     yield from _people(kernel)
+    yield from of_tenants(kernel, None)
 
 
 def _whole(kernel: Kernel) -> Iterator[Sample]:
@@ -166,16 +165,11 @@ def _whole(kernel: Kernel) -> Iterator[Sample]:
     yield "orlop_tokens", ("input",), sum(row.input_tokens for row in rows)
     yield "orlop_tokens", ("cached",), sum(row.cached_tokens for row in rows)
     yield "orlop_tokens", ("output",), sum(row.output_tokens for row in rows)
-    for account in kernel.tables.ledger.line(DEFAULT_TENANT, (ORGANISATION,)):
-        yield from _amount("orlop_used", account.ever)
-        yield from _amount("orlop_held", account.held)
-
-
-def _amount(name: str, amount: Amount) -> Iterator[Sample]:
-    yield name, ("calls",), amount.calls
-    yield name, ("tokens",), amount.tokens
-    yield name, ("dollars",), amount.nano_dollars / 1e9
-    yield name, ("seconds",), amount.ns / 1e9
+    ledger = kernel.tables.ledger.accounts.items()
+    organisations = [account for (_, name), account in ledger if name == ORGANISATION]
+    used = sum((account.ever for account in organisations), NOTHING)
+    yield from amounts("orlop_used", (), used)
+    yield from amounts("orlop_held", (), sum((account.held for account in organisations), NOTHING))
 
 
 def _scheduler(kernel: Kernel) -> Iterator[Sample]:
@@ -291,9 +285,9 @@ def _people(kernel: Kernel) -> Iterator[Sample]:
         yield "orlop_autonomy_incidents", (tool,), count
 
 
-def registry(kernel: Kernel) -> CollectorRegistry:
+def registry(kernel: Kernel, tenant: TenantId | None = None) -> CollectorRegistry:
     found = CollectorRegistry(auto_describe=False)
-    found.register(KernelMetrics(kernel))
+    found.register(KernelMetrics(kernel, tenant))
     return found
 
 

@@ -1,5 +1,7 @@
 """The operators' routes for the policy."""
 
+from orlop.abi.errors import Denied
+from orlop.abi.ids import DEFAULT_TENANT, TenantId
 from orlop.abi.policy import BacktestOrder, CaseOrder, PolicyOrder
 from orlop.access.policy_templates import TEMPLATES
 from orlop.http.admin import read, send
@@ -9,6 +11,14 @@ from orlop.state.core import Kernel
 from orlop.subsystems import policies
 
 
+def changed(exchange: Exchange) -> TenantId:
+    """Whose set an order changes: `default` has none of its own, but the installation's, which is
+    asked of everybody.  Raises `Denied`."""
+    if exchange.tenant == DEFAULT_TENANT and not exchange.is_house:
+        raise Denied("the set of tenant default is the installation's: its operator changes it")
+    return exchange.tenant
+
+
 class PolicyRoutes:
     """One method a route."""
 
@@ -16,14 +26,15 @@ class PolicyRoutes:
         self._kernel = kernel
 
     async def show(self, exchange: Exchange) -> None:
-        await send(exchange, policies.view(self._kernel))
+        await send(exchange, policies.view(self._kernel, exchange.tenant))
 
     async def put(self, exchange: Exchange) -> None:
-        await send(exchange, await policies.put(self._kernel, await read(exchange, PolicyOrder)))
+        order, tenant = await read(exchange, PolicyOrder), changed(exchange)
+        await send(exchange, await policies.put(self._kernel, order, tenant))
 
     async def remove(self, exchange: Exchange) -> None:
         shadow = exchange.query("shadow", "0") != "0"
-        await send(exchange, await policies.remove(self._kernel, shadow=shadow))
+        await send(exchange, await policies.remove(self._kernel, changed(exchange), shadow=shadow))
 
     async def reload(self, exchange: Exchange) -> None:
         await send(exchange, await policies.reload(self._kernel))
@@ -34,21 +45,23 @@ class PolicyRoutes:
 
     async def test(self, exchange: Exchange) -> None:
         order = await read(exchange, CaseOrder)
-        await send(exchange, await policies.run_cases(self._kernel, order))
+        await send(exchange, await policies.run_cases(self._kernel, order, exchange.tenant))
 
     async def diff(self, exchange: Exchange) -> None:
         order = await read(exchange, PolicyOrder)
-        await send(exchange, await policies.difference(self._kernel, order.files))
+        await send(exchange, await policies.difference(self._kernel, order.files, exchange.tenant))
 
     async def backtest(self, exchange: Exchange) -> None:
         order = await read(exchange, BacktestOrder)
-        await send(exchange, await policy_backtest.backtest(self._kernel, order))
+        await send(exchange, await policy_backtest.backtest(self._kernel, order, exchange.tenant))
 
     async def templates(self, exchange: Exchange) -> None:
         await send(exchange, dict(TEMPLATES))
 
     async def why(self, exchange: Exchange) -> None:
-        await send(exchange, await policies.why(self._kernel, exchange.params["ref"]))
+        await send(
+            exchange, await policies.why(self._kernel, exchange.params["ref"], exchange.tenant)
+        )
 
     def routes(self) -> dict[tuple[str, ...], Route]:
         """Below `/orlop/v1`; for operators only."""

@@ -13,7 +13,7 @@ from typing import Final
 from orlop.abi.calls import Call
 from orlop.abi.errors import BadCall
 from orlop.abi.events import CallEntered, Header, Snapshot
-from orlop.abi.ids import CallId, Nanoseconds, Seq
+from orlop.abi.ids import DEFAULT_TENANT, CallId, Nanoseconds, Seq, TenantId
 from orlop.abi.limits import DIFFERENCES_KEPT_MAX
 from orlop.abi.policy import BacktestOrder, BacktestReport, Decision, Difference, PolicyRefused
 from orlop.access.policy import Policy
@@ -56,8 +56,13 @@ class Sums:
         )
 
 
-async def backtest(kernel: Kernel, order: BacktestOrder) -> BacktestReport:
-    """Raises `BadCall` for rules that can't be used."""
+async def backtest(
+    kernel: Kernel, order: BacktestOrder, tenant: TenantId = DEFAULT_TENANT
+) -> BacktestReport:
+    """Of a tenant's calls; of everybody's, where it is the installation's set.
+
+    Raises `BadCall` for rules that can't be used.
+    """
     if order.since_ns > kernel.clock.wall_ns():
         raise BadCall("since: that is in the future")
     made = await policies.made(kernel, order.files, "a back-test")
@@ -71,9 +76,11 @@ async def backtest(kernel: Kernel, order: BacktestOrder) -> BacktestReport:
         for stored in batch:
             event = codec.decode(stored)
             if event is None:
-                sums.unreadable += stored.header.kind == "call.entered"
+                is_call = stored.header.kind == "call.entered"
+                sums.unreadable += is_call and tenant in (DEFAULT_TENANT, stored.header.tenant)
                 continue
-            if stored.header.wall_ns >= order.since_ns:
+            is_meant = tenant in (DEFAULT_TENANT, stored.header.tenant)
+            if is_meant and stored.header.wall_ns >= order.since_ns:
                 _look(kernel, made, tables, stored.header, event, sums)
             tables.apply(stored.header, event)
         after = batch[-1].header.seq

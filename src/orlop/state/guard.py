@@ -6,6 +6,7 @@ from datetime import tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from orlop.abi.ids import DEFAULT_TENANT, TenantId
 from orlop.abi.limits import DIFFERENCES_KEPT_MAX
 from orlop.abi.policy import Difference, Files
 from orlop.access.policy import Policy, read
@@ -74,8 +75,30 @@ class Guard:
         default_factory=lambda: deque(maxlen=DIFFERENCES_KEPT_MAX)
     )
 
+    own: dict[TenantId, "Guard"] = field(default_factory=dict)
+    """Of the installation's guard: the tenants' own, which are asked beside it.  A call needs what
+    both permit, so that no tenant allows itself what the installation forbids."""
+
     def __post_init__(self) -> None:
         self.zone = ZoneInfo(self.config.zone)
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is set, so it has nothing to say."""
+        return self.policy.is_open and self.shadow is None
+
+    def over(self, tenant: TenantId) -> list["Guard"]:
+        """Those that have something to say of a tenant's calls, the installation's first."""
+        own = self.own.get(tenant) if self.own else None
+        return [guard for guard in (self, own) if guard is not None and not guard.is_idle]
+
+    def of(self, tenant: TenantId) -> "Guard":
+        """The tenant's own; of `default` it is the installation's."""
+        if tenant == DEFAULT_TENANT:
+            return self
+        if tenant not in self.own:
+            self.own[tenant] = Guard(PolicyConfig(zone=self.config.zone), offload=self.offload)
+        return self.own[tenant]
 
     def put(self, policy: Policy) -> None:
         self.policy, self.problem, self.tally = policy, "", Tally()

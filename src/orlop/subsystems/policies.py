@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from orlop.abi.errors import BadCall, Conflict, Misconfigured, NotFound
 from orlop.abi.events import CallEntered
-from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, CallId, Nanoseconds, Pid
+from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, CallId, Nanoseconds, Pid, TenantId
 from orlop.abi.limits import NAME_CHARS_MAX, POLICY_CASES_MAX
 from orlop.abi.policy import (
     CaseOrder,
@@ -38,7 +38,7 @@ from orlop.access.policy_rule import Rule
 from orlop.access.policy_text import GROUPS_FILE, digest_of
 from orlop.state import codec, policy_facts
 from orlop.state.core import Kernel
-from orlop.state.guard import PolicyConfig, Tally, opened
+from orlop.state.guard import Guard, PolicyConfig, Tally, opened
 from orlop.subsystems import policy
 
 log = logging.getLogger(__name__)
@@ -69,23 +69,25 @@ def check_config(config: PolicyConfig) -> None:
 
 def begin(kernel: Kernel) -> None:
     """At power on: the sets that the journal has, then those of the folders."""
-    guard, table = kernel.guard, kernel.tables.policies
-    config = guard.config
-    if table.current is not None:
-        guard.put(_trusted(table.current.files, table.current.origin))
-    if table.shadow is not None:
-        guard.put_shadow(_trusted(table.shadow.files, table.shadow.origin))
+    config = kernel.guard.config
+    for tenant, sets in kernel.tables.policies.sets.items():
+        guard = kernel.guard.of(tenant)
+        if sets.current is not None:
+            guard.put(_trusted(sets.current.files, sets.current.origin))
+        if sets.shadow is not None:
+            guard.put_shadow(_trusted(sets.shadow.files, sets.shadow.origin))
+    has_one = kernel.tables.policies.of(DEFAULT_TENANT).current is not None
     for folder, shadow in ((config.dir, False), (config.shadow, True)):
         if not folder:
             continue
         try:
             files = files_of(folder)
             found = usable(files, folder, read(files, shapes(kernel)))
-            _put(kernel, found, shadow=shadow)
+            _put(kernel, DEFAULT_TENANT, found, shadow=shadow)
         except BadCall as error:
             log.error("the %spolicy is as it was: %s", "shadow " if shadow else "", error.message)
-            if not shadow and table.current is None:
-                guard.put(_trusted(CLOSED_FILES, "closed"))
+            if not shadow and not has_one:
+                kernel.guard.put(_trusted(CLOSED_FILES, "closed"))
             _remember(kernel, error.message, shadow=shadow)
 
 
@@ -147,18 +149,18 @@ def line_of(finding: Finding) -> str:
     return f"{place}{rule}{finding.message}. {finding.fix}"
 
 
-def _put(kernel: Kernel, new: Policy, *, shadow: bool) -> None:
+def _put(kernel: Kernel, tenant: TenantId, new: Policy, *, shadow: bool) -> None:
     """In force from the next call on."""
-    table = kernel.tables.policies
-    before = table.shadow if shadow else table.current
+    sets, guard = kernel.tables.policies.of(tenant), kernel.guard.of(tenant)
+    before = sets.shadow if shadow else sets.current
     if before is None or before.digest != new.digest or before.origin != new.origin:
         event = PolicySet(digest=new.digest, files=new.files, origin=new.origin, shadow=shadow)
-        kernel.emit(KERNEL_PROCESS, DEFAULT_TENANT, event)
+        kernel.emit(KERNEL_PROCESS, tenant, event)
     if shadow:
-        kernel.guard.put_shadow(new)
+        guard.put_shadow(new)
     else:
-        kernel.guard.put(new)
-    name = "shadow policy" if shadow else "policy"
+        guard.put(new)
+    name = f"{'shadow ' if shadow else ''}policy of {tenant}"
     log.info("%s %s from %s: %d rules", name, new.digest[:12], new.origin, len(new.rules))
 
 
@@ -173,7 +175,7 @@ async def reload(kernel: Kernel) -> PolicyView:
             continue
         try:
             found = await made(kernel, files_of(folder), folder)
-            _put(kernel, found, shadow=shadow)
+            _put(kernel, DEFAULT_TENANT, found, shadow=shadow)
         except BadCall as error:
             _remember(kernel, error.message, shadow=shadow)
             wrong.append(error.message)
@@ -184,56 +186,56 @@ async def reload(kernel: Kernel) -> PolicyView:
     return view(kernel)
 
 
-async def put(kernel: Kernel, order: PolicyOrder) -> PolicyView:
+async def put(kernel: Kernel, order: PolicyOrder, tenant: TenantId = DEFAULT_TENANT) -> PolicyView:
     """Put a set in force that an operator has sent.  Raises `BadCall`, `Conflict`."""
-    config = kernel.guard.config
+    config = kernel.guard.of(tenant).config
     folder = config.shadow if order.shadow else config.dir
     if folder:
         raise Conflict(
             f"this policy lies in {folder} (orlop.toml): change it there, and `orlop policy reload`"
         )
     found = await made(kernel, order.files, order.origin or "an operator")
-    _put(kernel, found, shadow=order.shadow)
+    _put(kernel, tenant, found, shadow=order.shadow)
     await kernel.journal.flush()
-    return view(kernel)
+    return view(kernel, tenant)
 
 
-async def remove(kernel: Kernel, *, shadow: bool) -> PolicyView:
+async def remove(kernel: Kernel, tenant: TenantId = DEFAULT_TENANT, *, shadow: bool) -> PolicyView:
     """Back to what is built in; or no shadow any more.  Raises `Conflict`, `NotFound`."""
-    table, config = kernel.tables.policies, kernel.guard.config
+    sets, guard = kernel.tables.policies.of(tenant), kernel.guard.of(tenant)
+    config = guard.config
     if config.shadow if shadow else config.dir:
         raise Conflict("it is named in orlop.toml: take it out there, and start the kernel again")
-    if (table.shadow if shadow else table.current) is None:
+    if (sets.shadow if shadow else sets.current) is None:
         raise NotFound("no policy is set" if not shadow else "no shadow policy is set")
-    kernel.emit(KERNEL_PROCESS, DEFAULT_TENANT, PolicyRemoved(shadow=shadow))
+    kernel.emit(KERNEL_PROCESS, tenant, PolicyRemoved(shadow=shadow))
     if shadow:
-        kernel.guard.put_shadow(None)
+        guard.put_shadow(None)
     else:
-        kernel.guard.put(opened())
+        guard.put(opened())
     await kernel.journal.flush()
-    return view(kernel)
+    return view(kernel, tenant)
 
 
-def view(kernel: Kernel) -> PolicyView:
-    guard = kernel.guard
+def view(kernel: Kernel, tenant: TenantId = DEFAULT_TENANT) -> PolicyView:
+    guard = kernel.guard.of(tenant)
     present, tally = guard.policy, guard.tally
     return PolicyView(
         digest=present.digest,
         origin=present.origin,
         files=present.files,
         rules=tuple(rule_view(rule, tally) for rule in present.rules.values()),
-        since_ns=kernel.tables.policies.since_ns,
+        since_ns=kernel.tables.policies.of(tenant).since_ns,
         problem=guard.problem,
         decisions=tally.decisions,
         refused=tally.refused,
         asked=tally.asked,
-        shadow=_shadow_view(kernel),
+        shadow=_shadow_view(guard),
         findings=present.findings,
     )
 
 
-def _shadow_view(kernel: Kernel) -> ShadowView | None:
-    guard = kernel.guard
+def _shadow_view(guard: Guard) -> ShadowView | None:
     shadow = guard.shadow
     if shadow is None and not guard.shadow_problem:
         return None
@@ -267,11 +269,13 @@ async def check(kernel: Kernel, files: Files) -> PolicyReport:
     return PolicyReport(digest=digest, rules=len(found.rules), findings=found.findings)
 
 
-async def run_cases(kernel: Kernel, order: CaseOrder) -> list[CaseResult]:
+async def run_cases(
+    kernel: Kernel, order: CaseOrder, tenant: TenantId = DEFAULT_TENANT
+) -> list[CaseResult]:
     """Raises `BadCall` for a set that can't be used."""
     if len(order.cases) > POLICY_CASES_MAX:
         raise BadCall(f"cases: at most {POLICY_CASES_MAX} (POLICY_CASES_MAX)")
-    asked = kernel.guard.policy
+    asked = kernel.guard.of(tenant).policy
     if order.files is not None:
         asked = await made(kernel, order.files, "a test")
     world = policy.world_of(kernel)
@@ -282,9 +286,11 @@ async def run_cases(kernel: Kernel, order: CaseOrder) -> list[CaseResult]:
     return [policy_cases.run(asked, case, known) for case in order.cases]
 
 
-async def difference(kernel: Kernel, files: Files) -> list[RuleChange]:
+async def difference(
+    kernel: Kernel, files: Files, tenant: TenantId = DEFAULT_TENANT
+) -> list[RuleChange]:
     """What another set has that the one in force does not, and the other way round."""
-    was = kernel.guard.policy.rules
+    was = kernel.guard.of(tenant).policy.rules
     now = (await made(kernel, files, "a comparison")).rules
     found = []
     for id in sorted({*was, *now}):
@@ -298,11 +304,13 @@ async def difference(kernel: Kernel, files: Files) -> list[RuleChange]:
     return found
 
 
-async def why(kernel: Kernel, call: str) -> Explanation:
+async def why(kernel: Kernel, call: str, tenant: TenantId = DEFAULT_TENANT) -> Explanation:
     """Which rules decided a call, and with what facts.  Raises `NotFound`."""
     await kernel.journal.flush()
     for stored in await kernel.elders.of_call(CallId(call)):
         event, header = codec.decode(stored), stored.header
+        if header.tenant != tenant:
+            break
         row = kernel.tables.rows.get(header.process)
         carried = kernel.tables.policies.carried.get(header.process, {})
         match event:
@@ -325,17 +333,17 @@ async def why(kernel: Kernel, call: str) -> Explanation:
             decision=decision,
             labels=event.labels,
             sources={label: carried[label] for label in event.labels if label in carried},
-            rules=_texts(kernel, decision),
+            rules=_texts(kernel.guard.of(tenant), decision),
             was_refused=refused,
             wall_ns=Nanoseconds(header.wall_ns),
         )
     raise NotFound(f"the journal has no call {call[:NAME_CHARS_MAX]!r}")
 
 
-def _texts(kernel: Kernel, decision: Decision) -> tuple[RuleView, ...]:
-    """The rules' texts, where the set that decided is still in force."""
-    rules, digest = kernel.guard.policy.rules, kernel.guard.policy.digest
+def _texts(guard: Guard, decision: Decision) -> tuple[RuleView, ...]:
+    """The rules' texts, where the set that decided is still in force: the asker's own."""
+    rules, digest = guard.policy.rules, guard.policy.digest
     if not digest.startswith(decision.policy or "-"):
         return ()
     found = [rules[id] for id in decision.rules if id in rules]
-    return tuple(rule_view(rule, kernel.guard.tally) for rule in found)
+    return tuple(rule_view(rule, guard.tally) for rule in found)

@@ -6,13 +6,14 @@ A recorded answer was decided on when it was given; only what runs anew is asked
 import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 from msgspec.structs import replace
 
 from orlop.abi.calls import Call, Embed, Infer
 from orlop.abi.cards import ModelCard, ModelKind
 from orlop.abi.errors import KernelError, RuleForbids
-from orlop.abi.ids import EngineName, Seq
+from orlop.abi.ids import CallId, EngineName, Seq
 from orlop.abi.limits import NAME_CHARS_MAX
 from orlop.abi.policy import Decision, Difference, PolicyRefused
 from orlop.access.policy import Place, Policy
@@ -33,14 +34,19 @@ PLACED = frozenset({"engine", "device", "region"})
 
 ORDER = ("permit", "ask", "forbid")
 
+Said: TypeAlias = tuple[Decision, frozenset[EngineName] | None]
+"""A verdict, and the engines that it leaves (None: no rule looks at them)."""
+
 
 def judge(kernel: Kernel, process: Process, running: Running) -> None:
     """Ask the rules of a call; what they say is `running.decision`.  Raises `RuleForbids`.
 
     An `ask` is left to whoever asks people.  Costs nothing where nothing is set.
     """
-    guard = kernel.guard
-    if guard.policy.is_open and guard.shadow is None:
+    if kernel.guard.is_idle and not kernel.guard.own:
+        return
+    guards = kernel.guard.over(process.row.tenant)
+    if not guards:
         return
     world, now_ns = world_of(kernel), kernel.clock.wall_ns()
     running.decision, running.engines = None, None
@@ -56,7 +62,7 @@ def judge(kernel: Kernel, process: Process, running: Running) -> None:
                 now_ns=now_ns,
                 world=world,
             )
-            _judge(kernel, process, running, asked, thing)
+            _judge(kernel, guards, process, running, asked, thing)
 
 
 def _meant(kernel: Kernel, call: Call) -> Sequence[Call]:
@@ -64,19 +70,48 @@ def _meant(kernel: Kernel, call: Call) -> Sequence[Call]:
     return ladders.models(kernel, call) if isinstance(call, Infer) else (call,)
 
 
-def _judge(kernel: Kernel, process: Process, running: Running, asked: Asked, thing: Entity) -> None:
+def _judge(
+    kernel: Kernel,
+    guards: Sequence[Guard],
+    process: Process,
+    running: Running,
+    asked: Asked,
+    thing: Entity,
+) -> None:
     """One thing that the call is done to.  Of several, what a person is asked of stays."""
-    guard = kernel.guard
-    decision, engines = decided(kernel, guard.policy, asked, thing)
-    if guard.shadow is not None:
-        _compare(kernel, guard.shadow, asked, thing, decision, running)
-    counted(guard, decision)
+    decision, engines = together(kernel, guards, asked, thing, running.id)
     if running.decision is None or decision.verdict != "permit":
         running.decision, running.engines = decision, engines
     elif running.engines is not None:  # Another model of a ladder, on engines of its own.
         running.engines = None if engines is None else running.engines | engines
     if decision.verdict == "forbid":
         _refuse(kernel, process, running, decision, asked)
+
+
+def together(
+    kernel: Kernel, guards: Sequence[Guard], asked: Asked, thing: Entity, call: CallId
+) -> Said:
+    """What the strictest of several sets says, and the engines that all of them leave."""
+    found: Said = (Decision(), None)
+    for guard in guards:
+        said = decided(kernel, guard.policy, asked, thing)
+        if guard.shadow is not None:
+            _compare(kernel, guard, asked, thing, said[0], call)
+        counted(guard, said[0])
+        found = said if guard is guards[0] else stricter(found, said)
+    return found
+
+
+def stricter(one: Said, other: Said) -> Said:
+    first = ORDER.index(one[0].verdict) >= ORDER.index(other[0].verdict)
+    decision = one[0] if first else other[0]
+    if one[1] is None or other[1] is None:
+        return decision, other[1] if one[1] is None else one[1]
+    engines = one[1] & other[1]
+    if not engines and decision.verdict != "forbid":
+        reason = "the installation's rules and the tenant's leave no engine in common"
+        decision = replace(decision, verdict="forbid", rules=(), reason=reason)
+    return decision, engines
 
 
 def counted(guard: Guard, decision: Decision) -> None:
@@ -87,10 +122,8 @@ def counted(guard: Guard, decision: Decision) -> None:
     guard.tally.asked += decision.verdict == "ask"
 
 
-def decided(
-    kernel: Kernel, policy: Policy, asked: Asked, thing: Entity
-) -> tuple[Decision, frozenset[EngineName] | None]:
-    """What a set of rules says, and the engines that it leaves (None: it does not look at them)."""
+def decided(kernel: Kernel, policy: Policy, asked: Asked, thing: Entity) -> Said:
+    """What one set of rules says."""
     place = policy.place(asked.action, policy_facts.subject(asked.row), thing)
     call = asked.call
     if place.part.wants.isdisjoint(PLACED) or not isinstance(call, Infer | Embed):
@@ -100,7 +133,7 @@ def decided(
 
 def _placed(
     kernel: Kernel, policy: Policy, place: Place, asked: Asked, call: Infer | Embed
-) -> tuple[Decision, frozenset[EngineName] | None]:
+) -> Said:
     """The mildest of what is said of each engine that could serve, and those it is said of."""
     found = dict[EngineName, Decision]()
     for engine, device, region in _candidates(kernel, call, asked.row):
@@ -167,26 +200,21 @@ def compact(decision: Decision) -> Decision:
 
 def recorded(kernel: Kernel, running: Running) -> Decision | None:
     """What goes into the journal with the intent; nothing where no policy is set."""
-    decision = running.decision
-    if decision is None or kernel.guard.policy.is_open:
+    decision, house = running.decision, kernel.guard
+    if decision is None or (house.policy.is_open and not house.own):
         return None
     return compact(decision)
 
 
 def _compare(
-    kernel: Kernel,
-    shadow: Policy,
-    asked: Asked,
-    thing: Entity,
-    was: Decision,
-    running: Running,
+    kernel: Kernel, guard: Guard, asked: Asked, thing: Entity, was: Decision, call: CallId
 ) -> None:
     """What a second set would have said; nothing comes of it but a count."""
-    guard = kernel.guard
+    assert guard.shadow is not None
     try:
-        now, _ = decided(kernel, shadow, asked, thing)
+        now, _ = decided(kernel, guard.shadow, asked, thing)
     except Exception:  # A set that is only tried out must harm no call, whatever is wrong with it.
-        log.exception("the shadow policy could not be asked of %s", running.id)
+        log.exception("the shadow policy could not be asked of %s", call)
         return
     guard.shadow_tally.decisions += 1
     guard.shadow_tally.by_rule.update(now.rules)
@@ -194,7 +222,7 @@ def _compare(
         guard.differing += 1
         guard.differences.append(
             Difference(
-                call=running.id,
+                call=call,
                 pid=asked.row.pid,
                 agent=asked.row.name,
                 action=asked.action,

@@ -10,7 +10,7 @@ from orlop.abi.budgets import NOTHING, Amount
 from orlop.abi.calls import Budget, CallTool
 from orlop.abi.cards import ToolCard
 from orlop.abi.errors import NotApproved, RuleForbids
-from orlop.abi.ids import NanoDollars, Nanoseconds
+from orlop.abi.ids import CallId, NanoDollars, Nanoseconds
 from orlop.abi.limits import SAGA_TRIES_MAX
 from orlop.abi.sagas import SagaStep, SagaView, UndoPlan
 from orlop.machine.clock import NS_PER_S
@@ -62,8 +62,8 @@ def permitted(
     person is asked of it and has not agreed."""
     if card.approval == "always" and not step.cleared_by:
         raise NotApproved(f"a person is asked of each call of {card.name}")
-    guard, owner = kernel.guard, kernel.tables.rows.get(row.process)
-    if guard.policy.is_open:
+    guards, owner = kernel.guard.over(row.tenant), kernel.tables.rows.get(row.process)
+    if not guards:
         return ()
     if owner is None:
         if step.cleared_by:
@@ -82,8 +82,7 @@ def permitted(
             now_ns=kernel.clock.wall_ns(),
             world=world,
         )
-        decision, _ = policy.decided(kernel, guard.policy, asked, thing)
-        policy.counted(guard, decision)
+        decision, _ = policy.together(kernel, guards, asked, thing, CallId(row.id))
         said = policy.said(action, thing.id, decision)
         if decision.verdict == "forbid":
             raise RuleForbids(said)
