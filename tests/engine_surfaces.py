@@ -87,12 +87,15 @@ class VLLMSurface(EngineSurface):
     has_priority = True
     is_developed = True
     is_asleep = False
+    sources: Json = []
+    """Where it publishes its KV events."""
 
     @property
     def routes(self) -> Routes:
         always = {
             ("POST", "/v1/chat/completions"): self.watched(self._chat),
             ("GET", "/metrics"): self.metrics,
+            ("GET", "/kv_event_sources"): self.says(lambda _: self.sources),
         }
         if not self.is_developed:
             return always

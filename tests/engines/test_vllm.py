@@ -5,6 +5,7 @@ started on the CPU with a tiny model of random weights, made on the spot.
 """
 
 import asyncio
+import json
 import os
 import socket
 import subprocess
@@ -47,14 +48,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]
     folder = tmp_path_factory.mktemp("vllm")
     python = Path(VENV) / "bin" / "python"
     subprocess.run([python, MAKE_MODEL, folder / "tiny"], check=True, capture_output=True)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [str(python), "-m", "vllm.entrypoints.openai.api_server"]
     command += ["--model", str(folder / "tiny")]
     command += ["--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--dtype", "float32", "--max-model-len", "2048", "--max-num-seqs", "16"]
     command += ["--enforce-eager", "--enable-prompt-tokens-details", "--api-key", "secret"]
     command += ["--scheduling-policy", "priority"]
+    events = {
+        "enable_kv_cache_events": True,
+        "publisher": "zmq",
+        "endpoint": f"tcp://*:{free_port()}",
+        "replay_endpoint": f"tcp://*:{free_port()}",
+    }
+    command += ["--kv-events-config", json.dumps(events)]
     environment = {
         **os.environ,
         "VLLM_CPU_KVCACHE_SPACE": "1",
@@ -71,6 +78,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]
     finally:
         process.terminate()
         process.wait(60)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 def wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
@@ -159,6 +171,45 @@ def test_priorities_are_taken_or_left_and_the_call_is_answered(server: tuple[str
                 *(driver.infer(ask(model, "hello"), model, None, 120.0, turn) for turn in turns)
             )
             assert [generated.usage.output_tokens for generated in made] == [8] * len(turns)
+
+    asyncio.run(scenario())
+
+
+def test_it_says_whose_context_it_holds_and_when_it_has_forgotten_all(
+    server: tuple[str, str],
+) -> None:
+    pytest.importorskip("zmq")
+
+    async def scenario() -> None:
+        async with engine(server) as (driver, model):
+            if not driver.card().kv_events:
+                pytest.skip("this server publishes no KV events")
+            await until(lambda: driver.card().kv_events == "heard")
+            told: dict[str, tuple[int, int]] = {}
+
+            def hears(name: str) -> bool:
+                held = driver.holdings()
+                assert held is not None
+                told.update(held.contexts)
+                return name in told
+
+            text = f"{time.time()}: " + "the parcel is late again, " * 40
+            turn = Turn(program="prc_31")
+            made = await driver.infer(ask(model, text), model, None, 120.0, turn)
+            await until(lambda: hears("prc_31"))
+            tokens = made.usage.input_tokens + made.usage.output_tokens
+            device, anywhere = told["prc_31"]
+            assert device == anywhere and tokens - 129 <= device < tokens
+            # Another program that begins alike shares what lies there, and goes on by itself.
+            longer = Turn(program="prc_32")
+            more = text + "and once more, " * 60
+            await driver.infer(ask(model, more), model, None, 120.0, longer)
+            await until(lambda: hears("prc_32"))
+            assert told["prc_32"][0] > device
+            await driver.server.look("reset_prefix_cache", 10.0, method="POST", body=b"{}")
+            # It publishes with its next step.
+            await driver.infer(ask(model, "hello"), model, None, 120.0, Turn(program="prc_33"))
+            await until(lambda: bool((held := driver.holdings()) and held.is_cleared))
 
     asyncio.run(scenario())
 

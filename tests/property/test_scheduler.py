@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from orlop.abi.errors import Exhausted
 from orlop.abi.hints import LatencyClass
 from orlop.abi.ids import ProcessId
-from orlop.devices.device import Capacity, EngineLoad
+from orlop.devices.device import Capacity, EngineLoad, Holdings
 from orlop.devices.speed import Linear
 from orlop.sched.check import check
 from orlop.sched.policy import POLICIES, PolicyName
@@ -74,6 +74,7 @@ class Machine(RuleBasedStateMachine):
         tokens=st.tuples(st.integers(0, 2_500), st.integers(0, 400)),
         deadline_s=st.sampled_from([0.5, 30.0, 600.0]),
         is_hard=st.booleans(),
+        head_tokens=st.integers(0, 600),
     )
     def enter(
         self,
@@ -84,6 +85,7 @@ class Machine(RuleBasedStateMachine):
         tokens: tuple[int, int],
         deadline_s: float,
         is_hard: bool,
+        head_tokens: int,
     ) -> None:
         work = Work(
             process=ProcessId(f"p{program}.{thread}"),
@@ -97,6 +99,8 @@ class Machine(RuleBasedStateMachine):
             is_hard=is_hard,
             input_tokens=tokens[0],
             output_tokens=tokens[1],
+            head=program % 3,
+            head_tokens=min(head_tokens, tokens[0]),
         )
         before = len(self.scheduler.waiting)
         try:
@@ -106,6 +110,23 @@ class Machine(RuleBasedStateMachine):
             assert len(self.scheduler.waiting) == before
             return
         self.live.append(work)
+
+    @rule(
+        name=st.sampled_from(sorted(CAPACITIES)),
+        lies=st.dictionaries(
+            st.sampled_from([f"p{program}.0" for program in range(7)]),
+            st.tuples(st.integers(0, 2_000), st.integers(0, 2_000)),
+        ),
+        is_whole=st.booleans(),
+        is_cleared=st.booleans(),
+    )
+    def told(
+        self, name: str, lies: dict[str, tuple[int, int]], is_whole: bool, is_cleared: bool
+    ) -> None:
+        """The engine says what it holds, true or not."""
+        contexts = {one: (device, max(device, more)) for one, (device, more) in lies.items()}
+        holdings = Holdings(is_whole=is_whole, is_cleared=is_cleared, contexts=contexts)
+        self.scheduler.told(name, holdings, self.now_s)
 
     @precondition(lambda self: self.live)
     @rule(which=st.integers(0), cached=st.floats(0, 1), lost=st.booleans())

@@ -129,6 +129,9 @@ class EngineCard(Struct, frozen=True, kw_only=True, omit_defaults=True):
     models: tuple[ModelName, ...] = ()
     running: int = 0
     waiting: int = 0
+    kv_events: str = ""
+    """Whether what it holds is known by its own events: `heard`, or why it is inferred; empty: it
+    publishes none, or nobody has said where."""
 
 
 class HardwareCard(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -25,6 +25,7 @@ __all__ = [
     "Engine",
     "EngineLoad",
     "Generated",
+    "Holdings",
     "ModelState",
     "Residence",
     "Resident",
@@ -79,6 +80,20 @@ class EngineLoad:
     seen_s: float
     """On the kernel's clock.  What is old says that the engine is slow to answer, not that it is
     free."""
+
+
+class Holdings(Struct, frozen=True, kw_only=True):
+    """What has changed in what an engine says that it holds, since it was last asked.
+
+    A context lies there as far as it does from its first token on: so many tokens on the device,
+    and so many on any medium.  What is not named is as it was, or was never told.
+    """
+
+    is_whole: bool = False
+    """It has told of all that it ever stored: what it holds need not be guessed."""
+    is_cleared: bool = False
+    """It has forgotten everything, before what `contexts` says."""
+    contexts: Mapping[str, tuple[int, int]] = {}
 
 
 class Partial(Struct, frozen=True):
@@ -206,6 +221,11 @@ class Engine(Protocol):
 
     def load(self) -> EngineLoad | None:
         """What it last said of itself; None: it says nothing.  Never waits."""
+        ...
+
+    def holdings(self) -> Holdings | None:
+        """What it says that it holds, as far as that has changed since it was last asked; None: it
+        says nothing, and what it holds is inferred from the calls sent to it.  Never waits."""
         ...
 
     @property

@@ -120,6 +120,9 @@ class LlamaCpp:
     def capacity(self) -> Capacity:
         return Capacity(slots=self.slots) if self._memory is None else self._memory.capacity()
 
+    def holdings(self) -> None:
+        """What it holds is what was sent to it."""
+
     def load(self) -> None:
         return None
 

@@ -1,12 +1,15 @@
 """What an engine says that tells nothing of its load and whose contexts and models stay put."""
 
-from orlop.devices.device import Contexts, EngineLoad, Residence
+from orlop.devices.device import Contexts, EngineLoad, Holdings, Residence
 
 
 class Plain:
     """Drivers begin here and say otherwise where they know better."""
 
     def load(self) -> EngineLoad | None:
+        return None
+
+    def holdings(self) -> Holdings | None:
         return None
 
     @property

@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Literal, TypedDict, get_args
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from orlop.devices.openai import SLOTS, Manner, OpenAI
 from orlop.drivers import ollama, sglang, triton, vllm
 from orlop.drivers.anthropic import Anthropic
 from orlop.drivers.cloud import CLOUD_SLOTS, Cloud, CloudTerms
+from orlop.drivers.kv_stream import KVSource
 from orlop.drivers.llama_server import LlamaServer
 from orlop.drivers.ollama import Ollama
 from orlop.drivers.onnx import Onnx, OnnxConfig
@@ -72,6 +74,11 @@ class EngineConfig:
     watch_s: Seconds = WATCH_S
     """Between two looks at the load that vllm, sglang, ollama and llama-server tell of, while calls
     run; 0: never."""
+    kv_events: list[str] = field(default_factory=list[str])
+    """Where vllm and sglang publish what they hold (`tcp://HOST:5557`, one for each data-parallel
+    rank); needs `orlop[kv-events]`.  Newer vLLM says itself where."""
+    kv_replay: list[str] = field(default_factory=list[str])
+    """Where batches of each of them that were missed can be had again; may be left out."""
     cloud: CloudTerms = field(default_factory=CloudTerms)
     """What the provider behind a `cloud` engine counts and keeps."""
     contexts: ContextsConfig = field(default_factory=ContextsConfig)
@@ -118,6 +125,13 @@ def check(name: str, config: EngineConfig, models_dir: Path) -> None:
         model = _model(name, config, models_dir)
         if config.driver == "onnx" and not model.path.endswith(".onnx"):
             raise Misconfigured(f"engines.{name}: model: {model.path} is no ONNX file")
+    for endpoint in (*config.kv_events, *config.kv_replay):
+        if not endpoint.startswith(("tcp://", "ipc://")):
+            raise Misconfigured(
+                f"engines.{name}: kv_events should be tcp://HOST:PORT, not {endpoint!r}"
+            )
+    if len(config.kv_replay) > len(config.kv_events):
+        raise Misconfigured(f"engines.{name}: kv_replay names more places than kv_events")
     read_key(name, config)
 
 
@@ -149,9 +163,25 @@ def _server(
             manner = Manner(limit_field=config.limit_field)
             return OpenAI(engine, url, slots=slots or SLOTS, manner=manner, **common)
         case "vllm":
-            return VLLM(engine, url, slots=slots or vllm.SLOTS, watch_s=watch_s, **common)
+            heard = _sources(config)
+            return VLLM(
+                engine,
+                url,
+                slots=slots or vllm.SLOTS,
+                watch_s=watch_s,
+                kv_sources=heard,
+                **common,
+            )
         case "sglang":
-            return SGLang(engine, url, slots=slots or sglang.SLOTS, watch_s=watch_s, **common)
+            heard = _sources(config)
+            return SGLang(
+                engine,
+                url,
+                slots=slots or sglang.SLOTS,
+                watch_s=watch_s,
+                kv_sources=heard,
+                **common,
+            )
         case "ollama":
             return Ollama(engine, url, slots=slots or ollama.SLOTS, watch_s=watch_s, **common)
         case "llama-server":
@@ -171,6 +201,13 @@ def _server(
                 limit_field=limit_field,
                 **common,
             )
+
+
+def _sources(config: EngineConfig) -> list[KVSource]:
+    return [
+        KVSource(endpoint=endpoint, replay_endpoint=replay)
+        for endpoint, replay in zip_longest(config.kv_events, config.kv_replay)
+    ]
 
 
 def found(shop: Workshop, configured: Mapping[str, EngineConfig]) -> Sequence[Engine]:

@@ -2,12 +2,13 @@
 
 What it is told: `session_id`, `priority` (where it schedules by that; which way its numbers go is
 asked for), and a `rid`, by which a call whose caller left is aborted: for a whole answer it would
-notice that only seconds later.  What it tells: its load and its KV memory (`/v1/loads`).  It frees
+notice that only seconds later.  What it tells: its load and its KV memory (`/v1/loads`), and
+which blocks it holds (`--kv-events-config`; `engines.NAME.kv_events` says where).  It frees
 the device and takes it back where it was started with `--enable-memory-saver`.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -21,6 +22,7 @@ from orlop.abi.limits import ENGINE_CALLS_MAX, ENGINE_KV_TOKENS_MAX, ENGINE_LOOK
 from orlop.abi.replies import Generated
 from orlop.devices.device import ALONE, Capacity, EngineLoad, Sink, Turn
 from orlop.devices.openai import Manner
+from orlop.drivers.kv_stream import KVSource
 from orlop.drivers.metrics_text import bounded
 from orlop.drivers.naps import Naps
 from orlop.drivers.watch import WATCH_S
@@ -75,6 +77,7 @@ class SGLang(Watched):
         key: str = "",
         slots: int = SLOTS,
         watch_s: float = WATCH_S,
+        kv_sources: Sequence[KVSource] = (),
     ) -> None:
         manner = Manner(driver="sglang", words=self._words, own_fields=_OWN)
         super().__init__(
@@ -86,6 +89,7 @@ class SGLang(Watched):
             slots=slots,
             manner=manner,
             watch_s=watch_s,
+            kv_sources=kv_sources,
         )
         self._chance = chance
         self._info = _Info()

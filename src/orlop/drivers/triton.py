@@ -128,6 +128,9 @@ class Triton:
     def capacity(self) -> Capacity:
         return Capacity(slots=self._slots, prefix_cache=False)
 
+    def holdings(self) -> None:
+        """What it holds is what was sent to it."""
+
     def load(self) -> EngineLoad | None:
         return None
 

@@ -3,12 +3,12 @@
 What it is told: `session_id` (whose context this is; it comes back in KV events) and `priority`
 (lower is sooner), which servers without `--scheduling-policy priority` refuse: then the call goes
 again without, and so do all later ones.  What it tells: cached tokens
-(`--enable-prompt-tokens-details`), its load and its KV memory (`/metrics`).  A caller that leaves
-ends its call there.  In development mode (`VLLM_SERVER_DEV_MODE=1`, `--enable-sleep-mode`) it
-sleeps and wakes.
+(`--enable-prompt-tokens-details`), its load and its KV memory (`/metrics`), and which blocks it
+holds (`--kv-events-config`; newer ones say where).  A caller that leaves ends its call there.  In
+development mode (`VLLM_SERVER_DEV_MODE=1`, `--enable-sleep-mode`) it sleeps and wakes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -17,10 +17,11 @@ from msgspec import Struct
 from orlop.abi.calls import Infer
 from orlop.abi.errors import DeviceRefused, KernelError
 from orlop.abi.ids import EngineName, ModelName
-from orlop.abi.limits import ENGINE_KV_TOKENS_MAX, ENGINE_LOOK_S
+from orlop.abi.limits import ENGINE_KV_TOKENS_MAX, ENGINE_LOOK_S, KV_SOURCES_MAX
 from orlop.abi.replies import Delta, Generated
 from orlop.devices.device import ALONE, Capacity, EngineLoad, Sink, Turn
 from orlop.devices.openai import Manner
+from orlop.drivers.kv_stream import KVSource
 from orlop.drivers.metrics_text import Samples, bounded, read
 from orlop.drivers.naps import Naps
 from orlop.drivers.watch import WATCH_S, LoadNames, read_load
@@ -43,6 +44,15 @@ class _Sleeping(Struct, frozen=True):
     is_sleeping: bool
 
 
+class _Published(Struct, frozen=True):
+    """Of one rank's publisher, on `/kv_event_sources`: by rank in 0.32, a list later."""
+
+    endpoint: str
+    replay_endpoint: str | None = None
+    topic: str | None = None
+    publisher: str = "zmq"
+
+
 class VLLM(Watched):
     """An `Engine`."""
 
@@ -56,6 +66,7 @@ class VLLM(Watched):
         key: str = "",
         slots: int = SLOTS,
         watch_s: float = WATCH_S,
+        kv_sources: Sequence[KVSource] = (),
     ) -> None:
         manner = Manner(driver="vllm", words=self._words, own_fields=("priority", "session_id"))
         super().__init__(
@@ -67,6 +78,7 @@ class VLLM(Watched):
             slots=slots,
             manner=manner,
             watch_s=watch_s,
+            kv_sources=kv_sources,
         )
         self._has_priority = True
         self._kv_tokens: int | None = None
@@ -121,6 +133,17 @@ class VLLM(Watched):
             words["priority"] = turn.urgency
         return words
 
+    async def _publishers(self) -> Sequence[KVSource]:
+        """Older ones have no such page; `*` is each address of the machine that it runs on."""
+        try:
+            said = await self.server.look("kv_event_sources", ENGINE_LOOK_S)
+            found = msgspec.json.decode(said, type=list[_Published] | dict[str, _Published])
+        except (KernelError, msgspec.MsgspecError):
+            return ()
+        host = self.server.url.host or "127.0.0.1"
+        ranks = list(found.values() if isinstance(found, dict) else found)[:KV_SOURCES_MAX]
+        return [_reached(one, host) for one in ranks if one.publisher == "zmq"]
+
     async def _learn(self) -> None:
         """Without development mode there is no such page."""
         try:
@@ -136,6 +159,23 @@ class VLLM(Watched):
         samples = read(page, (*_NAMES.all(), _CACHE))
         self._kv_tokens = _kv_tokens(samples)
         return read_load(samples, _NAMES, self._clock.now_s())
+
+
+def _reached(source: _Published, host: str) -> KVSource:
+    """As it is reached from here."""
+    replay = source.replay_endpoint
+    return KVSource(
+        endpoint=_at(source.endpoint, host),
+        replay_endpoint=None if replay is None else _at(replay, host),
+        topic=source.topic or "",
+    )
+
+
+def _at(endpoint: str, host: str) -> str:
+    named = f"[{host}]" if ":" in host else host
+    for anywhere in ("//*:", "//0.0.0.0:", "//[::]:"):
+        endpoint = endpoint.replace(anywhere, f"//{named}:")
+    return endpoint
 
 
 def _kv_tokens(samples: Samples) -> int | None:

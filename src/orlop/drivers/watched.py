@@ -1,10 +1,18 @@
-"""A server of OpenAI's dialect that is looked at from time to time: see `watch`."""
+"""A server of OpenAI's dialect that is looked at from time to time: see `watch`; and listened to,
+where it publishes what it holds: see `kv_stream`."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
-from orlop.abi.ids import EngineName
-from orlop.devices.device import EngineLoad
+from msgspec.structs import replace
+
+from orlop.abi.calls import Infer
+from orlop.abi.cards import EngineCard
+from orlop.abi.ids import EngineName, ModelName
+from orlop.abi.replies import Generated
+from orlop.devices.device import ALONE, EngineLoad, Holdings, Sink, Turn
 from orlop.devices.openai import Manner, OpenAI
+from orlop.drivers.kv_stream import KVSource, KVStream
 from orlop.drivers.watch import WATCH_S, Watch
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
@@ -13,7 +21,8 @@ from orlop.machine.clock import Clock
 class Watched(OpenAI):
     """Drivers say what there is to learn when it starts, and what a look sees.
 
-    watch_s: seconds between two looks while calls run; 0: none after the first.
+    watch_s: seconds between two looks while calls run; 0: none after the first.  kv_sources: where
+    it publishes its KV events; none: where it says itself.
     """
 
     def __init__(
@@ -27,25 +36,54 @@ class Watched(OpenAI):
         slots: int,
         manner: Manner,
         watch_s: float = WATCH_S,
+        kv_sources: Sequence[KVSource] = (),
     ) -> None:
         super().__init__(name, url, clock=clock, chance=chance, key=key, slots=slots, manner=manner)
         self._watch = Watch(
             name, self._look, clock=clock, is_busy=lambda: self.running > 0, every_s=watch_s
         )
+        self._kv_stream = KVStream(name)
+        self._kv_sources = tuple(kv_sources)
 
     def load(self) -> EngineLoad | None:
         return self._watch.load
 
+    def holdings(self) -> Holdings | None:
+        return self._kv_stream.holdings()
+
+    def card(self) -> EngineCard:
+        return replace(super().card(), kv_events=self._kv_stream.state)
+
     async def start(self) -> None:
         await super().start()
         await self._learn()
+        self._kv_stream.start(self._kv_sources or await self._publishers())
         if self.load() is None:
             await self._watch.look()
         self._watch.start()
 
     async def close(self) -> None:
+        await self._kv_stream.close()
         await self._watch.close()
         await super().close()
+
+    async def infer(
+        self,
+        call: Infer,
+        model: ModelName,
+        sink: Sink | None,
+        deadline_s: float,
+        turn: Turn = ALONE,
+    ) -> Generated:
+        generated = await super().infer(call, model, sink, deadline_s, turn)
+        if turn.program and len(generated.choices) == 1:
+            usage = generated.usage
+            self._kv_stream.spoke(turn.program, usage.input_tokens + usage.output_tokens)
+        return generated
+
+    async def _publishers(self) -> Sequence[KVSource]:
+        """Where it says itself that it publishes its KV events."""
+        return ()
 
     @abstractmethod
     async def _learn(self) -> None:

@@ -1,5 +1,7 @@
 """The scheduler's invariants, asserted: for tests, the simulation and whoever hunts a bug."""
 
+from collections import Counter
+
 from orlop.abi.errors import Broken
 from orlop.sched.program import Context, State
 from orlop.sched.scheduler import Scheduler
@@ -32,20 +34,24 @@ def _station(station: Station, contexts: list[Context], now_s: float) -> None:
     tokens = sum(work.tokens for work in station.running)
     _require(gate.running == len(station.running), f"{name}: seats taken are calls that run")
     _require(gate.kv_used == tokens, f"{name}: memory in use is that of the calls that run")
+    heads = Counter(work.head for work in station.running if work.head and gate.shares)
+    _require(gate.kv_common == 0 or max(heads.values(), default=0) > 1, f"{name}: shared by nobody")
     _require(
         all(work.phase is Phase.RUNNING for work in station.running), f"{name}: what runs runs"
     )
-    in_use = sum(one.held for one in contexts if one.state is State.REASONING)
+    shared, faded = shelf.totals(now_s)
+    in_use = shared + sum(one.held for one in contexts if one.state is State.REASONING)
     _require(shelf.in_use == in_use, f"{name}: what is in use is held by those that reason")
-    own = sum(shelf.own(one, now_s) for one in contexts if one.state is State.ACTING)
+    own = faded + sum(shelf.own(one, now_s) for one in contexts if one.state is State.ACTING)
     retained = shelf.retained(now_s)
     _require(
         abs(retained - own) <= 1 + ROUNDING * own, f"{name}: what is retained is of those away"
     )
     limit = station.capacity.kv_tokens
-    if limit is not None and not station.running:
+    if limit is not None and not station.running and not shelf.is_told:
         _require(shelf.device_tokens <= max(limit, 0), f"{name}: no more lies there than fits")
-    _require(shelf.host_tokens <= station.capacity.host_tokens, f"{name}: nor on its host")
+    host_fits = shelf.host_tokens <= station.capacity.host_tokens or shelf.is_told
+    _require(host_fits, f"{name}: nor on its host")
     for one in contexts:
         reasons = one.state is State.REASONING
         _require(reasons == (one.running > 0), f"{one.name} reasons exactly while a call runs")

@@ -14,6 +14,7 @@ Invariants:
 from typing import Final
 
 from orlop.devices.device import Capacity, EngineLoad
+from orlop.sched.work import Work
 
 QUEUE_MAX: Final = 2
 """Calls in an engine's own queue: more, and it has too many."""
@@ -30,11 +31,16 @@ class Gate:
     def __init__(self, capacity: Capacity) -> None:
         self.running = 0
         self.kv_used = 0
+        """Tokens of the calls that run; `kv_common` of them are counted more than once, since the
+        calls begin alike."""
+        self.kv_common = 0
         self.offered = 0
         """Seats' bound, by the engine's last word."""
         self._seats = float(capacity.slots)
         self._cut_s = float("-inf")
         self._preemptions: int | None = None
+        self._heads: dict[int, list[int]] = {}
+        """Beginnings that running calls have in common: how many calls, and its tokens."""
         self.change(capacity)
 
     def change(self, capacity: Capacity) -> None:
@@ -43,6 +49,7 @@ class Gate:
             self._seats = float(capacity.slots)
         self.offered = capacity.slots
         self.kv_tokens = capacity.kv_tokens
+        self.shares = capacity.prefix_cache
 
     @property
     def seats(self) -> int:
@@ -52,23 +59,33 @@ class Gate:
         """spare: seats to leave free."""
         return self.running + spare < self.seats
 
-    def has_room(self, tokens: int) -> bool:
+    def has_room(self, work: Work) -> bool:
         """Of the device's memory, beside what the running calls take."""
         if self.kv_tokens is None or self.running == 0:
             return True
-        return self.kv_used + tokens <= self.kv_tokens
+        common = self._heads[work.head][1] if work.head in self._heads else 0
+        return self.kv_used - self.kv_common + work.tokens - common <= self.kv_tokens
 
-    def take(self, tokens: int) -> None:
+    def take(self, work: Work) -> None:
         self.running += 1
-        self.kv_used += tokens
+        self.kv_used += work.tokens
+        if work.head and self.shares:
+            found = self._heads.setdefault(work.head, [0, work.head_tokens])
+            self.kv_common += found[1] if found[0] else 0
+            found[0] += 1
 
-    def give(self, tokens: int) -> None:
+    def give(self, work: Work) -> None:
         """Whoever leaves while all seats are taken lets the engine try one more, little by little:
         additive increase."""
         if self.running >= self.seats and self._seats < self.offered:
             self._seats = min(float(self.offered), self._seats + 1.0 / self._seats)
         self.running -= 1
-        self.kv_used -= tokens
+        self.kv_used -= work.tokens
+        if (found := self._heads.get(work.head)) is not None:
+            found[0] -= 1
+            self.kv_common -= found[1] if found[0] else 0
+            if not found[0]:
+                del self._heads[work.head]
 
     def strained(self, now_s: float) -> None:
         """The engine has too much: multiplicative decrease, of what it really ran."""

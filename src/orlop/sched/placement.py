@@ -33,9 +33,10 @@ def wait_s(station: Station, ahead: int) -> float:
     return 0.0 if ahead < free else (ahead - free + 1) * station.call_s / gate.seats
 
 
-def fetch_s(station: Station, context: Context, tokens: int) -> tuple[float, int]:
-    """Seconds to have the first `tokens` of a context on the device, and how many are there now."""
-    device, host = station.shelf.lies(context)
+def fetch_s(station: Station, context: Context, work: Work) -> tuple[float, int]:
+    """Seconds to have a call's input on the device, and how many of its tokens are there now."""
+    tokens = work.input_tokens
+    device, host = station.shelf.finds(context, work.head)
     speed = station.capacity.speed
     there = min(tokens, device)
     best_s = speed.prefill_s(tokens - there, there)
@@ -51,7 +52,7 @@ def cost_s(work: Work, context: Context, station: Station, ahead: int) -> tuple[
     """Seconds until the call would be done there, with those it costs others; and cached tokens."""
     # Where the memory is full, the next of those that run to end makes room.
     full_s = 0.0
-    if not station.gate.has_room(work.tokens):
+    if not station.gate.has_room(work):
         full_s = station.call_s / max(1, station.gate.running)
     total_s = max(full_s, wait_s(station, ahead)) + work.start_s.get(station.name, 0.0)
     if not work.is_model_call:
@@ -59,7 +60,7 @@ def cost_s(work: Work, context: Context, station: Station, ahead: int) -> tuple[
     kv_tokens = station.capacity.kv_tokens
     if kv_tokens is not None and work.tokens > kv_tokens:
         return math.inf, 0
-    fetched_s, cached = fetch_s(station, context, work.input_tokens)
+    fetched_s, cached = fetch_s(station, context, work)
     gate, speed = station.gate, station.capacity.speed
     with_s = station.decode_s(work.tokens)
     without_s = speed.decode_s(gate.running, gate.kv_used) if gate.running else with_s
@@ -72,7 +73,7 @@ def only(work: Work, context: Context, station: Station) -> Choice:
     """Where there is no choice, no cost needs to be known."""
     cached = 0
     if work.is_model_call:
-        cached = min(max(station.shelf.lies(context)), work.input_tokens)
+        cached = min(max(station.shelf.finds(context, work.head)), work.input_tokens)
     return Choice(station, 0.0, "the only engine", cached)
 
 

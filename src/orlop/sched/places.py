@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from orlop.abi.limits import CONTEXTS_PER_PROGRAM_MAX
+from orlop.devices.device import Holdings
 from orlop.sched.config import SchedulerConfig
 from orlop.sched.gaps import PRIORS, Gap, Gaps
 from orlop.sched.program import Context, Program, ProgramTable, State
@@ -133,7 +134,24 @@ class Places:
             self._leave(oldest, now_s)
             self._forget(oldest, "its program has too many conversations", now_s)
             self._resting.pop(oldest, None)
-            del program.contexts[oldest.name]
+            self._programs.drop(oldest)
+
+    def told(self, station: Station, holdings: Holdings, now_s: float) -> None:
+        """The engine itself says what it holds: beliefs give way."""
+        shelf = station.shelf
+        if holdings.is_cleared:
+            shelf.lose(now_s)
+        shelf.is_told = holdings.is_whole
+        for name, (device, anywhere) in holdings.contexts.items():
+            context = self._programs.named(name)
+            if context is None:
+                continue
+            shelf.correct(context, device, anywhere)
+            if context.engine == station.name:
+                context.there = max(shelf.lies(context))
+                context.program.refresh()
+        for evicted in shelf.fit():
+            self._moved(station, evicted, "the engine holds others", now_s)
 
     def _lay(self, station: Station, context: Context, tokens: int, now_s: float) -> None:
         """Its tokens are on the device now, and others may have had to make room."""

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from orlop.abi.errors import Broken
+from orlop.sched.beginnings import Beginning
 from orlop.sched.work import Work
 
 
@@ -54,8 +55,13 @@ class Context:
     state: State = State.HIBERNATED
     engine: str = ""
     tokens: int = 0
+    head: int = 0
+    """Names the beginning that it has in common with other programs' contexts; 0: none."""
+    head_tokens: int = 0
     held: int = 0
-    """Tokens that its engine counts for it while it is held; when ACTING, as of `since_s`."""
+    """Tokens that its engine counts for it alone while it is held; when ACTING, as of `since_s`."""
+    shares: Beginning | None = None
+    """The beginning that is counted beside `held`."""
     there: int = 0
     """Tokens of it believed to lie on its engine or on that one's host."""
     since_s: float = 0.0
@@ -73,8 +79,10 @@ class Context:
 
     @property
     def held_now(self) -> int:
-        """Tokens that its running calls hold already."""
-        return self.held if self.state is State.REASONING else 0
+        """Tokens that its running calls hold already, with the beginning that they share."""
+        if self.state is not State.REASONING:
+            return 0
+        return self.held + (self.shares.tokens if self.shares is not None else 0)
 
     def step(self, event: str, now_s: float) -> None:
         self.state = step(self.state, event)
@@ -144,6 +152,7 @@ class ProgramTable:
         self._limit = limit
         self._programs: OrderedDict[str, Program] = OrderedDict()
         self._orders = 0
+        self._contexts: dict[str, Context] = {}
 
     def __len__(self) -> int:
         return len(self._programs)
@@ -166,7 +175,18 @@ class ProgramTable:
         if context is None:
             context = program.contexts[own] = Context(own, program, since_s=now_s)
             context.path_s = program.attained_s
+            self._contexts[own] = context
         return context
+
+    def named(self, context: str) -> "Context | None":
+        """The context of that name, whose ever it is."""
+        return self._contexts.get(context)
+
+    def drop(self, context: Context) -> None:
+        """Of a program that goes on."""
+        context.program.contexts.pop(context.name, None)
+        if self._contexts.get(context.name) is context:
+            del self._contexts[context.name]
 
     def context(self, work: Work) -> Context:
         """Of a call that is in flight."""
@@ -188,6 +208,9 @@ class ProgramTable:
 
     def forget(self, program: Program) -> None:
         self._programs.pop(program.name, None)
+        for context in tuple(program.contexts.values()):
+            if self._contexts.get(context.name) is context:
+                del self._contexts[context.name]
 
     def newest(self, count: int) -> list[Program]:
         found: list[Program] = []

@@ -7,19 +7,20 @@ back is cheaper than computing again.  What is retained fades by half each `fade
 away for long is likely away for longer (ThunderAgent, 2602.13692).
 
 Invariants:
-1. `in_use` is the sum of `held` over this engine's REASONING contexts;
-2. `retained` never exceeds the sum of `held` over its ACTING ones;
+1. `in_use` is the sum of `held` over this engine's REASONING contexts, and of the beginnings that
+   they share, each once;
+2. `retained` never exceeds the same sum over its ACTING ones;
 3. what is believed to lie on device and host never exceeds what fits there.
 """
 
 import math
-from collections import OrderedDict
-from collections.abc import Iterator
 from heapq import heappop, heappush
 from typing import Final, Literal
 
 from orlop.devices.device import Capacity
+from orlop.sched.beginnings import Beginnings
 from orlop.sched.gaps import Gap
+from orlop.sched.layer import Layer
 from orlop.sched.program import Context, State
 
 Fate = Literal["keep", "save", "drop"]
@@ -68,7 +69,8 @@ def fate(capacity: Capacity, tokens: int, gap: Gap, limit_s: float, pressure: fl
 class Shelf:
     """One engine's contexts: those that have their place, and where tokens are believed to lie."""
 
-    def __init__(self, capacity: Capacity, fade_s: float) -> None:
+    def __init__(self, engine: str, capacity: Capacity, fade_s: float) -> None:
+        self._engine = engine
         self.in_use = 0
         self._fade_s = fade_s
         self._retained = 0.0
@@ -76,11 +78,20 @@ class Shelf:
         self._acting: list[tuple[int, int, float, Context]] = []
         self._acting_count = 0
         self._pushes = 0
-        self._device: OrderedDict[Context, int] = OrderedDict()
-        self._host: OrderedDict[Context, int] = OrderedDict()
-        self.device_tokens = 0
-        self.host_tokens = 0
+        self._shared = Beginnings(fade_s)
+        self._device = Layer()
+        self._host = Layer()
+        self.is_told = False
+        """The engine itself says what it forgets: nobody guesses it."""
         self.change(capacity)
+
+    @property
+    def device_tokens(self) -> int:
+        return self._device.tokens
+
+    @property
+    def host_tokens(self) -> int:
+        return self._host.tokens
 
     def change(self, capacity: Capacity) -> None:
         self.capacity = capacity
@@ -106,6 +117,16 @@ class Shelf:
             return 0.0
         faded: float = 0.5 ** ((now_s - context.since_s) / self._fade_s)
         return context.held * faded
+
+    def counted(self, context: Context, head: int, now_s: float) -> float:
+        """What is counted here already of a context that rests or runs here, and of its
+        beginning."""
+        own = context.held if context.state is State.REASONING else self.own(context, now_s)
+        return own + self.shared(head, now_s)
+
+    def shared(self, head: int, now_s: float) -> float:
+        """What is counted here already of a beginning, whoever brought it."""
+        return self._shared.counted(head, now_s)
 
     def has_room(self, tokens: int, own: float, share: float, now_s: float) -> bool:
         """For a context of `tokens`, `own` of which are retained already, up to `share` of the
@@ -134,18 +155,25 @@ class Shelf:
         if context.state is State.ACTING:
             self._unretain(context, now_s)
         elif context.state is State.REASONING:
-            self.in_use -= context.held
+            self._unuse(context, now_s, rests=False)
         if context.state is not State.REASONING:
             context.step("admit", now_s)
-        context.held = tokens
-        self.in_use += tokens
+        context.held, context.shares = tokens, None
+        if context.head and context.head_tokens <= tokens and self.capacity.prefix_cache:
+            self.retained(now_s)
+            one, used, retained = self._shared.use(context.head, context.head_tokens, now_s)
+            context.shares, context.held = one, max(0, tokens - one.tokens)
+            self.in_use += used
+            self._retained = max(0.0, self._retained + retained)
+        self.in_use += context.held
 
     def rest(self, context: Context, now_s: float) -> None:
         """Its last call is over: its place fades from here on."""
-        self.in_use -= context.held
-        context.step("rest", now_s)
-        context.held, context.rests_on = context.tokens, self
         self.retained(now_s)
+        self._unuse(context, now_s, rests=True)
+        context.step("rest", now_s)
+        common = context.shares.tokens if context.shares is not None else 0
+        context.held, context.rests_on = max(0, context.tokens - common), self
         self._retained += context.held
         self._acting_count += 1
         self._pushes += 1
@@ -173,15 +201,37 @@ class Shelf:
         is_here = context.rests_on is self and context.since_s == since_s
         return context.state is State.ACTING and is_here
 
+    def _unuse(self, context: Context, now_s: float, *, rests: bool) -> None:
+        self.in_use -= context.held
+        if context.shares is not None:
+            self.retained(now_s)
+            used, retained = self._shared.leave(context.shares, now_s, rests=rests)
+            self.in_use += used
+            self._retained += retained
+
     def _unretain(self, context: Context, now_s: float) -> None:
-        self._retained = max(0.0, self.retained(now_s) - self.own(context, now_s))
+        left = self.retained(now_s) - self.own(context, now_s)
+        if context.shares is not None:
+            left += self._shared.pause(context.shares, now_s)
+            context.shares = None
+        self._retained = max(0.0, left)
         self._acting_count -= 1
+
+    def totals(self, now_s: float) -> tuple[int, float]:
+        """Of beginnings that are shared: in use, and retained; for `check`."""
+        return self._shared.totals(now_s)
 
     # Beliefs.
 
     def lies(self, context: Context) -> tuple[int, int]:
         """Tokens of it on the device, and on the host."""
-        return self._device.get(context, 0), self._host.get(context, 0)
+        return self._device.of(context), self._host.of(context)
+
+    def finds(self, context: Context, head: int) -> tuple[int, int]:
+        """Tokens that a call of it finds on the device, and on the host: where it does not lie
+        itself, those of a beginning that another has left."""
+        device, host = self.lies(context)
+        return device or self._device.shared(head), host or self._host.shared(head)
 
     def expire(self, now_s: float) -> None:
         """Some engines forget what was not used for a while (a cloud's prompt cache)."""
@@ -189,7 +239,7 @@ class Shelf:
         if kept_s is None:
             return
         while self._device:
-            oldest = next(iter(self._device))
+            oldest = self._device.oldest()
             if oldest.running or oldest.rested_s + kept_s > now_s:
                 return
             self.move(oldest, "drop")
@@ -197,40 +247,56 @@ class Shelf:
 
     def touch(self, context: Context, tokens: int) -> list[Context]:
         """It has `tokens` on the device now; returns those that had to make room, oldest first."""
-        limit = self.capacity.kv_tokens
-        tokens = tokens if limit is None else min(tokens, limit)
-        self.device_tokens += tokens - self._device.pop(context, 0)
-        self._device[context] = context.there = tokens
-        self.host_tokens -= self._host.pop(context, 0)
-        if limit is None or self.device_tokens <= limit:
-            return []
-        return list(self._make_room(context, limit))
+        self._device.put(context, self._fitting(tokens))
+        self._host.pop(context)
+        context.there = self._device.of(context)
+        return self.fit(context)
 
-    def _make_room(self, guest: Context, limit: int) -> Iterator[Context]:
-        for context in tuple(self._device):
-            if self.device_tokens <= limit:
-                return
-            if context is not guest and context.running == 0:
-                self.move(context, "save")
-                yield context
+    def correct(self, context: Context, device: int, anywhere: int) -> None:
+        """So many of its tokens lie there, says the engine itself: on the device, and on any
+        medium.  `fit` makes room where that can't be true of all."""
+        self._device.put(context, self._fitting(device))
+        self._host.put(context, anywhere if self.keeps_host and anywhere > device else 0)
+
+    def fit(self, guest: Context | None = None) -> list[Context]:
+        """Those that must have made room by now, oldest first; nobody where the engine tells."""
+        if self.is_told:
+            return []
+        limit = self.capacity.kv_tokens
+        gone = list[Context]()
+        if limit is not None and self.device_tokens > limit:
+            for context in self._device:
+                if self.device_tokens <= limit:
+                    break
+                runs_here = context.running > 0 and context.engine == self._engine
+                if context is not guest and not runs_here:
+                    self.move(context, "save")
+                    gone.append(context)
+        self._fit_host()
+        return gone
+
+    def _fitting(self, tokens: int) -> int:
+        limit = self.capacity.kv_tokens
+        return tokens if limit is None else min(tokens, limit)
+
+    def _fit_host(self) -> None:
+        while self.host_tokens > self.capacity.host_tokens:
+            oldest = self._host.oldest()
+            self._host.pop(oldest)
+            oldest.there = self._device.of(oldest)
+            oldest.program.refresh()
 
     def move(self, context: Context, action: Fate) -> None:
         """Off the device: to the host where there is one, or nowhere."""
         if action == "keep":
             return
-        tokens = self._device.pop(context, 0)
-        self.device_tokens -= tokens
+        tokens = self._device.pop(context)
         if action == "drop" or not self.keeps_host:
             context.there = 0
-            self.host_tokens -= self._host.pop(context, 0)
+            self._host.pop(context)
         elif tokens:
-            self.host_tokens += tokens - self._host.pop(context, 0)
-            self._host[context] = tokens
-            while self.host_tokens > self.capacity.host_tokens:
-                oldest, lost = self._host.popitem(last=False)
-                self.host_tokens -= lost
-                oldest.there = self._device.get(oldest, 0)
-                oldest.program.refresh()
+            self._host.put(context, tokens)
+            self._fit_host()
 
     def lose(self, now_s: float) -> None:
         """The engine is gone, with all that lay there."""
@@ -241,7 +307,6 @@ class Shelf:
             context.there = 0
         self._device.clear()
         self._host.clear()
-        self.device_tokens = self.host_tokens = 0
 
     def _is_ours(self, context: Context) -> bool:
         return any(entry[3] is context and self._is_acting(entry) for entry in self._acting)

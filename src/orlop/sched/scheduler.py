@@ -30,7 +30,7 @@ from typing import Final
 
 from orlop.abi.errors import Exhausted
 from orlop.abi.limits import LOOK_AHEAD, PROGRAMS_KNOWN_MAX
-from orlop.devices.device import Capacity, EngineLoad
+from orlop.devices.device import Capacity, EngineLoad, Holdings
 from orlop.sched import placement
 from orlop.sched.config import SchedulerConfig
 from orlop.sched.gaps import Gaps
@@ -40,6 +40,7 @@ from orlop.sched.line import Line, Pool
 from orlop.sched.placement import Choice
 from orlop.sched.places import Places
 from orlop.sched.policy import POLICIES
+from orlop.sched.preemption import Preemption
 from orlop.sched.program import Context, Program, ProgramTable
 from orlop.sched.residency import Shelf
 from orlop.sched.station import Station
@@ -61,22 +62,19 @@ RESERVED_FOR_S: Final = 60.0
 def _ignore_grant(work: Work, grant: Grant) -> None: ...
 
 
-def _ignore_yield(work: Work) -> None: ...
-
-
 class Scheduler:
     def __init__(self, config: SchedulerConfig) -> None:
         self.config = config
         self.policy = POLICIES[config.policy]
         self.on_grant: Callable[[Work, Grant], None] = _ignore_grant
-        self.on_yield: Callable[[Work], None] = _ignore_yield
         self.programs = ProgramTable(PROGRAMS_KNOWN_MAX)
         self.gaps = Gaps()
         self.history = History()
         self.stations: dict[str, Station] = {}
         self.waiting = WaitingRoom(config, self.history, self.stations)
         self.places = Places(config, self.gaps, self.programs, self.stations)
-        self.grants = self.refused = self.promoted = self.preempted = 0
+        self.preemption = Preemption(config, self.waiting)
+        self.grants = self.refused = self.promoted = 0
         self._now_s = -math.inf
         """Of the last `wake`: what was due by then has been looked at."""
         self._room_s = math.inf
@@ -90,13 +88,21 @@ class Scheduler:
     def on_order(self, act: Callable[[Order], None]) -> None:
         self.places.on_order = act
 
+    @property
+    def on_yield(self) -> Callable[[Work], None]:
+        return self.preemption.on_yield
+
+    @on_yield.setter
+    def on_yield(self, act: Callable[[Work], None]) -> None:
+        self.preemption.on_yield = act
+
     # Engines.
 
     def attach(self, name: str, capacity: Capacity) -> None:
         """An engine (or a tool) is there, or is there again, or has changed: `next_s` is now."""
         station = self.stations.get(name)
         if station is None:
-            shelf = Shelf(capacity, self.config.fade_s)
+            shelf = Shelf(name, capacity, self.config.fade_s)
             self.stations[name] = Station(name, capacity, Gate(capacity), shelf)
             return
         station.attached = True
@@ -123,6 +129,11 @@ class Scheduler:
         """What an engine says of itself."""
         if (station := self.stations.get(name)) is not None:
             station.gate.heard(load, now_s)
+
+    def told(self, name: str, holdings: Holdings, now_s: float) -> None:
+        """What an engine says that it holds."""
+        if (station := self.stations.get(name)) is not None:
+            self.places.told(station, holdings, now_s)
 
     def load(self, name: str) -> tuple[int, int]:
         """Calls running and calls waiting."""
@@ -153,7 +164,7 @@ class Scheduler:
             for station in stations:
                 self._let_on(station, now_s)
         if work.phase is Phase.WAITING:
-            self._ask_for_seat(work, stations, now_s)
+            self.preemption.ask(work, stations, now_s)
 
     def leave(self, work: Work, now_s: float, used: Used = UNKNOWN) -> None:
         """Give back what it held: its place in the queue, or its seat."""
@@ -195,7 +206,7 @@ class Scheduler:
             for station in self.waiting.stations(pool):
                 self._let_on(station, now_s)
                 if self.policy.slices:
-                    self._slice(station, now_s)
+                    self.preemption.slice(station, now_s)
 
     def next_s(self) -> float:
         """When time alone could change a decision; infinite if never."""
@@ -208,7 +219,7 @@ class Scheduler:
             if any(station.gate.has_seat() for station in stations):
                 next_s = min(next_s, pool.impatient_s(self._now_s))
             if self.policy.slices:
-                ends = (self._slice_s(work, s) for s in stations for work in s.running)
+                ends = (self.preemption.slice_s(work, s) for s in stations for work in s.running)
                 next_s = min(next_s, min(ends, default=math.inf))
         return next_s
 
@@ -254,6 +265,7 @@ class Scheduler:
         """What it will take, from what is known of its context."""
         program = context.program
         work.order = self.programs.next_order()
+        context.head, context.head_tokens = work.head, min(work.head_tokens, work.input_tokens)
         work.grant, work.is_promoted = None, False
         home = self.stations.get(context.engine) or self.stations[work.candidates[0]]
         cached = min(context.tokens, work.input_tokens)
@@ -282,7 +294,7 @@ class Scheduler:
 
     def _fits(self, work: Work, context: Context, station: Station, now_s: float) -> bool:
         gate = station.gate
-        if not gate.has_seat() or not gate.has_room(work.tokens):
+        if not gate.has_seat() or not gate.has_room(work):
             return False
         if work.is_promoted:
             return True  # It has waited for its place for too long.
@@ -293,8 +305,10 @@ class Scheduler:
         if not work.is_model_call:
             return True
         shelf, limit = station.shelf, self.config.admit_to
-        own = float(context.held_now) or shelf.own(context, now_s)
-        own = own if context.engine == station.name else 0.0
+        if context.engine == station.name:
+            own = shelf.counted(context, work.head, now_s)
+        else:
+            own = shelf.shared(work.head, now_s)
         if shelf.has_room(work.tokens, own, limit, now_s):
             return True
         room_s = shelf.room_at_s(work.tokens, own, limit, now_s)
@@ -376,7 +390,7 @@ class Scheduler:
         if work.is_model_call:
             self.places.take(work, context, station, now_s)
             context.running += 1
-        station.gate.take(work.tokens)
+        station.gate.take(work)
         station.running[work] = None
         work.phase, work.granted_s = Phase.RUNNING, now_s
         program.running += 1
@@ -410,7 +424,7 @@ class Scheduler:
             station.counts.wasted_tokens += max(0, known - used.cached_tokens)
         took_s = station.service_s(used) if used.input_tokens or used.output_tokens else 0.0
         station.observe(used, held_s)
-        station.gate.give(work.tokens)
+        station.gate.give(work)
         del station.running[work]
         station.yielding.discard(work)
         program.running -= 1
@@ -446,52 +460,3 @@ class Scheduler:
 
     def _context(self, work: Work) -> Context:
         return self.programs.context(work)
-
-    # Preemption.
-
-    def _ask_for_seat(self, work: Work, stations: Sequence[Station], now_s: float) -> None:
-        """An interactive call takes the seat of a lesser one, where that pays: see `preempt_s`."""
-        if work.latency_class != "interactive" or self.config.preempt_s <= 0:
-            return
-        for station in stations:
-            if not station.capacity.continues or station.yielding:
-                continue
-            left = {one: self._left_s(one, now_s) for one in station.running}
-            if not left or min(left.values()) <= self.config.preempt_s:
-                continue  # A seat will be free before anything could be gained.
-            band = self.waiting.band(work.latency_class)
-            lesser = [
-                one
-                for one in left
-                if self.waiting.band(one.latency_class) > band and one.preemptions == 0
-            ]
-            if lesser:
-                worst = max(
-                    lesser, key=lambda one: (self.waiting.band(one.latency_class), left[one])
-                )
-                self._yield(worst, station)
-                return
-
-    def _left_s(self, work: Work, now_s: float) -> float:
-        """What a running call still takes.  One that takes longer than estimated shares its
-        engine, or was estimated wrongly: it is taken to need half as long again as it has had."""
-        held_s = now_s - work.granted_s
-        return max(work.isolated_s - held_s, held_s / 2)
-
-    def _yield(self, work: Work, station: Station) -> None:
-        work.preemptions += 1
-        station.yielding.add(work)
-        self.preempted += 1
-        self.on_yield(work)
-
-    def _slice_s(self, work: Work, station: Station) -> float:
-        """When its time slice ends; never where the engine can't stop and go on."""
-        if not station.capacity.continues or work in station.yielding:
-            return math.inf
-        return work.granted_s + self.config.slice_tokens * station.decode_s(0)
-
-    def _slice(self, station: Station, now_s: float) -> None:
-        if station.is_wanted:
-            for work in tuple(station.running):
-                if self._slice_s(work, station) <= now_s:
-                    self._yield(work, station)

@@ -24,7 +24,7 @@ def view(scheduler: Scheduler, now_s: float) -> SchedulerView:
         programs_known=len(scheduler.programs),
         grants=scheduler.grants,
         refused=scheduler.refused,
-        preempted=scheduler.preempted,
+        preempted=scheduler.preemption.count,
         promoted=scheduler.promoted,
         paused=scheduler.places.paused,
         rank_quality=scheduler.history.quality,

@@ -85,6 +85,10 @@ class Work:
     input_tokens: int = 0
     """Expected; 0 with `output_tokens` 0: no model runs (a tool, an embedding)."""
     output_tokens: int = 0
+    head: int = 0
+    """Names the beginning of its input that other programs may have too (a system prompt, a list of
+    tools): equal numbers, equal beginnings; 0: nothing is known of one."""
+    head_tokens: int = 0
     tool_gap_s: float | None = None
     """The caller's own word on how long the program will be away afterwards."""
     start_s: Mapping[str, float] = field(default_factory=lambda: NOTHING)

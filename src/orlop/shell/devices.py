@@ -149,7 +149,7 @@ def _engine(card: EngineCard) -> tuple[str, ...]:
         str(card.waiting),
         ",".join(card.models) or "-",
         card.url or "-",
-        card.reason or "-",
+        card.reason or (f"KV events: {card.kv_events}" if card.kv_events else "-"),
     )
 
 

@@ -62,6 +62,8 @@ def _attach(kernel: Kernel, engine: Engine, slots: int) -> None:
         kernel.scheduler.attach(engine.name, capacity)
     if (load := engine.load()) is not None:
         kernel.scheduler.heard(engine.name, load, kernel.clock.now_s())
+    if (holdings := engine.holdings()) is not None:
+        kernel.scheduler.told(engine.name, holdings, kernel.clock.now_s())
 
 
 def look(kernel: Kernel, engine: Engine) -> None:

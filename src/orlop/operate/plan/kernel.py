@@ -48,6 +48,8 @@ class KernelDispatcher:
             agent=task.kind,
             input_tokens=call.step.prompt,
             output_tokens=round(self._outputs[task.kind]),
+            head=hash(task.shared) if task.shared_tokens else 0,
+            head_tokens=task.shared_tokens,
         )
         self._calls[work] = call
         self._works[call.id] = work
