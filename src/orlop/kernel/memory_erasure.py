@@ -51,8 +51,7 @@ async def erase(
         ),
     )
     await kernel.strike(found.struck)
-    await memories.projection.compact()
-    memories.forget_cached()
+    await memories.purge()
     certificate = Certificate(
         journal=kernel.journal.id,
         seq=header.seq,

@@ -85,7 +85,7 @@ async def stats(kernel: Kernel, tenant: TenantId = DEFAULT_TENANT) -> MemoryStat
         applied_seq=memories.projection.applied_seq,
         disk_bytes=counted.bytes,
         shelves=tuple(memories.dense.shelves()) if memories.dense is not None else (),
-        recalls=counted.recalls,
+        recalls=await memories.evidence.read(memory_accounts.recalls, tenant),
         store=memories.store_name,
         note=memories.note,
     )

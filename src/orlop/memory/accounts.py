@@ -22,7 +22,6 @@ class Counted(Struct, frozen=True, kw_only=True):
     current: int
     versions: int
     namespaces: int
-    recalls: int
     vectors: dict[str, int]
     bytes: int
 
@@ -43,10 +42,16 @@ def counted(connection: sqlite3.Connection, tenant: TenantId) -> Counted:
         current=number("SELECT count(*) FROM version WHERE tenant = ? AND known_to IS NULL"),
         versions=number("SELECT count(*) FROM version WHERE tenant = ?"),
         namespaces=number("SELECT count(*) FROM namespace WHERE tenant = ?"),
-        recalls=number("SELECT count(DISTINCT seq) FROM recalled WHERE tenant = ?"),
         vectors={str(model): int(count) for model, count in vectors},
         bytes=int(pages) * int(page_bytes),
     )
+
+
+def recalls(connection: sqlite3.Connection, tenant: TenantId) -> int:
+    """How many there were; of the evidence."""
+    asked = "SELECT count(DISTINCT seq) FROM recalled WHERE tenant = ?"
+    (found,) = connection.execute(asked, (tenant,)).fetchone()
+    return int(found)
 
 
 def page(

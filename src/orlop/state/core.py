@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from orlop.abi.cards import ToolCard
 from orlop.abi.commons import TABLED_KINDS
@@ -26,6 +26,7 @@ from orlop.abi.ids import (
 )
 from orlop.abi.kernels import KernelView
 from orlop.abi.limits import FREE_BYTES_MIN, PROCESSES_MAX
+from orlop.abi.memory import MemoryErased
 from orlop.abi.processes import ProcessSpawned
 from orlop.context.conversation import Namer
 from orlop.effects.functions import Offer
@@ -69,6 +70,8 @@ from orlop.tools.schema import Schema
 from orlop.tools.systems import Systems
 
 log = logging.getLogger(__name__)
+
+ERASED: Final = str(MemoryErased.__struct_config__.tag)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,6 +273,8 @@ class Kernel:
         self.tables.place = header.moment
         if self.files is not None:
             self.files.wake()
+        if header.kind == ERASED and self.memories is not None:
+            self.tasks.start(self.memories.purge(), "erasure")
 
     async def part(self, tenant: TenantId, name: bytes) -> bytes:
         """Content by its name, from whichever kernel's journal holds it.  Raises `NotFound`."""

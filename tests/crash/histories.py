@@ -1,0 +1,215 @@
+"""What several clients did with shared memories and files, recorded, and what must hold of it.
+
+Each client asks whichever kernel it likes.  Times are of one clock, from before a call to after it:
+what had ended before another thing began, that one must know.
+"""
+
+import random
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+import orlop
+from orlop.abi.errors import Conflict, KernelError, NotFound
+from orlop.abi.memory import Item
+from orlop.sdk.memory import memory_operator
+from orlop.sdk.sync import SyncKernel
+
+NAMESPACE = "common/history"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call that was answered.  version: what it wrote, or what it read; 0: nothing there."""
+
+    client: int
+    what: Literal["write", "read"]
+    key: str
+    version: int
+    value: str
+    began_s: float
+    ended_s: float
+    expected: int | None = None
+
+
+class Shelf(Protocol):
+    """Something with versions that clients share."""
+
+    def write(self, kernel: SyncKernel, key: str, value: str, expected: int | None) -> int: ...
+
+    def read(self, kernel: SyncKernel, key: str) -> tuple[int, str]: ...
+
+    def past(self, home: Path, key: str) -> Mapping[int, str]:
+        """All versions, as the kernel of that home has them."""
+        ...
+
+
+class MemoryShelf:
+    def write(self, kernel: SyncKernel, key: str, value: str, expected: int | None) -> int:
+        item = Item(text=value, key=key, expected=expected)
+        return kernel.remember([item], namespace=NAMESPACE, embed=False).written[0].version
+
+    def read(self, kernel: SyncKernel, key: str) -> tuple[int, str]:
+        found = kernel.recall(key=key, namespaces=(NAMESPACE,)).memories
+        return (found[0].version, found[0].text) if found else (0, "")
+
+    def past(self, home: Path, key: str, namespace: str = NAMESPACE) -> Mapping[int, str]:
+        with orlop.connect_sync(home=home, patience_s=20) as kernel:
+            (current,) = kernel.recall(key=key, namespaces=(namespace,)).memories
+        versions = memory_operator(home=home).history(current.memory)
+        return {one.version: one.text for one in versions}
+
+
+class FileShelf:
+    def write(self, kernel: SyncKernel, key: str, value: str, expected: int | None) -> int:
+        return kernel.files.write(f"/shared/{key}", value, if_version=expected)
+
+    def read(self, kernel: SyncKernel, key: str) -> tuple[int, str]:
+        try:
+            content = kernel.files.stretch(f"/shared/{key}")
+        except NotFound:
+            return 0, ""
+        return content.version, content.data.decode()
+
+    def past(self, home: Path, key: str) -> Mapping[int, str]:
+        path = f"/shared/{key}"
+        with orlop.connect_sync(home=home, patience_s=20) as kernel:
+            versions = [row.version for row in kernel.files.versions(path)]
+            return {one: kernel.files.read(path, version=one).decode() for one in versions}
+
+
+@dataclass
+class History:
+    seed: int
+    homes: Sequence[Path]
+    shelf: Shelf
+    keys: Sequence[str] = ("one", "two", "three")
+    steps: list[Step] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    """Values whose write was not answered: they are there once, or not at all."""
+    refused: int = 0
+    _is_over: threading.Event = field(default_factory=threading.Event)
+    _clients: list[threading.Thread] = field(default_factory=list)
+
+    def begin(self, clients: int) -> None:
+        for number in range(clients):
+            client = threading.Thread(target=self._client, args=(number,))
+            self._clients.append(client)
+            client.start()
+
+    def end(self) -> None:
+        self._is_over.set()
+        for client in self._clients:
+            client.join()
+
+    def _client(self, number: int) -> None:
+        chance = random.Random(self.seed * 1_000 + number)
+        kernels = [
+            orlop.connect_sync(home=home, process=f"client{number}", patience_s=0.3)
+            for home in self.homes
+        ]
+        turn = 0
+        while not self._is_over.is_set():
+            turn += 1
+            kernel, key = chance.choice(kernels), chance.choice(self.keys)
+            try:
+                if chance.random() < 0.5:
+                    self._read(kernel, number, key)
+                else:
+                    expected = self._newest(key) if chance.random() < 0.5 else None
+                    self._write(kernel, number, key, f"{number}.{turn}", expected)
+            except (KernelError, OSError):
+                self._is_over.wait(0.05)  # That kernel is away.
+        for kernel in kernels:
+            kernel.__exit__(None, None, None)
+
+    def _newest(self, key: str) -> int:
+        return max((step.version for step in tuple(self.steps) if step.key == key), default=0)
+
+    def _read(self, kernel: SyncKernel, client: int, key: str) -> None:
+        began_s = time.monotonic()
+        version, value = self.shelf.read(kernel, key)
+        self.steps.append(Step(client, "read", key, version, value, began_s, time.monotonic()))
+
+    def _write(
+        self, kernel: SyncKernel, client: int, key: str, value: str, expected: int | None
+    ) -> None:
+        began_s = time.monotonic()
+        try:
+            version = self.shelf.write(kernel, key, value, expected)
+        except Conflict:
+            self.refused += 1
+            return
+        except (KernelError, OSError):
+            self.unknown.append(value)
+            raise
+        ended_s = time.monotonic()
+        self.steps.append(Step(client, "write", key, version, value, began_s, ended_s, expected))
+
+    # What must hold.
+
+    def check(self) -> None:
+        """Raises `AssertionError` naming the seed."""
+        for key in self.keys:
+            steps = [step for step in self.steps if step.key == key]
+            self._versions_are_one(steps)
+            self._nobody_goes_back(steps)
+        self._whoever_named_a_version_wrote_on_it()
+
+    def check_past(self, home: Path) -> None:
+        """Against what a kernel says in the end: nothing lost, nothing doubled."""
+        for key in self.keys:
+            past = self.shelf.past(home, key)
+            assert sorted(past) == list(range(1, len(past) + 1)), f"seed {self.seed}: {past}"
+            values = list(past.values())
+            assert len(values) == len(set(values)), f"seed {self.seed}: twice in {key}"
+            told = {one.version: one.value for one in self.steps if one.key == key}
+            for version, value in told.items():
+                said = past.get(version, "")
+                assert not version or said == value, f"seed {self.seed}: {key}@{version}"
+            strangers = set(values) - set(told.values()) - set(self.unknown)
+            assert not strangers, f"seed {self.seed}: nobody wrote {strangers}"
+
+    def _versions_are_one(self, steps: Sequence[Step]) -> None:
+        values: defaultdict[int, set[str]] = defaultdict(set)
+        writers: defaultdict[int, list[Step]] = defaultdict(list)
+        for step in steps:
+            values[step.version].add(step.value)
+            if step.what == "write":
+                writers[step.version].append(step)
+        for version, found in values.items():
+            assert len(found) == 1, f"seed {self.seed}: version {version} is {found}"
+        for version, made in writers.items():
+            assert len(made) == 1, f"seed {self.seed}: version {version} was written by {made}"
+
+    def _nobody_goes_back(self, steps: Sequence[Step]) -> None:
+        """Read-your-writes, monotonic reads, and the same among clients."""
+        ended = sorted(steps, key=lambda step: step.ended_s)
+        at, known = 0, None
+        for step in sorted(steps, key=lambda step: step.began_s):
+            while at < len(ended) and ended[at].ended_s < step.began_s:
+                if known is None or ended[at].version > known.version:
+                    known = ended[at]
+                at += 1
+            if known is not None:
+                assert step.version >= known.version, f"seed {self.seed}: {known}, then {step}"
+
+    def _whoever_named_a_version_wrote_on_it(self) -> None:
+        for step in self.steps:
+            if step.expected is not None:
+                assert step.version == step.expected + 1, f"seed {self.seed}: {step}"
+
+
+def until(holds: Callable[[], bool], patience_s: float) -> bool:
+    give_up_s = time.monotonic() + patience_s
+    while time.monotonic() < give_up_s:
+        with suppress(KernelError, OSError):
+            if holds():
+                return True
+        time.sleep(0.05)
+    return False

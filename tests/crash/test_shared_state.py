@@ -1,0 +1,133 @@
+"""One memory and one tree under two real kernels on one real PostgreSQL, which are lost in turn."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from crash.histories import FileShelf, History, MemoryShelf, Shelf, until
+from crash.two_kernels import Machine, machines, python
+from postgres_server import Server, postgres
+
+import orlop
+
+LEASE_S = 2.0
+CLIENTS = 4
+NAMES = ("east", "west")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with postgres() as made:
+        yield made
+
+
+def state_of(asked: Machine, name: str) -> str:
+    kernels = json.loads(asked.orlop("kernels", "--json").stdout)
+    return str(next(one["state"] for one in kernels if one["schema"] == name))
+
+
+def lose_each_in_turn(house: Mapping[str, Machine], names: tuple[str, str]) -> None:
+    for lost, other in (names, names[::-1]):
+        time.sleep(1.0)
+        house[lost].lose()
+        survivor = house[other]
+        assert until(lambda: state_of(survivor, lost) == "taken over", 20), survivor.log()  # noqa: B023
+        time.sleep(0.5)
+        house[lost].start()
+    time.sleep(1.0)
+
+
+@pytest.mark.parametrize(
+    ("shelf", "names", "seed"),
+    [(MemoryShelf(), ("east", "west"), 11), (FileShelf(), ("north", "south"), 12)],
+)
+def test_what_was_acknowledged_by_one_kernel_is_what_all_know_while_kernels_are_lost(
+    tmp_path: Path, server: Server, shelf: Shelf, names: tuple[str, str], seed: int
+) -> None:
+    with machines(tmp_path, server.url, names, LEASE_S) as house:
+        history = History(seed, [tmp_path / name for name in names], shelf)
+        history.begin(CLIENTS)
+        try:
+            lose_each_in_turn(house, names)
+        finally:
+            history.end()
+        counts = {
+            what: sum(step.what == what for step in history.steps) for what in ("read", "write")
+        }
+        assert min(counts.values()) > 50, (counts, house[names[0]].log(), house[names[1]].log())
+        history.check()
+        for name in names:
+            history.check_past(tmp_path / name)
+
+
+PROGRAM = """
+import sys, time, orlop
+told = open(sys.argv[1], "a", buffering=1)
+with orlop.connect_sync() as kernel:
+    for number in range({steps}):
+        kernel.remember(f"step {{number}}", key="step", embed=False)
+        kernel.remember(f"mine {{number}}", key="mine", namespace="session", embed=False)
+        kernel.files.write("log.txt", f"{{number}}\\n", append=True)
+        step = kernel.recall(key="step").memories[0]
+        mine = kernel.recall(key="mine", namespaces=("session",)).memories[0]
+        lines = kernel.files.read("log.txt").decode().split()
+        told.write(f"{{number}} {{step.version}} {{mine.version}} {{len(lines)}}\\n")
+        said = (step.text, mine.text, lines[-1])
+        assert said == (f"step {{number}}", f"mine {{number}}", str(number)), said
+        time.sleep(0.2)
+"""
+STEPS = 14
+
+
+def test_a_process_that_is_taken_over_has_its_memories_files_pipes_mounts_and_contexts(
+    tmp_path: Path, server: Server
+) -> None:
+    told, script, host = tmp_path / "told", tmp_path / "agent.py", tmp_path / "host"
+    script.write_text(PROGRAM.format(steps=STEPS))
+    host.mkdir()
+    (host / "note.txt").write_text("of the host")
+    names = ("spring", "autumn")
+    with machines(tmp_path, server.url, names, LEASE_S) as house:
+        spring, autumn = (house[name] for name in names)
+        start = ("run", "-d", "--restart", "on-failure", "--name", "agent", "--")
+        spring.orlop(*start, *python(script), str(told))
+        spring.orlop("files", "mount", "/shared/host", str(host))
+        with orlop.connect_sync(home=spring.home, process="writer") as kernel:
+            kernel.files.put("/shared/pipe", b"a message")
+            with orlop.connect_sync(home=autumn.home, process="taker") as other:
+                assert other.files.take("/shared/pipe") == b"a message"
+            kernel.files.put("/shared/pipe", b"another one")
+            answer = kernel.infer("a question", model="fake")
+            kernel.files.save_context(answer.facts.call, "/shared/case.json")
+            kernel.files.write("/shared/report.md", "first")
+            assert kernel.files.write("/shared/report.md", "second") == 2
+        assert until(lambda: len(told.read_text().splitlines()) >= 4, 30), spring.log()
+        spring.lose()
+        last = f"{STEPS - 1} "
+        assert until(lambda: told.read_text().splitlines()[-1].startswith(last), 60), autumn.log()
+        # Its record answers what it had done; what follows goes on from there: no step is missing,
+        # and none was made twice.
+        lines = [line.split() for line in told.read_text().splitlines()]
+        assert {tuple(line) for line in lines} == {
+            (str(n), str(n + 1), str(n + 1), str(n + 1)) for n in range(STEPS)
+        }
+        with orlop.connect_sync(home=autumn.home, process="reader", patience_s=20) as kernel:
+            assert kernel.files.take("/shared/pipe") == b"another one"
+            assert kernel.files.read("/shared/host/note.txt") == b"of the host"
+            assert kernel.files.read("/shared/report.md", version=1) == b"first"
+            assert kernel.files.read("/shared/report.md") == b"second"
+            context = kernel.files.open_context("/shared/case.json")
+            assert [message.role for message in context.messages] == ["user", "assistant"]
+        # Both sides count alike: the one that comes back has no other past than the survivor.
+        spring.start()
+        pasts = [
+            MemoryShelf().past(machine.home, "step", "agents/agent") for machine in (spring, autumn)
+        ]
+        assert pasts[0] == pasts[1] == {n + 1: f"step {n}" for n in range(STEPS)}
+        versions = [
+            machine.orlop("files", "versions", "/shared/report.md", "--json").stdout
+            for machine in (spring, autumn)
+        ]
+        assert versions[0] == versions[1]
