@@ -10,6 +10,7 @@ from orlop.abi.egress import Fetch
 from orlop.abi.ids import EngineName
 from orlop.abi.limits import CALL_DEADLINE_S
 from orlop.abi.replies import Generated
+from orlop.context.beginning import beginning
 from orlop.devices.device import Capacity, Engine, Turn
 from orlop.devices.device import Partial as Piece
 from orlop.models.route import servable
@@ -109,6 +110,7 @@ def work(
     if row.is_nameless and running.root:
         # Nobody says what belongs together, but each conversation is one program at least.
         program = context = f"{row.id}/{running.root}"
+    head, common = beginning(call) if isinstance(call, Infer) else (0, 0)
     return Work(
         process=row.id,
         candidates=candidates,
@@ -122,6 +124,8 @@ def work(
         is_hard=hints.deadline_s is not None and hints.latency_class != "batch",
         input_tokens=tokens[0],
         output_tokens=tokens[1],
+        head=head,
+        head_tokens=min(tokens[0], tokens[0] * common // max(1, running.size)),
         tool_gap_s=hints.tool_gap_s,
     )
 
