@@ -4,13 +4,17 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.request import urlopen
 
+import psycopg
 import pytest
 from crash.histories import FileShelf, History, MemoryShelf, Shelf, until
 from crash.two_kernels import Machine, machines, python
 from postgres_server import Server, postgres
 
 import orlop
+from orlop.abi.errors import KernelError
+from orlop.sdk.sync import SyncKernel
 
 LEASE_S = 2.0
 CLIENTS = 4
@@ -131,3 +135,58 @@ def test_a_process_that_is_taken_over_has_its_memories_files_pipes_mounts_and_co
             for machine in (spring, autumn)
         ]
         assert versions[0] == versions[1]
+
+
+def test_while_the_database_is_away_everybody_is_told_and_nothing_is_lost_or_started_by_hand(
+    tmp_path: Path,
+) -> None:
+    names = ("dawn", "dusk")
+    with postgres() as server, machines(tmp_path, server.url, names, LEASE_S) as house:
+        homes = [tmp_path / name for name in names]
+        histories = [History(13, homes, MemoryShelf()), History(14, homes, FileShelf())]
+        for history in histories:
+            history.begin(2)
+        try:
+            for _ in range(3):  # In the middle of commits, whose answers are lost.
+                time.sleep(1.0)
+                cut_off(server)
+                assert until(lambda: all(map(is_ready, homes)), 40), house["dawn"].log()
+            server.kill()
+            assert until(lambda: not any(map(is_ready, homes)), 20), "nobody says that he is ready"
+            for home in homes:
+                with pytest.raises(KernelError), at(home) as kernel:
+                    kernel.recall(namespaces=("common/history",))
+            time.sleep(2 * LEASE_S)
+            server.start()
+            assert until(lambda: all(map(is_ready, homes)), 40), house["dawn"].log()
+            time.sleep(1.0)
+        finally:
+            for history in histories:
+                history.end()
+        for history in histories:
+            assert len(history.steps) > 50, house["dawn"].log()
+            history.check()
+            for home in homes:
+                history.check_past(home)
+
+
+def at(home: Path) -> SyncKernel:
+    return orlop.connect_sync(home=home, process="asker", patience_s=0)
+
+
+def is_ready(home: Path) -> bool:
+    """As it says itself."""
+    info = json.loads((home / "info.json").read_text())
+    try:
+        with urlopen(f"{info['url']}/ready", timeout=20) as answer:
+            return bool(json.loads(answer.read())["ready"])
+    except OSError:
+        return False
+
+
+def cut_off(server: Server) -> None:
+    with psycopg.connect(server.url, autocommit=True) as operator:
+        operator.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name LIKE 'orlop%'"
+        )

@@ -275,6 +275,8 @@ def missing(kernel: Kernel) -> list[str]:
     reasons = []
     if (reason := kernel.admitting() or kernel.short()) is not None:
         reasons.append(reason.message)
+    if kernel.commons is not None and kernel.commons.away:
+        reasons.append(f"what kernels share can't be asked for: {kernel.commons.away}")
     cards = [engine.card() for engine in kernel.registry.engines.values()]
     if cards and not any(card.health == "ready" for card in cards):
         reasons += [f"engine {card.name}: {card.reason or card.health}" for card in cards]

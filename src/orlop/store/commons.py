@@ -134,7 +134,6 @@ class Commons:
         self._wake = asyncio.Event()
         self._moved = asyncio.Event()
         self._held_since_s = 0.0
-        self._is_quiet = False
         self.followers: Sequence[Follower] = ()
         self.told: Callable[[Stored], None] = _nobody
         """Called with each event of another kernel, in order."""
@@ -144,6 +143,8 @@ class Commons:
         """The newest place of another kernel when the pen came here."""
         self.is_held = False
         """Whether the pen is here."""
+        self.away = ""
+        """Why nothing can be asked for."""
 
     @property
     def id(self) -> JournalId:
@@ -291,11 +292,11 @@ class Commons:
         while self._own.stopped is None:
             try:
                 await self._step()
-                self._is_quiet = False
+                self.away = ""
             except KernelError as error:  # It is tried again.
-                if not self._is_quiet:
+                if not self.away:
                     log.warning("what others have written can't be seen: %s", error.message)
-                self._is_quiet = True
+                self.away = error.message
             try:
                 async with asyncio.timeout(WAITING_S if self._waiting else LOOK_S):
                     await self._wake.wait()
