@@ -7,9 +7,6 @@ for all of its attempts.
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
-from typing import Final
 
 from orlop.abi.calls import CallTool
 from orlop.abi.cards import ToolCard
@@ -22,11 +19,11 @@ from orlop.abi.errors import (
     Exhausted,
     JournalStopped,
     KernelError,
+    NotApproved,
     NotFound,
-    ResultWrong,
+    RuleForbids,
 )
-from orlop.abi.events import CallEntered, CallReturned
-from orlop.abi.ids import DEFAULT_TENANT, CallId, Nanoseconds, Seq, TenantId
+from orlop.abi.ids import DEFAULT_TENANT, CallId, Nanoseconds, TenantId
 from orlop.abi.limits import (
     NAME_CHARS_MAX,
     SAGA_RETRY_DELAY_S,
@@ -34,7 +31,6 @@ from orlop.abi.limits import (
     SAGA_TRIES_MAX,
     SAGAS_OPEN_MAX,
 )
-from orlop.abi.replies import ToolResult
 from orlop.abi.sagas import (
     OpenSaga,
     SagaClosed,
@@ -45,30 +41,19 @@ from orlop.abi.sagas import (
     SagaState,
     SagaStep,
     SagaStuck,
-    SagaUndoing,
     SagaUndone,
     SagaVerdict,
     SagaView,
 )
-from orlop.devices.device import Tool
 from orlop.machine.clock import NS_PER_S
-from orlop.machine.faults import point
 from orlop.people import asking
-from orlop.sched.work import Work
-from orlop.state import codec
 from orlop.state.core import Kernel
 from orlop.state.process import Process
 from orlop.state.record import is_unknown
 from orlop.state.saga_table import OVER, newest
-from orlop.subsystems import external, history, lifecycle, saga_questions, seating
-from orlop.tools import template
+from orlop.subsystems import lifecycle, saga_questions, saga_undo
 
 log = logging.getLogger(__name__)
-
-UNDO_WAIT_S: Final = 600.0
-"""How long a compensation waits for its turn at a system, each time."""
-
-REPEATABLE: Final = ("pure", "idempotent")
 
 
 def find(kernel: Kernel, id: str, tenant: TenantId | None = None) -> SagaView:
@@ -225,16 +210,10 @@ async def _put_to_people(kernel: Kernel, row: SagaView) -> None:
         asking.abandon(kernel, question, "it was settled in another way")
     elif (event := saga_questions.word(row, step, said)) is not None:
         by_call = isinstance(event, EffectSettled)
-        call, digest = (step.call, digest_of(kernel, step)) if by_call else (None, None)
+        call, digest = (step.call, saga_undo.digest_of(kernel, step)) if by_call else (None, None)
         kernel.emit(row.process, row.tenant, event, call=call, args_digest=digest)
     else:  # Nobody has answered in time: it can still be settled by hand.
         await changed.wait()
-
-
-def digest_of(kernel: Kernel, step: SagaStep) -> bytes | None:
-    """Of the step's call, where it is among those that nobody knows of."""
-    unknown = kernel.tables.calls.unknown_effects()
-    return next((one.digest for one in unknown if one.call == step.call), None)
 
 
 async def _undo(kernel: Kernel, row: SagaView, step: SagaStep) -> None:
@@ -242,26 +221,29 @@ async def _undo(kernel: Kernel, row: SagaView, step: SagaStep) -> None:
     if step.state == "begun":
         await _until_ended(kernel, row, step)
         return
-    in_doubt = step.state == "undoing"
-    tries = 0
+    undoing = saga_undo.Undoing(in_doubt=step.state == "undoing")
     while True:
         try:
-            await _once(kernel, row, step, in_doubt=in_doubt, attempt=step.attempts + tries + 1)
+            await saga_undo.once(kernel, row, step, undoing)
             return
         except JournalStopped:
             raise
+        except (NotApproved, RuleForbids) as error:
+            _stick(kernel, row, step, undoing, error.message)
+            return
         except EffectUnknown as error:
-            _stick(kernel, row, step, error.message, is_unknown=True)
+            undoing.in_doubt = True
+            _stick(kernel, row, step, undoing, error.message)
             return
         except KernelError as error:
-            tries += 1
-            in_doubt = in_doubt or is_unknown(error.code)
-            if tries >= SAGA_TRIES_MAX:
-                said = f"{step.tool} could not be undone in {tries} attempts: {error.message}"
-                _stick(kernel, row, step, said, is_unknown=in_doubt)
+            undoing.tries += 1
+            undoing.in_doubt = undoing.in_doubt or is_unknown(error.code)
+            if undoing.tries >= SAGA_TRIES_MAX:
+                tried = f"{step.tool} could not be undone in {undoing.tries} attempts"
+                _stick(kernel, row, step, undoing, f"{tried}: {error.message}")
                 return
             log.info("saga %s, %s: %s", row.id, step.tool, error.message)
-        await kernel.clock.sleep(SAGA_RETRY_DELAY_S * 2.0 ** (tries - 1))
+        await kernel.clock.sleep(SAGA_RETRY_DELAY_S * 2.0 ** (undoing.tries - 1))
 
 
 async def _until_ended(kernel: Kernel, row: SagaView, step: SagaStep) -> None:
@@ -274,147 +256,18 @@ async def _until_ended(kernel: Kernel, row: SagaView, step: SagaStep) -> None:
         raise kernel.journal.stopped or Conflict(f"call {step.call} has no outcome")
 
 
-def _stick(kernel: Kernel, row: SagaView, step: SagaStep, reason: str, *, is_unknown: bool) -> None:
-    event = SagaStuck(saga=row.id, step=step.seq, reason=reason[:1_000], is_unknown=is_unknown)
+def _stick(
+    kernel: Kernel, row: SagaView, step: SagaStep, undoing: saga_undo.Undoing, reason: str
+) -> None:
+    event = SagaStuck(
+        saga=row.id,
+        step=step.seq,
+        reason=reason[:1_000],
+        is_unknown=undoing.in_doubt,
+        ran_ns=undoing.ran_ns,
+    )
     kernel.emit(row.process, row.tenant, event)
     log.warning("saga %s needs a person (`orlop sagas show`): %s", row.id, reason)
-
-
-async def _once(
-    kernel: Kernel, row: SagaView, step: SagaStep, *, in_doubt: bool, attempt: int
-) -> None:
-    """Find out what there is to undo, and undo it.
-
-    in_doubt: an earlier attempt may have acted.  Raises `EffectUnknown` where only a person can
-    know; any other error may be better next time.
-    """
-    tool = kernel.tools.find(step.tool)
-    if not tool.card.compensate:
-        if step.state == "done" and tool.card.effect == "pure":
-            _settle(kernel, row, step, SagaUndone(saga=row.id, step=step.seq, state="kept"))
-            return
-        if tool.card.effect != "pure":
-            raise NotFound(f"the card of {step.tool} names no `compensate` any more")
-    if step.state == "unknown" and not tool.card.compensate_unknown:
-        await _learn(kernel, row, step, tool)
-        return
-    undoing = kernel.tools.find(tool.card.compensate)
-    arguments = await _arguments(kernel, tool.card, step)
-    schemas = kernel.tools.schemas(undoing.card.name)
-    if wrong := schemas.arguments.wrong(arguments):
-        raise BadCall(f"arguments of {undoing.card.name}: {wrong}")
-    key = f"{step.effect}.undo"
-    if in_doubt and await _was_undone(undoing, key):
-        _settle(kernel, row, step, SagaUndone(saga=row.id, step=step.seq))
-        return
-    header = kernel.emit(
-        row.process,
-        row.tenant,
-        SagaUndoing(
-            saga=row.id,
-            step=step.seq,
-            tool=undoing.card.name,
-            arguments=dict(arguments),
-            key=key,
-            attempt=attempt,
-        ),
-    )
-    point("saga.entered")
-    await kernel.journal.durable(header.seq)
-    value = await _act(kernel, row, undoing, arguments, key)
-    point("saga.done")
-    if wrong := schemas.results.wrong(value):
-        raise ResultWrong(f"{undoing.card.name} has run, and its result breaks its schema: {wrong}")
-    _settle(kernel, row, step, SagaUndone(saga=row.id, step=step.seq, value=value))
-    await kernel.journal.flush()
-    point("saga.outcome")
-
-
-def _settle(kernel: Kernel, row: SagaView, step: SagaStep, event: SagaUndone) -> None:
-    kernel.emit(row.process, row.tenant, event)
-
-
-async def _learn(kernel: Kernel, row: SagaView, step: SagaStep, tool: Tool) -> None:
-    """What became of the step, from its tool: one that can tell is asked, and one that does nothing
-    twice under one key is called again.  Raises `EffectUnknown` where only a person can know."""
-    happened: bool | None = None
-    value: object = None
-    match tool.card.effect:
-        case "pure":
-            happened = False
-        case "queryable":
-            happened = await tool.happened(step.effect)
-            value = {"happened": True, "key": step.effect} if happened else None
-        case "idempotent":
-            value = await _act(kernel, row, tool, await _given(kernel, step), step.effect)
-            happened = True
-        case "compensable" | "irreversible":
-            pass
-    if happened is None:
-        raise EffectUnknown(
-            f"nobody knows whether {step.tool} happened: look, and say so with "
-            f"`orlop effects settle {step.call}`"
-        )
-    event = EffectSettled(effect=step.effect, tool=step.tool, happened=happened, result=value)
-    digest = digest_of(kernel, step)
-    kernel.emit(row.process, row.tenant, event, call=step.call, args_digest=digest)
-
-
-async def _was_undone(undoing: Tool, key: str) -> bool:
-    """Whether an earlier attempt took place; False: it may be called (again)."""
-    if undoing.card.effect in REPEATABLE:
-        return False
-    happened = await undoing.happened(key) if undoing.card.effect == "queryable" else None
-    if happened is None:
-        raise EffectUnknown(f"nobody knows whether {undoing.card.name} happened (key {key})")
-    return happened
-
-
-async def _arguments(kernel: Kernel, card: ToolCard, step: SagaStep) -> Mapping[str, object]:
-    """Of the compensation, by the card's template.  Raises `BadCall`."""
-    given: dict[str, object] = {"arguments": await _given(kernel, step), "key": step.effect}
-    if step.outcome is not None and step.state != "unknown":
-        given["result"] = await _result(kernel, step.outcome)
-    made = template.filled(card.compensate_with or "{arguments}", given)
-    if not isinstance(made, dict):
-        raise BadCall(f"compensate_with of {card.name} gives no object")
-    return made
-
-
-async def _given(kernel: Kernel, step: SagaStep) -> Mapping[str, object]:
-    """The arguments of the step's own call."""
-    await kernel.journal.flush()
-    entered = codec.decode(await history.event(kernel, step.seq))
-    assert isinstance(entered, CallEntered) and isinstance(entered.body, CallTool)
-    return entered.body.arguments
-
-
-async def _result(kernel: Kernel, outcome: Seq) -> object:
-    event = codec.decode(await history.event(kernel, outcome))
-    if isinstance(event, CallReturned) and isinstance(event.done, ToolResult):
-        return event.done.value
-    return event.result if isinstance(event, EffectSettled) else None
-
-
-async def _act(
-    kernel: Kernel, row: SagaView, tool: Tool, arguments: Mapping[str, object], key: str
-) -> object:
-    """In a seat like any call's, and within its system's limits."""
-    await external.turn(kernel, tool.card, UNDO_WAIT_S)
-    async with AsyncExitStack() as held:
-        for name, concurrency in seating.places(kernel, tool.card):
-            seating.attach_tool(kernel, name, concurrency)
-            work = Work(
-                process=row.process,
-                candidates=(name,),
-                arrived_s=kernel.clock.now_s(),
-                tenant=row.tenant,
-            )
-            await held.enter_async_context(kernel.turns.seat(work))
-        point("tool.before")
-        value = await tool.call(arguments, key, tool.card.timeout_s)
-        point("tool.after")
-        return value
 
 
 async def settle(
