@@ -9,7 +9,7 @@ from orlop.abi.calls import Budget, CallTool
 from orlop.abi.effects import EffectSettled
 from orlop.abi.events import CallEntered, CallFailed, CallReturned, Event, Header
 from orlop.abi.hints import Facts
-from orlop.abi.ids import CallId, Nanoseconds, Pid, ProcessId, Seq
+from orlop.abi.ids import DEFAULT_TENANT, CallId, NanoDollars, Nanoseconds, Pid, ProcessId, Seq
 from orlop.abi.processes import ProcessSpawned
 from orlop.abi.replies import ToolResult
 from orlop.abi.sagas import (
@@ -23,13 +23,18 @@ from orlop.abi.sagas import (
     SagaUndone,
     SagaVerdict,
     SagaView,
+    UndoPlan,
 )
+from orlop.meter.ledger import Held
+from orlop.state import accounts, saga_holds
 from orlop.state.saga_table import OVER, SETTLED, newest
 from orlop.state.snapshot import restored, taken
 from orlop.state.tables import Tables
 
 PROCESS = ProcessId("prc_1")
 SAGA = "sag_1"
+COST, PRICE = NanoDollars(7), NanoDollars(100)
+PLAN = UndoPlan(effect="compensable", tool="cancel", price=PRICE)
 ENDS: dict[str, Event] = {
     "returned": CallReturned(done=ToolResult(value=1, facts=Facts(call=CallId("cal_1")))),
     "failed": CallFailed(code="E2101", message="it says no"),
@@ -116,7 +121,8 @@ class SagaTable(RuleBasedStateMachine):
 
     def _enter(self, effect: str, call: str) -> None:
         body = CallTool(tool="book", saga=SAGA)
-        self.note(CallEntered(incarnation=1, body=body, effect=effect), call=call)
+        event = CallEntered(incarnation=1, body=body, effect=effect, held_cost=COST, undo=PLAN)
+        self.note(event, call=call)
         self.running[call] = effect
 
     @rule(how=st.sampled_from(sorted(ENDS)), which=st.integers(0, 9))
@@ -228,9 +234,30 @@ class SagaTable(RuleBasedStateMachine):
                 assert (known[effect] == "unknown") is (done is None), (effect, known[effect])
 
     @invariant()
+    def what_may_still_have_to_be_undone_is_held_for_and_nothing_else(self) -> None:
+        self.tables.ledger.check()
+        over = self.row.state == "committed"
+        open_steps = {s.effect for s in self.row.steps if s.state not in SETTLED and not over}
+        held = {held.call.removesuffix(".undo") for held in self.undo_holds()}
+        assert held == open_steps
+        assert all(held.amount == saga_holds.amount(PLAN) for held in self.undo_holds())
+
+    @invariant()
+    def what_undoing_took_is_in_the_ledger_once(self) -> None:
+        steps = [step for step in self.row.steps if step.state in SETTLED]
+        attempts = sum(step.attempts for step in steps)
+        account = self.tables.ledger.accounts[DEFAULT_TENANT, accounts.of_process(PROCESS)]
+        assert account.ever.nano_dollars == attempts * PRICE
+
+    def undo_holds(self) -> list[Held]:
+        holds = self.tables.ledger.holds.values()
+        return [held for held in holds if held.call.endswith(".undo")]
+
+    @invariant()
     def a_snapshot_holds_all_of_it(self) -> None:
         again = restored(taken(self.tables))
         assert again is not None and again.sagas.rows == self.tables.sagas.rows
+        assert again.ledger.state() == self.tables.ledger.state()
         assert again.sagas.calls == self.tables.sagas.calls
         assert (self.row.state in OVER) == (SAGA in again.sagas.over)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from small_kernel import Computer, on, program, result
 
+from orlop.abi.budgets import ORGANISATION
 from orlop.abi.calls import CallTool
 from orlop.abi.cards import Effect, ToolCard
 from orlop.abi.effects import SettleOrder
@@ -23,7 +24,7 @@ from orlop.abi.errors import (
     NoKernel,
     ToolFailed,
 )
-from orlop.abi.ids import ProcessId
+from orlop.abi.ids import DEFAULT_TENANT, NanoDollars, ProcessId
 from orlop.abi.replies import ToolResult
 from orlop.abi.sagas import CloseSaga, OpenSaga, SagaBegun, SagaOrder, SagaOver, SagaView
 from orlop.devices.device import Tool
@@ -38,6 +39,9 @@ CLASSES: tuple[Effect, ...] = ("compensable", "idempotent", "queryable")
 UNDO_CLASSES: tuple[Effect, ...] = ("idempotent", "queryable", "irreversible")
 AGENTS = 3
 STEPS_MAX = 4
+PRICE = 1_000
+"""Of a cancellation."""
+
 FAULT = 0.02
 """How likely a kernel dies at each fault point that it passes."""
 
@@ -66,7 +70,10 @@ class Shop:
             for effect in CLASSES
             for undo in UNDO_CLASSES
         ]
-        cards += [ToolCard(name=f"cancel-{undo}", effect=undo) for undo in UNDO_CLASSES]
+        cards += [
+            ToolCard(name=f"cancel-{undo}", effect=undo, price=NanoDollars(PRICE))
+            for undo in UNDO_CLASSES
+        ]
         return [Desk(self, card) for card in cards]
 
     async def act(self, card: ToolCard, order: str, key: str) -> None:
@@ -271,6 +278,7 @@ class Town:
         """I2 for sagas: nothing is booked or cancelled twice; what was committed is there, and
         nothing of what was given up."""
         assert self.doubled() == 0, f"{story}: {self.shop.booked} {self.shop.cancelled}"
+        self.check_books(story)
         for row in saga.listed(self.kernel, over=True):
             assert row.state in ("committed", "compensated"), f"{story}: {row}"
             assert not self._is_half(row), f"{story}: {row}"
@@ -279,6 +287,15 @@ class Town:
             if told.over.state == "committed":
                 booked = {order for order in self.shop.booked if order.startswith(f"{told.id}.")}
                 assert set(told.orders) <= booked, f"{story}: {told}"
+
+    def check_books(self, story: str) -> None:
+        """I3 for compensations: each attempt is booked once, and nothing is held any more."""
+        ledger, rows = self.kernel.tables.ledger, self.kernel.tables.sagas.rows.values()
+        ledger.check()
+        assert not ledger.holds, f"{story}: {ledger.holds}"
+        attempts = sum(step.attempts for row in rows for step in row.steps)
+        spent = ledger.accounts[DEFAULT_TENANT, ORGANISATION].ever.nano_dollars
+        assert spent == attempts * PRICE, f"{story}: {attempts} attempts, {spent} spent"
 
 
 def run(seed: int, *, judged: bool = True) -> Town:
