@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import select
 import socket
 import time
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ from exact_client import (
     read_all,
 )
 from live_kernel import LiveKernel
+
+from orlop.abi.limits import HEADERS_BYTES_MAX
 
 PATIENCE_S = 15.0
 
@@ -87,6 +90,42 @@ def test_readers_that_stall_slow_nobody_and_are_let_go(kernel: LiveKernel) -> No
         for client in clients:
             with contextlib.suppress(ConnectionResetError):
                 assert b"[DONE]" not in read_all(client)
+
+
+MUCH = b"a" * 16 * 1024
+UNENDING = {
+    "header": b"GET / HTTP/1.1\r\nhost: localhost\r\nx: ",
+    "path": b"GET /",
+    "trailer": b"1\r\n{\r\n0\r\nx: ",
+}
+
+
+@pytest.mark.parametrize("where", UNENDING)
+def test_what_is_no_body_and_does_not_end_fills_no_memory(kernel: LiveKernel, where: str) -> None:
+    begin = UNENDING[where]
+    if where == "trailer":
+        begin = chunked(kernel) + begin
+    with connect(kernel) as client:
+        client.sendall(begin)
+        for _ in range(8 * HEADERS_BYTES_MAX // len(MUCH)):
+            client.sendall(MUCH)
+            if select.select([client], [], [], 0.01)[0]:
+                break
+        assert client.recv(12) == b"HTTP/1.1 431"
+    assert ask(kernel, CHAT, chat()).status == 200
+
+
+def chunked(kernel: LiveKernel) -> bytes:
+    """The head of a call whose body comes in chunks."""
+    return raw(kernel, CHAT, b"").replace(b"content-length: 0", b"transfer-encoding: chunked")
+
+
+def test_a_body_of_many_small_chunks_is_read(kernel: LiveKernel) -> None:
+    body = chat(text="x" * 200_000)
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+    with connect(kernel) as client:
+        client.sendall(chunked(kernel) + chunks + b"0\r\n\r\n")
+        assert client.recv(64).startswith(b"HTTP/1.1 200")
 
 
 LEAVERS = {

@@ -2,7 +2,9 @@
 
 Uvicorn itself waits for ever for a client that does not finish its call, and for one that does not
 read its answer.  Invariants: 1. while the client's bytes are awaited, `_late` runs; 2. while it has
-to read before we can write, `_stalled` runs; 3. there are never more than `connections_max`.
+to read before we can write, `_stalled` runs; 3. there are never more than `connections_max`;
+4. what comes and is no body is at most `HEADERS_BYTES_MAX` long: bodies are bounded where they are
+read, and everything else is kept by the parser, before anybody has looked at a key.
 """
 
 import asyncio
@@ -16,7 +18,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from orlop.abi.limits import CONNECTIONS_MAX, FILES_KEPT
+from orlop.abi.limits import CONNECTIONS_MAX, FILES_KEPT, HEADERS_BYTES_MAX
 from orlop.http.exchange import LINE, Line
 from orlop.http.place import HttpConfig
 from orlop.machine.latch import Latch
@@ -24,6 +26,10 @@ from orlop.machine.latch import Latch
 log = logging.getLogger(__name__)
 
 LATE: Final = b"408 Request Timeout", b"the call did not arrive in time (http.receive_s)\n"
+LARGE: Final = (
+    b"431 Request Header Fields Too Large",
+    b"too much before the body, or between its pieces (HEADERS_BYTES_MAX)\n",
+)
 FULL: Final = b"503 Service Unavailable", b"too many connections (CONNECTIONS_MAX)\n"
 
 
@@ -86,6 +92,8 @@ class Connection(HttpToolsProtocol):
         self._line = Line()
         self._expecting = True
         """A call has begun to arrive, or the first one is awaited."""
+        self._bodiless_bytes = 0
+        """That have come since a call began, or since the last piece of its body."""
         self._late: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
 
@@ -105,7 +113,10 @@ class Connection(HttpToolsProtocol):
         self._line.lose()
 
     def data_received(self, data: bytes) -> None:
+        self._bodiless_bytes += len(data)
         super().data_received(data)
+        if self._bodiless_bytes > HEADERS_BYTES_MAX and not self.transport.is_closing():
+            self._refuse(*LARGE)
         # Nearly all calls arrive in one piece: those cost no timer.
         if self._expecting and self._late is None and not self.transport.is_closing():
             self._expect()
@@ -121,9 +132,14 @@ class Connection(HttpToolsProtocol):
         if not self.cycle.message_event.is_set():
             self.cycle.message_event = Latch()  # type: ignore[assignment]
 
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        self._bodiless_bytes = 0
+
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._expecting = False
+        self._bodiless_bytes = 0
         if self._late is not None:
             self._late.cancel()
             self._late = None
