@@ -20,6 +20,10 @@ from typing import Final
 
 from bench.escapes import ATTEMPTS, gets_out, prey
 from bench.report import Report, begin, finish, flags
+from bench.tenant_things import state as tenant_state
+from bench.tenant_things import tenant, things
+from bench.tenants_apart import CANARY as CANARY_OF_TENANTS
+from bench.tenants_apart import apart
 from orlop.abi.calls import Call
 from orlop.abi.sandbox import Sandbox
 from orlop.sandbox import tiers
@@ -93,6 +97,7 @@ def up() -> Iterator[Api]:
     with tempfile.TemporaryDirectory(prefix="orlop-bench-") as scratch:
         home = Path(scratch)
         config = f'[models]\ndir = "{home}/models"\n[engines.fake]\ndriver = "fake"\n'
+        config += '[tools.echo]\ncommand = ["cat"]\neffect = "pure"\n'
         (home / "orlop.toml").write_text(config)
         api = Api(home, "")
         api.orlop("up", "-d", "--port", "0")
@@ -113,6 +118,8 @@ def main() -> None:
     cost(report, rounds=5 if given.quick else 20)
     with up() as api:
         leaks(api, report)
+    with up() as api:
+        tenants(api, report)
     finish(report, given.json)
 
 
@@ -176,6 +183,25 @@ def leaks(api: Api, report: Report) -> None:
     report.add("leaks: somebody else was told", len(told), "", "0")
     report.add("changes: somebody else's doing", len(changed), "", "0")
     for line in [*told, *(f"changed: {name}" for name in changed)]:
+        print(f"    {line}")
+
+
+def tenants(api: Api, report: Report) -> None:
+    """Every route and every call of one tenant's callers, with the names of another's things."""
+    one, other = tenant(api, "tenant-one", CANARY_OF_TENANTS), tenant(api, "tenant-two", "mallory")
+    operator = (api.home / "keys" / "operator.token").read_text().strip()
+    document = json.loads(api.ask("get", "/openapi.json", operator)[1])
+    theirs = things(api, one)
+    before = tenant_state(api, one)
+    asking = [*other.callers(), *tenant(api, "default", "mallory").callers()]
+    found = apart(api, document, asking, theirs)
+    after = tenant_state(api, one)
+    changed = [name for name in before if before[name] != after[name]]
+    report.add("requests by one tenant with another's names", found.tried, "")
+    report.add("leaks: told what is another tenant's", len(found.told), "", "0")
+    report.add("leaks: answered otherwise than for unknown names", len(found.unlike), "", "0")
+    report.add("changes of what is another tenant's", len(changed), "", "0")
+    for line in [*found.told, *found.unlike, *(f"changed: {name}" for name in changed)]:
         print(f"    {line}")
 
 

@@ -75,7 +75,7 @@ class Reader:
         if header is None:
             raise JournalDamaged(f"event {seq}, which brought message {name.hex()}, was altered")
         if header.tenant != tenant:
-            raise NotFound(f"message {name.hex()} of tenant {tenant} is not stored")
+            raise NotFound(f"message {name.hex()} of tenant {tenant} is not stored, or was pruned")
         if body.data is None or digest_of(body) != rows[0].parts[32 * at - 32 : 32 * at]:
             raise JournalDamaged(f"message {name.hex()}, part {at} of event {seq}, was altered")
         plain = self._sealer.open(body.key_id, header.epoch, body.place, body.data)
