@@ -90,6 +90,11 @@ class Outside:
                 return found[:limit], False
         return self.inner.search(connection, wanted, model, vector, limit, among)
 
+    def cosines(
+        self, connection: sqlite3.Connection, model: str, vector: bytes, ids: Sequence[int]
+    ) -> list[tuple[int, float]]:
+        return self.inner.cosines(connection, model, vector, ids)
+
     def next_feed(self) -> Callable[[sqlite3.Connection], Round]:
         """Reads what the store lacks; `feed` then brings it there."""
         epoch = self._epoch
@@ -147,9 +152,13 @@ class Outside:
         seen: int,
     ) -> list[tuple[int, float]] | None:
         query = unpacked(vector)
+        if not self._turn.acquire(blocking=False):
+            return None  # It is being fed: nobody waits for that.
         try:
-            with self._turn:
+            try:
                 ids = self.store.near(places, query, OVERSAMPLE * limit)
+            finally:
+                self._turn.release()
             if not ids and any(
                 memory_feed.was_fed(connection, place, seen, len(vector)) for place in places
             ):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pymilvus import DataType, MilvusClient
 
-from orlop.memory.stores.store import ANSWER_S, Place, Point, Shelves
+from orlop.memory.stores.store import ANSWER_S, TAKE_S, Place, Point, Shelves
 from orlop.memory.vectors import dimensions, unpacked
 
 
@@ -34,12 +34,12 @@ class Milvus:
             {"id": point.id, "place": place.key, "vector": list(unpacked(point.vector))}
             for point in points
         ]
-        self._client.upsert(collection, rows, timeout=ANSWER_S)
+        self._client.upsert(collection, rows, timeout=TAKE_S)
 
     def drop(self, place: Place, ids: Sequence[int]) -> None:
         collection = self._shelves.name(place.model)
         if self._client.has_collection(collection, timeout=ANSWER_S):
-            self._client.delete(collection, ids=list(ids), timeout=ANSWER_S)
+            self._client.delete(collection, ids=list(ids), timeout=TAKE_S)
 
     def near(self, places: Sequence[Place], vector: Sequence[float], limit: int) -> list[int]:
         keys = ", ".join(f'"{place.key}"' for place in places)
@@ -55,7 +55,7 @@ class Milvus:
     def clear(self) -> None:
         for collection in self._client.list_collections(timeout=ANSWER_S):
             if collection.startswith(self._shelves.prefix):
-                self._client.drop_collection(collection, timeout=ANSWER_S)
+                self._client.drop_collection(collection, timeout=TAKE_S)
 
     def close(self) -> None:
         if self._opened is not None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from orlop.abi.errors import DeviceFailed
-from orlop.memory.stores.store import ANSWER_S
+from orlop.memory.stores.store import ANSWER_S, TAKE_S
 
 ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
 
@@ -23,7 +23,13 @@ class Peer:
         self._connection: HTTPConnection | None = None
 
     def ask(
-        self, method: str, path: str, body: object = None, *, may_miss: bool = False
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        may_miss: bool = False,
+        limit_s: float = TAKE_S,
     ) -> object | None:
         """The answer's JSON (`{}`: there is none); None for a 404 that may be.
 
@@ -32,13 +38,13 @@ class Peer:
         sent = None if body is None else msgspec.json.encode(body)
         is_old = self._connection is not None
         try:
-            status, answer = self._exchange(method, path, sent)
+            status, answer = self._exchange(method, path, sent, limit_s)
         except (ConnectionError, HTTPException):
             self.close()
             if not is_old:
                 raise
             # The server may have closed it while nobody asked.  All that is asked may be repeated.
-            status, answer = self._exchange(method, path, sent)
+            status, answer = self._exchange(method, path, sent, limit_s)
         if status == 404 and may_miss:
             return None
         if not 200 <= status < 300:
@@ -51,9 +57,13 @@ class Peer:
             self._connection.close()
             self._connection = None
 
-    def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+    def _exchange(
+        self, method: str, path: str, body: bytes | None, limit_s: float
+    ) -> tuple[int, bytes]:
         if self._connection is None:
             self._connection = self._connected()
+        if self._connection.sock is not None:
+            self._connection.sock.settimeout(limit_s)
         try:
             self._connection.request(method, self._url.path + path, body, self._headers)
             response = self._connection.getresponse()
@@ -69,7 +79,9 @@ class Peer:
 
     def _connected(self) -> HTTPConnection:
         kind = HTTPSConnection if self._url.scheme == "https" else HTTPConnection
-        return kind(self._url.hostname or "", self._url.port, timeout=ANSWER_S)
+        made = kind(self._url.hostname or "", self._url.port, timeout=ANSWER_S)
+        made.connect()
+        return made
 
 
 def found(answer: object, *path: str) -> object:

@@ -6,20 +6,24 @@ from typing import Final, TypeVar
 import psycopg
 from psycopg.abc import PQGen
 
-from orlop.memory.stores.store import ANSWER_S, Place, Point, Shelves
+from orlop.memory.stores.store import ANSWER_S, TAKE_S, Place, Point, Shelves
 from orlop.memory.vectors import dimensions, unpacked
 
 R = TypeVar("R")
 
 INDEXED_MAX: Final = 4_000
 """Numbers of a `halfvec` that pgvector can index; longer ones are compared one by one."""
+EFFORT: Final = 200
+"""Rows of the graph that a search keeps in view."""
 
 
 class Impatient(psycopg.Connection):
     """Does not wait for ever for a server that is there and says nothing."""
 
+    limit_s = TAKE_S
+
     def wait(self, gen: PQGen[R], interval: float = 0.1, timeout: float | None = None) -> R:
-        return super().wait(gen, interval, timeout or 2 * ANSWER_S)
+        return super().wait(gen, interval, timeout or self.limit_s)
 
 
 class Pgvector:
@@ -34,7 +38,7 @@ class Pgvector:
         self._url = url
         self._shelves = shelves
         self._key = key
-        self._connection: psycopg.Connection | None = None
+        self._connection: Impatient | None = None
 
     def put(self, place: Place, points: Sequence[Point]) -> None:
         table, size = self._shelves.name(place.model), dimensions(points[0].vector)
@@ -70,6 +74,7 @@ class Pgvector:
             [place.key for place in places],
             spelt(vector),
             limit,
+            limit_s=ANSWER_S,
         )
         return [int(str(id)) for (id,) in rows]
 
@@ -87,18 +92,21 @@ class Pgvector:
             self._connection.close()
             self._connection = None
 
-    def _run(self, statement: str, *bound: object) -> list[tuple[object, ...]]:
+    def _run(
+        self, statement: str, *bound: object, limit_s: float = TAKE_S
+    ) -> list[tuple[object, ...]]:
         """In a connection that is made when it is needed, and anew after any failure."""
         try:
             if self._connection is None:
                 self._connection = self._connected()
+            self._connection.limit_s = limit_s
             cursor = self._connection.execute(statement.encode(), bound)
             return cursor.fetchall() if cursor.description is not None else []
         except psycopg.Error:
             self.close()
             raise
 
-    def _connected(self) -> psycopg.Connection:
+    def _connected(self) -> Impatient:
         made = Impatient.connect(
             self._url,
             autocommit=True,
@@ -106,8 +114,9 @@ class Pgvector:
             password=self._key or None,
         )
         try:
-            made.execute(f"SET statement_timeout = {int(ANSWER_S * 1000)}".encode())
+            made.execute(f"SET statement_timeout = {int(TAKE_S * 1000)}".encode())
             made.execute("CREATE EXTENSION IF NOT EXISTS vector")
+            made.execute(f"SET hnsw.ef_search = {EFFORT}".encode())
             made.execute("SET hnsw.iterative_scan = strict_order")
         except psycopg.Error:
             made.close()

@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import quote
 
 from orlop.memory.stores.peer import Peer, each, found
-from orlop.memory.stores.store import Place, Point, Shelves
+from orlop.memory.stores.store import ANSWER_S, Place, Point, Shelves
 from orlop.memory.vectors import unpacked
 
 API_VERSION: Final = "2025-10"
@@ -38,7 +38,7 @@ class Pinecone:
         ids = []
         for place in places:
             body = {"namespace": self._name(place), "vector": vector, "topK": limit}
-            answer = self._peer.ask("POST", "/query", body)
+            answer = self._peer.ask("POST", "/query", body, limit_s=ANSWER_S)
             ids += [int(str(found(match, "id"))) for match in each(answer, "matches")]
         return ids
 

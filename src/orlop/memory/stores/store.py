@@ -16,7 +16,9 @@ POINTS_MAX: Final = 500
 NUMBERS_MAX: Final = 100_000
 """Numbers in the vectors of those: Pinecone takes 2 MB in one message, the least of all."""
 ANSWER_S: Final = 5.0
-"""A store that takes longer is away: a recall waits for it."""
+"""A search that takes longer counts as failed: a recall waits for it."""
+TAKE_S: Final = 60.0
+"""The same of everything else: some build their graphs while they are given points."""
 
 
 class Place(NamedTuple):
@@ -43,7 +45,7 @@ class VectorStore(Protocol):
     """A driver of an external store.  Blocks; used by one thread at a time.
 
     Any exception of its library counts as the store being away, and so does an answer that takes
-    longer than `ANSWER_S`: nothing here may wait for ever.
+    longer than `ANSWER_S` (`near`) or `TAKE_S`: nothing here may wait for ever.
     """
 
     name: str

@@ -10,7 +10,7 @@ import msgspec
 
 from orlop.abi.errors import DeviceFailed
 from orlop.memory.stores.peer import Peer, each, found
-from orlop.memory.stores.store import Place, Point, Shelves
+from orlop.memory.stores.store import ANSWER_S, Place, Point, Shelves
 from orlop.memory.vectors import unpacked
 
 PROPERTIES: Final = [
@@ -62,7 +62,7 @@ class Weaviate:
             f",nearVector:{{vector:{msgspec.json.encode(vector).decode()}}}"
             f',where:{{path:["place"],operator:ContainsAny,valueText:{keys}}}){{row}}}}}}'
         )
-        answer = self._peer.ask("POST", "/v1/graphql", {"query": query})
+        answer = self._peer.ask("POST", "/v1/graphql", {"query": query}, limit_s=ANSWER_S)
         if isinstance(answer, dict) and answer.get("errors"):
             raise DeviceFailed(f"the search failed: {answer['errors']!r}"[:300])
         return [int(str(found(one, "row"))) for one in each(answer, "data", "Get", collection)]
