@@ -14,26 +14,32 @@ from typing import Final, ParamSpec, TypeVar
 
 from simulation.power import LoopClock, Power
 from simulation.programs import Machine, Program, TownLauncher
+from simulation.town_common import Shelf, TownCommon
 from simulation_loop import simulate
 
-from orlop.abi.calls import CallTool, Spawn
+from orlop.abi.calls import Call, CallTool, Spawn
 from orlop.abi.cards import ToolCard
 from orlop.abi.errors import DeviceFailed, Fenced, JournalStopped, KernelError, NotReady
 from orlop.abi.ids import DEFAULT_TENANT, BootId, JournalId, ProcessId, Seq
 from orlop.abi.kernels import JournalKnown
-from orlop.abi.replies import Delta, ToolResult
+from orlop.abi.memory import Item, Recall, Recalled, Remember, Remembered
+from orlop.abi.replies import Delta, Reply, ToolResult
 from orlop.context.conversation import Namer
 from orlop.kernel import recovery, syscall
 from orlop.kernel.lease import Lease
 from orlop.machine.chance import Chance, SeededChance
 from orlop.machine.offload import InlineOffload
 from orlop.machine.tasks import TaskOwner
+from orlop.memory import memories as memory
+from orlop.memory.memories import MemoryConfig
 from orlop.models.registry import Registry
 from orlop.people.house import Desk
 from orlop.sched.scheduler import Scheduler, SchedulerConfig
 from orlop.state.core import Kernel, KernelConfig
+from orlop.state.process import Process
 from orlop.store.audit import Audit
 from orlop.store.chain import GENESIS
+from orlop.store.commons import Commons
 from orlop.store.journal import Journal
 from orlop.store.keyring import Keyring
 from orlop.store.peers import Me, Peer
@@ -48,6 +54,7 @@ R = TypeVar("R")
 LEASE_S: Final = 4.0
 AGENTS: Final = 3
 STEPS: Final = 10
+SHARED: Final = "common/town"
 LONGEST_S: Final = 600.0
 NAMES: Final = ("east", "west", "south")
 
@@ -68,6 +75,10 @@ class Database:
 
     places: dict[JournalId, Place] = field(default_factory=dict)
     tapes: dict[str, VolatileTape] = field(default_factory=dict)
+    shelf: Shelf = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.shelf = Shelf(self.tapes)
 
 
 class TownPeers:
@@ -76,6 +87,7 @@ class TownPeers:
     def __init__(self, database: Database, clock: LoopClock, machine: "Town") -> None:
         self._places = database.places
         self._tapes = database.tapes
+        self._shelf = database.shelf
         self._clock = clock
         self._machine = machine
 
@@ -112,6 +124,7 @@ class TownPeers:
             return False
         place.taken_by, place.is_taken = me.journal, False
         self._tapes[place.me.schema].end_epoch(me.boot)
+        self._shelf.let_go(journal)
         self._machine.shake()
         return True
 
@@ -167,7 +180,7 @@ class TownWitness(Witness):
 
 
 class Disk:
-    """Takes its time; once the machine is lost, nothing gets there."""
+    """Takes its time, and now and then a long one; once the machine is lost, nothing gets there."""
 
     def __init__(self, power: Power, chance: Chance) -> None:
         self._power, self._chance = power, chance
@@ -175,7 +188,7 @@ class Disk:
 
     async def __call__(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         async with self._turn:
-            await asyncio.sleep(self._chance.uniform() * 0.02)
+            await asyncio.sleep(self._chance.uniform() ** 8 * 0.5)
             if not self._power.is_on:
                 raise JournalStopped("the machine is lost")
             return work(*args, **kwargs)
@@ -191,11 +204,16 @@ class World:
     values: dict[str, int] = field(default_factory=dict)
     """By effect key."""
     keys: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    versions: dict[str, int] = field(default_factory=dict)
+    """Of what all agents write: which one each step is."""
+    known: int = 0
+    """The newest version of what all agents write that any of them was told of."""
     told: dict[str, object] = field(default_factory=dict)
     """What an agent heard as the answer to a step, the first time."""
     newest: dict[str, int] = field(default_factory=dict)
     """The incarnation of each agent that began a tool last."""
     done: set[str] = field(default_factory=set)
+    towns: list["Town"] = field(default_factory=list)
 
 
 class Note:
@@ -256,6 +274,21 @@ class Town:
         )
         await journal.open("test", self.name, 1)
         tables, snapshot_seq = await recovery.read_tables(journal)
+
+        async def open_tape(name: str) -> Journal:
+            there = self._database.tapes[name]
+            elder = Journal(there, keyring, self.clock, self._chance, InlineOffload())
+            await elder.open_for_reading()
+            return elder
+
+        async def reach(known: JournalKnown) -> Journal:
+            return await open_tape(known.schema)
+
+        common = TownCommon(self._database.shelf, lambda: self.is_cut_off or not self.power.is_on)
+        wire = Disk(self.power, self._chance)
+        commons = Commons(journal, common, wire, open_tape, self.clock)
+        memories = memory.build(journal, self.clock, None, MemoryConfig(), commons)
+        commons.followers = (memories.projection,)
         kernel = Kernel(
             clock=self.clock,
             chance=self._chance,
@@ -270,14 +303,10 @@ class Town:
             namer=Namer(journal.name_of),
             tasks=TaskOwner(self.name),
             snapshot_seq=snapshot_seq,
+            memories=memories,
+            projections=(memories.evidence,),
+            commons=commons,
         )
-
-        async def reach(known: JournalKnown) -> Journal:
-            there = self._database.tapes[known.schema]
-            elder = Journal(there, keyring, self.clock, self._chance, InlineOffload())
-            await elder.open_for_reading()
-            return elder
-
         kernel.elders.reach = reach
         me = Me(
             journal=journal.id,
@@ -298,13 +327,17 @@ class Town:
             hold=InlineOffload(),
             ask=InlineOffload(),
         )
+        commons.told = kernel.hear
         try:
             await self._lease.join()
+            await commons.join(tables.place)
         except JournalStopped:
             await journal.close()
             raise
         await recovery.recover(kernel)
         self._lease.begin()
+        for keeping in (commons.run(), memories.projection.run(), memories.evidence.run()):
+            kernel.tasks.start(keeping, "commons")
         self.kernel = kernel
 
     def shake(self) -> None:
@@ -358,22 +391,69 @@ class Town:
             step = f"{name}-{number}"
             try:
                 call = CallTool(tool="note", arguments={"step": step})
-                running = syscall.enter(kernel, process, call, incarnation=program.incarnation)
-                answer: object = None
-                async for reply in running.replies:
-                    if isinstance(reply, ToolResult):
-                        answer = reply.value
-                    elif not isinstance(reply, Delta):
-                        return 1
+                answer = await self._call(kernel, process, call, program)
+                await self._remember(kernel, process, step, power, program)
             except KernelError:
                 return 1
-            if not power.is_on:
+            if answer is None or not power.is_on:
                 return 1
-            said = self.world.told.setdefault(step, answer)
-            assert said == answer, f"{step}: told {said}, then {answer}"
+            assert isinstance(answer, ToolResult)
+            said = self.world.told.setdefault(step, answer.value)
+            assert said == answer.value, f"{step}: told {said}, then {answer.value}"
             await asyncio.sleep(self._chance.uniform())
         self.world.done.add(name)
         return 0
+
+    async def _call(
+        self, kernel: Kernel, process: Process, call: Call, program: Program
+    ) -> Reply | None:
+        """Its answer; None where there is none."""
+        running = syscall.enter(kernel, process, call, incarnation=program.incarnation)
+        answer: Reply | None = None
+        async for reply in running.replies:
+            if not isinstance(reply, Delta):
+                answer = reply
+        return answer
+
+    async def _remember(
+        self, kernel: Kernel, process: Process, step: str, power: Power, program: Program
+    ) -> None:
+        """All agents write one memory.  Who reads it knows all that anybody was told of before,
+        whichever kernel that was; and nobody writes anything twice."""
+        world, known = self.world, self.world.known
+        item = Item(text=step, key="all")
+        wrote = await self._call(
+            kernel, process, Remember(items=(item,), namespace=SHARED, embed=False), program
+        )
+        found = await self._call(kernel, process, Recall(key="all", namespaces=(SHARED,)), program)
+        if not isinstance(wrote, Remembered) or not isinstance(found, Recalled):
+            raise NotReady("there was no answer")
+        if not power.is_on:
+            return
+        version, seen = wrote.written[0].version, found.memories[0].version
+        assert seen >= version, f"{step}: wrote version {version}, and read {seen}"
+        assert wrote.facts.replayed or version > known, f"{step}: {known}, then {version}"
+        assert found.facts.replayed or seen >= known, f"{step}: {known}, then {seen}"
+        said = world.versions.setdefault(step, version)
+        assert said == version, f"{step} is version {said}, then {version}"
+        world.known = max(world.known, seen)
+        for town in world.towns:
+            await town.know(world.known)
+
+    async def know(self, version: int) -> None:
+        """Whoever looks at this town now must find what any town has told."""
+        kernel, power = self.kernel, self.power
+        if kernel is None or kernel.memories is None:
+            return
+        try:
+            await kernel.memories.current()
+            memory = kernel.memories.with_key(DEFAULT_TENANT, SHARED, "all")
+            place = None if memory is None else kernel.memories.place(memory)
+        except KernelError:
+            return
+        if power.is_on and kernel.journal.stopped is None:
+            newest = 0 if place is None else place.newest
+            assert newest >= version, f"{self.name} knows {newest}, and {version} was told"
 
 
 async def day(seed: int) -> tuple[World, Database]:
@@ -382,6 +462,7 @@ async def day(seed: int) -> tuple[World, Database]:
     keyring = Keyring.volatile(SeededChance(seed))
     count = 2 + int(chance.uniform() * 2)
     towns = [Town(name, database, world, seed * 10 + at) for at, name in enumerate(NAMES[:count])]
+    world.towns += towns
     for town in towns:
         await town.boot(keyring)
     for number in range(AGENTS):
@@ -451,6 +532,7 @@ async def check_elders(kernel: Kernel) -> None:
 def check(world: World, database: Database) -> None:
     """I1 was asserted by the agents; I2, I8 and the processes' own sequences are here."""
     assert len(world.told) == AGENTS * STEPS
+    assert sorted(world.versions.values()) == list(range(1, AGENTS * STEPS + 1)), "each was once"
     for step, keys in world.keys.items():
         assert len(keys) == 1, f"{step} was done under {len(keys)} keys"
     numbers: defaultdict[ProcessId, list[int]] = defaultdict(list)
