@@ -7,6 +7,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace as replace_card
 from small_kernel import Computer, ask, on, program, result
 
 from orlop.abi.errors import Exhausted, KernelError
@@ -57,6 +58,38 @@ def test_an_urgent_call_takes_the_seat_of_a_batch_call_which_goes_on_as_if_nothi
         assert done.text() == alone.text()
         assert here.clock.now_s() - began_s == pytest.approx(20 + 15, abs=1)
         assert here.engine.preempted == 1
+
+    on(lambda: Computer(engine_config=LONG), scenario)
+
+
+def test_a_call_that_is_paid_for_keeps_its_seat() -> None:
+    """What its engine had read would be paid for twice."""
+
+    async def scenario(here: Computer, kernel: Kernel) -> None:
+        cards = [replace_card(card, paid=True) for card in await here.engine.models()]
+        kernel.registry.learn(here.engine.name, cards)
+        batch, urgent = await program(kernel), await program(kernel)
+        slow = asyncio.create_task(call(kernel, batch, "the same", "batch", stream=True))
+        await asyncio.sleep(5)
+        quick = await call(kernel, urgent, "now", "interactive", 600)
+        assert quick.facts.queue_s > 10 and here.engine.preempted == 0
+        assert (await slow).facts.switched == 0
+
+    on(lambda: Computer(engine_config=LONG), scenario)
+
+
+def test_a_call_that_was_stopped_is_booked_and_recorded_as_one() -> None:
+    async def scenario(here: Computer, kernel: Kernel) -> None:
+        plain = await program(kernel)
+        alone = await call(kernel, plain, "the same", "batch", stream=True)
+        batch, urgent = await program(kernel), await program(kernel)
+        slow = asyncio.create_task(call(kernel, batch, "the same", "batch", stream=True))
+        await asyncio.sleep(5)
+        await call(kernel, urgent, "now", "interactive")
+        done = await slow
+        assert done.facts.switched == 1
+        assert done.facts.usage == alone.facts.usage and done.facts.cost == alone.facts.cost
+        assert batch.row.output_tokens == plain.row.output_tokens > 0
 
     on(lambda: Computer(engine_config=LONG), scenario)
 

@@ -14,9 +14,10 @@ from msgspec.structs import replace
 
 from orlop.abi.calls import Infer
 from orlop.abi.errors import DeviceRefused
+from orlop.abi.hints import Usage
 from orlop.abi.ids import EngineName
 from orlop.abi.messages import Message, Text, TokenLogprob
-from orlop.abi.replies import Delta, Generated
+from orlop.abi.replies import Choice, Delta, Generated
 from orlop.devices.device import Sink
 from orlop.wire.portable import to_openai
 
@@ -150,3 +151,20 @@ def goes_on(asked: Infer) -> bool:
         and not is_drawn
         and _STATEFUL.isdisjoint(asked.extra)
     )
+
+
+def joined(before: str, made: Generated | None, prompt: int, tokens: int) -> Generated:
+    """An answer in two parts, as one; the second is None where the first was all there may be."""
+    if made is None:
+        usage = Usage(input_tokens=prompt, cached_tokens=prompt, output_tokens=tokens)
+        choice = Choice(message=Message("assistant", before), finish="length")
+        return Generated(choices=(choice,), usage=usage)
+    last = made.choices[0]
+    whole = replace(last, message=replace(last.message, content=before + last.message.text()))
+    usage = replace(
+        made.usage,
+        input_tokens=prompt,
+        cached_tokens=min(made.usage.cached_tokens, prompt),
+        output_tokens=tokens + made.usage.output_tokens,
+    )
+    return replace(made, choices=(whole,), usage=usage)

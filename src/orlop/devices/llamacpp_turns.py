@@ -19,13 +19,11 @@ from msgspec.structs import replace
 
 from orlop.abi.calls import Infer
 from orlop.abi.errors import DeviceFailed, DeviceRefused
-from orlop.abi.hints import Usage
 from orlop.abi.ids import ModelName
 from orlop.abi.limits import PROMPT_HELD_S_MAX
-from orlop.abi.messages import Message
-from orlop.abi.replies import Choice, Delta, Generated
+from orlop.abi.replies import Delta, Generated
 from orlop.devices.device import Partial, Preempted, Sink, Turn
-from orlop.devices.llamacpp_calls import goes_on
+from orlop.devices.llamacpp_calls import goes_on, joined
 from orlop.devices.llamacpp_contexts import Place
 from orlop.devices.llamacpp_slots import Held
 from orlop.machine.clock import Clock
@@ -226,7 +224,7 @@ class Runner:
             tap.give(Delta(text=pending))
         left = None if call.output_tokens_max is None else call.output_tokens_max - len(tokens)
         if left is not None and left <= 0:
-            return _joined(before.text + pending, None, len(prompt), len(tokens))
+            return joined(before.text + pending, None, len(prompt), len(tokens))
         more = replace(
             call,
             messages=(),
@@ -238,7 +236,7 @@ class Runner:
             output_tokens_max=left,
         )
         made = await self._legs(job, more, tap)
-        return _joined(before.text + pending, made, len(prompt), len(tokens))
+        return joined(before.text + pending, made, len(prompt), len(tokens))
 
     async def _legs(self, job: Job, call: Infer, tap: _Tap) -> Generated:
         """The same call sent as often as it was held; nothing of it is computed twice."""
@@ -386,20 +384,3 @@ async def _first(
     finally:
         for wait in waits:
             wait.cancel()
-
-
-def _joined(before: str, made: Generated | None, prompt: int, tokens: int) -> Generated:
-    """An answer in two parts, as one; the second is None where the first was all there may be."""
-    if made is None:
-        usage = Usage(input_tokens=prompt, cached_tokens=prompt, output_tokens=tokens)
-        choice = Choice(message=Message("assistant", before), finish="length")
-        return Generated(choices=(choice,), usage=usage)
-    last = made.choices[0]
-    whole = replace(last, message=replace(last.message, content=before + last.message.text()))
-    usage = replace(
-        made.usage,
-        input_tokens=prompt,
-        cached_tokens=min(made.usage.cached_tokens, prompt),
-        output_tokens=tokens + made.usage.output_tokens,
-    )
-    return replace(made, choices=(whole,), usage=usage)

@@ -1,6 +1,7 @@
 """A llama.cpp server that somebody else runs: `llama-server`, by its own words beside OpenAI's.
 
-What it is told: the slot (`id_slot`) where the program's context lies.  What it tells: its slots
+What it is told: the slot (`id_slot`) where the program's context lies; a call that gave its seat
+back is gone on with from its token ids.  What it tells: its slots
 and their context (`/props`), its load (`/metrics`, where started with `--metrics`).  Contexts are
 saved, restored and erased where it was started with `--slot-save-path`; models are loaded and
 unloaded where it is a router.
@@ -8,7 +9,8 @@ unloaded where it is a router.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Final
+from contextlib import suppress
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -25,9 +27,19 @@ from orlop.abi.limits import (
     ENGINE_START_S_MAX,
 )
 from orlop.abi.replies import Generated
-from orlop.devices.device import ALONE, Capacity, Contexts, EngineLoad, Resident, Sink, Turn
+from orlop.devices.device import (
+    ALONE,
+    Capacity,
+    Contexts,
+    EngineLoad,
+    Preempted,
+    Resident,
+    Sink,
+    Turn,
+)
 from orlop.devices.llamacpp_calls import Props, asked, one_choice, passing, together
 from orlop.devices.openai import Manner
+from orlop.drivers import stoppable
 from orlop.drivers.llama_slots import SlotTable
 from orlop.drivers.loading import Loading
 from orlop.drivers.metrics_text import bounded, read
@@ -35,6 +47,9 @@ from orlop.drivers.watch import WATCH_S, LoadNames, read_load
 from orlop.drivers.watched import Watched
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock, deadline
+from orlop.wire.openai import write_chat_request
+
+T = TypeVar("T")
 
 _NAMES: Final = LoadNames(
     running="llamacpp:requests_processing", waiting="llamacpp:requests_deferred"
@@ -67,6 +82,25 @@ class _List(Struct, frozen=True):
 
 class _Saved(Struct, frozen=True):
     n_saved: int = 0
+
+
+class _Prompt(Struct, frozen=True):
+    prompt: str
+
+
+class _Piece(Struct, frozen=True):
+    """A token; its text as bytes where it is no whole letter."""
+
+    id: int
+    piece: str | list[int]
+
+
+class _Ids(Struct, frozen=True):
+    tokens: list[int]
+
+
+class _Pieces(Struct, frozen=True):
+    tokens: list[_Piece]
 
 
 class LlamaServer(Watched):
@@ -104,6 +138,8 @@ class LlamaServer(Watched):
         self._saved: set[str] = set()
         """Programs whose context is on the server's disk."""
         self._can_save = False
+        self._can_split = False
+        """It tells tokens by their texts, so that a call can be stopped and gone on with."""
         self._loading = Loading(
             name,
             bring=lambda model: self._order("models/load", model),
@@ -114,7 +150,12 @@ class LlamaServer(Watched):
     def capacity(self) -> Capacity:
         tokens = self._props.default_generation_settings.n_ctx * self._slots
         kv_tokens = int(bounded(tokens, ENGINE_KV_TOKENS_MAX) or 0) or None
-        return Capacity(slots=self.slots, kv_tokens=kv_tokens, moves_contexts=self._can_save)
+        return Capacity(
+            slots=self.slots,
+            kv_tokens=kv_tokens,
+            moves_contexts=self._can_save,
+            continues=self._can_split and self._can_save,
+        )
 
     @property
     def contexts(self) -> Contexts | None:
@@ -138,17 +179,61 @@ class LlamaServer(Watched):
         turn: Turn = ALONE,
     ) -> Generated:
         ends_s = self._clock.now_s() + deadline_s
-        wanted = asked(call, self._props, self.name)
-        answers = []
-        with self._table.held(turn.program) as (slot, is_there):
-            if slot is not None and not is_there and turn.program in self._saved:
-                await self._restore(turn.program, slot, deadline_s)
-            placed = Turn(program="" if slot is None else str(slot))
-            for index in range(call.sampling.n):
-                one, pass_on = one_choice(wanted, index), passing(call, sink, index)
-                left_s = max(0.001, ends_s - self._clock.now_s())
-                answers.append(await super().infer(one, model, pass_on, left_s, placed))
+        try:
+            with self._table.held(turn.program) as (slot, is_there):
+                if slot is not None and not is_there and turn.program in self._saved:
+                    await self._restore(turn.program, slot, deadline_s)
+                return await self._answer(call, model, sink, ends_s, turn, slot)
+        except Preempted:
+            # What is computed anew is rounded otherwise, and a near tie may fall to another token:
+            # from its own context it goes on as if never stopped.
+            with suppress(DeviceFailed, DeviceRefused):
+                await self.save(turn.program)
+            raise
+
+    async def _answer(
+        self,
+        call: Infer,
+        model: ModelName,
+        sink: Sink | None,
+        ends_s: float,
+        turn: Turn,
+        slot: int | None,
+    ) -> Generated:
+        wanted, leg = asked(call, self._props, self.name), super().infer
+        placed = Turn(program="" if slot is None else str(slot))
+
+        async def ask(one: Infer, pass_on: Sink) -> Generated:
+            left_s = max(0.001, ends_s - self._clock.now_s())
+            return await leg(one, model, pass_on, left_s, placed)
+
+        # Several choices are asked for one by one: between them nothing could be gone on from.
+        may_stop = call.sampling.n == 1 and (turn.yield_now is not None or turn.so_far is not None)
+        if may_stop:
+            made = await stoppable.infer(wanted, turn, passing(call, sink, 0), ask, self)
+            return together(call, [made])
+        answers = [
+            await ask(one_choice(wanted, index), passing(call, sink, index))
+            for index in range(call.sampling.n)
+        ]
         return together(call, answers)
+
+    async def prompt(self, call: Infer) -> tuple[int, ...]:
+        """The ids that the call's prompt begins with, as the server itself makes them."""
+        if isinstance(call.prompt, tuple):
+            return call.prompt
+        text = call.prompt
+        if text is None:
+            body = write_chat_request(call, ModelName(call.model), stream=False)
+            text = (await self._say("apply-template", body, _Prompt)).prompt
+        wanted = {"content": text, "add_special": True, "parse_special": True}
+        return tuple((await self._say("tokenize", msgspec.json.encode(wanted), _Ids)).tokens)
+
+    async def tokens(self, text: str) -> Sequence[tuple[int, bytes]]:
+        """Of a piece of an answer, each with its own text."""
+        wanted = {"content": text, "add_special": False, "with_pieces": True}
+        said = await self._say("tokenize", msgspec.json.encode(wanted), _Pieces)
+        return [(one.id, _bytes(one.piece)) for one in said.tokens]
 
     async def save(self, program: str) -> int:
         """Copy the context to the server's disk and free its slot; 0 tokens: nothing was there."""
@@ -199,6 +284,13 @@ class LlamaServer(Watched):
         held = (program, told.model_path, told.build_info, self._props.default_generation_settings)
         return f"orlop-{hashlib.sha256(repr(held).encode()).hexdigest()[:32]}.kv"
 
+    async def _say(self, path: str, body: bytes, kind: type[T]) -> T:
+        try:
+            said = await self.server.look(path, ENGINE_LOOK_S, method="POST", body=body)
+            return msgspec.json.decode(said, type=kind)
+        except msgspec.MsgspecError as error:
+            raise DeviceFailed(f"{self.name}: {path} can't be read: {error}") from error
+
     async def _slot(self, slot: int, action: str, body: bytes) -> bytes:
         path = f"slots/{slot}?action={action}"
         return await self.server.look(path, ENGINE_START_S_MAX, method="POST", body=body)
@@ -217,6 +309,7 @@ class LlamaServer(Watched):
             self._slots, self._table = max(1, slots), SlotTable(max(1, slots))
             self._saved.clear()
         self._can_save = await self._saves()
+        self._can_split = await self._splits()
         await self._learn_models()
 
     async def _saves(self) -> bool:
@@ -228,6 +321,13 @@ class LlamaServer(Watched):
         except KernelError:
             return False
         return False
+
+    async def _splits(self) -> bool:
+        """Older servers give ids alone; a router has no tokens of its own."""
+        try:
+            return bool(await self.tokens("so far"))
+        except KernelError:
+            return False
 
     async def _learn_models(self) -> None:
         try:
@@ -260,3 +360,10 @@ class LlamaServer(Watched):
     async def _look(self) -> EngineLoad | None:
         page = await self.server.look("metrics", ENGINE_LOOK_S)
         return read_load(read(page, _NAMES.all()), _NAMES, self._clock.now_s())
+
+
+def _bytes(piece: str | list[int]) -> bytes:
+    try:
+        return piece.encode() if isinstance(piece, str) else bytes(piece)
+    except ValueError as error:
+        raise DeviceFailed(f"no bytes: {piece}") from error

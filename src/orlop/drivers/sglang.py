@@ -34,7 +34,7 @@ from orlop.machine.tasks import TaskOwner
 SLOTS: Final = 64
 
 _RANKS_MAX: Final = 4_096
-_OWN: Final = ("priority", "session_id", "rid")
+_OWN: Final = ("priority", "session_id", "rid", "cache_salt", "extra_key")
 
 
 class _Info(Struct, frozen=True):
@@ -120,7 +120,11 @@ class SGLang(Watched):
         await self._naps.wake_for_call(deadline_s)
         rid = self._chance.token(16).hex()
         named = _Named(
-            program=turn.program, latency_class=turn.latency_class, urgency=turn.urgency, rid=rid
+            program=turn.program,
+            latency_class=turn.latency_class,
+            urgency=turn.urgency,
+            salt=turn.salt,
+            rid=rid,
         )
         try:
             return await super().infer(call, model, sink, deadline_s, named)
@@ -139,6 +143,8 @@ class SGLang(Watched):
             words["rid"] = turn.rid
         if turn.program:
             words["session_id"] = turn.program
+        if turn.salt:
+            words["cache_salt"] = turn.salt
         if turn.urgency and self._info.enable_priority_scheduling:
             low_first = self._info.schedule_low_priority_values_first
             words["priority"] = turn.urgency if low_first else -turn.urgency

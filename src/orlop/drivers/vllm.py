@@ -39,6 +39,8 @@ _NAMES: Final = LoadNames(
 )
 _CACHE: Final = "vllm:cache_config_info"
 
+_OWN: Final = ("priority", "session_id", "cache_salt")
+
 
 class _Sleeping(Struct, frozen=True):
     is_sleeping: bool
@@ -68,7 +70,7 @@ class VLLM(Watched):
         watch_s: float = WATCH_S,
         kv_sources: Sequence[KVSource] = (),
     ) -> None:
-        manner = Manner(driver="vllm", words=self._words, own_fields=("priority", "session_id"))
+        manner = Manner(driver="vllm", words=self._words, own_fields=_OWN)
         super().__init__(
             name,
             url,
@@ -129,6 +131,8 @@ class VLLM(Watched):
         words: dict[str, object] = {}
         if turn.program:
             words["session_id"] = turn.program
+        if turn.salt:
+            words["cache_salt"] = turn.salt
         if turn.urgency and self._has_priority:
             words["priority"] = turn.urgency
         return words

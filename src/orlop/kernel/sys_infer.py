@@ -123,6 +123,8 @@ async def generate(
             except Preempted as stopped:
                 so_far = stopped.partial
                 seat.used = Used(input_tokens=work.input_tokens, preempted=True)
+                if so_far.deltas:
+                    work.candidates = (grant.engine,)  # Nobody else can go on from its tokens.
                 continue
             except DeviceFailed as error:
                 devices.failed(kernel, placed.engine, error)
