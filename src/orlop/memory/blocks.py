@@ -169,6 +169,21 @@ class Blocks:
         once = sorted(dict(best).items(), key=lambda pair: (-pair[1], pair[0]))
         return once[:limit], was_here
 
+    def cosines(
+        self, connection: sqlite3.Connection, model: str, vector: bytes, ids: Sequence[int]
+    ) -> list[tuple[int, float]]:
+        marks = ",".join("?" * len(ids))
+        rows = connection.execute(
+            f"SELECT id, data FROM vector WHERE model = ? AND id IN ({marks})", (model, *ids)
+        ).fetchall()
+        found = [(id, data) for id, data in rows if len(data) == len(vector)]
+        if not found:
+            return []
+        query = numpy.frombuffer(vector, numpy.float16).astype(numpy.float32)
+        joined = numpy.frombuffer(b"".join(data for _, data in found), numpy.float16)
+        near = joined.reshape(len(found), -1).astype(numpy.float32) @ query
+        return [(id, cosine) for (id, _), cosine in zip(found, near.tolist(), strict=True)]
+
     def forget(self, tenant: TenantId | None) -> None:
         for owner, name in tuple(self.residency.held):
             if tenant in (None, owner):

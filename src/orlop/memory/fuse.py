@@ -1,36 +1,58 @@
-"""One order out of several ways of searching: by meaning, and by words and age where that leaves
+"""One order out of several ways of searching: by meaning and by words, and by age where those leave
 several about equal.
 
 Not by ranks (reciprocal rank fusion): ranks throw away how much better one memory fits than the
 next.  What a question shares with ten memories is often a name alone, and one of the ten must come
-first in that list; what it shares with one memory alone may be the number that is asked for.
-`bench/memory_quality.py` measures both; docs/decisions/0034 has the figures.
+first in that list; what it shares with one memory alone may be the number that is asked for.  BM25
+knows the difference: a rare word counts as many points, a common one hardly any.  So its points
+count as they are, and not as a share of the best match.
+`bench/memory_quality.py` measures it; docs/decisions/0034 and 0052 have the figures.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-BESIDE: Final = 0.1
-"""What the best match by words, and the newest memory, gain: as much as a cosine of so much."""
+WORD_POINT: Final = 0.06
+"""A cosine that is so much greater weighs as much as the first point of BM25."""
+
+WORD_POINTS_HALF: Final = 30.0
+"""At so many points, all of them together count half: long questions share many words."""
+
+AGE: Final = 0.12
+"""What the newest memory gains; the oldest candidate gains next to nothing."""
+
+WORDS_ALONE_AGE: Final = 0.1
+"""The same where there are no vectors, as a share of the best match by words."""
 
 
 def fused(
-    lists: Mapping[str, Sequence[tuple[int, float]]], limit: int
+    lists: Mapping[str, Sequence[tuple[int, float]]],
+    limit: int,
+    beside: Sequence[tuple[int, float]] = (),
 ) -> list[tuple[int, float, list[str]]]:
     """Ids with their score and where each list has them (`words:1`), best first.
 
-    lists: ids and scores by the name of the way that found them, best first.  Cosines and ages
-    count as they are, words as a share of the best.  Equal scores: the smaller id.
+    lists: ids and scores by the name of the way that found them, best first: cosines (`dense`),
+    points (`words`), ages from 1 down (`newest`).  beside: cosines of what words alone have found;
+    what has no vector counts as the farthest of those.  Equal scores: the smaller id.
     """
-    chief = next((name for name in ("dense", "words", "newest") if lists.get(name)), "")
-    scores: dict[int, float] = {}
+    dense, words = lists.get("dense", ()), lists.get("words", ())
     found_by: dict[int, list[str]] = {}
     for name, pairs in lists.items():
-        weight = 1.0 if name == chief else BESIDE
-        if name == "words" and pairs and pairs[0][1] > 0:
-            weight /= pairs[0][1]
-        for rank, (id, score) in enumerate(pairs, start=1):
-            scores[id] = scores.get(id, 0.0) + weight * score
+        for rank, (id, _) in enumerate(pairs, start=1):
             found_by.setdefault(id, []).append(f"{name}:{rank}")
+    if dense:
+        cosines = dict(beside) | dict(dense)
+        scores = dict.fromkeys(found_by, min(cosines.values())) | cosines
+        gains = {id: WORD_POINT * points / (1 + points / WORD_POINTS_HALF) for id, points in words}
+        age = AGE
+    else:
+        best = words[0][1] if words and words[0][1] > 0 else 1.0
+        scores, gains = dict.fromkeys(found_by, 0.0), {id: points / best for id, points in words}
+        age = WORDS_ALONE_AGE if words else 1.0
+    for id, gain in gains.items():
+        scores[id] += gain
+    for id, share in lists.get("newest", ()):
+        scores[id] += age * share
     chosen = sorted(scores, key=lambda id: (-scores[id], id))[:limit]
     return [(id, scores[id], found_by[id]) for id in chosen]

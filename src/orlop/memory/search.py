@@ -37,6 +37,12 @@ class Dense(Protocol):
         """Ids and cosines, best first, and whether all came from RAM."""
         ...
 
+    def cosines(
+        self, connection: sqlite3.Connection, model: str, vector: bytes, ids: Sequence[int]
+    ) -> list[tuple[int, float]]:
+        """How near these few are; those without a vector are left out."""
+        ...
+
     def forget(self, tenant: TenantId | None) -> None:
         """Let go of what is in RAM (None: of everybody's)."""
         ...
@@ -155,7 +161,12 @@ def _searched(
         # Ids ascend with the sequence of their events.
         ids = {id for pairs in lists.values() for id, _ in pairs}
         lists["newest"] = by_age(sorted(ids, reverse=True))
-    best = fused(lists, call.limit)
+    beside: list[tuple[int, float]] = []
+    if lists.get("words") and lists.get("dense") and dense is not None:
+        near = {id for id, _ in lists["dense"]}
+        others = [id for id, _ in lists["words"] if id not in near]
+        beside = dense.cosines(connection, asked.model, asked.vector, others)
+    best = fused(lists, call.limit, beside)
     if call.mode == "dense":
         cosines = dict(lists.get("dense", ()))
         best = [(id, cosines[id], found_by) for id, _, found_by in best]

@@ -129,7 +129,7 @@ def test_a_graph_gives_nothing_that_is_not_so_and_knows_what_came_after_it() -> 
 def test_equal_fits_are_told_apart_by_words_and_age_and_better_ones_are_not() -> None:
     lists = {
         "dense": [(1, 0.50), (2, 0.50), (3, 0.20)],
-        "words": [(2, 4.0), (3, 4.0)],
+        "words": [(2, 2.0), (3, 2.0)],
         "newest": [(3, 1.0), (2, 0.5), (1, 0.1)],
     }
     best = fused(lists, 10)
@@ -138,6 +138,36 @@ def test_equal_fits_are_told_apart_by_words_and_age_and_better_ones_are_not() ->
     only_words = fused({"words": [(9, 2.0), (8, 1.0)], "newest": [(8, 1.0), (9, 0.5)]}, 1)
     assert [id for id, _, _ in only_words] == [9]
     assert fused({}, 5) == []
+
+
+def test_a_rare_word_finds_what_meaning_alone_has_not_named() -> None:
+    lists = {
+        "dense": [(1, 0.60), (2, 0.55)],
+        "words": [(9, 11.0), (1, 3.0), (8, 11.0)],
+        "newest": [(9, 1.0), (8, 0.75), (2, 0.5), (1, 0.25)],
+    }
+    best = fused(lists, 10, [(9, 0.45)])
+    assert [id for id, _, _ in best][:2] == [9, 8]  # 8 has no vector: it counts as 9 does.
+    assert best[0][2] == ["words:1", "newest:1"]
+
+
+def test_cosines_of_a_few_are_those_that_a_search_finds() -> None:
+    chance = random.Random(SEED)
+
+    async def scenario(mind: Mind) -> None:
+        await lived(mind, chance)
+        query, blocks = packed(vector(chance)), Blocks.within(1 << 30, (), 0)
+
+        def both(connection: sqlite3.Connection) -> tuple[dict[int, float], dict[int, float]]:
+            found, _ = blocks.search(connection, wanted(None), MODEL, query, 10, None)
+            asked = [*(id for id, _ in found), 10**9]  # The last one is nobody's.
+            return dict(found), dict(blocks.cosines(connection, MODEL, query, asked))
+
+        found, near = await mind.memories.read(both)
+        assert found and found.keys() == near.keys()
+        assert all(abs(found[id] - near[id]) < 1e-3 for id in found)
+
+    story(scenario)
 
 
 def test_the_embedded_model_can_be_loaded_after_a_graph() -> None:
