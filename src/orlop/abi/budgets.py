@@ -1,8 +1,8 @@
 """Accounts and their limits, as operators set them and see them.
 
 An account is named by its kind: `organisation`, `team:NAME`, `agent:NAME`, `task:NAME`, and
-`process:ID` for a process with its children.  `agent:*` and `task:*` say what each agent or task
-gets that has no limit of its own.
+`process:ID` for a process with its children, and `token:ID` for what a narrowed token may use.
+`agent:*` and `task:*` say what each agent or task gets that has no limit of its own.
 """
 
 from typing import Final, Literal, NewType
@@ -19,9 +19,9 @@ ORGANISATION: Final = AccountName("organisation")
 Period = Literal["ever", "hour", "day", "week", "month"]
 """When a budget refills: at the beginning of each, in UTC; a week begins on Monday."""
 
-Source = Literal["set", "template", "process", "none"]
-"""Who gave an account its limit: an operator, `agent:*` or `task:*`, or whoever started the
-process."""
+Source = Literal["set", "template", "process", "token", "none"]
+"""Who gave an account its limit: an operator, `agent:*` or `task:*`, whoever started the process,
+or whoever narrowed a token."""
 
 
 class Limit(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -2,6 +2,8 @@
 
 from msgspec import Struct
 
+from orlop.abi.budgets import Amount
+from orlop.abi.calls import Budget
 from orlop.abi.ids import DEFAULT_TENANT, Nanoseconds, Pid, ProcessId, TenantId
 from orlop.abi.rights import Rights
 
@@ -44,6 +46,24 @@ class TokenRevoked(Struct, frozen=True, kw_only=True, tag_field="kind", tag="tok
     reason: str = ""
     expires_ns: Nanoseconds | None = None
     """Of the token: then nobody need remember it.  None: never, or not known."""
+
+
+class TokenBudget(Struct, frozen=True, kw_only=True):
+    """What one block of a narrowed token allows to be used.  id: the block's revocation id."""
+
+    id: str
+    budget: Budget
+
+
+class TokenBudgeted(Struct, frozen=True, kw_only=True, tag_field="kind", tag="token.budgeted"):
+    """A narrowed token with a budget has come in for the first time.
+
+    token: the revocation id of its newest block.  blocks: those with a budget, the narrowest first.
+    """
+
+    token: str
+    blocks: tuple[TokenBudget, ...]
+    expires_ns: Nanoseconds | None = None
 
 
 class SigningKeyMade(Struct, frozen=True, kw_only=True, tag_field="kind", tag="token.key_made"):
@@ -100,6 +120,9 @@ class BlockView(Struct, frozen=True, kw_only=True):
     allow: Rights | None
     expires_ns: Nanoseconds | None
     revoked: bool = False
+    budget: Budget | None = None
+    used: Amount | None = None
+    """Of that budget, by all who have the token; None: it has none, or was never used."""
 
 
 class TokenView(Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from orlop.abi.capabilities import (
     RightRefused,
     RightsTaken,
     SigningKeyMade,
+    TokenBudgeted,
     TokenRevoked,
 )
 from orlop.abi.devices import (
@@ -306,6 +307,7 @@ Event = (
     | RightGranted
     | RightsTaken
     | RightRefused
+    | TokenBudgeted
     | TokenRevoked
     | SigningKeyMade
     | BodiesPruned

@@ -634,6 +634,9 @@ TOKEN_BLOCKS_MAX: Final = 16
 TOKENS_READ_MAX: Final = 4_096
 """Tokens that are kept as read and verified."""
 
+TOKEN_BUDGETS_MAX: Final = 100_000
+"""Narrowed tokens with a budget of their own; each has an account until it is of the past."""
+
 TOKENS_REVOKED_MAX: Final = 100_000
 """Revoked tokens that are remembered; those that have expired are forgotten."""
 

@@ -46,6 +46,8 @@ class ProcessSpawned(Struct, frozen=True, kw_only=True, tag_field="kind", tag="p
     team: str = ""
     rights: Rights = EVERYTHING
     sandbox: Sandbox | None = None
+    token: str = ""
+    """The narrowed token with a budget that its parent's call came with: it uses that too."""
 
 
 class ProcessStarted(Struct, frozen=True, kw_only=True, tag_field="kind", tag="process.started"):

@@ -156,6 +156,8 @@ class CallParked(Struct, frozen=True, kw_only=True, tag_field="kind", tag="call.
     body: CallTool
     nonce: str
     incarnation: int
+    token: str = ""
+    """The narrowed token with a budget that it came with."""
 
 
 class CallRefused(Struct, frozen=True, kw_only=True, tag_field="kind", tag="call.refused"):

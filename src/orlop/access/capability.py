@@ -14,7 +14,7 @@ from orlop.abi.calls import Budget
 from orlop.abi.errors import Unauthenticated
 from orlop.abi.ids import Nanoseconds, ProcessId, TenantId
 from orlop.abi.limits import TOKENS_READ_MAX
-from orlop.abi.rights import Rights
+from orlop.abi.rights import EVERYTHING, Rights
 from orlop.access.rights import Narrowing, compiled
 from orlop.machine.clock import NS_PER_S
 from orlop.machine.ranges import Seconds
@@ -75,6 +75,13 @@ def incarnation_name(process: ProcessId, incarnation: int) -> str:
     return f"{process}.{incarnation}"
 
 
+def _budgets(said: Said) -> tuple[tuple[str, Budget], ...]:
+    """Those of its narrowings, the newest first."""
+    pairs = zip(said.ids[1:], said.blocks, strict=True)
+    found = [(id, block.budget) for id, block in pairs if block.budget not in (None, Budget())]
+    return tuple((id, budget) for id, budget in reversed(found) if budget is not None)
+
+
 class Capabilities:
     """Makes and reads tokens.  What was verified is kept, up to TOKENS_READ_MAX."""
 
@@ -132,10 +139,10 @@ class Capabilities:
             refusal = error.message
         expires = [*until, *([said.expires_ns] if said.expires_ns is not None else [])]
         narrowing = None
-        if any(block.allow is not None for block in said.blocks):
-            narrowing = Narrowing(compiled(said.allow), said.ids[-1])
-        elif said.blocks:
-            narrowing = Narrowing(compiled(("*",)), said.ids[-1])
+        if said.blocks:
+            is_less = any(block.allow is not None for block in said.blocks)
+            held = compiled(said.allow if is_less else EVERYTHING)
+            narrowing = Narrowing(held, said.ids[-1], _budgets(said), said.expires_ns)
         return Capability(
             process=first.process,
             incarnation=first.incarnation,

@@ -5,6 +5,8 @@ from functools import lru_cache
 from typing import Final
 
 from orlop.abi import rights
+from orlop.abi.calls import Budget
+from orlop.abi.ids import Nanoseconds
 from orlop.abi.limits import RIGHTS_ASKED_MAX, RIGHTS_COMPILED_MAX
 from orlop.abi.rights import Access, Family, Rights
 
@@ -60,7 +62,12 @@ def compiled(held: Rights) -> Held:
 
 @dataclass(frozen=True, slots=True)
 class Narrowing:
-    """What a narrowed token leaves of its process's rights.  token: its revocation id."""
+    """What a narrowed token leaves of its process's rights.  token: its revocation id.
+
+    budgets: what may be used with it, by block, the narrowest first.
+    """
 
     held: Held
     token: str
+    budgets: tuple[tuple[str, Budget], ...] = ()
+    expires_ns: Nanoseconds | None = None

@@ -28,10 +28,11 @@ from orlop.devices.device import Tool
 from orlop.kernel import effects
 from orlop.machine.clock import NS_PER_S
 from orlop.meter import account, usage
+from orlop.meter.account import Account
 from orlop.state.core import Kernel
 from orlop.state.process import Process
 from orlop.state.running import Running
-from orlop.subsystems import egress, files, ladders, saga, saga_plan
+from orlop.subsystems import egress, files, ladders, saga, saga_plan, token_budgets
 from orlop.subsystems.ladders import Attempt
 
 TEMPLATE_TOKENS: Final = 32
@@ -96,7 +97,7 @@ def _infer(kernel: Kernel, process: Process, running: Running, call: Infer) -> A
         raise BadCall(f"n: from 1 to {CHOICES_MAX}, not {call.sampling.n}")
     attempts: Sequence[Attempt] = ladders.attempts(kernel, process, running, call)
     limit_s = ladders.longest_s(call, attempts)
-    accounts, now_ns = kernel.accounts(process), kernel.clock.wall_ns()
+    accounts, now_ns = _accounts(kernel, process, running), kernel.clock.wall_ns()
     room = account.room(accounts, now_ns)
     left = _wished(room, call.hints.cost_max)
     paid = any(card.paid for one in attempts for card in one.cards)
@@ -128,6 +129,11 @@ def _infer(kernel: Kernel, process: Process, running: Running, call: Infer) -> A
     )
 
 
+def _accounts(kernel: Kernel, process: Process, running: Running) -> list[Account]:
+    """Whose budgets it uses: its token's, its process's, and all above."""
+    return kernel.accounts(process, token_budgets.used(kernel, process, running))
+
+
 def _wished(room: Budget | None, cost_max: NanoDollars | None) -> Budget | None:
     """What the accounts have left, and of that what the caller is willing to spend."""
     if cost_max is None:
@@ -138,7 +144,7 @@ def _wished(room: Budget | None, cost_max: NanoDollars | None) -> Budget | None:
 
 def _embed(kernel: Kernel, process: Process, running: Running, call: Embed) -> Admitted:
     cards = ladders.cards(kernel, process, running, call.model, "embed")
-    accounts, now_ns = kernel.accounts(process), kernel.clock.wall_ns()
+    accounts, now_ns = _accounts(kernel, process, running), kernel.clock.wall_ns()
     left = account.room(accounts, now_ns)
     paid = any(card.paid for card in cards)
     if left is None and not paid:
@@ -231,7 +237,7 @@ def _fetch(kernel: Kernel, process: Process, running: Running, call: Fetch) -> A
         effect, name = "irreversible", known.effect
     else:
         effect, name = egress.named(kernel, process, running.digest, running.id, call)
-    accounts, now_ns = kernel.accounts(process), kernel.clock.wall_ns()
+    accounts, now_ns = _accounts(kernel, process, running), kernel.clock.wall_ns()
     left = account.room(accounts, now_ns)
     run_s = _longest_s(call, left, CALL_DEADLINE_S_MAX)
     hold = Amount(1, 0, NanoDollars(0), _ns(run_s))
@@ -260,7 +266,7 @@ def _tool(kernel: Kernel, process: Process, running: Running, call: CallTool) ->
             f"{tool.card.effect}, so it is not called again unseen: look "
             f"whether it happened, then `orlop effects settle {unknown[0].call}`"
         )
-    accounts, now_ns = kernel.accounts(process), kernel.clock.wall_ns()
+    accounts, now_ns = _accounts(kernel, process, running), kernel.clock.wall_ns()
     left = account.room(accounts, now_ns)
     if known is not None:
         effect = known.effect

@@ -65,6 +65,7 @@ async def call(
         started_s=kernel.clock.now_s(),
         incarnation=process.row.incarnation,
         narrowing=outer.narrowing,
+        token=outer.token,
     )
     running.labels = outer.labels
     policy.judge(kernel, process, running)
@@ -79,6 +80,7 @@ async def call(
             held_cost=admitted.hold.nano_dollars,
             held_ns=admitted.hold.ns,
             within=outer.id,
+            token=running.token,
         ),
         call=running.id,
     ).seq

@@ -27,7 +27,7 @@ from orlop.subsystems import engines
 
 async def infer(kernel: Kernel, process: Process, outer: Running | None, call: Infer) -> Completion:
     """A model's answer, likewise; what it was shown is what the call around it makes of its own."""
-    running = _running(kernel, process, call)
+    running = _running(kernel, process, outer, call)
     running.size = len(msgspec.json.encode(call.messages))
     await engines.heard(kernel, call)
     admitted = admit(kernel, process, running)
@@ -53,7 +53,9 @@ async def infer(kernel: Kernel, process: Process, outer: Running | None, call: I
     return done
 
 
-def _running(kernel: Kernel, process: Process, call: Embed | Infer) -> Running:
+def _running(
+    kernel: Kernel, process: Process, outer: Running | None, call: Embed | Infer
+) -> Running:
     return Running(
         id=kernel.new_call(),
         process=process.id,
@@ -61,6 +63,8 @@ def _running(kernel: Kernel, process: Process, call: Embed | Infer) -> Running:
         digest=Digest(b""),
         started_s=kernel.clock.now_s(),
         incarnation=process.row.incarnation,
+        narrowing=outer.narrowing if outer is not None else None,
+        token=outer.token if outer is not None else "",
     )
 
 
@@ -83,6 +87,7 @@ def _enter(
             held_cost=admitted.hold.nano_dollars,
             held_ns=admitted.hold.ns,
             within=outer.id if outer is not None else running.id,
+            token=running.token,
         ),
         call=running.id,
     ).seq
@@ -93,7 +98,7 @@ async def embed(kernel: Kernel, process: Process, outer: Running | None, call: E
 
     Raises what the model's engine or a budget says.
     """
-    running = _running(kernel, process, call)
+    running = _running(kernel, process, outer, call)
     await engines.heard(kernel, call)
     admitted = admit(kernel, process, running)
     _enter(kernel, process, outer, running, admitted, replace(call, inputs=()))

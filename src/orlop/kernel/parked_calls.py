@@ -41,6 +41,7 @@ def wait_again(kernel: Kernel, process: Process, waiting: Parked) -> None:
         started_s=kernel.clock.now_s(),
         incarnation=waiting.parked.incarnation,
         nonce=waiting.parked.nonce,
+        token=waiting.parked.token,
         keep=True,
         detached=True,
         promised=True,

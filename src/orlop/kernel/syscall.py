@@ -309,7 +309,7 @@ def record_intent(
             prompt=prompt_of(kernel, process, running.call),
             labels=tuple(sorted(running.labels)) if running.labels else (),
             decision=policy.recorded(kernel, running),
-            token=running.narrowing.token if running.narrowing is not None else "",
+            token=running.narrowing.token if running.narrowing is not None else running.token,
             undo=admitted.undo,
         ),
         call=running.id,

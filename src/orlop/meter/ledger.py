@@ -97,6 +97,14 @@ class Ledger:
             source: Source = "process" if budget != Budget() else "none"
             account.allow(Limit(budget=budget), source, now_ns)
 
+    def of_token(
+        self, tenant: TenantId, name: AccountName, label: str, budget: Budget, now_ns: Nanoseconds
+    ) -> None:
+        """What a narrowed token may use."""
+        account = self.accounts[tenant, name]
+        account.label = label
+        account.allow(Limit(budget=budget), "token", now_ns)
+
     def carry(self, row: AccountRow) -> None:
         """An account that comes with its process from another kernel, as it was there."""
         known = self.accounts.get((row.tenant, row.name))
@@ -173,6 +181,12 @@ class Ledger:
         """Let periods and minutes that are over be over; else that is seen when they are used."""
         for account in self.accounts.values():
             account.roll(now_ns)
+
+    def forget(self, tenant: TenantId) -> None:
+        """What it has used stays, without the names that it gave."""
+        for key in [key for key in self.accounts if key[0] == tenant and key[1] != ORGANISATION]:
+            del self.accounts[key]
+        self.templates = {key: held for key, held in self.templates.items() if key[0] != tenant}
 
     def check(self) -> None:
         """Raises `AssertionError` where an invariant does not hold."""

@@ -9,19 +9,25 @@ further and never widen it.  `orlop token revoke` ends it early.
 import os
 from collections.abc import Iterable
 
+from orlop.abi.calls import Budget
 from orlop.abi.errors import BadCall, Unauthenticated
 from orlop.abi.ids import Nanoseconds
 from orlop.abi.limits import EXPIRY_S_MAX
 from orlop.abi.rights import canonical
 from orlop.machine import plain_clock
 from orlop.wire import tokens
-from orlop.wire.claims import NS_PER_S, Block, Said, whole_seconds
+from orlop.wire.claims import NS_PER_S, Block, Said, require_readable, whole_seconds
 
 
 def narrowed(
-    token: str = "", *, allow: Iterable[str] | None = None, expires_s: float | None = None
+    token: str = "",
+    *,
+    allow: Iterable[str] | None = None,
+    expires_s: float | None = None,
+    budget: Budget | None = None,
 ) -> str:
-    """`token` (this program's own, if none is given) with these rights only, for so long.
+    """`token` (this program's own, if none is given) with these rights only, for so long, for calls
+    that together use no more than `budget`.
 
     Raises `Denied` for a right that it does not hold, `BadCall`, `Unauthenticated`.
     """
@@ -32,7 +38,9 @@ def narrowed(
     expires_ns = None
     if expires_s is not None:
         expires_ns = whole_seconds(Nanoseconds(plain_clock.wall_ns() + round(expires_s * NS_PER_S)))
-    block = Block(allow=None if allow is None else canonical(allow), expires_ns=expires_ns)
+    rights = None if allow is None else canonical(allow)
+    block = Block(allow=rights, expires_ns=expires_ns, budget=budget)
+    require_readable(block)
     return tokens.narrow(token or own_token(), block)
 
 

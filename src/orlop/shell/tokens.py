@@ -5,12 +5,14 @@ import sys
 
 import click
 
+from orlop.abi.budgets import NOTHING
+from orlop.abi.calls import Budget
 from orlop.abi.capabilities import BlockView, TokenView
 from orlop.abi.rights import Rights
 from orlop.sdk.tokens import narrowed, own_token, said
 from orlop.shell.frame import Frame, framed
-from orlop.shell.options import DURATION, allow_option
-from orlop.shell.screen import date, show_json, table
+from orlop.shell.options import DURATION, BudgetType, allow_option
+from orlop.shell.screen import date, money, show_json, table
 
 STANDARD_INPUT = "-"
 
@@ -27,12 +29,23 @@ def token() -> None:
 @click.argument("text", metavar="[TOKEN]", default="")
 @allow_option
 @click.option("--expires", "expires_s", type=DURATION, help="After how long: 30m, 24h, 90d.")
+@click.option(
+    "--budget", type=BudgetType(), help="What may be used with it, as in --budget of run."
+)
 @framed
-def narrow(frame: Frame, text: str, allow: Rights | None, expires_s: float | None) -> None:
-    """Print a token with fewer rights, or for a shorter time.  Asks no kernel."""
-    if allow is None and expires_s is None:
-        raise click.UsageError("say what it may still do (--allow), or how long (--expires)")
-    made = narrowed(_given(text), allow=allow, expires_s=expires_s)
+def narrow(
+    frame: Frame,
+    text: str,
+    allow: Rights | None,
+    expires_s: float | None,
+    budget: Budget | None,
+) -> None:
+    """Print a token with fewer rights, a budget, or for a shorter time.  Asks no kernel."""
+    if allow is None and expires_s is None and budget is None:
+        raise click.UsageError(
+            "say what it may still do (--allow), how long (--expires), or use (--budget)"
+        )
+    made = narrowed(_given(text), allow=allow, expires_s=expires_s, budget=budget)
     if frame.as_json:
         show_json({"token": made, "id": said(made).ids[-1]})
     else:
@@ -57,11 +70,12 @@ def show(frame: Frame, text: str, offline: bool) -> None:
             "revoked" if block.revoked else "",
             "as before" if block.allow is None else ", ".join(block.allow) or "nothing",
             date(block.expires_ns),
+            spent(block),
             block.id,
         )
         for block in view.blocks
     ]
-    click.echo(table(("", "MAY", "EXPIRES", "ID"), rows, frozenset()))
+    click.echo(table(("", "MAY", "EXPIRES", "USED OF BUDGET", "ID"), rows, frozenset()))
     unknown = "nobody has checked it" if offline else "accepted"
     click.echo(view.refusal or unknown)
 
@@ -110,6 +124,20 @@ def keys(frame: Frame) -> None:
     click.echo(table(("KEY", "MADE", "ACCEPTED UNTIL", "ED25519"), rows, frozenset({0})))
 
 
+def spent(block: BlockView) -> str:
+    """Of each unit that its budget counts."""
+    budget, used = block.budget or Budget(), block.used or NOTHING
+    said = [
+        (f"{used.calls:,} of {budget.calls:,} calls") if budget.calls is not None else "",
+        (f"{used.tokens:,} of {budget.tokens:,} tokens") if budget.tokens is not None else "",
+        f"{money(used.nano_dollars)} of {money(budget.nano_dollars)}"
+        if budget.nano_dollars is not None
+        else "",
+        f"{used.ns / 1e9:g} of {budget.seconds:g} s" if budget.seconds is not None else "",
+    ]
+    return ", ".join(text for text in said if text)
+
+
 def _given(text: str) -> str:
     if text == STANDARD_INPUT:
         return sys.stdin.readline(1 << 16).strip()
@@ -125,7 +153,12 @@ def _unverified(text: str) -> TokenView:
         tenant=read.first.tenant,
         key=read.key,
         blocks=tuple(
-            BlockView(id=id, allow=block.allow, expires_ns=block.expires_ns)
+            BlockView(
+                id=id,
+                allow=block.allow,
+                expires_ns=block.expires_ns,
+                budget=block.budget if block is not read.first else None,
+            )
             for id, block in zip(read.ids, (read.first, *read.blocks), strict=True)
         ),
     )

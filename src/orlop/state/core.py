@@ -376,9 +376,10 @@ class Kernel:
             self.clients.add(process)
         return process
 
-    def accounts(self, process: Process) -> list[Account]:
-        """What its calls use, its own first."""
-        return self.tables.ledger.line(process.row.tenant, process.row.accounts)
+    def accounts(self, process: Process, token: str = "") -> list[Account]:
+        """What its calls use, its own first; token: one with a budget that they come with."""
+        line = self.tables.budgeted.among(token, process.row.accounts)
+        return self.tables.ledger.line(process.row.tenant, line)
 
     def next_pid(self) -> Pid:
         return Pid(self.tables.next_pid)

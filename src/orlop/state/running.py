@@ -77,6 +77,8 @@ class Running:
     """Bytes of what a model is shown."""
     narrowing: Narrowing | None = None
     """What its token leaves of its process's rights."""
+    token: str = ""
+    """Its token, if that has a budget of its own."""
     root: str = ""
     """How its conversation began: equal for all calls of one, where the client names none."""
     rung: str = ""

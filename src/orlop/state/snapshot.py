@@ -42,6 +42,7 @@ from orlop.state import (
     memory_table,
     saga_table,
     tenant_table,
+    token_budgets,
     token_table,
 )
 from orlop.state.call_table import OpenCall
@@ -54,6 +55,7 @@ from orlop.state.process import Row
 from orlop.state.schedule_table import ScheduleRow, ScheduleTable
 from orlop.state.tables import Tables
 from orlop.state.tenant_table import TenantRow
+from orlop.state.token_budgets import BudgetedRow
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +80,7 @@ class State2(Struct, kw_only=True):
     measured: list[Measured] = []
     manifests: dict[str, Manifest] = {}
     tokens: list[RevokedView] = []
+    budgeted: list[BudgetedRow] = []
     egress: list[EgressEntry] = []
     questions: list[Question] = []
     memory: list[MemoryRules] = []
@@ -112,6 +115,7 @@ def taken(tables: Tables) -> Snapshot:
         measured=list(tables.models.measured.values()),
         manifests=tables.manifests,
         tokens=list(tables.tokens.rows.values()),
+        budgeted=list(tables.budgeted.rows.values()),
         questions=list(tables.people.questions.rows.values()),
         memory=tables.memory.state(),
         people=tables.people.state(),
@@ -162,6 +166,7 @@ def restored(snapshot: Snapshot) -> Tables | None:
         memory=memory_table.restored(state.memory),
         manifests=state.manifests,
         tokens=token_table.restored(state.tokens),
+        budgeted=token_budgets.restored(state.budgeted),
         people=office.restored(state.questions, state.people),
         sagas=saga_table.restored(state.sagas),
         offers=state.offers,
@@ -173,6 +178,9 @@ def restored(snapshot: Snapshot) -> Tables | None:
         place=state.place,
         ledger=ledger.restored(state.ledger),
     )
+    for token in state.budgeted:
+        for account in tables.ledger.line(token.tenant, token.line):
+            account.rows += 1
     for row in state.rows:
         for account in tables.ledger.line(row.tenant, row.accounts):
             account.rows += 1

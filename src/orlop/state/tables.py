@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from orlop.abi.budgets import NOTHING, BudgetRemoved, BudgetSet
-from orlop.abi.capabilities import TokenRevoked
+from orlop.abi.budgets import NOTHING, AccountName, BudgetRemoved, BudgetSet
+from orlop.abi.capabilities import TokenBudgeted, TokenRevoked
 from orlop.abi.devices import (
     DeviceChanged,
     DeviceClaimed,
@@ -63,6 +63,7 @@ from orlop.state.record import is_unknown
 from orlop.state.saga_table import Sagas
 from orlop.state.schedule_table import ScheduleTable
 from orlop.state.tenant_table import Tenants
+from orlop.state.token_budgets import TokenBudgets
 from orlop.state.token_table import RevokedTokens
 
 PID_DIGITS_MAX: Final = 18
@@ -81,6 +82,8 @@ class Tables:
     tenants: Tenants = field(default_factory=Tenants)
     keys: Keys = field(default_factory=Keys)
     tokens: RevokedTokens = field(default_factory=RevokedTokens)
+    budgeted: TokenBudgets = field(default_factory=TokenBudgets)
+    """Narrowed tokens with budgets of their own."""
     egress: EgressTable = field(default_factory=EgressTable)
     """What processes have sent out."""
     schedules: ScheduleTable = field(default_factory=ScheduleTable)
@@ -136,8 +139,8 @@ class Tables:
                     self.schedules.fired(event.schedule, event.due_ns, header.process, 1)
             case EgressClosed() | EgressRefused():
                 self.egress.fold(header, event)
-            case TokenRevoked():
-                self.tokens.fold(header, event)
+            case TokenRevoked() | TokenBudgeted():
+                self._token(header, event)
             case KeyCreated() | KeyRevoked():
                 self.keys.fold(header, event)
             case BudgetSet() | BudgetRemoved():
@@ -187,7 +190,10 @@ class Tables:
 
     def _spawned(self, header: Header, event: ProcessSpawned) -> None:
         parent = self.rows.get(event.parent) if event.parent is not None else None
-        line = accounts.names(header.process, event, parent.accounts if parent is not None else ())
+        above = parent.accounts if parent is not None else ()
+        if event.token:
+            above = (*self.budgeted.line(event.token), *above)
+        line = accounts.names(header.process, event, above)
         row = self.rows[header.process] = spawn_row(header, event, line)
         self.pids[event.pid] = header.process
         self.ledger.join(row.tenant, line, header.wall_ns)
@@ -197,7 +203,10 @@ class Tables:
 
     def _moved(self, header: Header, event: KernelsEvent) -> None:
         match event:
-            case BodiesPruned() | TenantForgotten():
+            case TenantForgotten():
+                self.is_pruned = True
+                self._forget(event.tenant)
+            case BodiesPruned():
                 self.is_pruned = True
             case TenantCreated() | TenantRemoved():
                 self.tenants.fold(header, event)
@@ -246,6 +255,13 @@ class Tables:
         label = f"process {row.pid} ({row.name})"
         self.ledger.of_process(row.tenant, row.accounts[0], label, row.budget, header.wall_ns)
 
+    def _token(self, header: Header, event: TokenRevoked | TokenBudgeted) -> None:
+        if isinstance(event, TokenRevoked):
+            self.tokens.fold(header, event)
+        elif (row := self.rows.get(header.process)) is not None:
+            whose = f"process {row.pid} ({row.name})"
+            self.budgeted.fold(header, event, whose, self.ledger)
+
     def _limit(self, header: Header, event: BudgetSet | BudgetRemoved) -> None:
         """An operator's word; without it, a process has its own budget again."""
         if isinstance(event, BudgetSet):
@@ -261,8 +277,10 @@ class Tables:
         if row is None:
             return
         row = self.rows[row.id] = reduce(row, header, event)
-        if isinstance(event, ProcessStarted) and event.budget is not None:
-            self._budget(row, header)
+        if isinstance(event, ProcessStarted):
+            self.budgeted.drop(row.id, self.ledger)
+            if event.budget is not None:
+                self._budget(row, header)
         if row.state in OVER:
             self.exited[row.id] = None
             while len(self.exited) > EXITED_KEPT_MAX:
@@ -274,12 +292,30 @@ class Tables:
         row = self.rows.pop(oldest)
         del self.exited[oldest], self.pids[row.pid]
         self.ledger.leave(row.tenant, row.accounts)
+        self.budgeted.drop(oldest, self.ledger)
         self.gone.add(oldest)
         self.calls.drop(oldest)
         self.offers.pop(oldest, None)
         self.policies.drop(oldest)
         self.egress.drop(oldest)
         self.people.drop(oldest)
+
+    def _forget(self, tenant: TenantId) -> None:
+        """Keep nothing that a removed tenant has said: snapshots are not sealed with its key."""
+        row = self.tenants.rows.get(tenant)
+        if row is None or row.is_open:
+            return
+        for id in [one.id for one in self.rows.values() if one.tenant == tenant]:
+            self.exited.setdefault(id)
+            self._drop(id)
+        self.tenants.forget(tenant)
+        self.tokens.forget(tenant)
+        self.people.forget(tenant)
+        self.sagas.forget(tenant)
+        self.policies.forget(tenant)
+        self.files.forget(tenant)
+        self.memory.forget(tenant)
+        self.ledger.forget(tenant)
 
     def _call(self, header: Header, event: CallEntered | CallReturned | CallFailed) -> None:
         assert header.call is not None
@@ -290,9 +326,10 @@ class Tables:
             name, line = (row.name, row.accounts) if row is not None else ("", ())
             self.people.entered(header, event, name)
             if row is not None:
-                self._hold(row, header, event)
+                used = self.budgeted.among(event.token, line)
+                self._hold(row, header, event, used)
                 if event.undo is not None and saga is not None:
-                    saga_holds.hold(self.ledger, header, event, row.tenant, row.accounts)
+                    saga_holds.hold(self.ledger, header, event, row.tenant, used)
             self.policies.entered(header, event, name, line)
         else:
             self.ledger.settle(header.call, accounts.used(event), header.wall_ns)
@@ -305,14 +342,16 @@ class Tables:
         if row is not None:
             self.rows[row.id] = book(row, header, event)
 
-    def _hold(self, row: Row, header: Header, event: CallEntered) -> None:
+    def _hold(
+        self, row: Row, header: Header, event: CallEntered, line: tuple[AccountName, ...]
+    ) -> None:
         amount = accounts.held(event)
         if header.call is None or amount is NOTHING:
             return
         held = Held(
             call=header.call,
             tenant=row.tenant,
-            accounts=row.accounts,
+            accounts=line,
             amount=amount,
             second=header.wall_ns // NS_PER_S,
         )

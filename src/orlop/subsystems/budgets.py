@@ -15,14 +15,16 @@ from orlop.abi.budgets import (
 )
 from orlop.abi.errors import BadCall, Exhausted, NotFound
 from orlop.abi.ids import KERNEL_PROCESS, TenantId
-from orlop.abi.limits import BUDGETS_MAX
+from orlop.abi.limits import BUDGETS_MAX, NAME_CHARS_MAX
 from orlop.meter.ledger import kind_of
-from orlop.state import accounts
+from orlop.state import accounts, token_budgets
 from orlop.state.core import Kernel
 from orlop.subsystems import bounds
 
 NAMED: Final = ("team", "agent", "task")
 """Kinds of accounts that come into being when somebody uses their name."""
+
+TOKEN: Final = token_budgets.KIND
 
 SHOWN: Final = ("organisation", "team")
 """Kinds of accounts that are few."""
@@ -55,14 +57,14 @@ def one(kernel: Kernel, tenant: TenantId, reference: str) -> AccountView:
 
 
 def _order(item: tuple[tuple[TenantId, AccountName], object]) -> tuple[int, str]:
-    """The largest first: the organisation, teams, agents, tasks, processes."""
-    kinds = ("organisation", *NAMED, "process")
+    """The largest first: the organisation, teams, agents, tasks, processes, their tokens."""
+    kinds = ("organisation", *NAMED, "process", TOKEN)
     name = item[0][1]
     return kinds.index(name.partition(":")[0]), name
 
 
 def named(kernel: Kernel, tenant: TenantId, reference: str) -> AccountName:
-    """`organisation`, `team:…`, `agent:…`, `task:…`, or a process by pid, id or name.
+    """`organisation`, `team:…`, `agent:…`, `task:…`, `token:…`, or a process by pid, id or name.
 
     Raises `BadCall`, `NotFound`.
     """
@@ -74,6 +76,10 @@ def named(kernel: Kernel, tenant: TenantId, reference: str) -> AccountName:
         if not name:
             raise BadCall(f"account: {kind}:NAME, or {kind}:* for all that have no limit")
         return AccountName(reference)
+    if found and kind == TOKEN:
+        if not any(reference in row.line for row in kernel.tables.budgeted.rows.values()):
+            raise NotFound(f"no token with a budget is called {name[:NAME_CHARS_MAX]!r}")
+        return AccountName(reference)
     process = kernel.find(name if kind == "process" and found else reference, tenant)
     return accounts.of_process(process.id)
 
@@ -82,6 +88,8 @@ async def allow(kernel: Kernel, tenant: TenantId, order: BudgetOrder) -> None:
     """Set what an account may use; returns when that is durable."""
     account = named(kernel, tenant, order.account)
     check(order.limit)
+    if kind_of(account) == TOKEN:
+        raise BadCall(f"{account}: what a token may use is in the token; `orlop token revoke` it")
     ledger = kernel.tables.ledger
     is_new = (tenant, account) not in ledger.accounts
     if is_new and len(ledger.accounts) >= BUDGETS_MAX:

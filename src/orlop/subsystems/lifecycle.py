@@ -31,7 +31,7 @@ from orlop.state.core import Kernel
 from orlop.state.key_table import KeyRow
 from orlop.state.process import ALIVE, NAMELESS, OVER, Process, Row, State
 from orlop.state.record import Record
-from orlop.subsystems import bounds, history
+from orlop.subsystems import bounds, history, token_budgets
 from orlop.subsystems.confinement import sandbox_of
 from orlop.subsystems.rights import effective
 
@@ -87,6 +87,7 @@ async def create(
         normalize=call.normalize,
         rights=rights_of(parent, narrowing, key, call),
         sandbox=sandbox,
+        token=token_budgets.known(kernel, parent, narrowing) if parent is not None else "",
     )
     return kernel.spawn(id, tenant, event)
 

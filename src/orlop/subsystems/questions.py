@@ -38,7 +38,7 @@ from orlop.state import codec
 from orlop.state.core import Kernel
 from orlop.state.process import Process
 from orlop.state.running import Running, Taken
-from orlop.subsystems import seating
+from orlop.subsystems import seating, token_budgets
 from orlop.wire import mcp
 
 
@@ -286,6 +286,7 @@ def parked(kernel: Kernel, process: Process, running: Running, row: Question) ->
             body=running.call,
             nonce=running.nonce,
             incarnation=running.incarnation,
+            token=token_budgets.used(kernel, process, running),
         )
         kernel.emit(process.id, process.row.tenant, event, call=running.id)
         running.promised = True

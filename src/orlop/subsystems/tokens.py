@@ -15,10 +15,12 @@ from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, Nanoseconds, TenantId
 from orlop.abi.limits import EXPIRY_S_MAX, NAME_CHARS_MAX, TOKENS_REVOKED_MAX
 from orlop.access.capability import Capabilities, Capability, incarnation_name
 from orlop.machine.clock import NS_PER_S
+from orlop.state import token_budgets
 from orlop.state.core import Kernel
 from orlop.store.signing_keys import SigningKey
 from orlop.subsystems import rights
 from orlop.wire import tokens as wire
+from orlop.wire.claims import Block
 
 REVOCATION_ID_CHARS = 64
 
@@ -89,16 +91,27 @@ def view(kernel: Kernel, capabilities: Capabilities, token: str, tenant: TenantI
     capability = read(kernel, capabilities, token, tenant)
     said, known = capability.said, kernel.tables.tokens.rows
     blocks = (said.first, *said.blocks)
+    ledger = kernel.tables.ledger.accounts
+
+    def shown(id: str, block: Block) -> BlockView:
+        account = ledger.get((tenant, token_budgets.account_of(id)))
+        is_own = block is not said.first  # The first block's is its process's.
+        return BlockView(
+            id=id,
+            allow=block.allow,
+            expires_ns=block.expires_ns,
+            revoked=id in known,
+            budget=block.budget if is_own else None,
+            used=account.ever if is_own and account is not None else None,
+        )
+
     return TokenView(
         format=said.format,
         process=capability.process,
         incarnation=capability.incarnation,
         tenant=said.first.tenant,
         key=said.key,
-        blocks=tuple(
-            BlockView(id=id, allow=block.allow, expires_ns=block.expires_ns, revoked=id in known)
-            for id, block in zip(said.ids, blocks, strict=True)
-        ),
+        blocks=tuple(shown(id, block) for id, block in zip(said.ids, blocks, strict=True)),
         refusal=fault(kernel, capability),
     )
 

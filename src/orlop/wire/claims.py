@@ -18,6 +18,9 @@ from orlop.abi.rights import Rights
 
 NS_PER_S: Final = 1_000_000_000
 
+BUDGET_MAX: Final = 2**53
+"""In each unit."""
+
 
 class Block(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A narrowing.  None: as in the block before."""
@@ -25,6 +28,8 @@ class Block(Struct, frozen=True, kw_only=True, omit_defaults=True):
     allow: Rights | None = None
     expires_ns: Nanoseconds | None = None
     """Whole seconds."""
+    budget: Budget | None = None
+    """What may be used with it, at most; that of the block before, and its process's, hold too."""
 
 
 class First(Block, frozen=True, kw_only=True, omit_defaults=True):
@@ -105,7 +110,10 @@ def block(data: bytes) -> Block:
 
 def require_readable(said: Block) -> None:
     """Rights that nobody can read allow nothing.  Raises `Unauthenticated`."""
-    allow = said.allow or ()
+    allow, budget = said.allow or (), said.budget or Budget()
+    amounts = (budget.calls, budget.tokens, budget.nano_dollars, budget.seconds)
+    if any(amount is not None and not 0 <= amount <= BUDGET_MAX for amount in amounts):
+        raise Unauthenticated("a block of the token has a budget that nobody can have")
     if len(allow) > RIGHTS_MAX:
         raise Unauthenticated(f"{len(allow)} rights in a block of the token (RIGHTS_MAX)")
     try:
