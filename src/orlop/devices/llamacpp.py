@@ -13,19 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import aiohttp
 import msgspec
 from msgspec.structs import replace
+from yarl import URL
 
 from orlop.abi.calls import Embed, Infer
 from orlop.abi.cards import EngineCard, Health, ModelCard, ModelKind
 from orlop.abi.errors import DeadlineMissed, DeviceFailed, KernelError
 from orlop.abi.ids import EngineName, ModelName
-from orlop.abi.limits import ENGINE_RETRY_S_MAX, ENGINE_START_S_MAX
+from orlop.abi.limits import BODY_BYTES_MAX, ENGINE_RETRY_S_MAX, ENGINE_START_S_MAX
 from orlop.abi.replies import Embedded, Generated
 from orlop.devices.artefact import remembered_digest
 from orlop.devices.device import ALONE, Capacity, Contexts, Sink, Turn
 from orlop.devices.engine_host import HostKeeper, HostSettings, HostState
+from orlop.devices.lines import Lines
 from orlop.devices.llamacpp_calls import Props, asked, one_choice, passing, together
 from orlop.devices.llamacpp_memory import EngineMemory, MemoryConfig
 from orlop.devices.llamacpp_residence import HostResidence
@@ -335,14 +336,16 @@ def _memory_of(config: LlamaCppConfig, clock: Clock, chance: Chance) -> EngineMe
 
 async def _ask_props(host: HostState) -> Props:
     """Proves that this host listens where it says, with its key."""
-    headers = {"authorization": f"Bearer {host.key}"}
-    limit = aiohttp.ClientTimeout(total=_PROPS_S)
+    url = URL(host.url) / "props"
+    lines = Lines(url, {"authorization": f"Bearer {host.key}"})
     try:
-        async with (
-            aiohttp.ClientSession(headers=headers, timeout=limit) as session,
-            session.get(f"{host.url}/props", raise_for_status=True) as response,
-        ):
-            return msgspec.json.decode(await response.read(), type=Props)
-    except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
+        async with asyncio.timeout(_PROPS_S), await lines.ask("GET", url, None) as answer:
+            told = await answer.read(BODY_BYTES_MAX)
+            if answer.status != 200:
+                raise OSError(f"it answered {answer.status}")
+            return msgspec.json.decode(told, type=Props)
+    except (OSError, msgspec.DecodeError) as error:
         reason = str(error) or type(error).__name__
         raise DeviceFailed(f"the engine host at {host.url} does not answer: {reason}") from error
+    finally:
+        lines.close()

@@ -23,8 +23,6 @@ T = TypeVar("T")
 _ACTION_S: Final = 120.0
 """For a slot's action: it waits until the slot's own work has stopped."""
 
-_CONNECTIONS: Final = 16
-
 
 class Saved(Struct, frozen=True):
     """What was written."""
@@ -74,9 +72,7 @@ class HostApi:
     ) -> None:
         headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
         self._name = name
-        self._server = Server(
-            name, URL(url), clock=clock, chance=chance, headers=headers, seats=_CONNECTIONS
-        )
+        self._server = Server(name, URL(url), clock=clock, chance=chance, headers=headers)
 
     async def start(self) -> None:
         """Before anything else."""

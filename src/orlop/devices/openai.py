@@ -91,7 +91,6 @@ class OpenAI(Remote):
             clock=clock,
             chance=chance,
             headers=sent,
-            seats=slots,
             heard=manner.heard,
         )
         super().__init__(server, clock=clock, slots=slots, driver=manner.driver)

@@ -9,41 +9,36 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Final, TypeAlias
 
-import aiohttp
 from yarl import URL
 
 from orlop.abi.cards import Health
-from orlop.abi.errors import DeviceBusy, DeviceFailed, KernelError
+from orlop.abi.errors import BadCall, DeviceBusy, DeviceFailed, DeviceRefused, KernelError
 from orlop.abi.ids import EngineName
 from orlop.abi.limits import (
     BODY_BYTES_MAX,
-    ENGINE_CONNECT_S,
     ENGINE_RETRIES_MAX,
     ENGINE_RETRY_DELAY_S,
     ERROR_BYTES_MAX,
 )
+from orlop.devices.line import Answer, Lost
+from orlop.devices.lines import Lines
 from orlop.machine import redaction
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock, deadline
-from orlop.wire import problem
+from orlop.wire import coding, problem
 
 _END_S: Final = 0.5
 """For a stream's last bytes after its end: a connection that was read to its end is reused."""
 
-_KEPT_S: Final = 60.0
-"""How long an idle connection is kept."""
-
-
 Heard: TypeAlias = Callable[[int, Mapping[str, str]], None]
 
-Response: TypeAlias = aiohttp.ClientResponse
-"""So that drivers need not know which library this is."""
+Response: TypeAlias = Answer
+"""Status and headers are here; the body is to be read, or the context to be left."""
 
 
 class Server:
     """One server, its connections, and how it is: `health` and `reason` are as last seen.
 
-    seats: calls at once; one connection more is for looking at it while all seats are taken.
     heard: told the status and the headers of each answer, also of refusals.
     """
 
@@ -55,7 +50,6 @@ class Server:
         clock: Clock,
         chance: Chance,
         headers: Mapping[str, str],
-        seats: int,
         heard: Heard | None = None,
     ) -> None:
         self.name = name
@@ -67,36 +61,28 @@ class Server:
         # Compressing answers costs the engine more time than it saves on any network near it.
         own = {"content-type": "application/json", "accept-encoding": "identity"}
         self._headers = {**own, **headers}
-        self._seats = seats
         self._heard = heard
-        self._session: aiohttp.ClientSession | None = None
+        self._lines: Lines | None = None
 
     async def start(self) -> None:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._seats + 1, keepalive_timeout=_KEPT_S),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=ENGINE_CONNECT_S),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers=self._headers,
-            )
+        if self._lines is None:
+            self._lines = Lines(self.url, self._headers)
 
     async def close(self) -> None:
         self.health, self.reason = "gone", "closed"
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        if self._lines is not None:
+            self._lines.close()
+            self._lines = None
 
     def ailing(self, reason: str) -> None:
         self.health, self.reason = "failing", reason
 
-    async def open(
-        self, method: str, url: URL, body: bytes | None, ends_s: float
-    ) -> aiohttp.ClientResponse:
+    async def open(self, method: str, url: URL, body: bytes | None, ends_s: float) -> Response:
         """A response with status 200, its body unread; asks again while that may help."""
         attempt = 0
         while True:
             answer = await self._ask(method, url, body)
-            if isinstance(answer, aiohttp.ClientResponse):
+            if isinstance(answer, Response):
                 self.health, self.reason = "ready", ""
                 return answer
             delay_s = self._delay_s(answer, attempt)
@@ -122,7 +108,7 @@ class Server:
             answer = await self._ask(method, self.at(path), body)
             if isinstance(answer, DeviceFailed) and _was_kept(answer.__cause__):
                 answer = await self._ask(method, self.at(path), body)
-            if not isinstance(answer, aiohttp.ClientResponse):
+            if not isinstance(answer, Response):
                 raise answer
             return await self.read(answer)
 
@@ -132,60 +118,69 @@ class Server:
         bare, _, query = path.partition("?")
         return (root / bare).with_query(query or None)
 
-    async def read(self, response: aiohttp.ClientResponse) -> bytes:
+    async def read(self, response: Response) -> bytes:
         async with response:
             try:
-                if (response.content_length or BODY_BYTES_MAX + 1) <= BODY_BYTES_MAX:
-                    return await response.read()
-                pieces = bytearray()
-                async for piece in response.content.iter_any():
-                    pieces += piece
-                    if len(pieces) > BODY_BYTES_MAX:
-                        raise DeviceFailed(f"{self.name} answered more than BODY_BYTES_MAX bytes")
-                return bytes(pieces)
-            except (aiohttp.ClientError, OSError) as error:
+                body = await response.read(BODY_BYTES_MAX + 1)
+            except OSError as error:
                 raise self._cut_off(error) from error
-
-    async def pieces(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
-        """A stream as it comes.  Use it through `streamed`."""
+        if len(body) > BODY_BYTES_MAX:
+            raise DeviceFailed(f"{self.name} answered more than BODY_BYTES_MAX bytes")
         try:
-            async for piece in response.content.iter_any():
+            return coding.unpacked(response.coding, body, BODY_BYTES_MAX)
+        except BadCall as error:  # Of ours, it would be; the engine was not asked to pack it.
+            raise DeviceFailed(f"{self.name}'s answer: {error.message}") from error
+
+    async def pieces(self, response: Response) -> AsyncGenerator[bytes]:
+        """A stream as it comes.  Use it through `streamed`."""
+        if response.coding:
+            raise DeviceFailed(f"{self.name} packs its streams ({response.coding})")
+        try:
+            while piece := await response.piece():
                 yield piece
-        except (aiohttp.ClientError, OSError) as error:
+        except OSError as error:
             raise self._cut_off(error) from error
 
-    def streamed(self, response: aiohttp.ClientResponse) -> "aclosing[AsyncGenerator[bytes]]":
+    def streamed(self, response: Response) -> "aclosing[AsyncGenerator[bytes]]":
         return aclosing(self.pieces(response))
 
-    async def read_end(self, response: aiohttp.ClientResponse) -> None:
+    async def read_end(self, response: Response) -> None:
         """A stream has said all: let the connection be used again if it ends at once."""
         try:
             async with asyncio.timeout(_END_S):
-                await response.content.readany()
+                await response.piece()
         except TimeoutError:
             pass  # It keeps the connection open; leaving closes it.
-        except (aiohttp.ClientError, OSError) as error:
+        except OSError as error:
             raise self._cut_off(error) from error
 
-    async def _ask(
-        self, method: str, url: URL, body: bytes | None
-    ) -> aiohttp.ClientResponse | KernelError:
+    async def _ask(self, method: str, url: URL, body: bytes | None) -> Response | KernelError:
         """Once.  An error is returned, with its cause, for the caller to judge."""
-        if self._session is None:
+        if self._lines is None:
             return DeviceFailed(f"{self.name} is not started")
+        failure: KernelError
         try:
-            response = await self._session.request(method, url, data=body)
+            response = await self._lines.ask(method, url, body)
             if self._heard is not None:
                 self._heard(response.status, response.headers)
             if response.status == 200:
                 return response
             async with response:
-                told = problem.read_told(await response.content.read(ERROR_BYTES_MAX))
+                if 300 <= response.status < 400:
+                    return self._moved(response)
+                told = problem.read_told((await response.read(ERROR_BYTES_MAX))[:ERROR_BYTES_MAX])
                 failure = problem.engine_problem(self.name, response.status, response.headers, told)
-        except (aiohttp.ClientError, OSError) as error:
+        except OSError as error:
             failure = DeviceFailed(f"{self.name} did not answer at {self.url}: {_say(error)}")
             failure.__cause__ = error
         return failure
+
+    def _moved(self, response: Response) -> DeviceRefused:
+        """A key is sent nowhere but where its owner wrote it."""
+        where = response.headers.get("location", "another place")[:200]
+        return DeviceRefused(
+            f"{self.name} answered {response.status}: it is at {where}; write that in orlop.toml"
+        )
 
     def _delay_s(self, failure: KernelError, attempt: int) -> float:
         """As the engine says; else doubling, half of it by chance so that callers part ways."""
@@ -201,7 +196,7 @@ class Server:
 
 def _was_kept(cause: BaseException | None) -> bool:
     """The server had closed a connection that we had kept."""
-    return isinstance(cause, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError)
+    return isinstance(cause, Lost) and cause.unheard
 
 
 def _say(error: Exception) -> str:

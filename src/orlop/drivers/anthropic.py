@@ -71,9 +71,7 @@ class Anthropic(Remote):
         base = URL(url.rstrip("/"))
         base = base if base.name == "v1" else base / "v1"
         headers = {"anthropic-version": VERSION} | ({"x-api-key": key} if key else {})
-        server = Server(
-            name, base, clock=clock, chance=chance, headers=headers, seats=slots, heard=heard
-        )
+        server = Server(name, base, clock=clock, chance=chance, headers=headers, heard=heard)
         super().__init__(server, clock=clock, slots=slots, driver=driver)
         self._cache = cache
 

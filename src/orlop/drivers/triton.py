@@ -104,7 +104,7 @@ class Triton:
         headers = {"authorization": f"Bearer {key}"} if key else {}
         base = URL(url.rstrip("/"))
         base = base if base.name == "v2" else base / "v2"
-        self.server = Server(name, base, clock=clock, chance=chance, headers=headers, seats=slots)
+        self.server = Server(name, base, clock=clock, chance=chance, headers=headers)
         self.running = 0
         self._name = name
         self._slots = slots
