@@ -113,6 +113,13 @@ class Certificate(Struct, frozen=True, kw_only=True):
     signature: str
 
 
+class Exported(Memory, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of an export.  Its vector: only where vectors were asked for, and it has one."""
+
+    vector: tuple[float, ...] = ()
+    vector_model: str = ""
+
+
 class ReembedOrder(Struct, frozen=True, kw_only=True):
     """Compute another model's vectors in the background, then search by them."""
 

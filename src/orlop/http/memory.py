@@ -75,11 +75,14 @@ class Memories:
     async def export(self, exchange: Exchange) -> None:
         """NDJSON of versions, in the order of their writing."""
         asked, past = exchange.query("namespace"), exchange.query("past", "0") != "0"
+        vectors = exchange.query("vectors", "0") != "0"
         names = [name for name in asked.split(",") if name]
         await exchange.start_stream([("content-type", NDJSON)])
         after = 0
         while exchange.is_attended:
-            rows, after = await memory_views.page(self._kernel, names, after, past=past)
+            rows, after = await memory_views.page(
+                self._kernel, names, after, past=past, vectors=vectors, tenant=exchange.tenant
+            )
             for row in rows:
                 await exchange.send_chunk(msgspec.json.encode(row) + b"\n")
             if not after:

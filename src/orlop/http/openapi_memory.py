@@ -34,9 +34,10 @@ OPERATIONS: Final = (
     Operation(
         method="GET",
         path=f"{OURS}/memory/export",
-        summary="Versions, one a line; past=1: also those that are known no more",
+        summary="Versions, one a line; past=1: also those that are known no more; vectors=1: with"
+        " the vectors that they are searched by",
         stream=NDJSON,
-        query=("namespace", "past"),
+        query=("namespace", "past", "vectors"),
     ),
     Operation(
         method="POST",

@@ -10,7 +10,7 @@ from orlop.abi.errors import BadCall, NotFound
 from orlop.abi.events import CallEntered
 from orlop.abi.ids import DEFAULT_TENANT, CallId, Seq, TenantId
 from orlop.abi.memory import Memory, MemoryId, MemoryRecalled
-from orlop.abi.memory_orders import Difference, MemoryStats, Use, Why
+from orlop.abi.memory_orders import Difference, Exported, MemoryStats, Use, Why
 from orlop.kernel.memory_vectors import model_of
 from orlop.kernel.sys_memory import memories_of
 from orlop.memory import accounts as memory_accounts
@@ -64,12 +64,15 @@ async def page(
     after: int,
     *,
     past: bool,
+    vectors: bool = False,
     tenant: TenantId = DEFAULT_TENANT,
-) -> tuple[list[Memory], int]:
+) -> tuple[list[Exported], int]:
     """Versions in the order of their writing, and where the next page begins (0: nowhere)."""
     memories = memories_of(kernel)
+    model = model_of(kernel, memories, tenant) if vectors else ""
+    now = kernel.clock.wall_ns()
     return await memories.read(
-        memory_accounts.page, tenant, namespaces, after, past, EXPORT_PAGE, kernel.clock.wall_ns()
+        memory_accounts.page, tenant, namespaces, after, past, model, EXPORT_PAGE, now
     )
 
 

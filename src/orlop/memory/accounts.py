@@ -4,15 +4,17 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from msgspec import Struct
+import msgspec
+from msgspec import Struct, structs
 
 from orlop.abi.ids import Seq, TenantId
 from orlop.abi.memory import Memory, MemoryId
-from orlop.abi.memory_orders import Difference
+from orlop.abi.memory_orders import Difference, Exported
 from orlop.memory import reading as reading
 from orlop.memory.columns import COLUMNS
 from orlop.memory.reading import memory_of
 from orlop.memory.rows import subject_of
+from orlop.memory.vectors import unpacked
 
 DIFFERENCES_MAX: Final = 10_000
 GIVEN_MAX: Final = 20
@@ -60,12 +62,14 @@ def page(
     namespaces: Sequence[str],
     after: int,
     past: bool,
+    model: str,
     limit: int,
     now_ns: int,
-) -> tuple[list[Memory], int]:
+) -> tuple[list[Exported], int]:
     """Rows past `after`, and the last one's id; 0: there is no more.
 
-    namespaces: with all below them; none: all.  past: also what is not known any more.
+    namespaces: with all below them; none: all.  past: also what is not known any more.  model:
+    whose vectors are wanted; empty: nobody's.
     """
     said = ["tenant = ?", "id > ?"]
     values: list[object] = [tenant, after]
@@ -81,7 +85,21 @@ def page(
         f"SELECT {COLUMNS}, id FROM version WHERE {' AND '.join(said)} ORDER BY id LIMIT ?",
         (*values, limit),
     ).fetchall()
-    return [memory_of(row, now_ns) for row in rows], rows[-1][-1] if len(rows) == limit else 0
+    vectors = dict(
+        connection.execute(
+            "SELECT id, data FROM vector WHERE model = ?"
+            " AND id IN (SELECT value FROM json_each(?))",
+            (model, msgspec.json.encode([row[-1] for row in rows]).decode()),
+        )
+    )
+    found = [_exported(memory_of(row, now_ns), model, vectors.get(row[-1])) for row in rows]
+    return found, rows[-1][-1] if len(rows) == limit else 0
+
+
+def _exported(memory: Memory, model: str, vector: bytes | None) -> Exported:
+    if vector is None:
+        return Exported(**structs.asdict(memory))
+    return Exported(**structs.asdict(memory), vector=unpacked(vector), vector_model=model)
 
 
 class Unembedded(Struct, frozen=True):

@@ -81,7 +81,10 @@ class MemoryOperator(Operator):
         """Returns at once; `stats` shows how far it is."""
         return self._post("/memory/model", order, MemoryStats)
 
-    def exported(self, namespaces: Sequence[str], *, past: bool) -> Iterator[bytes]:
+    def exported(
+        self, namespaces: Sequence[str], *, past: bool, vectors: bool = False
+    ) -> Iterator[bytes]:
         """Lines of JSON, one version each; namespaces: with all below them."""
-        query = urlencode({"namespace": ",".join(namespaces), "past": int(past)})
+        asked = {"namespace": ",".join(namespaces), "past": int(past), "vectors": int(vectors)}
+        query = urlencode(asked)
         yield from self._lines(f"{ROOT}/memory/export?{query}")

@@ -158,6 +158,8 @@ def _orlop(document: object) -> Iterator[Brought]:
                 confidence=float(str(row.get("confidence", 1.0))),
                 sources=(f"{row['memory']}@{row['version']}", *map(str, _list(row.get("sources")))),
                 model=str(row.get("model", "")),
+                vector=tuple(float(str(number)) for number in _list(row.get("vector"))),
+                vector_model=str(row.get("vector_model", "")),
             ),
         )
 
