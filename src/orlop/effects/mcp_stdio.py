@@ -117,13 +117,18 @@ class StdioLink:
 
     def _give_up(self, id: int) -> None:
         child = self._child
-        if self.lost is None and child is not None and child.stdin is not None:
+        if self.lost is not None or child is None or child.stdin is None:
+            return
+        if not child.stdin.is_closing():
             # Not waited for: its pipe may be full since it reads nothing.
             line = mcp.notification("notifications/cancelled", {"requestId": id})
             child.stdin.write(line + b"\n")
 
     async def _write(self, message: bytes) -> None:
         assert self._child is not None and self._child.stdin is not None
+        if self.lost is not None or self._child.stdin.is_closing():
+            # The pipe is closed before the end of what the server said has been read.
+            raise self.lost or DeviceFailed(f"{self._name} reads no more")
         try:
             self._child.stdin.write(message + b"\n")
             await self._child.stdin.drain()

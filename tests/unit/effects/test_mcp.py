@@ -1,19 +1,23 @@
 """MCP servers that run as commands: real ones, and ones that hang, flood, change and lie."""
 
 import asyncio
+import contextlib
+import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
+import uvloop
 
 from orlop.abi.errors import DeadlineMissed, DeviceFailed, KernelError, Misconfigured, ToolFailed
 from orlop.devices.shim import is_alive
 from orlop.effects.found import Acting, Found, Source
 from orlop.effects.lifeline import Lifeline
 from orlop.effects.mcp import McpConfig, McpServer, check
+from orlop.effects.mcp_stdio import StdioLink
 from orlop.machine.clock import SystemClock
 from orlop.machine.tasks import TaskOwner
 from orlop.programs import warden
@@ -241,3 +245,25 @@ def test_a_table_that_makes_no_server_is_refused_at_the_start(
 ) -> None:
     with pytest.raises(Misconfigured, match=said):
         check({name: config})
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_a_server_that_ends_at_once_is_asked_nothing_more(
+    run: Callable[[Coroutine[None, None, None]], None], tmp_path: Path
+) -> None:
+    """Its pipe is closed before its end is known; to uvloop, writing there is a bug."""
+
+    async def scenario() -> None:
+        tasks = TaskOwner("test")
+        lifeline = Lifeline(tmp_path, Path(warden.__file__), SystemClock())
+        for _ in range(8):
+            link = StdioLink("srv", lifeline, tasks)
+            await link.open(["true"], "", dict(os.environ))
+            while link.lost is None:
+                await asyncio.sleep(0)
+                with contextlib.suppress(DeviceFailed):
+                    await link.tell("notifications/initialized")
+            await link.close()
+        await tasks.close()
+
+    run(scenario())
