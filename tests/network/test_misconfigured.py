@@ -67,6 +67,17 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert "other.toml" in done.stderr
 
 
+@pytest.mark.parametrize("flags", [(), ("-d",)], ids=["foreground", "detached"])
+def test_a_mistake_that_only_the_kernel_finds_is_told_too(
+    tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    (tmp_path / "orlop.toml").write_text('[journal]\nurl = "mysql://there/orlop"')
+    done = up(tmp_path, *flags)
+    assert done.returncode == USAGE, done
+    assert "Misconfigured: journal.url: only postgresql://… is known" in done.stderr
+    assert not (tmp_path / "info.json").exists()
+
+
 def test_an_engine_flag_without_a_url_is_refused(tmp_path: Path) -> None:
     done = up(tmp_path, "--engine", "vllm")
     assert done.returncode == USAGE

@@ -23,7 +23,7 @@ import msgspec
 import orlop
 from orlop import boot
 from orlop.abi.admin import HomeInfo
-from orlop.abi.errors import Conflict, Misconfigured, NotReady
+from orlop.abi.errors import Conflict, KernelError, Misconfigured, NotReady
 from orlop.access.principal import OPERATOR_PREFIX
 from orlop.devices.artefact import write_atomic
 from orlop.http import tls
@@ -48,6 +48,9 @@ CRASHES_WITHIN_S: Final = 20.0
 
 STOP_S: Final = 12.0
 """From SIGTERM to SIGKILL for the kernel."""
+
+LOG_END_BYTES: Final = 8_192
+"""Of the kernel's log, in which its last words are looked for."""
 
 GLANCE_S: Final = 0.02
 """Between two looks whether it answers."""
@@ -278,7 +281,22 @@ def up(
     say(f"  socket  {listeners.path}")
     say(f"  log     {home / 'log' / 'kernel.log'}")
     _say_token(token, say)
-    return _supervise(home, handle, listeners, settings, config, engines)
+    status = _supervise(home, handle, listeners, settings, config, engines)
+    if status == boot.EXIT_MISCONFIGURED:
+        raise _no_kernel(status, home)
+    return status
+
+
+def _no_kernel(status: int, home: Path) -> KernelError:
+    """Why the last one ended by itself: what it has said of that, where it has."""
+    path = home / "log" / "kernel.log"
+    with suppress(OSError), path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - LOG_END_BYTES))
+        for line in reversed(file.read().decode(errors="replace").splitlines()):
+            _, is_error, said = line.partition(" ERROR orlop.boot: ")
+            if is_error and status == boot.EXIT_MISCONFIGURED:
+                return Misconfigured(said.partition(": ")[2])
+    return NotReady(f"the kernel ended with status {status}; see {path}")
 
 
 def _supervise(
@@ -347,11 +365,12 @@ def _say_token(token: str, say: Callable[[str], None]) -> None:
 
 
 def _await_kernel(supervisor: int, path: str, home: Path) -> None:
-    """Until the kernel behind the socket answers.  Raises `NotReady`."""
+    """Until the kernel behind the socket answers.  Raises `NotReady`, `Misconfigured`."""
     give_up_s = plain_clock.now_s() + STOP_S
     while plain_clock.now_s() < give_up_s:
-        if os.waitpid(supervisor, os.WNOHANG)[0]:
-            raise NotReady(f"the supervisor ended at once; see {home / 'log'}")
+        ended, status = os.waitpid(supervisor, os.WNOHANG)
+        if ended:
+            raise _no_kernel(os.waitstatus_to_exitcode(status), home)
         if answers(path):
             return
         plain_clock.pause(GLANCE_S)
