@@ -4,11 +4,13 @@ Each is JSON or lines of JSON.  What a field means there, and where it goes here
 
 mem0       {"results": [{"id", "memory", "user_id", "agent_id", "run_id", "metadata", "created_at",
            "expiration_date"}]}: users are subjects, agents are namespaces.
-letta      an agent file: {"core_memory" | "blocks": [{"label", "value", "description"}],
+letta      an agent file: {"agents": [{"name", "block_ids"}], "blocks": [{"id", "label", "value",
+           "description"}]}, or an older one of one agent: {"name", "core_memory": [..],
            "archival_memory" | "passages": [{"text", "tags", "metadata_"}]}: a block is a fact with
-           its label as key.
-langgraph  lines of {"namespace": [..], "key", "value", "created_at", "updated_at"}: the value's
-           `text`, `content` or `memory` is the text, and all of it the attributes.
+           its label as key, for each agent that has it.
+langgraph  lines of {"namespace": [..], "key", "value", "created_at", "updated_at"}, which items'
+           `dict()` gives, or its tables' rows (`prefix`): the value's `text`, `content` or
+           `memory` is the text (LangMem's lies one deeper), and all of it the attributes.
 orlop      lines of `orlop memory export`.
 """
 
@@ -95,19 +97,23 @@ def _mem0(document: object) -> Iterator[Brought]:
 def _letta(document: object) -> Iterator[Brought]:
     if not isinstance(document, dict):
         raise ValueError("no object")
-    namespace = f"agents/{_word(document['name'])}" if document.get("name") else ""
+    namespace = _agents(document)
+    owners = [
+        (_agents(agent), _list(agent.get("block_ids")))
+        for agent in map(_object, _list(document.get("agents")))
+    ]
     for block in _rows(document, "core_memory", "blocks"):
         if "value" in block and str(block["value"]).strip():
-            yield Brought(
-                namespace,
-                Item(
-                    text=str(block["value"]),
-                    key=str(block.get("label", "")),
-                    kind="block",
-                    attributes=_object({"description": block.get("description")}),
-                    sources=("letta:block",),
-                ),
+            item = Item(
+                text=str(block["value"]),
+                key=str(block.get("label", "")),
+                kind="block",
+                attributes=_object({"description": block.get("description")}),
+                sources=("letta:block",),
             )
+            having = [name for name, blocks in owners if block.get("id") in blocks]
+            for name in having or [namespace]:
+                yield Brought(name, item)
     for passage in _rows(document, "archival_memory", "passages"):
         if "text" in passage:
             yield Brought(
@@ -124,15 +130,20 @@ def _letta(document: object) -> Iterator[Brought]:
             )
 
 
+def _agents(agent: Mapping[str, object]) -> str:
+    """The namespace of whom it names."""
+    return f"agents/{_word(agent['name'])}" if agent.get("name") else ""
+
+
 def _langgraph(document: object) -> Iterator[Brought]:
     for row in _rows(document, "items", "data"):
-        place = row["namespace"]
+        place = row["namespace"] if "namespace" in row else row["prefix"]
         words = place if isinstance(place, list) else str(place).split(".")
         value = _object(row["value"])
         yield Brought(
             "/".join(_word(word) for word in words) or "",
             Item(
-                text=_text(value, *_TEXTS) if set(_TEXTS) & set(value) else json.dumps(value),
+                text=_said(value) or json.dumps(value),
                 key=str(row["key"]),
                 kind="item",
                 attributes=value,
@@ -162,6 +173,17 @@ def _orlop(document: object) -> Iterator[Brought]:
                 vector_model=str(row.get("vector_model", "")),
             ),
         )
+
+
+def _said(value: Mapping[str, object]) -> str:
+    """The text in a value of a store; empty: its form is the application's own."""
+    for name in _TEXTS:
+        match value.get(name):
+            case str() as text if text.strip():
+                return text
+            case dict() as inner if deeper := _said(inner):
+                return deeper
+    return ""
 
 
 def _text(row: Mapping[str, object], *names: str) -> str:

@@ -59,6 +59,41 @@ def test_langgraphs_items_keep_their_keys_and_values() -> None:
     assert second.item.text == '{"score": 3}' and second.item.attributes == {"score": 3}
 
 
+def test_lettas_agent_files_of_several_agents_give_each_its_blocks() -> None:
+    blocks = [
+        {"id": "block-0", "label": "human", "value": "Ann", "limit": 5000, "metadata": {}},
+        {"id": "block-1", "label": "rules", "value": "Be kind.", "read_only": False},
+        {"id": "block-2", "label": "loose", "value": "Nobody's."},
+    ]
+    agents = [
+        {"id": "agent-0", "name": "sam", "block_ids": ["block-0", "block-1"], "messages": []},
+        {"id": "agent-1", "name": "kim", "block_ids": ["block-1"]},
+    ]
+    found = list(read("letta", json.dumps({"agents": agents, "blocks": blocks, "tools": []})))
+    assert [(one.namespace, one.item.key) for one in found] == [
+        ("agents/sam", "human"),
+        ("agents/sam", "rules"),
+        ("agents/kim", "rules"),
+        ("", "loose"),
+    ]
+
+
+def test_rows_of_langgraphs_tables_and_langmems_values_are_read() -> None:
+    rows = [
+        {"prefix": "users.cy", "key": "y", "value": {"data": {"a": 1}}, "expires_at": None},
+        {
+            "namespace": ["memories", "ann"],
+            "key": "6c",
+            "value": {"kind": "Memory", "content": {"content": "Prefers dark mode"}},
+            "created_at": "2026-11-21T20:54:20.573593+00:00",
+            "score": None,
+        },
+    ]
+    first, second = read("langgraph", json.dumps(rows))
+    assert first.namespace == "users/cy" and first.item.text == '{"data": {"a": 1}}'
+    assert second.item.text == "Prefers dark mode" and second.item.attributes["kind"] == "Memory"
+
+
 def test_what_is_known_no_more_is_not_taken_over() -> None:
     rows = [
         {"memory": "mem_1", "version": 1, "namespace": "n", "text": "old", "known_to": 7},
