@@ -6,168 +6,57 @@ machine; rivals that are not installed are left out and named.
 """
 
 import asyncio
-import importlib.util
 import sqlite3
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy
 import numpy.typing
 import uvloop
 
-from bench import memory_quality, memory_rivals
+from bench import memory_many, memory_quality, memory_rivals
+from bench.memory_rows import (
+    BATCH,
+    DIMENSIONS,
+    TOP,
+    Floats,
+    append,
+    asked,
+    filled,
+    p99,
+    shelf,
+    timed,
+    vectors,
+    written,
+)
 from bench.report import Report, begin, finish, flags, kernel
 from orlop.abi.calls import Call, Spawn
-from orlop.abi.ids import DEFAULT_TENANT, Nanoseconds, ProcessId, Seq, TenantId
+from orlop.abi.ids import DEFAULT_TENANT, Seq, TenantId
 from orlop.abi.memory import (
-    Change,
     Item,
-    MemoryId,
-    MemoryWritten,
+    MemoryRecalled,
     Recall,
     Remember,
-    Version,
 )
 from orlop.abi.replies import Delta, Done
 from orlop.devices.fake import FakeConfig
 from orlop.kernel import syscall
-from orlop.machine.chance import SystemChance, mint
-from orlop.machine.clock import SystemClock
-from orlop.machine.offload import ThreadOffload
 from orlop.memory.blocks import Blocks
-from orlop.memory.memories import Memories, MemoryConfig, build
+from orlop.memory.memories import Memories, MemoryConfig
 from orlop.memory.search import Asked
-from orlop.state import codec
 from orlop.state.core import Kernel
 from orlop.state.process import Process
-from orlop.store.home import Home
-from orlop.store.journal import Draft, Journal
-from orlop.store.sqlite import SqliteTape
 from orlop.subsystems import lifecycle
 
-Floats = numpy.typing.NDArray[numpy.float32]
-
-DIMENSIONS = 384
 TENANTS = 100
-TOP = 10
-MODEL = "bench"
-BATCH = 500
-AGENT = ProcessId("prc_01h455vb4pex5vsknk084sn02q")
+MANY = 1_000_000
 WHOLE = TenantId("whole")
 EXPECTED = (
     "a durable write well under a millisecond; a filtered search some tenths of one at recall 1; "
     "an unfiltered one 10 ms exact, 1 ms by the graph; as of any event as fast as now"
 )
-
-
-def vectors(rows: int, seed: int = 1) -> Floats:
-    """Clustered, each of length 1: 800 clusters in 48 dimensions, turned into 384."""
-    chance = numpy.random.default_rng(seed)
-    centres = chance.normal(size=(800, 48))
-    turn = chance.normal(size=(48, DIMENSIONS))
-    points = centres[chance.integers(0, 800, rows)] + 0.35 * chance.normal(size=(rows, 48))
-    made = (points @ turn).astype(numpy.float32)
-    unit: Floats = made / numpy.linalg.norm(made, axis=1, keepdims=True)
-    return unit
-
-
-def packed(vector: Floats) -> bytes:
-    return vector.astype(numpy.float16).tobytes()
-
-
-@asynccontextmanager
-async def shelf(root: Path, config: MemoryConfig) -> AsyncIterator[tuple[Journal, Memories]]:
-    """A journal with the projection of its memories, on disk, without a kernel around them."""
-    home = Home(root)
-    threads = [ThreadOffload("journal"), ThreadOffload("journal-reading")]
-    clock, chance = SystemClock(), SystemChance()
-    keyring = home.keyring(chance)
-    journal = Journal(SqliteTape(home, free_bytes_min=0), keyring, clock, chance, *threads)
-    await journal.open("bench", "here", 1)
-    memories = build(journal, clock, root / "index", config)
-    task = asyncio.create_task(memories.projection.run())
-    try:
-        yield journal, memories
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-        await memories.projection.close()
-        await journal.close()
-        for thread in threads:
-            thread.close()
-
-
-def append(journal: Journal, memories: Memories, tenant: TenantId, event: MemoryWritten) -> Seq:
-    body = codec.encode(event)
-    draft = Draft(process=AGENT, tenant=tenant, kind="memory.written", body=body)
-    header = journal.append(draft)
-    memories.projection.put(header, body)
-    return header.seq
-
-
-def written(ids: list[MemoryId], texts: list[str], data: Floats, version: int) -> MemoryWritten:
-    return MemoryWritten(
-        namespace="bench",
-        vector_model=MODEL,
-        changes=tuple(
-            Change(
-                memory=id,
-                how="new" if version == 1 else "superseded",
-                closes=() if version == 1 else (version - 1,),
-                opens=(Version(memory=id, version=version, text=text, vector=packed(vector)),),
-            )
-            for id, text, vector in zip(ids, texts, data, strict=True)
-        ),
-    )
-
-
-def ids(count: int) -> list[MemoryId]:
-    chance, now = SystemChance(), time.time_ns()
-    return [MemoryId(mint("mem", chance, Nanoseconds(now))) for _ in range(count)]
-
-
-async def filled(
-    journal: Journal, memories: Memories, tenant: TenantId, data: Floats, first: int
-) -> list[MemoryId]:
-    """All rows of `data` in the tenant's namespace."""
-    names = ids(len(data))
-    for start in range(0, len(data), BATCH):
-        part = slice(start, start + BATCH)
-        texts = [f"fact {first + start + number}" for number in range(len(data[part]))]
-        seq = append(journal, memories, tenant, written(names[part], texts, data[part], 1))
-        await journal.durable(seq)
-    return names
-
-
-def asked(tenant: TenantId, vector: Floats, as_of: Seq | None = None) -> Asked:
-    return Asked(
-        call=Recall(mode="dense", limit=TOP, as_of=as_of),
-        tenant=tenant,
-        namespaces=("bench",),
-        now_ns=time.time_ns(),
-        model=MODEL,
-        vector=packed(vector),
-    )
-
-
-async def timed(
-    rounds: int, work: Callable[[int], Coroutine[object, object, object]]
-) -> list[float]:
-    """Milliseconds of each round."""
-    times: list[float] = []
-    for number in range(rounds):
-        began_s = time.perf_counter()
-        await work(number)
-        times.append((time.perf_counter() - began_s) * 1e3)
-    return times
-
-
-def p99(values: list[float]) -> float:
-    return sorted(values)[int(len(values) * 0.99)]
 
 
 def overlap(found: list[list[str]], data: Floats, texts: list[str], queries: Floats) -> float:
@@ -338,6 +227,13 @@ async def door(report: Report, quick: bool) -> None:
         data = vectors(rounds)
         lists = [tuple(map(float, row)) for row in data]
 
+        async def alone(number: int) -> None:
+            built.emit(process.id, DEFAULT_TENANT, MemoryRecalled(given=()))
+            await built.journal.flush()
+
+        times = await timed(rounds, alone)
+        report.median("an event alone, durable, p50: no write can be faster", times, "ms")
+
         async def write(number: int) -> None:
             item = Item(
                 text=f"fact {number}",
@@ -399,11 +295,10 @@ async def measure(report: Report, quick: bool) -> None:
         await search(report, Path(scratch), rows, quick)
     print("\nrivals, the same rows")
     memory_rivals.measure(report, vectors(rows), vectors(64, seed=2), TENANTS, quick)
-    print("\nquality")
-    if importlib.util.find_spec("onnxruntime") is None:
-        print("  left out: no onnxruntime for the embedding model")
-    else:
-        await memory_quality.measure(report, quick)
+    print("\nmany rows")
+    with tempfile.TemporaryDirectory(prefix="orlop-bench-") as scratch:
+        await memory_many.measure(report, Path(scratch), MANY // 10 if quick else MANY)
+    await memory_quality.measure(report, quick)
 
 
 def main() -> None:

@@ -1,21 +1,27 @@
-"""Whether recall finds the right thing, and never gives what is no longer true.
+"""Recall finds the right thing, and never gives what is no longer true.
 
-A generated corpus about 40 people, from a fixed seed: facts that are asked for in other words,
-numbers and names that only their own spelling finds, facts that were superseded, contradicted by
-later ones, or have expired.  The same store answers in three ways: by words alone, by meaning
-alone, by both with age.  Embeddings: the local MiniLM.
+Two corpora: generated facts (`memory_corpus`) and long conversations from recorded trajectories
+(`memory_conversations`).  The same store answers in three ways: by words alone, by meaning alone,
+by both with age.  Embeddings: the local MiniLM.  Intervals are of 95 %, by drawing the people that
+questions are about anew, again and again: questions about one are alike.
 """
 
-import random
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import argparse
+import importlib.util
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.report import Report, kernel
+import numpy
+import numpy.typing
+import uvloop
+
+from bench import memory_conversations
+from bench.memory_corpus import NAMES, SEED, Corpus, Question, generated
+from bench.report import Report, begin, finish, kernel
 from orlop import boot
 from orlop.abi.calls import Call, Spawn
 from orlop.abi.ids import DEFAULT_TENANT
-from orlop.abi.memory import Item, Recall, Recalled, Remember, SearchMode
+from orlop.abi.memory import Recall, Recalled, Remember, SearchMode
 from orlop.abi.replies import Delta
 from orlop.devices.fake import FakeConfig
 from orlop.drivers import engines as drivers
@@ -26,104 +32,39 @@ from orlop.state.core import Kernel
 from orlop.state.process import Process
 from orlop.subsystems import lifecycle
 
-SEED = 7
+Floats = numpy.typing.NDArray[numpy.float64]
+
+DATA = Path("../shared/data")
 WAYS: tuple[SearchMode, ...] = ("words", "dense", "fused")
-
-NAMES = (
-    *("Ann", "Bob", "Cleo", "Dan", "Eva", "Finn", "Gina", "Hugo", "Iris", "Jon", "Kira", "Lars"),
-    *("Mona", "Nils", "Olga", "Paul", "Quin", "Rosa", "Sven", "Tara", "Ugo", "Vera", "Wim"),
-    *("Xena", "Yves", "Zoe", "Abel", "Bea", "Carl", "Dora", "Emil", "Fay", "Gus", "Hana"),
-    *("Ivo", "Jana", "Kurt", "Lea", "Max", "Nora"),
-)
-TOWNS = ["Bern", "Basel", "Biel", "Baden", "Chur", "Zug", "Thun", "Aarau", "Sion", "Olten"]
-JOBS = ["nurse", "welder", "baker", "pilot", "teacher", "lawyer", "plumber", "chemist"]
-PETS = ["a tabby cat", "an old labrador", "two goldfish", "a grey parrot", "a tortoise"]
-FOODS = ["noodles with prawns", "mushroom risotto", "lentil curry", "apple pie", "grilled trout"]
-SPORTS = ["climbing", "rowing", "fencing", "chess", "judo"]
-
-PARAPHRASED = (
-    ("{name} has {pet} at home", "which animal lives with {name}?", PETS, "pet"),
-    ("{name} works as a {job}", "what does {name} do for a living?", JOBS, "job"),
-    ("{name} likes to eat {food}", "favourite dish of {name}", FOODS, "food"),
-    ("{name} spends weekends {sport}", "what hobby does {name} have?", SPORTS, "sport"),
-)
+TOP = 10
+DRAWS = 2_000
+EXPECTED = "fused above both others, its interval too; no stale fact given as current"
 
 
-@dataclass
-class Corpus:
-    items: list[Item] = field(default_factory=list)
-    questions: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
-    """By class: what is asked, and the text that answers it."""
-    stale: set[str] = field(default_factory=set)
-    """Texts that must never be given as current."""
-
-    def ask(self, kind: str, question: str, answer: str) -> None:
-        self.questions.setdefault(kind, []).append((question, answer))
-
-
-def corpus(people: int) -> Corpus:
-    chance = random.Random(SEED)
-    made = Corpus()
-    for name in NAMES[:people]:
-        _paraphrased(made, chance, name)
-        _exact(made, chance, name)
-        _superseded(made, chance, name)
-        _expired(made, chance, name)
-    _contradicted(made, chance, NAMES[:people])
-    return made
-
-
-def _paraphrased(made: Corpus, chance: random.Random, name: str) -> None:
-    """Asked for in words that the fact does not have."""
-    for text, question, values, slot in PARAPHRASED:
-        said = text.format(name=name, **{slot: chance.choice(values)})
-        made.items.append(Item(text=said))
-        made.ask("paraphrased", question.format(name=name), said)
-
-
-def _exact(made: Corpus, chance: random.Random, name: str) -> None:
-    """Only the number tells one from another."""
-    for what in ("invoice", "parcel", "contract"):
-        number = f"{what[:3].upper()}-{chance.randrange(10_000, 99_999)}"
-        said = f"{what} {number} of {name} was sent back because the address was wrong"
-        made.items.append(Item(text=said))
-        made.ask("exact", f"what happened to {number}?", said)
-
-
-def _superseded(made: Corpus, chance: random.Random, name: str) -> None:
-    """Three homes, one after another, under one key."""
-    towns = chance.sample(TOWNS, 3)
-    for town in towns:
-        made.items.append(Item(text=f"{name} lives in {town}", key=f"{name} home"))
-    made.stale |= {f"{name} lives in {town}" for town in towns[:-1]}
-    made.ask("superseded", f"in which town is {name} at home?", f"{name} lives in {towns[-1]}")
-
-
-def _contradicted(made: Corpus, chance: random.Random, names: Sequence[str]) -> None:
-    """A later fact without a key: both stand, and the newer one should come first."""
-    for name in names:
-        old, new = chance.sample(range(100, 999), 2)
-        made.items.append(Item(text=f"the desk phone of {name} is extension {old}"))
-    for name in names:
-        new = chance.randrange(100, 999)
-        said = f"the desk phone of {name} is now extension {new}"
-        made.items.append(Item(text=said))
-        made.ask("contradicted", f"what is the extension of the desk phone of {name}?", said)
-
-
-def _expired(made: Corpus, chance: random.Random, name: str) -> None:
-    code = chance.randrange(1_000, 9_999)
-    said = f"the door code of {name} is {code}"
-    made.items.append(Item(text=said, ttl_s=1e-6))
-    made.stale.add(said)
-    made.ask("expired", f"what is the door code of {name}?", "")
-
-
-async def measure(report: Report, quick: bool) -> None:
+async def measure(
+    report: Report, quick: bool, data: Path = DATA, half: memory_conversations.Half = "unseen"
+) -> None:
+    if importlib.util.find_spec("onnxruntime") is None:
+        print("  left out: no onnxruntime for the embedding model")
+        return
     if not (default_models_dir() / "minilm").exists():
         print("  left out: `orlop pull minilm` brings the model that this needs")
         return
-    made = corpus(12 if quick else len(NAMES))
+    print("\nfacts that were generated")
+    await _corpus(report, generated(12 if quick else len(NAMES)), "facts")
+    print(f"\nlong conversations, travellers of the {half} half")
+    if not (data / memory_conversations.FILE).exists():
+        print(
+            f"  left out: {data / memory_conversations.FILE} is absent; --data DIR names a folder"
+        )
+        return
+    made = memory_conversations.corpus(data, half, quick=quick)
+    await _corpus(report, made, "conversations")
+
+
+async def _corpus(report: Report, made: Corpus, name: str) -> None:
+    report.add(f"{name}: memories", len(made.items), "")
+    report.add(f"{name}: questions", len(made.questions), "")
     async with kernel(FakeConfig(embed_models=())) as built:
         await _with_minilm(built)
         for projection in built.projections:
@@ -132,7 +73,12 @@ async def measure(report: Report, quick: bool) -> None:
         await lifecycle.start(built, process, "first")
         for start in range(0, len(made.items), 50):
             await _call(built, process, Remember(items=tuple(made.items[start : start + 50])))
-        await _judge(report, built, process, made)
+        ranks, given_stale = {}, 0
+        for way in WAYS:
+            ranks[way], stale = await _asked(built, process, made, way)
+            given_stale += stale
+    _told(report, name, made, ranks)
+    report.add(f"{name}: stale facts given as current", given_stale, "", "0")
 
 
 async def _with_minilm(built: Kernel) -> None:
@@ -155,27 +101,53 @@ async def _with_minilm(built: Kernel) -> None:
             built.registry.learn(engine.name, await engine.models())
 
 
-async def _judge(report: Report, built: Kernel, process: Process, made: Corpus) -> None:
-    given_stale, whole = 0, dict[str, float]()
-    for way in WAYS:
-        ranks: dict[str, list[float]] = {}
-        for kind, questions in made.questions.items():
-            for question, answer in questions:
-                found = await _call(built, process, Recall(query=question, mode=way, limit=10))
-                assert isinstance(found, Recalled)
-                texts = [one.text for one in found.memories]
-                given_stale += len(made.stale.intersection(texts))
-                if answer:
-                    place = texts.index(answer) + 1 if answer in texts else 0
-                    ranks.setdefault(kind, []).append(1 / place if place else 0.0)
-        for kind, values in ranks.items():
-            report.add(f"MRR, {kind}, by {way}", sum(values) / len(values), "")
-        every = [value for values in ranks.values() for value in values]
-        whole[way] = sum(every) / len(every)
+async def _asked(
+    built: Kernel, process: Process, made: Corpus, way: SearchMode
+) -> tuple[list[float], int]:
+    """One over the place of the first answer, of each question; and how much was stale."""
+    ranks: list[float] = []
+    stale = 0
+    for question in made.questions:
+        call = Recall(query=question.text, mode=way, limit=TOP, kinds=question.kinds)
+        found = await _call(built, process, call)
+        assert isinstance(found, Recalled)
+        texts = [one.text for one in found.memories]
+        stale += len(made.stale.intersection(texts))
+        places = [place for place, text in enumerate(texts, start=1) if text in question.answers]
+        ranks.append(1 / places[0] if places else 0.0)
+    return ranks, stale
+
+
+def _told(
+    report: Report, name: str, made: Corpus, ranks: Mapping[SearchMode, Sequence[float]]
+) -> None:
+    asked = [(at, one) for at, one in enumerate(made.questions) if one.answers]
+    by_way = {way: numpy.array([ranks[way][at] for at, _ in asked]) for way in WAYS}
+    kinds = numpy.array([question.kind for _, question in asked])
+    for kind in dict.fromkeys(kinds.tolist()):
+        for way in WAYS:
+            report.add(f"{name}: MRR, {kind}, by {way}", by_way[way][kinds == kind].mean(), "")
     for way in WAYS:
         goal = "> both others" if way == "fused" else ""
-        report.add(f"MRR, all questions, by {way}", whole[way], "", goal)
-    report.add("stale facts given as current", given_stale, "", "0")
+        report.add(f"{name}: MRR, all questions, by {way}", by_way[way].mean(), "", goal)
+    for way in ("words", "dense"):
+        gain = by_way["fused"] - by_way[way]
+        low, high = _interval(gain, [question for _, question in asked])
+        report.add(f"{name}: fused over {way} alone", gain.mean(), "", "> 0")
+        report.add(f"{name}: fused over {way} alone, from", low, "", "> 0")
+        report.add(f"{name}: fused over {way} alone, to", high, "")
+
+
+def _interval(values: Floats, questions: Sequence[Question]) -> tuple[float, float]:
+    """Of the mean, when whole groups are drawn anew."""
+    chance = numpy.random.default_rng(SEED)
+    names = numpy.array([question.group for question in questions])
+    groups = [values[names == name] for name in sorted(set(names.tolist()))]
+    sums = numpy.array([group.sum() for group in groups])
+    counts = numpy.array([len(group) for group in groups])
+    drawn = chance.integers(0, len(groups), (DRAWS, len(groups)))
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    return float(numpy.quantile(means, 0.025)), float(numpy.quantile(means, 0.975))
 
 
 async def _call(built: Kernel, process: Process, call: Call) -> object:
@@ -183,3 +155,21 @@ async def _call(built: Kernel, process: Process, call: Call) -> object:
         if not isinstance(reply, Delta):
             return reply
     raise AssertionError("no end")
+
+
+def main() -> None:
+    assert __doc__
+    question = "Does recall find the right thing, and nothing that is no longer true?"
+    parser = argparse.ArgumentParser(description=question)
+    parser.add_argument("--quick", action="store_true", help="fewer questions, for a first look")
+    parser.add_argument("--json", type=Path, help="write rows of name, value, unit, goal here")
+    parser.add_argument("--data", type=Path, default=DATA, help="a folder with `tau_bench/`")
+    parser.add_argument("--half", choices=("seen", "unseen"), default="unseen")
+    given = parser.parse_args()
+    report = begin(question, EXPECTED)
+    uvloop.run(measure(report, given.quick, given.data, given.half))
+    finish(report, given.json)
+
+
+if __name__ == "__main__":
+    main()
