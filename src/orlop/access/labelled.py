@@ -6,6 +6,7 @@ makes it clean again; a copy has the labels of its original.
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from orlop.abi.calls import Call
 from orlop.abi.files import ChangeFiles, Put, ReadFiles, SearchFiles, Take, WriteFiles
@@ -20,33 +21,57 @@ Key = tuple[str, str, str]
 """Tenant, kind, name."""
 
 
+LOST: Final = "lost "
+"""In a snapshot, before a kind: labels of things of that kind that are not known apart any more."""
+
+
 class Labelled:
-    """`things`: those with labels; the longest unwritten first."""
+    """`things`: those with labels; the longest unwritten first.
+
+    `lost`: by tenant and kind, the labels of those that were forgotten for want of room.  From then
+    on all that is not known has these, and what is clean is known too: labels are lost to nobody's
+    advantage.
+    """
 
     def __init__(self, things: Iterable[tuple[Key, tuple[str, ...]]] = ()) -> None:
-        self.things: OrderedDict[Key, Labels] = OrderedDict(
-            (key, frozenset(labels)) for key, labels in things
-        )
+        self.things: OrderedDict[Key, Labels] = OrderedDict()
+        self.lost: dict[tuple[str, str], Labels] = {}
+        for (tenant, kind, name), labels in things:
+            if kind.startswith(LOST):
+                self.lost[tenant, kind.removeprefix(LOST)] = frozenset(labels)
+            else:
+                self.things[tenant, kind, name] = frozenset(labels)
+
+    def of(self, key: Key) -> Labels:
+        found = self.things.get(key)
+        return found if found is not None else self.lost.get(key[:2], CLEAN)
 
     def _put(self, key: Key, labels: Labels, *, keep: bool) -> None:
         """keep: what it had before is still in it.  What a file is rid of, its past has."""
-        before = self.things.get(key, CLEAN)
+        before = self.of(key)
         if keep:
             labels |= before
         elif before - labels and key[1] == "file":
             self._put((key[0], "past", key[2]), before, keep=True)
         self.things.pop(key, None)
-        if labels:
+        if labels or key[:2] in self.lost:
             self.things[key] = labels
             if len(self.things) > THINGS_LABELLED_MAX:
-                self.things.popitem(last=False)
+                (tenant, kind, _), gone = self.things.popitem(last=False)
+                self.lost[tenant, kind] = self.lost.get((tenant, kind), CLEAN) | gone
+
+    def forget(self, tenant: TenantId) -> None:
+        for key in [key for key in self.things if key[0] == tenant]:
+            del self.things[key]
+        for whose in [whose for whose in self.lost if whose[0] == tenant]:
+            del self.lost[whose]
 
     def entered(self, tenant: TenantId, call: Call, labels: Labels) -> None:
         """A call begins that may write."""
         match call:
             case WriteFiles():
                 for one in call.files:
-                    had = self.things.get((tenant, "file", one.onto), CLEAN)
+                    had = self.of((tenant, "file", one.onto)) if one.onto else CLEAN
                     self._put((tenant, "file", one.path), labels | had, keep=one.append)
             case Put():
                 self._put((tenant, "pipe", call.pipe), labels, keep=True)
@@ -72,6 +97,11 @@ class Labelled:
         if call.action in ("rollback", "restore"):
             for name, had in list(self._below(tenant, call.path, "past")):
                 self._put((tenant, "file", name), had | labels, keep=True)
+        if self.lost and call.action != "delete":
+            # What was forgotten may have come here: nothing is known to be clean.
+            for name, known in list(self._below(tenant, call.to or call.path)):
+                if not known:
+                    del self.things[tenant, "file", name]
 
     def _below(
         self, tenant: TenantId, path: str, wanted: str = "file"
@@ -89,7 +119,7 @@ class Labelled:
 
     def brought(self, tenant: TenantId, call: Call, done: Done) -> Labels:
         """Of what a call has read."""
-        if not self.things:
+        if not self.things and not self.lost:
             return CLEAN
         match call, done:
             case ReadFiles(), _:
@@ -99,14 +129,19 @@ class Labelled:
             case Take(), _:
                 keys = [(tenant, "pipe", call.pipe)]
             case SearchFiles(), _:
-                return CLEAN.union(*(labels for _, labels in self._below(tenant, call.path)))
+                lost = self.lost.get((tenant, "file"), CLEAN)
+                return lost.union(*(labels for _, labels in self._below(tenant, call.path)))
             case _, Recalled():
                 found = (*done.memories, *done.stale)
                 keys = [(tenant, "memory", one.memory) for one in found]
             case _:
                 read = [name for action, name in targets(call) if action == "read"]
                 keys = [(tenant, "file", name) for name in read]
-        return CLEAN.union(*(self.things.get(key, CLEAN) for key in keys))
+        return CLEAN.union(*(self.of(key) for key in keys))
 
     def state(self) -> list[tuple[Key, tuple[str, ...]]]:
-        return [(key, tuple(sorted(labels))) for key, labels in self.things.items()]
+        things = [(key, tuple(sorted(labels))) for key, labels in self.things.items()]
+        return things + [
+            ((tenant, LOST + kind, ""), tuple(sorted(labels)))
+            for (tenant, kind), labels in self.lost.items()
+        ]

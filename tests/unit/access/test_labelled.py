@@ -100,10 +100,20 @@ def test_searches_and_pipes_bring_labels_too(call: Call, done: Done) -> None:
     assert table.brought(ACME, call, done) == WEB
 
 
-def test_a_snapshot_keeps_them_and_there_is_a_bound() -> None:
+def test_a_snapshot_keeps_them_and_beyond_the_bound_nothing_becomes_clean_by_itself() -> None:
     table = Labelled()
-    for number in range(THINGS_LABELLED_MAX + 1):
+    table.entered(ACME, write("/first"), frozenset({"mail"}))
+    for number in range(THINGS_LABELLED_MAX):
         table.entered(ACME, write(f"/{number}"), WEB)
     again = Labelled(table.state())
     assert len(again.things) == THINGS_LABELLED_MAX
-    assert read(again, "/0") == CLEAN and read(again, f"/{THINGS_LABELLED_MAX}") == WEB
+    assert again.state() == table.state()
+    assert read(again, "/first") == {"mail"} and read(again, "/1") == WEB
+    assert read(again, "/never-seen") == {"mail"}
+    assert read(again, "/first", OTHER) == CLEAN
+    again.entered(ACME, write("/first"), CLEAN)
+    assert read(again, "/first") == CLEAN
+    again.entered(ACME, change("copy", "/never-seen", "/first"), CLEAN)
+    assert "mail" in read(again, "/first")
+    again.entered(ACME, write("/new", append=True), CLEAN)
+    assert "mail" in read(again, "/new")
