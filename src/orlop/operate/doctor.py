@@ -24,7 +24,7 @@ from orlop.operate.check import Check
 from orlop.operate.running import PORT
 from orlop.operate.sandbox_check import sandboxes
 from orlop.sdk.operator import Operator
-from orlop.sdk.place import INFO_FILE, read_home
+from orlop.sdk.place import INFO_FILE, read_home, runs
 
 PYTHON_MIN: Final = (3, 11)
 SQLITE_SOUND: Final = (3, 51, 3)
@@ -186,13 +186,14 @@ def _kernel(home: Path, connect: Callable[[], Operator]) -> Iterator[Check]:
         yield Check(name="kernel", state="ok", found="none runs", fix="orlop up -d")
         yield _port()
         return
-    if not psutil.pid_exists(known.supervisor_pid):
+    if not runs(known.supervisor_pid):
         yield _stale(home, known)
         return
     try:
         operator = connect()
         info = operator.info()
         cards = operator.inventory().engines
+        policy = operator.policy()
     except KernelError as error:
         found = f"the supervisor (pid {known.supervisor_pid}) lives, but: {error.message}"
         yield Check(name="kernel", state="fail", found=found, fix=error.fix)
@@ -211,6 +212,12 @@ def _kernel(home: Path, connect: Callable[[], Operator]) -> Iterator[Check]:
             found=f"{card.health} {card.reason}".strip(),
             fix="" if is_fine else f"is {card.url or 'its model file'} right, and its server up?",
         )
+    yield Check(
+        name="policy",
+        state="fail" if policy.problem else "ok",
+        found=f"{policy.origin} is in force" + (policy.problem and f": {policy.problem}"),
+        fix="mend the files, then `orlop policy reload`" if policy.problem else "",
+    )
 
 
 def _port() -> Check:

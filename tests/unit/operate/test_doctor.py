@@ -28,6 +28,13 @@ INFO = {
     "started_ns": 1,
     "ready": True,
 }
+POLICY = {
+    "digest": "ab",
+    "origin": "closed",
+    "files": {},
+    "rules": [],
+    "problem": "no rule can be read",
+}
 ENGINE = {"name": "local", "driver": "llamacpp", "health": "failing", "reason": "no such file"}
 
 
@@ -88,7 +95,10 @@ def test_engines_of_a_running_kernel_are_looked_at(tmp_path: Path) -> None:
         kernel.says("GET /orlop/v1/info", Said(INFO))
         inventory = {"engines": [ENGINE], "models": [], "tools": [], "hardware": []}
         kernel.says("GET /orlop/v1/inventory", Said(inventory))
+        kernel.says("GET /orlop/v1/policy", Said(POLICY))
         checks = _checks(tmp_path, tmp_path / "shelf")
+    assert checks["policy"].state == "fail"
+    assert checks["policy"].found == "closed is in force: no rule can be read"
     assert checks["kernel"].state == "ok"
     assert (checks["engine local"].state, checks["engine local"].found) == (
         "fail",
