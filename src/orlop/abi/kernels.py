@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Raw, Struct
 
-from orlop.abi.ids import JournalId, Nanoseconds, Pid, ProcessId, Seq
+from orlop.abi.ids import JournalId, Nanoseconds, Pid, ProcessId, Seq, TenantId
 from orlop.abi.tenants import TenantEvent
 
 ARRIVED: Final = "process.arrived"
@@ -81,6 +81,8 @@ class TenantForgotten(Struct, frozen=True, kw_only=True, tag_field="kind", tag="
     """The tenant's key is gone: nothing that it sealed can be read again, by anybody."""
 
     reason: str
+    tenant: TenantId = TenantId("")
+    """Empty, of an earlier release: the reason says it."""
 
 
 KernelsEvent = (

@@ -59,7 +59,7 @@ class TenantView(Struct, frozen=True, kw_only=True):
 
     name: TenantId
     state: str
-    """`open` or `removed`."""
+    """`open`, `removed`, or `forgotten`: removed, and its key thrown away."""
     sandbox: Sandbox | None
     note: str
     created_ns: Nanoseconds | None

@@ -104,6 +104,10 @@ class Counts:
         counter = self._counters.get((tenant, account, action, resource))
         return counter.within(second // SLOT_S, window_s) if counter is not None else 0
 
+    def forget(self, tenant: str) -> None:
+        for key in [key for key in self._counters if key[0] == tenant]:
+            del self._counters[key]
+
     def state(self) -> list[CounterState]:
         return [
             CounterState(key, list(counter.slots), list(counter.totals))

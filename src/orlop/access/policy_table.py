@@ -101,6 +101,11 @@ class Policies:
         """The process has left the table."""
         self.carried.pop(process, None)
 
+    def forget(self, tenant: TenantId) -> None:
+        self.sets.pop(tenant, None)
+        self.counts.forget(tenant)
+        self.labelled.forget(tenant)
+
     def state(self) -> PolicyState:
         house = self.of(DEFAULT_TENANT)
         return PolicyState(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 from orlop.abi.events import ContextRef
-from orlop.abi.ids import Digest, Seq, TenantId
+from orlop.abi.ids import DEFAULT_TENANT, Digest, Seq, TenantId
 from orlop.abi.messages import Message
 from orlop.store.journal import Part
 from orlop.wire.canonical import canonical
@@ -32,6 +32,7 @@ class Namer:
 
     def __init__(self, name_of: Callable[[TenantId, bytes], bytes]) -> None:
         self._name_of = name_of
+        self._salts: dict[TenantId, str] = {}
         self._cache: OrderedDict[tuple[str, ...], Part] = OrderedDict()
 
     def part(self, tenant: TenantId, message: Message) -> Part:
@@ -49,6 +50,14 @@ class Namer:
             if len(self._cache) > NAMES_CACHED_MAX:
                 self._cache.popitem(last=False)
         return part
+
+    def salt(self, tenant: TenantId) -> str:
+        """What engines keep a tenant's prefixes apart by; nobody else can know it."""
+        if tenant == DEFAULT_TENANT:
+            return ""
+        if tenant not in self._salts:
+            self._salts[tenant] = self._name_of(tenant, b"the salt of its prefixes").hex()
+        return self._salts[tenant]
 
     def _make(self, tenant: TenantId, message: Message) -> Part:
         data = canonical(message)

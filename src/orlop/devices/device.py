@@ -125,6 +125,9 @@ class Turn(Struct, frozen=True, kw_only=True):
     """Once set, an engine that `continues` stops and raises `Preempted`."""
     so_far: Partial | None = None
     """Go on from here: what `Preempted` brought."""
+    salt: str = ""
+    """Whose it is: nothing computed for one salt is used for another, so that nobody learns from
+    how fast an answer comes what another tenant has asked.  A secret; empty: the installation's."""
 
 
 ALONE: Final = Turn()

@@ -218,29 +218,31 @@ class Table:
         assert not self._busy or max(self._busy) < self.slots, "a busy slot that is not there"
 
 
-def blocks_of(call: Infer) -> tuple[int, ...]:
-    """A digest of each piece of what the call shows the model, from its beginning.
+def blocks_of(call: Infer, salt: str = "") -> tuple[int, ...]:
+    """A digest of each piece of what the call shows the model, from its beginning, and of whose
+    it is: what differs in its salt has nothing in common.
 
     What a longer call begins with gives the same first digests: a message ends a piece, and of a
     raw prompt the last piece, which may grow, counts only where it is all there is.
     """
+    key = bytes.fromhex(salt)
     if isinstance(call.prompt, tuple):
-        return _raw(b"".join(token.to_bytes(4) for token in call.prompt))
+        return _raw(b"".join(token.to_bytes(4) for token in call.prompt), key)
     if call.prompt is not None:
-        return _raw(call.prompt.encode(errors="replace"))
-    tools = _pieces(msgspec.json.encode(call.tools)) if call.tools else []
-    said = (_pieces(msgspec.json.encode(message)) for message in call.messages)
+        return _raw(call.prompt.encode(errors="replace"), key)
+    tools = _pieces(msgspec.json.encode(call.tools), key) if call.tools else []
+    said = (_pieces(msgspec.json.encode(message), key) for message in call.messages)
     return tuple(chain(tools, *said))
 
 
-def _raw(shown: bytes) -> tuple[int, ...]:
-    pieces = _pieces(shown)
+def _raw(shown: bytes, key: bytes) -> tuple[int, ...]:
+    pieces = _pieces(shown, key)
     is_whole = len(pieces) == 1 or len(shown) % _BLOCK_BYTES == 0
     return tuple(pieces if is_whole else pieces[:-1])
 
 
-def _pieces(shown: bytes) -> list[int]:
+def _pieces(shown: bytes, key: bytes) -> list[int]:
     return [
-        int.from_bytes(blake2b(shown[at : at + _BLOCK_BYTES], digest_size=7).digest())
+        int.from_bytes(blake2b(shown[at : at + _BLOCK_BYTES], digest_size=7, key=key).digest())
         for at in range(0, len(shown), _BLOCK_BYTES)
     ]

@@ -127,6 +127,17 @@ class Index:
                 row = (tenant, path, indexed.version, indexed.content, indexed.size)
                 self._database.execute("INSERT INTO file_indexed VALUES (?, ?, ?, ?, ?)", row)
 
+    def forget(self, tenant: TenantId) -> None:
+        rows = self._database.execute(
+            "SELECT path FROM file_indexed WHERE tenant = ?"
+            " UNION SELECT path FROM passage WHERE tenant = ?",
+            (tenant, tenant),
+        ).fetchall()
+        for (path,) in rows:
+            self.put(tenant, path, None, ())
+        with self._database:
+            self._database.execute("INSERT INTO words (words) VALUES ('optimize')")
+
     def note(self, seq: Seq) -> None:
         with self._database:
             self._database.execute("UPDATE mark SET value = ? WHERE name = 'seq'", (str(seq),))

@@ -144,6 +144,11 @@ class FileTable:
         if not waiting:
             del self.pipes[tenant, event.pipe]
 
+    def forget(self, tenant: TenantId) -> None:
+        for table in (self.shares, self.snapshots, self.mounts, self.pipes):
+            for place in [place for place in table if place[0] == tenant]:
+                del table[place]
+
     # Asking.
 
     def right(self, tenant: TenantId, accounts: tuple[AccountName, ...], path: str) -> FileRight:

@@ -20,6 +20,7 @@ from orlop.abi.errors import JournalDamaged, NotFound
 from orlop.abi.events import Header
 from orlop.abi.files import FileChange, FilesChanged, Piece, PiecesStored
 from orlop.abi.ids import Nanoseconds, ProcessId, Seq, TenantId
+from orlop.abi.kernels import TenantForgotten
 from orlop.files import paths
 from orlop.store.rows import Stored
 
@@ -59,9 +60,8 @@ CREATE TABLE file_stored (
 """
 
 _COLUMNS: Final = "path, version, seq, at_ns, process, size, digest, content, pieces, deleted"
-_EVENTS: Final[msgspec.json.Decoder[FilesChanged | PiecesStored]] = msgspec.json.Decoder(
-    FilesChanged | PiecesStored
-)
+_Folded = FilesChanged | PiecesStored | TenantForgotten
+_EVENTS: Final[msgspec.json.Decoder[_Folded]] = msgspec.json.Decoder(_Folded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class FileFold:
     name: Final = "files"
     schema: Final = SCHEMA
     format: Final = 1
-    kinds: Final = frozenset({"file.changed", "file.stored"})
+    kinds: Final = frozenset({"file.changed", "file.stored", "tenant.forgotten"})
 
     def fold(self, connection: sqlite3.Connection, events: Sequence[Stored]) -> None:
         tree = FileTree(connection)
@@ -143,14 +143,27 @@ class FileTree:
 
     # The fold.
 
-    def fold(self, header: Header, event: FilesChanged | PiecesStored) -> None:
+    def fold(self, header: Header, event: FilesChanged | PiecesStored | TenantForgotten) -> None:
         """Fold one event in."""
+        if isinstance(event, TenantForgotten):
+            self._forget(event.tenant)
+            return
         if isinstance(event, PiecesStored):
             rows = [(header.tenant, piece.name, piece.size) for piece in event.pieces]
             self._database.executemany("REPLACE INTO file_stored VALUES (?, ?, ?)", rows)
             return
         for place, change in enumerate(event.changes):
             self._change(header, change, header.moment << CHANGE_BITS | place)
+
+    def _forget(self, tenant: TenantId) -> None:
+        execute = self._database.execute
+        execute(
+            "DELETE FROM file_piece WHERE content IN"
+            " (SELECT content FROM file_version WHERE tenant = ?)",
+            (tenant,),
+        )
+        for table in ("file_version", "file_head", "file_stored"):
+            execute(f"DELETE FROM {table} WHERE tenant = ?", (tenant,))
 
     def _change(self, header: Header, change: FileChange, content: int) -> None:
         size, digest, pieces = 0, "", 0

@@ -20,14 +20,14 @@ from orlop.abi.admin import (
 )
 from orlop.abi.calls import Spawn
 from orlop.abi.errors import BadCall
-from orlop.abi.ids import Nanoseconds, Seq, TenantId
+from orlop.abi.ids import Nanoseconds, Seq
 from orlop.abi.kernels import ForgetOrder, PruneOrder
 from orlop.abi.limits import NAME_CHARS_MAX
 from orlop.hardware import probe
 from orlop.http.exchange import Exchange
 from orlop.http.native import NDJSON, WAIT_S_MAX
 from orlop.http.place import Place
-from orlop.kernel import operator, retention
+from orlop.kernel import forgetting, operator, retention
 from orlop.kernel import schedule as schedules
 from orlop.kernel.schedule import Schedules
 from orlop.state import codec
@@ -106,8 +106,8 @@ class Admin:
         await send(exchange, await retention.prune(self._kernel, await read(exchange, PruneOrder)))
 
     async def forget(self, exchange: Exchange) -> None:
-        order, tenant = await read(exchange, ForgetOrder), TenantId(exchange.params["ref"])
-        await retention.forget_tenant(self._kernel, tenant, order.reason)
+        order = await read(exchange, ForgetOrder)
+        await forgetting.forget(self._kernel, exchange.params["ref"], order.reason)
         await send(exchange, {})
 
     async def processes(self, exchange: Exchange) -> None:

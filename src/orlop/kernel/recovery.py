@@ -8,7 +8,7 @@ from orlop.abi.errors import Interrupted, JournalDamaged
 from orlop.abi.events import CallFailed, Snapshot
 from orlop.abi.ids import DEFAULT_TENANT, Seq
 from orlop.abi.questions import CallRefused, Parked
-from orlop.kernel import parked_calls
+from orlop.kernel import forgetting, parked_calls
 from orlop.people import watch
 from orlop.state import codec
 from orlop.state.call_table import OpenCall
@@ -41,7 +41,7 @@ async def read_tables(
     after = seq
     while after < journal.head_seq:
         for stored in await journal.read(Seq(after + 1), limit=READ_EVENTS):
-            # What kernels have in common is told in its own order, once it is known (`Commons.join`).
+            # What kernels have in common is told in its own order, by `Commons.join`.
             event = codec.decode(stored) if stored.header.place is None else None
             if event is not None:
                 tables.apply(stored.header, event)
@@ -54,6 +54,7 @@ async def read_tables(
 async def recover(kernel: Kernel) -> None:
     """Bring the kernel's live half back: close what was cut off, adopt what lives, resume."""
     policies.begin(kernel)
+    await forgetting.finish(kernel)
     for row in sorted(kernel.tables.rows.values(), key=lambda row: row.pid):
         kernel.attach(row)
     for open_call in tuple(kernel.tables.calls.open.values()):

@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from orlop.abi.errors import BadCall
-from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, Nanoseconds, Seq, TenantId
-from orlop.abi.kernels import CALL_KINDS, BodiesPruned, PruneOrder, PruneView, TenantForgotten
+from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, Nanoseconds, Seq
+from orlop.abi.kernels import CALL_KINDS, BodiesPruned, PruneOrder, PruneView
 from orlop.machine.clock import NS_PER_S
 from orlop.state.core import Kernel
 from orlop.state.process import State
@@ -44,7 +44,7 @@ async def prune(kernel: Kernel, order: PruneOrder) -> PruneView:
     events: list[Seq] = []
     parts: dict[bytes, int] = {}
     live = 0
-    async for stored in _events(kernel, until):
+    async for stored in events_of(kernel, until):
         if not is_old(stored, order.kinds, before_ns):
             continue
         if not is_done(kernel, stored):
@@ -72,20 +72,6 @@ async def prune(kernel: Kernel, order: PruneOrder) -> PruneView:
         shared=found - len(parts),
         live=live,
     )
-
-
-async def forget_tenant(kernel: Kernel, tenant: TenantId, reason: str) -> None:
-    """For ever.  Raises `BadCall` while processes of the tenant are there to need it."""
-    if not reason:
-        raise BadCall("reason: why? it stays in the journal")
-    rows = kernel.tables.rows.values()
-    alive = [row.pid for row in rows if row.tenant == tenant and row.state is not State.EXITED]
-    if alive:
-        raise BadCall(f"tenant {tenant} has processes that have not ended: {alive[:5]}; end them")
-    kernel.snapshot()
-    await kernel.journal.forget(tenant)
-    kernel.emit(KERNEL_PROCESS, DEFAULT_TENANT, TenantForgotten(reason=f"{tenant}: {reason}"))
-    await kernel.journal.flush()
 
 
 async def run(kernel: Kernel, keep_days: float) -> None:
@@ -124,13 +110,14 @@ async def _spare(kernel: Kernel, events: frozenset[Seq], parts: dict[bytes, int]
     """Take those out of `parts` that an event which stays names."""
     if not parts:
         return
-    async for stored in _events(kernel, kernel.journal.head_seq):
+    async for stored in events_of(kernel, kernel.journal.head_seq):
         if stored.header.seq not in events and stored.body is not None:
             for name in _NAME.findall(stored.body):
                 parts.pop(bytes.fromhex(name.decode()), None)
 
 
-async def _events(kernel: Kernel, until: Seq) -> AsyncIterator[Stored]:
+async def events_of(kernel: Kernel, until: Seq) -> AsyncIterator[Stored]:
+    """All of them, a batch at a time."""
     seq = Seq(1)
     while seq <= until and (found := await kernel.journal.read(seq, until, limit=READ_EVENTS)):
         for stored in found:

@@ -158,6 +158,17 @@ def erase(connection: sqlite3.Connection, header: Header, event: MemoryErased) -
     connection.execute("INSERT INTO words(words) VALUES ('optimize')")
 
 
+def forget(connection: sqlite3.Connection, tenant: TenantId) -> None:
+    """All that a tenant remembers."""
+    rows = connection.execute(
+        "SELECT id, text, scope FROM version WHERE tenant = ?", (tenant,)
+    ).fetchall()
+    _delete(connection, rows)
+    for table in ("link", "namespace", "recalled"):
+        connection.execute(f"DELETE FROM {table} WHERE tenant = ?", (tenant,))
+    connection.execute("INSERT INTO words(words) VALUES ('optimize')")
+
+
 def _keep(connection: sqlite3.Connection, header: Header, kept: Kept) -> None:
     record, tenant = kept.record, header.tenant
     scope = scope_of(tenant, kept.namespace)

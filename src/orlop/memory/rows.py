@@ -15,6 +15,7 @@ import msgspec
 from orlop.abi.errors import JournalDamaged
 from orlop.abi.events import Header
 from orlop.abi.ids import CallId, Seq, TenantId
+from orlop.abi.kernels import TenantForgotten
 from orlop.abi.memory import (
     Change,
     MemoryEmbedded,
@@ -25,7 +26,7 @@ from orlop.abi.memory import (
     Version,
 )
 from orlop.memory.columns import INSERT, known, scope_of, values_of
-from orlop.memory.erasing import erase
+from orlop.memory.erasing import erase, forget
 from orlop.store.rows import Stored
 
 _TABLES: Final = """
@@ -84,7 +85,14 @@ _COPY: Final = "SELECT text, attributes, sources, id FROM version WHERE memory =
 EVIDENCE: Final = frozenset({"memory.recalled"})
 """Kinds of events that change nothing of what a recall finds."""
 
-Folded = MemoryWritten | MemoryRecalled | MemoryEmbedded | MemoryErased | SubjectsLinked
+Folded = (
+    MemoryWritten
+    | MemoryRecalled
+    | MemoryEmbedded
+    | MemoryErased
+    | SubjectsLinked
+    | TenantForgotten
+)
 _events: msgspec.json.Decoder[Folded] = msgspec.json.Decoder(Folded)
 _encode = msgspec.json.Encoder().encode
 
@@ -128,13 +136,16 @@ def _fold(connection: sqlite3.Connection, header: Header, event: Folded) -> None
             for identifier in event.identifiers:
                 _link(connection, header.tenant, identifier, event.subject, header.moment)
         case MemoryErased():
-            _upheaval(connection, header)
+            _upheaval(connection, header, header.tenant)
             erase(connection, header, event)
+        case TenantForgotten():
+            _upheaval(connection, header, event.tenant)
+            forget(connection, event.tenant)
 
 
-def _upheaval(connection: sqlite3.Connection, header: Header) -> None:
+def _upheaval(connection: sqlite3.Connection, header: Header, tenant: TenantId) -> None:
     """Whoever holds rows of this tenant in RAM must read them anew."""
-    connection.execute("INSERT INTO upheaval VALUES (?, ?)", (header.moment, header.tenant))
+    connection.execute("INSERT INTO upheaval VALUES (?, ?)", (header.moment, tenant))
 
 
 def _written(connection: sqlite3.Connection, header: Header, event: MemoryWritten) -> None:
@@ -221,7 +232,7 @@ def _recalled(connection: sqlite3.Connection, header: Header, event: MemoryRecal
 
 
 def _embedded(connection: sqlite3.Connection, header: Header, event: MemoryEmbedded) -> None:
-    _upheaval(connection, header)
+    _upheaval(connection, header, header.tenant)
     connection.executemany(
         "INSERT OR REPLACE INTO vector"
         " SELECT ?, id, ?, ? FROM version WHERE memory = ? AND version = ?",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from msgspec import Struct
 
-from orlop.abi.budgets import NOTHING, AccountName, Amount, Limit, Source
+from orlop.abi.budgets import NOTHING, ORGANISATION, AccountName, Amount, Limit, Source
 from orlop.abi.calls import Budget
 from orlop.abi.ids import CallId, Nanoseconds, TenantId
 from orlop.meter.account import UNLIMITED, Account, tally

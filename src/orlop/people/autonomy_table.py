@@ -69,6 +69,10 @@ class Autonomy:
         if (row := self.rows.get(key)) is not None:
             self.rows[key] = replace(row, passed=row.passed + 1)
 
+    def forget(self, tenant: TenantId) -> None:
+        self.rows = {key: row for key, row in self.rows.items() if key.tenant != tenant}
+        self.seen = {place: held for place, held in self.seen.items() if place[0] != tenant}
+
     def used(self, tenant: TenantId, agent: str, model: str, prompt: str) -> None:
         """A model call of an agent that some rule is about."""
         seen = self.seen.setdefault((tenant, agent), {})

@@ -89,6 +89,10 @@ class Grants:
         if not has_begun and (row := self.rows.get(id)) is not None:
             self.rows[id] = replace(row, calls=row.calls - 1, sum=row.sum - counted)
 
+    def forget(self, tenant: TenantId) -> None:
+        self.rows = {id: row for id, row in self.rows.items() if row.tenant != tenant}
+        self.by_place = {place: ids for place, ids in self.by_place.items() if place[0] != tenant}
+
     def open(self, now_ns: Nanoseconds) -> list[Grant]:
         return [row for row in self.rows.values() if row.state(now_ns) == "open"]
 

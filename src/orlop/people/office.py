@@ -145,6 +145,12 @@ class Office:
         """The process has left the table."""
         self.roster.drop(process)
 
+    def forget(self, tenant: TenantId) -> None:
+        self.questions.forget(tenant)
+        self.grants.forget(tenant)
+        self.autonomy.forget(tenant)
+        self.roster.forget(tenant)
+
     def state(self) -> OfficeState:
         return OfficeState(
             parked=list(self.questions.parked.values()),

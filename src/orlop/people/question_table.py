@@ -244,6 +244,13 @@ class Questions:
             while len(self.closed) > QUESTIONS_KEPT_MAX:
                 self._drop(next(iter(self.closed)))
 
+    def forget(self, tenant: TenantId) -> None:
+        for row in [row for row in self.rows.values() if row.tenant == tenant]:
+            self.closed.setdefault(row.id)
+            self.open_of.pop(row.process, None)
+            self._drop(row.id)
+        self.shown = {place: held for place, held in self.shown.items() if place[0] != tenant}
+
     def _drop(self, id: str) -> None:
         row = self.rows.pop(id)
         del self.closed[id]

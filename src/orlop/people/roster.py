@@ -66,6 +66,11 @@ class Roster:
     def of(self, tenant: TenantId) -> list[Person]:
         return [person for (owner, _), person in self.people.items() if owner == tenant]
 
+    def forget(self, tenant: TenantId) -> None:
+        for person in self.of(tenant):
+            del self.people[tenant, person.name]
+            self.by_secret.pop(person.secret_digest, None)
+
     def answered(self, header: Header, event: QuestionAnswered, question: Question | None) -> None:
         """question: as it is after the answer; None where it is unknown."""
         if event.proof == "chain":

@@ -84,6 +84,11 @@ class MemoryTable:
             case MemoryModelChosen():
                 self.models[tenant] = event
 
+    def forget(self, tenant: TenantId) -> None:
+        self.shares = {key: held for key, held in self.shares.items() if key[0] != tenant}
+        self.kinds = {key: kind for key, kind in self.kinds.items() if key[0] != tenant}
+        self.models.pop(tenant, None)
+
     def put(self, rules: Iterable[MemoryRules]) -> None:
         """From a snapshot."""
         for one in rules:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from orlop.abi.calls import CallTool
 from orlop.abi.effects import EffectSettled
 from orlop.abi.events import CallEntered, CallFailed, CallReturned, Header
-from orlop.abi.ids import CallId, Seq
+from orlop.abi.ids import CallId, Seq, TenantId
 from orlop.abi.limits import SAGAS_KEPT_MAX
 from orlop.abi.sagas import (
     SagaClosed,
@@ -203,6 +203,11 @@ class Sagas:
 
     def still_open(self) -> int:
         return len(self.rows) - len(self.over)
+
+    def forget(self, tenant: TenantId) -> None:
+        for id in [row.id for row in self.rows.values() if row.tenant == tenant]:
+            del self.rows[id]
+            self.over.pop(id, None)
 
 
 def restored(rows: Iterable[SagaView]) -> Sagas:

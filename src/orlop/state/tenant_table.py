@@ -21,6 +21,8 @@ class TenantRow(Struct, frozen=True, kw_only=True):
     note: str = ""
     created_ns: Nanoseconds | None = None
     removed_ns: Nanoseconds | None = None
+    is_forgotten: bool = False
+    """Its key is thrown away, or is to be before anything else."""
 
     @property
     def is_open(self) -> bool:
@@ -45,6 +47,10 @@ class Tenants:
             )
         elif (row := self.rows.get(event.tenant)) is not None:
             self.rows[row.name] = replace(row, removed_ns=header.wall_ns)
+
+    def forget(self, tenant: TenantId) -> None:
+        if (row := self.rows.get(tenant)) is not None:
+            self.rows[tenant] = replace(row, note="", is_forgotten=True)
 
     def find(self, name: str) -> TenantRow | None:
         """None: there is none, or it was removed."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from orlop.abi.capabilities import RevokedView, TokenRevoked
 from orlop.abi.events import Header
+from orlop.abi.ids import TenantId
 from orlop.abi.limits import TOKENS_REVOKED_MAX
 
 
@@ -28,6 +29,9 @@ class RevokedTokens:
                 for id, row in self.rows.items()
                 if row.expires_ns is None or row.expires_ns > header.wall_ns
             }
+
+    def forget(self, tenant: TenantId) -> None:
+        self.rows = {id: row for id, row in self.rows.items() if row.tenant != tenant}
 
 
 def restored(rows: Iterable[RevokedView]) -> RevokedTokens:

@@ -273,6 +273,10 @@ class Journal:
         await self._offload(self._readable()[0].forget, tenant)
         self._alive().stamper.forget_parts()
 
+    def has_key(self, tenant: TenantId) -> bool:
+        """Whether what the tenant has said can be read, as far as it is kept."""
+        return self._readable()[0].has_key(tenant)
+
     # Names and digests.
 
     def name_of(self, tenant: TenantId, data: bytes) -> bytes:

@@ -113,8 +113,13 @@ class Keyring:
                 return key
         return None
 
+    def has(self, tenant: TenantId) -> bool:
+        return tenant in self._ring.tenants
+
     def forget(self, tenant: TenantId) -> None:
         """For ever; copies of the keyring file, if any, are not ours to find."""
+        if tenant not in self._ring.tenants:
+            return
         ring = _Ring(
             self._ring.signing,
             self._ring.next_id,

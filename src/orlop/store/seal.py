@@ -84,6 +84,9 @@ class Sealer:
         keys = self._of_tenant.get(tenant) or self._keys(tenant)
         return hmac.digest(keys.arguments, data, "sha256")
 
+    def has_key(self, tenant: TenantId) -> bool:
+        return self._keyring.has(tenant)
+
     def forget(self, tenant: TenantId) -> None:
         self._keyring.forget(tenant)
         self._of_tenant.pop(tenant, None)

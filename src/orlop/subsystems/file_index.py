@@ -37,6 +37,13 @@ async def run(kernel: Kernel, store: FileStore) -> None:
         await kernel.journal.flush()
 
 
+async def forget(kernel: Kernel, tenant: TenantId) -> None:
+    """None of its passages is kept, nor any word that only it has."""
+    store = kernel.files
+    if store is not None and store.index is not None and store.indexing is not None:
+        await store.indexing(store.index.forget, tenant)
+
+
 async def step(kernel: Kernel, store: FileStore) -> bool:
     """One batch; whether there is more."""
     index, work = store.index, store.indexing

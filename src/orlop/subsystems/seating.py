@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from orlop.abi.calls import CallTool, Embed, Infer
 from orlop.abi.cards import EngineCard, ModelCard, ToolCard
 from orlop.abi.egress import Fetch
-from orlop.abi.ids import EngineName
+from orlop.abi.ids import EngineName, TenantId
 from orlop.abi.limits import CALL_DEADLINE_S
 from orlop.abi.replies import Generated
 from orlop.context.beginning import beginning
@@ -110,6 +110,9 @@ def work(
     if row.is_nameless and running.root:
         # Nobody says what belongs together, but each conversation is one program at least.
         program = context = f"{row.id}/{running.root}"
+    agent, salt = f"{row.name} {row.version}", kernel.namer.salt(row.tenant)
+    if salt:  # Names are a tenant's own: another's program of that name is another.
+        program, agent = f"{row.tenant}/{program}", f"{row.tenant}/{agent}"
     head, common = beginning(call) if isinstance(call, Infer) else (0, 0)
     return Work(
         process=row.id,
@@ -119,12 +122,12 @@ def work(
         program=program,
         context=context,
         tenant=row.tenant,
-        agent=f"{row.name} {row.version}",
+        agent=agent,
         deadline_s=now_s + left_s(kernel, running, call),
         is_hard=hints.deadline_s is not None and hints.latency_class != "batch",
         input_tokens=tokens[0],
         output_tokens=tokens[1],
-        head=head,
+        head=hash((head, salt)) if head and salt else head,
         head_tokens=min(tokens[0], tokens[0] * common // max(1, running.size)),
         tool_gap_s=hints.tool_gap_s,
     )
@@ -139,6 +142,7 @@ def turn(kernel: Kernel, work: Work, grant: Grant, so_far: Piece | None) -> Turn
         urgency=grant.urgency,
         yield_now=kernel.turns.stop_of(work) if continues else None,
         so_far=so_far,
+        salt=kernel.namer.salt(TenantId(work.tenant)),
     )
 
 

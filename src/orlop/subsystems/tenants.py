@@ -94,13 +94,19 @@ def one(kernel: Kernel, name: str) -> TenantView:
     return view(kernel, row)
 
 
+def state_of(row: TenantRow) -> str:
+    if row.is_open:
+        return "open"
+    return "forgotten" if row.is_forgotten else "removed"
+
+
 def view(kernel: Kernel, row: TenantRow) -> TenantView:
     tables = kernel.tables
     own = [one for one in tables.rows.values() if one.tenant == row.name]
     account = tables.ledger.accounts.get((row.name, ORGANISATION))
     return TenantView(
         name=row.name,
-        state="open" if row.is_open else "removed",
+        state=state_of(row),
         sandbox=row.sandbox,
         note=row.note,
         created_ns=row.created_ns,

@@ -111,6 +111,23 @@ def test_a_caller_can_not_put_itself_before_others_in_the_engine_s_queue() -> No
     run(scenario())
 
 
+def test_a_prefix_is_told_apart_by_whose_it_is_and_callers_can_not_say_so() -> None:
+    async def scenario() -> None:
+        async with driven(VLLMSurface, vllm) as (engine, edge):
+            await tried(engine, edge)
+        async with driven(SGLangSurface, sglang) as (engine, edge):
+            await tried(engine, edge)
+
+    async def tried(engine: OpenAI, edge: EngineSurface) -> None:
+        call = replace(CALL, extra={"cache_salt": "another tenant's", "top_k": 5})
+        await engine.infer(call, MODEL, None, 5.0, Turn(salt="secret"))
+        assert edge.last(CHAT)["cache_salt"] == "secret"
+        await engine.infer(call, MODEL, None, 5.0)
+        assert "cache_salt" not in edge.last(CHAT)
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("streams", [False, True])
 def test_a_vllm_without_priorities_refuses_one_once_and_is_never_told_again(streams: bool) -> None:
     async def scenario() -> None:
