@@ -23,6 +23,8 @@ from orlop.abi.events import Halted
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, ModelName
 from orlop.access.capability import Capabilities
 from orlop.access.principal import OPERATOR_PREFIX, Tokens
+from orlop.cluster.cluster import Cluster, cluster
+from orlop.cluster.commons import Commons
 from orlop.context.conversation import Namer
 from orlop.devices.device import Engine
 from orlop.devices.shim import Program, Shims
@@ -37,6 +39,7 @@ from orlop.effects.openapi import OpenApiSource
 from orlop.effects.postman import Postman
 from orlop.effects.python import gather_described
 from orlop.files import live
+from orlop.files.live import FileStore
 from orlop.hardware.memory import ram_bytes
 from orlop.hardware.sight import Sight
 from orlop.hardware.table import DeviceTable
@@ -56,6 +59,7 @@ from orlop.machine.environment import program_environment
 from orlop.machine.offload import ThreadOffload
 from orlop.machine.tasks import TaskOwner
 from orlop.memory import memories as memory
+from orlop.memory.memories import Memories
 from orlop.models.registry import Registry
 from orlop.models.residency import Terms
 from orlop.models.residents import CPU, Residents
@@ -69,10 +73,8 @@ from orlop.settings import ModelsConfig, Settings, airgap_hosts, models_dir, rea
 from orlop.state.core import Kernel
 from orlop.state.guard import Guard
 from orlop.store import tapes
-from orlop.store.cluster import Cluster, cluster
 from orlop.store.home import Home
 from orlop.store.journal import Journal
-from orlop.store.projection import Projection
 from orlop.store.secrets import read_secret, secret_file
 from orlop.store.signing_keys import SigningKeys
 from orlop.subsystems import (
@@ -152,12 +154,8 @@ async def build(power: Power, tokens: Tokens, gate: Gate) -> Kernel:
     doors = Doors(home=power.home, url=power.url, socket=power.socket_path, gate=gate.folder)
     cells = Cells(doors, settings.sandbox, ThreadOffload("sandbox"), airgap=settings.egress.airgap)
     commons = shared.commons(journal) if shared is not None else None
-    index = home.path / "index"
-    memories = memory.build(journal, clock, index, settings.memory, commons)
-    files = live.build(journal, clock, index, settings.files, commons)
+    files, memories = kept(home.path / "index", settings, journal, commons)
     of_all = (files.projection, memories.projection)
-    if commons is not None:
-        commons.followers = of_all
     return Kernel(
         clock=clock,
         chance=chance,
@@ -195,6 +193,17 @@ async def build(power: Power, tokens: Tokens, gate: Gate) -> Kernel:
         tasks=TaskOwner("kernel"),
         snapshot_seq=snapshot_seq,
     )
+
+
+def kept(
+    index: Path, settings: Settings, journal: Journal, commons: Commons | None
+) -> tuple[FileStore, Memories]:
+    """What is too large for the tables: a projection of the journal, or of all kernels'."""
+    files = live.build(journal, SystemClock(), index, settings.files, commons)
+    memories = memory.build(journal, SystemClock(), index, settings.memory, commons)
+    if commons is not None:
+        commons.followers = (files.projection, memories.projection)
+    return files, memories
 
 
 def journal_of(
@@ -371,7 +380,7 @@ def begin(kernel: Kernel, power: Power, tokens: Tokens, gate: Gate) -> Schedules
 async def end(kernel: Kernel, power: Power, place_among: Lease | None) -> int:
     """Power off, in order; the exit status."""
     await shut_down(kernel)
-    for projection in projections(kernel):
+    for projection in kernel.all_projections:
         await projection.close()
     if kernel.commons is not None:
         await kernel.commons.close()
@@ -408,14 +417,6 @@ async def joined(kernel: Kernel, power: Power) -> Lease | None:
     return place
 
 
-def projections(kernel: Kernel) -> Sequence[Projection]:
-    """Of its own journal, and of what it has in common with others."""
-    files, memories = kernel.files, kernel.memories
-    if kernel.commons is None or files is None or memories is None:
-        return kernel.projections
-    return (*kernel.projections, files.projection, memories.projection)
-
-
 async def let_go(kernel: Kernel, stop: asyncio.Event) -> None:
     """Programs that offer functions listen for ever: at power off they are let go."""
     await stop.wait()
@@ -426,7 +427,7 @@ def follow(kernel: Kernel) -> None:
     """Let what is made of the journal keep up with it."""
     if kernel.commons is not None:
         kernel.tasks.start(kernel.commons.run(), "commons")
-    for projection in projections(kernel):
+    for projection in kernel.all_projections:
         kernel.tasks.start(projection.run(), "projection")
     if kernel.files is not None:
         kernel.tasks.start(file_index.run(kernel, kernel.files), "index of files")

@@ -15,11 +15,11 @@ from postgres_server import Server, postgres
 
 from orlop.abi.errors import Fenced, JournalStopped, Misconfigured, NotReady
 from orlop.abi.ids import BootId, JournalId, TenantId
+from orlop.cluster.cluster_key import ClusterKey, make_key_file
+from orlop.cluster.peers import Me
+from orlop.cluster.postgres_peers import PostgresPeers
 from orlop.machine.chance import SystemChance
-from orlop.store.cluster_key import ClusterKey, make_key_file
 from orlop.store.journal import Journal
-from orlop.store.peers import Me
-from orlop.store.postgres_peers import PostgresPeers
 
 P = ParamSpec("P")
 LIVES: "list[Kernel]" = []

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from orlop.abi.errors import JournalStopped
 from orlop.abi.ids import JournalId, Seq
+from orlop.cluster.commons import Placed, Standing
 from orlop.store.chain import header_of
-from orlop.store.commons import Placed, Standing
 from orlop.store.volatile import VolatileTape
 
 

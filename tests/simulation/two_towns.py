@@ -24,6 +24,9 @@ from orlop.abi.ids import DEFAULT_TENANT, BootId, JournalId, ProcessId, Seq
 from orlop.abi.kernels import JournalKnown
 from orlop.abi.memory import Item, Recall, Recalled, Remember, Remembered
 from orlop.abi.replies import Delta, Reply, ToolResult
+from orlop.cluster.commons import Commons
+from orlop.cluster.peers import Me, Peer
+from orlop.cluster.witness import Witness
 from orlop.context.conversation import Namer
 from orlop.kernel import recovery, syscall
 from orlop.kernel.lease import Lease
@@ -39,12 +42,9 @@ from orlop.state.core import Kernel, KernelConfig
 from orlop.state.process import Process
 from orlop.store.audit import Audit
 from orlop.store.chain import GENESIS
-from orlop.store.commons import Commons
 from orlop.store.journal import Journal
 from orlop.store.keyring import Keyring
-from orlop.store.peers import Me, Peer
 from orlop.store.volatile import VolatileTape
-from orlop.store.witness import Witness
 from orlop.subsystems import lifecycle
 from orlop.tools.catalog import Catalog
 

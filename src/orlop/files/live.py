@@ -19,9 +19,8 @@ from orlop.files.tree import FileFold, FileTree, seen_by
 from orlop.machine.clock import Clock
 from orlop.machine.offload import Offload, ThreadOffload
 from orlop.machine.ranges import Many
-from orlop.store.commons import Commons
 from orlop.store.journal import Journal
-from orlop.store.projection import Projection, ProjectionFile, Source
+from orlop.store.projection import Projection, ProjectionFile, Shared, Source
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +61,7 @@ class FileStore:
     projection: Projection
     disk: Offload
     config: FileConfig = field(default_factory=FileConfig)
-    commons: Commons | None = None
+    commons: Shared | None = None
     """What it shares with other kernels; None: it is alone."""
     index: Index | None = None
     """What is in text files; None where nobody searches them."""
@@ -163,7 +162,7 @@ def build(
     clock: Clock,
     folder: Path,
     config: FileConfig,
-    commons: Commons | None = None,
+    commons: Shared | None = None,
 ) -> FileStore:
     """The store whose projections lie in `folder`."""
     source = journal if commons is None else commons

@@ -12,14 +12,14 @@ import math
 
 from orlop.abi.errors import Fenced, JournalDamaged, JournalStopped, KernelError, NotReady
 from orlop.abi.kernels import JournalKnown, KernelView
+from orlop.cluster.cluster import Cluster
+from orlop.cluster.peers import Me, Peer, Peers
+from orlop.cluster.witness import Witness
 from orlop.kernel import takeover
 from orlop.machine.offload import Offload, ThreadOffload
 from orlop.state.core import Kernel
 from orlop.state.process import ALIVE
-from orlop.store.cluster import Cluster
 from orlop.store.journal import Journal
-from orlop.store.peers import Me, Peer, Peers
-from orlop.store.witness import Witness
 
 log = logging.getLogger(__name__)
 

@@ -21,6 +21,8 @@ from orlop.abi.kernels import JournalKnown, ProcessArrived, ProcessLeft
 from orlop.abi.keys import KeyCreated
 from orlop.abi.schedules import ScheduleRemoved
 from orlop.abi.tenants import TenantCreated
+from orlop.cluster.peers import Peer
+from orlop.cluster.witness import Seen
 from orlop.kernel import recovery
 from orlop.people.carrying import carried
 from orlop.state.arrivals import Belongings, packed
@@ -28,8 +30,6 @@ from orlop.state.core import Kernel
 from orlop.state.process import OVER, Process, Row, State
 from orlop.state.tables import Tables
 from orlop.store.journal import Journal
-from orlop.store.peers import Peer
-from orlop.store.witness import Seen
 from orlop.subsystems import lifecycle
 
 log = logging.getLogger(__name__)

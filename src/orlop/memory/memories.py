@@ -1,4 +1,4 @@
-"""The long-term memory as one kernel has it: rows on disk, vectors in RAM, and what was just written.
+"""The long-term memory as a kernel has it: rows on disk, vectors in RAM, and what was just written.
 
 Invariant: `place` and `with_key` know every write, also those of this kernel that are not folded
 yet, so that who checks a version and writes, on the event loop and without waiting in between, is
@@ -26,9 +26,8 @@ from orlop.memory.reading import Place
 from orlop.memory.rows import EVIDENCE, MEMORY_KINDS, MemoryFold
 from orlop.memory.search import Asked, Dense, Found, find
 from orlop.memory.stores import opening
-from orlop.store.commons import Commons
 from orlop.store.journal import Journal
-from orlop.store.projection import Projection, ProjectionFile, Source
+from orlop.store.projection import Projection, ProjectionFile, Shared, Source
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -62,7 +61,7 @@ class Memories:
 
     projection: Projection
     evidence: Projection
-    commons: Commons | None = None
+    commons: Shared | None = None
     """What it shares with other kernels; None: it is alone."""
     config: MemoryConfig = field(default_factory=MemoryConfig)
     dense: Dense | None = None
@@ -193,7 +192,7 @@ def build(
     clock: Clock,
     folder: Path | None,
     config: MemoryConfig,
-    commons: Commons | None = None,
+    commons: Shared | None = None,
 ) -> Memories:
     """folder: where the rows lie; None: in RAM, for the simulation."""
 

@@ -28,6 +28,7 @@ from orlop.abi.kernels import KernelView
 from orlop.abi.limits import FREE_BYTES_MIN, PROCESSES_MAX
 from orlop.abi.memory import MemoryErased
 from orlop.abi.processes import ProcessSpawned
+from orlop.cluster.commons import Commons
 from orlop.context.conversation import Namer
 from orlop.effects.functions import Offer
 from orlop.effects.mcp import McpServer
@@ -61,7 +62,6 @@ from orlop.state.process import OVER, Process, Row, check
 from orlop.state.refusals import Refusals
 from orlop.state.tables import Tables
 from orlop.state.web import Web
-from orlop.store.commons import Commons
 from orlop.store.journal import Draft, Journal, Part, Stored
 from orlop.store.projection import Projection
 from orlop.tools.catalog import Catalog
@@ -264,6 +264,13 @@ class Kernel:
             except KernelError as error:  # The event itself is in: its caller must not hear of it.
                 log.warning("no snapshot this time: %s", error.message)
         return header
+
+    @property
+    def all_projections(self) -> Sequence[Projection]:
+        """Of its own journal, and of what it has in common with others."""
+        if self.commons is None or self.files is None or self.memories is None:
+            return self.projections
+        return (*self.projections, self.files.projection, self.memories.projection)
 
     def hear(self, stored: Stored) -> None:
         """Another kernel has changed what all have in common."""

@@ -70,6 +70,26 @@ class Source(Protocol):
         ...
 
 
+class Follower(Protocol):
+    """A projection, as its source sees it."""
+
+    def put(self, header: Header, body: bytes | None) -> None: ...
+
+    async def current(self) -> None: ...
+
+
+class Shared(Source, Protocol):
+    """What several kernels have in common: one of them writes at a time."""
+
+    async def pen(self, follower: Follower) -> None:
+        """Return when it is this one's turn, and `follower` has all that others have written: until
+        the next wait nobody else writes.
+
+        Raises `NotReady` where another kernel does not let go in time.
+        """
+        ...
+
+
 class Projection:
     """writing, reading: where the file is written and read; inline where it lies in RAM."""
 

@@ -6,12 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from orlop.abi.errors import Misconfigured
-from orlop.machine.chance import Chance
 from orlop.machine.ranges import Limit, Seconds
-from orlop.store.cluster_key import ClusterKey
-from orlop.store.commons import Common
 from orlop.store.home import Home
-from orlop.store.peers import Peers, TenantKeys
 from orlop.store.sqlite import SqliteTape
 from orlop.store.tape import Tape
 
@@ -53,7 +49,7 @@ def tape(home: Home, config: JournalConfig, cluster: str = "") -> Tape:
         raise Misconfigured("journal.url: only postgresql://… is known; leave it out for SQLite")
     if not config.schema.isidentifier() or config.schema != config.schema.lower():
         raise Misconfigured(f"journal.schema: {config.schema!r} is no name in lower case")
-    _require_postgres()
+    require_postgres()
     from orlop.store.postgres import PostgresTape
 
     return PostgresTape(home, config.url, config.schema, cluster)
@@ -93,30 +89,7 @@ def upgrade(home: Home, config: JournalConfig) -> None:
         there.close()
 
 
-def peers(config: JournalConfig, key: ClusterKey, chance: Chance) -> Peers:
-    """The kernels that share the database; a connection of its own.  Raises `Misconfigured`."""
-    _require_postgres()
-    from orlop.store.postgres_peers import PostgresPeers
-
-    return PostgresPeers(config.url, key, config.lease_s, chance)
-
-
-def common(config: JournalConfig, key: ClusterKey) -> Common:
-    """The order of what they have in common; likewise."""
-    _require_postgres()
-    from orlop.store.postgres_common import PostgresCommon
-
-    return PostgresCommon(config.url, key.name)
-
-
-def tenant_keys(config: JournalConfig, key: ClusterKey, chance: Chance) -> TenantKeys:
-    """The keys that they share; likewise."""
-    _require_postgres()
-    from orlop.store.postgres_peers import PostgresPeers
-
-    return PostgresPeers(config.url, key, config.lease_s, chance)
-
-
-def _require_postgres() -> None:
+def require_postgres() -> None:
+    """Raises `Misconfigured`."""
     if find_spec("psycopg") is None:
         raise Misconfigured("psycopg is missing: install it with `pip install 'orlop[postgres]'`")

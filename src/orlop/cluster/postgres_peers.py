@@ -8,12 +8,12 @@ from psycopg import Connection, sql
 
 from orlop.abi.errors import Fenced, JournalStopped, NotReady
 from orlop.abi.ids import BootId, JournalId, Seq, TenantId
+from orlop.cluster.cluster_key import ClusterKey
+from orlop.cluster.peers import Me, Peer
+from orlop.cluster.postgres_shared import PostgresShared, let_go
 from orlop.machine.chance import Chance
 from orlop.store.chain import GENESIS
-from orlop.store.cluster_key import ClusterKey
 from orlop.store.keyring import KEY_BYTES, TenantKey
-from orlop.store.peers import Me, Peer
-from orlop.store.postgres_shared import PostgresShared, let_go
 
 log = logging.getLogger(__name__)
 

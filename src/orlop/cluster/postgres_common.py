@@ -1,4 +1,4 @@
-"""Places and the pen, in the database that several kernels share (`store.commons`)."""
+"""Places and the pen, in the database that several kernels share (`cluster.commons`)."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -6,9 +6,9 @@ from typing import Final
 from psycopg import Connection, sql
 
 from orlop.abi.ids import JournalId, Seq
+from orlop.cluster.commons import Placed, Standing
+from orlop.cluster.postgres_shared import PostgresShared, let_go
 from orlop.store import postgres_schema
-from orlop.store.commons import Placed, Standing
-from orlop.store.postgres_shared import PostgresShared, let_go
 
 _LOOK: Final = """
 SELECT coalesce((SELECT max(place) FROM orlop_kernels.common WHERE cluster = %s), 0),

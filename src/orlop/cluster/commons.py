@@ -30,6 +30,7 @@ from orlop.abi.limits import COMMONS_WAIT_S, JOURNAL_READ_EVENTS
 from orlop.machine.clock import Clock
 from orlop.machine.offload import Offload
 from orlop.store.journal import Journal
+from orlop.store.projection import Follower
 from orlop.store.rows import Stored
 
 log = logging.getLogger(__name__)
@@ -95,14 +96,6 @@ class Common(Protocol):
         ...
 
     def close(self) -> None: ...
-
-
-class Follower(Protocol):
-    """A projection."""
-
-    def put(self, header: Header, body: bytes | None) -> None: ...
-
-    async def current(self) -> None: ...
 
 
 class Commons:

@@ -2,8 +2,8 @@
 
 from orlop.abi.errors import Misconfigured
 from orlop.abi.ids import TenantId
+from orlop.cluster.peers import TenantKeys
 from orlop.store.keyring import Keyring, TenantKey
-from orlop.store.peers import TenantKeys
 
 
 class SharedKeyring(Keyring):

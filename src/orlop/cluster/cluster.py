@@ -1,22 +1,27 @@
-"""What kernels that share a database have in common: a secret, the tenants' keys, their leases."""
+"""What kernels that share a database have: a secret, the tenants' keys, leases, one memory."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from orlop.abi.errors import Misconfigured
+from orlop.cluster.cluster_key import ClusterKey
+from orlop.cluster.commons import Commons
+from orlop.cluster.peers import Peers, TenantKeys
+from orlop.cluster.shared_keys import SharedKeyring
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
 from orlop.machine.offload import Offload, ThreadOffload
 from orlop.store import tapes
-from orlop.store.cluster_key import ClusterKey
-from orlop.store.commons import Commons
 from orlop.store.home import Home
 from orlop.store.journal import Journal
 from orlop.store.keyring import Keyring
-from orlop.store.peers import Peers
-from orlop.store.shared_keys import SharedKeyring
 from orlop.store.tape import Tape
 from orlop.store.tapes import JournalConfig
+
+
+class Asked(Peers, TenantKeys, Protocol):
+    """The database, for both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,7 @@ class Cluster:
 
     def peers(self) -> Peers:
         """A connection of its own."""
-        return tapes.peers(self.config, self.key, self.chance)
+        return self._postgres()
 
     def tape(self) -> Tape:
         """The kernel's own."""
@@ -44,11 +49,20 @@ class Cluster:
                 return own
             return await self.reach(schema, own.keyring, elders)
 
-        common = tapes.common(self.config, self.key)
+        tapes.require_postgres()
+        from orlop.cluster.postgres_common import PostgresCommon
+
+        common = PostgresCommon(self.config.url, self.key.name)
         return Commons(own, common, ThreadOffload("commons"), reach, self.clock)
 
     def keyring(self, own: Keyring) -> Keyring:
-        return SharedKeyring(own, tapes.tenant_keys(self.config, self.key, self.chance))
+        return SharedKeyring(own, self._postgres())
+
+    def _postgres(self) -> "Asked":
+        tapes.require_postgres()
+        from orlop.cluster.postgres_peers import PostgresPeers
+
+        return PostgresPeers(self.config.url, self.key, self.config.lease_s, self.chance)
 
     async def reach(self, schema: str, keyring: Keyring, offload: Offload) -> Journal:
         """Another kernel's journal, for reading."""

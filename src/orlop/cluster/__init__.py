@@ -1,0 +1,1 @@
+"""Several kernels on one database: who lives, what they share, who takes over whom."""
