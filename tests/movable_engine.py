@@ -68,9 +68,20 @@ class Movable:
 class MovableEngine(FakeEngine):
     """Refuses what is asked of it while its model is not hot: nobody may ask it then."""
 
-    def __init__(self, movable: Movable, *, clock: Clock, chance: Chance, call_s: float) -> None:
-        config = FakeConfig(models=(movable.model,), embed_models=(), tokens=1, decode_s=call_s)
-        super().__init__(EngineName(movable.model), config, clock=clock, chance=chance)
+    def __init__(
+        self,
+        movable: Movable,
+        *,
+        clock: Clock,
+        chance: Chance,
+        call_s: float,
+        name: str = "",
+        slots: int = 8,
+    ) -> None:
+        config = FakeConfig(
+            models=(movable.model,), embed_models=(), tokens=1, decode_s=call_s, slots=slots
+        )
+        super().__init__(EngineName(name or movable.model), config, clock=clock, chance=chance)
         self.movable = movable
         self.asked_cold = 0
 

@@ -26,7 +26,7 @@ from orlop.sched.work import Grant, Used, Work
 from orlop.state.core import Kernel
 from orlop.state.process import Process
 from orlop.state.running import Running
-from orlop.subsystems import devices, ladders, seating
+from orlop.subsystems import devices, ladders, seating, ways
 from orlop.subsystems.held import Held
 from orlop.subsystems.ladders import Attempt
 
@@ -68,12 +68,13 @@ async def on_rung(
     kernel: Kernel, process: Process, running: Running, call: Infer, attempt: Attempt, why: str
 ) -> Completion:
     """why: what the rungs above said."""
-    rung = attempt.rung
-    async with (held := Held(kernel, attempt.cards)) as hot:
+    rung, latency_class = attempt.rung, call.hints.latency_class or process.row.latency_class
+    async with (held := Held(kernel, attempt.cards, latency_class)) as hot:
         seats = seating.seats(kernel, process, hot)
         size, limit = seating.size(running, call), call.output_tokens_max
         tokens = kernel.estimates.tokens(rung.model, size, limit, call.hints.output_tokens)
-        work = seating.work(kernel, process, running, call, tuple(seats), tokens)
+        start_s = ways.starts_s(kernel, seats, size, tokens[1])
+        work = seating.work(kernel, process, running, call, tuple(seats), tokens, start_s)
         name = rung.named(why)
         if call.model != rung.model:
             call, shrunk = ladders.shortened(kernel, call, rung, work)
@@ -141,7 +142,8 @@ async def embed(
 ) -> Vectors:
     if not 1 <= len(call.inputs) <= EMBED_INPUTS_MAX:
         raise BadCall(f"input: from 1 to {EMBED_INPUTS_MAX} texts, not {len(call.inputs)}")
-    async with (held := Held(kernel, cards)) as hot:
+    latency_class = call.hints.latency_class or process.row.latency_class
+    async with (held := Held(kernel, cards, latency_class)) as hot:
         seats = seating.seats(kernel, process, hot)
         work = seating.work(kernel, process, running, call, tuple(seats))
         async with kernel.turns.seat(work) as grant:

@@ -43,6 +43,10 @@ class SchedulerConfig:
     """Share of an engine's seats kept free for interactive calls while such calls come."""
     slice_tokens: Many = 256
     """Under `rr`: output tokens before a call gives its seat to the next."""
+    seconds_per_dollar: Limit = 1000.0
+    """What a dollar is worth in seconds of a call's waiting, where engines differ in what it costs
+    to move bytes to them and back (a device's `egress_dollars_gb`): 1,000 is that of an accelerator
+    at 3.60 dollars an hour."""
     preempt_s: Seconds = 0.25
     """An interactive call that would wait longer takes the seat of a lesser one; where engines
     `continue` what was stopped."""

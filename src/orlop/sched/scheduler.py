@@ -29,6 +29,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from orlop.abi.errors import Exhausted
+from orlop.abi.hints import LatencyClass
 from orlop.abi.limits import LOOK_AHEAD, PROGRAMS_KNOWN_MAX
 from orlop.devices.device import Capacity, EngineLoad, Holdings
 from orlop.sched import placement
@@ -236,6 +237,15 @@ class Scheduler:
             first_s, token_s = station.forecast_s(work.input_tokens, work.tokens)
             found.append((placement.wait_s(station, ahead) + first_s, token_s))
         return min(found, key=lambda one: one[0] + work.output_tokens * one[1])
+
+    def wait_s(self, name: str, latency_class: LatencyClass) -> float:
+        """Until a call that came now would have a seat there, as far as calls have shown; 0 where
+        they have not."""
+        station = self.stations.get(name)
+        if station is None or station.counts.calls < EVIDENCE:
+            return 0.0
+        ahead = sum(self.waiting.in_band(latency_class, pool) for pool in station.pools)
+        return placement.wait_s(station, ahead)
 
     def _require_place(self, work: Work, pool: Pool, now_s: float) -> None:
         """Raises `Exhausted` where it can't wait, or would wait for longer than it may."""

@@ -68,7 +68,11 @@ class WaitingRoom:
 
     def ahead(self, work: Work, pool: Pool) -> int:
         """Calls that wait in its own band or a better one."""
-        band = self.band(work.latency_class)
+        return self.in_band(work.latency_class, pool)
+
+    def in_band(self, latency_class: LatencyClass, pool: Pool) -> int:
+        """Calls that wait in the band of a class or a better one."""
+        band = self.band(latency_class)
         return sum(line.count for line in pool.lines.values() if line.band <= band)
 
     def add(self, work: Work, context: Context) -> bool:

@@ -3,15 +3,19 @@
 A load keeps nobody but the calls of its own model, and those no longer than their deadline.
 """
 
+import asyncio
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 
 from orlop.abi.cards import ModelCard
 from orlop.abi.errors import DoesNotFit, Exhausted, KernelError, from_code
+from orlop.abi.hints import LatencyClass
 from orlop.models.residency import ON_DEVICE, State
 from orlop.models.residents import Resident
 from orlop.state.core import Kernel
+from orlop.subsystems import ways
 
 
 class Held:
@@ -20,9 +24,12 @@ class Held:
     A class, since every call takes one.  cards: of one model, on one engine or several.
     """
 
-    __slots__ = ("_cards", "_kernel", "_rows", "waited_s")
+    __slots__ = ("_cards", "_class", "_kernel", "_rows", "waited_s")
 
-    def __init__(self, kernel: Kernel, cards: Sequence[ModelCard]) -> None:
+    def __init__(
+        self, kernel: Kernel, cards: Sequence[ModelCard], latency_class: LatencyClass
+    ) -> None:
+        self._class = latency_class
         self._kernel = kernel
         self._cards = cards
         self._rows: list[Resident] = []
@@ -40,6 +47,9 @@ class Held:
         ready = [(row, card) for row, card in pairs if row is None or row.admits]
         if not ready:
             ready = [await self._soonest(pairs)]
+            self.waited_s = kernel.clock.now_s() - now_s
+        elif len(ready) < len(pairs) and (sooner := await self._sooner(ready, pairs)) is not None:
+            ready = [sooner]
             self.waited_s = kernel.clock.now_s() - now_s
         self._rows = [row for row, _ in ready if row is not None]
         for row in self._rows:
@@ -61,6 +71,24 @@ class Held:
             await hot(self._kernel, row)
             return row, card
         raise refusals[0]
+
+    async def _sooner(
+        self,
+        ready: list[tuple[Resident | None, ModelCard]],
+        pairs: Sequence[tuple[Resident | None, ModelCard]],
+    ) -> tuple[Resident, ModelCard] | None:
+        """An engine that has loaded the model before those that have it could begin; None where
+        there is none, or where it took longer than that."""
+        cold = [(row, card) for row, card in pairs if row is not None and not row.admits]
+        found = ways.worth_loading(self._kernel, ready, cold, self._class)
+        if found is None:
+            return None
+        row, card, wait_s = found
+        with suppress(TimeoutError, KernelError):
+            async with asyncio.timeout(wait_s):
+                await hot(self._kernel, row)
+                return row, card
+        return None
 
     async def __aexit__(
         self,

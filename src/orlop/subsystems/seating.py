@@ -14,7 +14,7 @@ from orlop.context.beginning import beginning
 from orlop.devices.device import Capacity, Engine, Turn
 from orlop.devices.device import Partial as Piece
 from orlop.models.route import servable
-from orlop.sched.work import Grant, Used, Work
+from orlop.sched.work import NOTHING, Grant, Used, Work
 from orlop.state.core import Kernel
 from orlop.state.process import Process
 from orlop.state.running import Running
@@ -47,18 +47,21 @@ def seats(
     found = servable(cards, states)
     for name, state in states.items():
         if name in found:
-            _attach(kernel, kernel.registry.engines[name], state.slots)
+            _attach(kernel, kernel.registry.engines[name], state.slots, paid=found[name].paid)
         elif state.health not in ("ready", "starting"):
             kernel.scheduler.detach(name, kernel.clock.now_s())
     return found
 
 
-def _attach(kernel: Kernel, engine: Engine, slots: int) -> None:
-    """Known to the scheduler, with as many seats as its device is good for."""
+def _attach(kernel: Kernel, engine: Engine, slots: int, *, paid: bool) -> None:
+    """Known to the scheduler, with as many seats as its device is good for.
+
+    A call that is paid for is not stopped: what it had read would be paid for once more.
+    """
     station = kernel.scheduler.stations.get(engine.name)
     capacity = engine.capacity()
-    if capacity.slots != slots:
-        capacity = replace(capacity, slots=slots)
+    if capacity.slots != slots or (paid and capacity.continues):
+        capacity = replace(capacity, slots=slots, continues=capacity.continues and not paid)
     if station is None or not station.attached or station.capacity != capacity:
         kernel.scheduler.attach(engine.name, capacity)
     if (load := engine.load()) is not None:
@@ -71,7 +74,8 @@ def look(kernel: Kernel, engine: Engine) -> None:
     """What an engine can do may have changed, or whether it is there at all."""
     state = devices.as_usable(kernel, engine.card())
     if state.health == "ready":
-        _attach(kernel, engine, state.slots)
+        paid = any(card.paid for card in kernel.registry.cards() if card.engine == engine.name)
+        _attach(kernel, engine, state.slots, paid=paid)
     elif state.health != "starting":
         kernel.scheduler.detach(engine.name, kernel.clock.now_s())
     kernel.turns.look()
@@ -102,8 +106,10 @@ def work(
     call: Infer | Embed | CallTool,
     candidates: tuple[str, ...],
     tokens: tuple[int, int] = (0, 0),
+    start_s: Mapping[str, float] = NOTHING,
 ) -> Work:
-    """tokens: expected of the input and of the output; none where no model writes."""
+    """tokens: expected of the input and of the output; none where no model writes.  start_s: before
+    each engine could begin."""
     row, hints = process.row, call.hints
     now_s = kernel.clock.now_s()
     program, context = str(row.program or row.id), str(row.id)
@@ -130,6 +136,7 @@ def work(
         head=hash((head, salt)) if head and salt else head,
         head_tokens=min(tokens[0], tokens[0] * common // max(1, running.size)),
         tool_gap_s=hints.tool_gap_s,
+        start_s=start_s,
     )
 
 
