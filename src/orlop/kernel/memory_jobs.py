@@ -39,19 +39,28 @@ async def run(kernel: Kernel, graphs: Offload) -> None:
     with suppress(KernelError):
         await memories.projection.current()
         await memory_erasure.finish(kernel)
-    while True:
-        await kernel.clock.sleep(LOOK_S)
-        try:
-            await build_graphs(memories, graphs)
-            if (external := memories.external) is not None:
-                await graphs(external.feed, await memories.read(external.next_feed()))
-            for tenant in tuple(kernel.tables.memory.models):
-                await fill(kernel, memories, tenant)
-        except JournalStopped:
-            raise
-        except KernelError as error:
-            log.info("memories are not embedded for now: %s", error.message)
-            await kernel.clock.sleep(AWAY_S)
+    try:
+        while True:
+            await kernel.clock.sleep(LOOK_S)
+            await look(kernel, memories, graphs)
+    finally:
+        if memories.external is not None:
+            memories.external.close()
+
+
+async def look(kernel: Kernel, memories: Memories, graphs: Offload) -> None:
+    """Do what there is to be done now."""
+    try:
+        await build_graphs(memories, graphs)
+        if (external := memories.external) is not None:
+            await graphs(external.feed, await memories.read(external.next_feed()))
+        for tenant in tuple(kernel.tables.memory.models):
+            await fill(kernel, memories, tenant)
+    except JournalStopped:
+        raise
+    except KernelError as error:
+        log.info("memories are not embedded for now: %s", error.message)
+        await kernel.clock.sleep(AWAY_S)
 
 
 async def reembed(kernel: Kernel, model: str, tenant: TenantId = DEFAULT_TENANT) -> None:
