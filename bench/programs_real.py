@@ -13,14 +13,17 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
 
+from bench import real_forecast
 from bench.real_arms import SLOTS, Straight, Through, straight, through
 from bench.real_load import (
     Arm,
     Outcome,
+    Program,
     call_of,
     programs,
     recorded,
@@ -72,8 +75,8 @@ async def mix(
 ) -> None:
     """The same programs on each arm, arm after arm, round after round."""
     found: dict[str, list[Outcome]] = {name: [] for name in arms}
-    for number in range(rounds):
-        given = programs(sessions, count, SEED + number, work_s, load)
+    rounds_given = [programs(sessions, count, SEED + n, work_s, load) for n in range(rounds)]
+    for number, given in enumerate(rounds_given):
         names = list(arms)
         # Each arm is first as often as last.
         for name in names if number % 2 == 0 else reversed(names):
@@ -103,6 +106,7 @@ async def mix(
         read = sum(outcome.input_tokens for outcome in outcomes)
         cached = sum(outcome.cached_tokens for outcome in outcomes)
         report.add(f"{title}: tokens found computed, {name}", cached / read, "share")
+    forecasts(report, title, rounds_given, found, arms)
     same = (
         [
             one == other
@@ -116,6 +120,31 @@ async def mix(
         report.add(
             f"{title}: programs with word-for-word equal answers", sum(same) / len(same), "share"
         )
+
+
+def forecasts(
+    report: Report,
+    title: str,
+    given: Sequence[Sequence[Program]],
+    found: Mapping[str, Sequence[Outcome]],
+    arms: Mapping[str, Arm],
+) -> None:
+    """The engine model in virtual time, against what really ran."""
+    ours = arms["kernel"]
+    assert isinstance(ours, Through)
+    capacity = ours.kernel.registry.engines[EngineName("local")].capacity()
+    for name, make in (("kernel", real_forecast.kernel), ("shipped", real_forecast.straight)):
+        ratios = [
+            real_forecast.mean_s(programs, real, capacity, make) / statistics.fmean(real.took_s)
+            for programs, real in zip(given, found[name], strict=True)
+        ]
+        report.add(f"{title}: simulated ÷ real, {name}", geometric(ratios), "ratio", "0.8 to 1.2")
+    bounds = [
+        real_forecast.mean_s(programs, real, capacity, real_forecast.straight)
+        / real_forecast.mean_s(programs, real, capacity, real_forecast.clairvoyant)
+        for programs, real in zip(given, found["shipped"], strict=True)
+    ]
+    report.add(f"{title}: mean, shipped ÷ clairvoyant, simulated", geometric(bounds), "ratio")
 
 
 def mean_s(outcomes: Sequence[Outcome]) -> float:
@@ -239,13 +268,23 @@ async def aios(
     report.add("all at once, no prefix reuse: mean ÷ kernel", ratio, "ratio")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """Of the mixes."""
+
+    rounds: int
+    count: int
+    loads: tuple[float, ...]
+
+
 PARTS = ("switch", "interactive", "mix", "aios", "cold")
 
 
-async def measure(report: Report, data: Path, quick: bool, parts: Sequence[str]) -> None:
+async def measure(
+    report: Report, data: Path, parts: Sequence[str], size: Size, *, quick: bool
+) -> None:
     """Load is scaled to what the engine does alone, so it is measured first, on this machine."""
     sessions = recorded(data)
-    count, rounds = (10, 1) if quick else (24, 5)
     async with AsyncExitStack() as stack:
         shipped = await stack.enter_async_context(straight(cache=True))
         bare = await stack.enter_async_context(straight(cache=False))
@@ -265,10 +304,11 @@ async def measure(report: Report, data: Path, quick: bool, parts: Sequence[str])
             calls, piece_s = 4 if quick else 20, PIECE_TOKENS * read_s
             await interactive(report, fast, sessions, calls=calls, piece_s=piece_s)
         arms: dict[str, Arm] = {"shipped": shipped, "bare": bare, "kernel": kernel}
-        loads = (1.6,) if quick else (0.5, 1.0, 1.6)
-        for load in loads if "mix" in parts else ():
-            await mix(report, arms, sessions, work_s, count=count, load=load, rounds=rounds)
-        if "mix" in parts and not quick:
+        for load in size.loads if "mix" in parts else ():
+            await mix(
+                report, arms, sessions, work_s, count=size.count, load=load, rounds=size.rounds
+            )
+        if "mix" in parts and 0.0 not in size.loads and not quick:
             await mix(report, arms, sessions, work_s, count=32, load=0.0, rounds=2)
         if "aios" in parts:
             await aios(report, kernel, sessions, work_s, 6 if quick else 16)
@@ -284,9 +324,16 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write rows of name, value, unit, goal here")
     parser.add_argument("--data", type=Path, default=DATA, help="a folder with `lmcache_agent/`")
     parser.add_argument("--part", action="append", choices=PARTS, help="only this; may be repeated")
+    parser.add_argument("--agents", type=int, default=24, help="of each mix")
+    parser.add_argument("--load", type=float, action="append", help="only this; may be repeated")
+    parser.add_argument("--rounds", type=int, default=5, help="of each mix, a seed each")
     given = parser.parse_args()
     report = begin(question, EXPECTED)
-    uvloop.run(measure(report, given.data, given.quick, given.part or PARTS))
+    loads = tuple(given.load or (0.5, 1.0, 1.6))
+    size = Size(rounds=given.rounds, count=given.agents, loads=loads)
+    if given.quick:
+        size = Size(rounds=1, count=10, loads=(1.6,))
+    uvloop.run(measure(report, given.data, given.part or PARTS, size, quick=given.quick))
     finish(report, given.json)
 
 

@@ -62,7 +62,9 @@ class Straight:
         usage = made.usage
         said = made.choices[0].message.text()
         begun_s = first[0] if first else total_s
-        return Answer(said, usage.input_tokens, usage.cached_tokens, begun_s, total_s)
+        return Answer(
+            said, usage.input_tokens, usage.cached_tokens, usage.output_tokens, begun_s, total_s
+        )
 
     async def end(self, program: str) -> None:
         """The server is not told."""
@@ -88,8 +90,12 @@ class Through:
             elif isinstance(reply, Completion):
                 total_s = time.perf_counter() - began_s
                 usage = reply.usage
-                cached = usage.cached_tokens
-                return Answer(reply.text(), usage.input_tokens, cached, first_s or total_s, total_s)
+                read, cached, written = (
+                    usage.input_tokens,
+                    usage.cached_tokens,
+                    usage.output_tokens,
+                )
+                return Answer(reply.text(), read, cached, written, first_s or total_s, total_s)
         raise AssertionError("a call without an end")
 
     async def end(self, program: str) -> None:

@@ -33,6 +33,7 @@ class Answer:
     text: str
     input_tokens: int
     cached_tokens: int
+    output_tokens: int
     first_s: float
     total_s: float
 
@@ -65,6 +66,8 @@ class Outcome:
     took_s: list[float] = field(default_factory=list)
     """From each program's arrival to its end, in the programs' order."""
     texts: list[str] = field(default_factory=list)
+    calls: list[list[tuple[int, int]]] = field(default_factory=list)
+    """Tokens read and written, call by call, of each program."""
     input_tokens: int = 0
     cached_tokens: int = 0
     span_s: float = 0.0
@@ -112,7 +115,7 @@ def programs(
 
 async def run(given: Sequence[Program], arm: Arm, tag: str) -> Outcome:
     """All programs against one arm; `tag` makes their names its own."""
-    outcome = Outcome([0.0] * len(given), [""] * len(given))
+    outcome = Outcome([0.0] * len(given), [""] * len(given), [[] for _ in given])
     began_s = time.perf_counter()
     async with asyncio.TaskGroup() as tasks:
         for number, program in enumerate(given):
@@ -134,6 +137,7 @@ async def _agent(
         answer = await arm.ask(name, call_of(messages))
         messages.append(Message("assistant", answer.text))
         outcome.texts[number] += answer.text
+        outcome.calls[number].append((answer.input_tokens, answer.output_tokens))
         outcome.input_tokens += answer.input_tokens
         outcome.cached_tokens += answer.cached_tokens
     await arm.end(name)
