@@ -75,7 +75,7 @@ def prepare(home: Path, config: Path | None, engines: Sequence[str]) -> Settings
         for folder in (home, home / "log", home / "run", home / "engines"):
             files.private_folder(folder)
     except OSError as error:
-        raise Misconfigured(f"{home} can't be made: {error}") from error
+        raise Misconfigured(f"{home} can't be used as a home: {error.strerror}") from error
     settings = read_settings(config, home, engines)
     tls.check(settings.http)
     return settings

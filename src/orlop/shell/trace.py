@@ -19,8 +19,9 @@ _NS_PER_S: Final = 1_000_000_000
 
 @click.command()
 @click.argument("process")
+@click.option("--ids", is_flag=True, help="End each line with its call's id, for other commands.")
 @framed
-def trace(frame: Frame, process: str) -> None:
+def trace(frame: Frame, process: str, ids: bool) -> None:
     """Show a process's calls and children as a tree.
 
     Each call: when it began after its process, how long it took, and of that queue, prefill and
@@ -30,14 +31,14 @@ def trace(frame: Frame, process: str) -> None:
     if frame.as_json:
         show_json(found)
         return
-    for line in drawn(found):
+    for line in drawn(found, ids=ids):
         click.echo(line)
 
 
-def drawn(found: Trace) -> Iterator[str]:
+def drawn(found: Trace, *, ids: bool = False) -> Iterator[str]:
     """The tree's lines."""
     yield _title(found)
-    yield from _below(found, "")
+    yield from _below(found, "", ids)
 
 
 def total_cost(found: Trace) -> NanoDollars:
@@ -45,7 +46,7 @@ def total_cost(found: Trace) -> NanoDollars:
     return NanoDollars(found.process.cost + sum(map(total_cost, found.children)))
 
 
-def _below(found: Trace, indent: str) -> Iterator[str]:
+def _below(found: Trace, indent: str, ids: bool) -> Iterator[str]:
     start_ns = found.process.spawned_ns
     items: list[tuple[Nanoseconds, TraceCall | Trace]] = [
         *((call.start_ns, call) for call in found.calls),
@@ -56,10 +57,10 @@ def _below(found: Trace, indent: str) -> Iterator[str]:
         is_last = place == len(items)
         head = indent + (LAST if is_last else BRANCH)
         if isinstance(item, TraceCall):
-            yield head + _call(item, start_ns)
+            yield head + _call(item, start_ns) + f"  {item.call}" * ids
         else:
             yield head + _title(item)
-            yield from _below(item, indent + (AIR if is_last else TRUNK))
+            yield from _below(item, indent + (AIR if is_last else TRUNK), ids)
 
 
 def _title(found: Trace) -> str:

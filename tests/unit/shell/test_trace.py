@@ -58,6 +58,13 @@ def test_calls_and_children_come_in_the_order_of_time() -> None:
     assert "800 (600 cached) → 40 tokens  $0.001  on llamacpp" in lines[1]
     assert lines[3].endswith("E2101: no such order")
     assert "not finished" in lines[4]
+    assert [line.endswith("  cal_1") for line in drawn(msgspec.convert(tree, Trace), ids=True)] == [
+        False,
+        True,
+        False,
+        True,
+        True,
+    ]
 
 
 def test_a_process_without_calls_is_one_line() -> None:

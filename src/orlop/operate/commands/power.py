@@ -105,6 +105,9 @@ def _wait_for_engines(frame: Frame) -> None:
     for engine in engines:
         if engine.health != "ready" and not frame.as_json:
             click.echo(f"engine {engine.name} is {engine.health}: {engine.reason}", err=True)
+    for reason in operator.info().missing:
+        if not frame.as_json:
+            click.echo(f"no calls yet: {reason}", err=True)
 
 
 def _say_nothing(line: str) -> None:
