@@ -10,9 +10,10 @@ from orlop.abi.cards import ModelCard
 from orlop.abi.errors import BadCall, KernelError, Killed, NotFound
 from orlop.abi.hints import Facts
 from orlop.abi.ids import CallId, ModelName, Seq
-from orlop.abi.limits import REPLIES_UNREAD_MAX
+from orlop.abi.limits import BODY_BYTES_MAX, REPLIES_UNREAD_MAX
 from orlop.abi.replies import Completion, Done, Reply, Vectors
 from orlop.devices.device import Engine
+from orlop.http.bodies import Bodies
 from orlop.http.exchange import Exchange, Receive, Route, Send
 from orlop.http.openai import PREFIX_ROUTES, ROUTES
 from orlop.http.place import HttpConfig
@@ -102,7 +103,7 @@ class App:
     async def __call__(
         self, scope: MutableMapping[str, object], receive: Receive, send: Send
     ) -> None:
-        exchange = Exchange(scope, receive, send)
+        exchange = Exchange(scope, receive, send, Bodies(BODY_BYTES_MAX))
         exchange.door = self._door
         try:
             await self._route(exchange)

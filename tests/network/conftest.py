@@ -11,6 +11,7 @@ command = ["cat"]
 effect = "pure"
 
 [http]
+bodies_bytes = 8_000_000
 receive_s = 2.0
 stall_s = 2.0
 

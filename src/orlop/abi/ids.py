@@ -55,7 +55,10 @@ DEFAULT_TENANT: Final = TenantId("default")
 KERNEL_PROCESS: Final = ProcessId("prc_kernel")
 """The kernel's own events (boot, keys, schedules) belong to this process, pid 1."""
 
-_CROCKFORD: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_DIGITS: Final = str.maketrans(
+    "0123456789abcdefghjkmnpqrstvwxyz", "0123456789abcdefghijklmnopqrstuv"
+)
+"""Crockford's base 32 to Python's."""
 
 
 def minted_s(name: str) -> int:
@@ -63,7 +66,10 @@ def minted_s(name: str) -> int:
 
     0 for a name that is no TypeID (the kernel's own process).
     """
-    milliseconds = 0
-    for letter in name.rpartition("_")[2][:10]:
-        milliseconds = milliseconds << 5 | max(0, _CROCKFORD.find(letter))
-    return milliseconds // 1000 if len(name.rpartition("_")[2]) == 26 else 0
+    letters = name.rpartition("_")[2]
+    if len(letters) != 26:
+        return 0
+    try:
+        return int(letters[:10].translate(_DIGITS), 32) // 1000
+    except ValueError:
+        return 0

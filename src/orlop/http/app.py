@@ -30,6 +30,7 @@ from orlop.http import (
 )
 from orlop.http.admin import Admin, missing
 from orlop.http.auth import Caller, Doorman
+from orlop.http.bodies import Bodies
 from orlop.http.budgets import Budgets
 from orlop.http.devices import Devices
 from orlop.http.effects import Effects
@@ -125,6 +126,7 @@ class App:
         named = {config.host, f"[{config.host}]", config.name} - {""}
         self._hosts = LOOPBACK | named | {*config.allowed_hosts}
         self._open_words = config.open
+        self._bodies = Bodies(config.bodies_bytes)
         self._tokens = tokens
         self._kernel: Kernel | None = None
         self._doorman: Doorman | None = None
@@ -173,7 +175,7 @@ class App:
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        exchange = Exchange(scope, receive, send)
+        exchange = Exchange(scope, receive, send, self._bodies)
         try:
             await self._route(exchange)
         except KernelError as error:
@@ -183,6 +185,8 @@ class App:
             await self._refuse(
                 exchange, Broken(f"a bug in {exchange.method} {exchange.path}: {bug!r}")
             )
+        finally:
+            exchange.close()
 
     async def _route(self, exchange: Exchange) -> None:
         self._check_host(exchange)

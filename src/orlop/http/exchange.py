@@ -22,6 +22,8 @@ from orlop.abi.ids import DEFAULT_TENANT, CallId, TenantId
 from orlop.abi.limits import BODY_BYTES_MAX
 from orlop.abi.replies import Completion, Reply
 from orlop.access.rights import Narrowing
+from orlop.http.bodies import Bodies
+from orlop.wire import coding
 
 Event: TypeAlias = MutableMapping[str, object]
 Receive: TypeAlias = Callable[[], Awaitable[Event]]
@@ -130,8 +132,11 @@ LINE: Final = "line"
 class Exchange:
     """`door` is set once it is known who is asking; `params` by the route that matched."""
 
-    def __init__(self, scope: Event, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Event, receive: Receive, send: Send, bodies: Bodies) -> None:
         self._scope = scope
+        self._bodies = bodies
+        self._held = 0
+        """What its body takes of those."""
         self._receive = receive
         self._send = send
         headers = scope["headers"]
@@ -197,10 +202,31 @@ class Exchange:
         return counted.strip("0") != ""
 
     async def body(self) -> bytes:
-        """The whole body.  Raises `TooLarge`, or `Killed` where the client left in the middle."""
+        """The whole body, unpacked.  Raises `BadCall` where it can't be, `TooLarge`, `Exhausted`,
+        or `Killed` where the client left in the middle."""
         declared = self.header("content-length")
         if declared.isdecimal() and int(declared) > BODY_BYTES_MAX:
             raise TooLarge(f"the body has {declared} bytes; at most {BODY_BYTES_MAX} are read")
+        body = await self._received()
+        packed = self.header("content-encoding")
+        if not packed:
+            return body
+        body = coding.unpacked(packed, body, BODY_BYTES_MAX)
+        self._hold(len(body))
+        return body
+
+    def close(self) -> None:
+        """It is over: what its body took is free again."""
+        self._bodies.give_back(self._held)
+        self._held = 0
+
+    def _hold(self, size: int) -> None:
+        """Raises `Exhausted`."""
+        self._bodies.take(size, self._held)
+        self._held += size
+
+    async def _received(self) -> bytes:
+        """As it came."""
         pieces: list[bytes] = []
         size = 0
         while True:
@@ -212,6 +238,7 @@ class Exchange:
             size += len(piece)
             if size > BODY_BYTES_MAX:
                 raise TooLarge(f"the body has more than {BODY_BYTES_MAX} bytes")
+            self._hold(len(piece))
             pieces.append(piece)
             if not event.get("more_body"):
                 return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from orlop.machine.ranges import Limit, Port
+from orlop.machine.ranges import Limit, Many, Port
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +36,9 @@ class HttpConfig:
     """The name in the URL that programs are given, as in the certificate; by default `host`."""
     receive_s: Limit = 60.0
     """Seconds in which a call has to arrive, from its first byte to its last."""
+    bodies_bytes: Many = 512 * 1024 * 1024
+    """Bytes of all bodies together whose calls are not answered yet; one more is refused with 429
+    until there is room."""
     stall_s: Limit = 300.0
     """Seconds that a client may leave its answer unread, once no more can be written."""
     open: tuple[Literal["metrics", "openapi"], ...] = ()
