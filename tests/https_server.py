@@ -19,6 +19,10 @@ HOST = "127.0.0.2"
 """This machine by an address that no proxy variable leaves out."""
 
 
+STREAM_S = 20.0
+"""How long a stream waits for its release."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outside:
     """`seen`: what was asked for, in order, each as `METHOD PATH BODY`."""
@@ -30,10 +34,30 @@ class Outside:
     headers: list[dict[str, str]] = field(default_factory=list)
 
 
+def stream(handler: BaseHTTPRequestHandler, released: threading.Event) -> None:
+    """Events, the second of which waits for a `/release`; `/stream/cut` breaks off after them."""
+    released.clear()
+    handler.send_response(200)
+    handler.send_header("content-type", "text/event-stream; charset=utf-8")
+    handler.send_header("transfer-encoding", "chunked")
+    handler.end_headers()
+    for piece in (b"data: one\n\n", b"data: tw", b"o\n\n"):
+        handler.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        handler.wfile.flush()
+        if not released.wait(STREAM_S):
+            break
+    else:
+        if handler.path != "/stream/cut":
+            handler.wfile.write(b"0\r\n\r\n")
+            return
+    handler.close_connection = True
+
+
 @contextmanager
 def outside(folder: Path, *, tls: bool = True, large: int = 0) -> Iterator[Outside]:
     """large: bytes of what `GET /large` answers."""
     seen: list[str] = []
+    released = threading.Event()
     told: list[dict[str, str]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -45,6 +69,11 @@ def outside(folder: Path, *, tls: bool = True, large: int = 0) -> Iterator[Outsi
             shown = str(len(body)) if length > 999 else body.decode()
             seen.append(f"{self.command} {self.path} {shown}".strip())
             told.append({name.lower(): value for name, value in self.headers.items()})
+            if self.path.startswith("/stream"):
+                stream(self, released)
+                return
+            if self.path == "/release":
+                released.set()
             said = b"x" * large if self.path == "/large" else f"answer {len(seen)}".encode()
             if self.path.startswith("/broken"):
                 self.close_connection = True

@@ -101,6 +101,8 @@ class Fetched(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="fetche
     status: int
     headers: Headers = ()
     body: bytes = b""
+    chunks: tuple[int, ...] = ()
+    """Of an answer that streamed: how long the pieces were in which it came."""
     facts: Facts
 
 
@@ -110,6 +112,30 @@ class Answered(Struct, frozen=True):
     status: int
     headers: Headers
     body: bytes
+    chunks: tuple[int, ...] = ()
+
+
+class Begun(Struct, frozen=True):
+    """The head of an answer that streams; its pieces follow as they come, and are provisional until
+    the call has ended."""
+
+    status: int
+    headers: Headers
+
+
+Onward = Begun | bytes
+
+STREAMS = (
+    *("text/event-stream", "application/x-ndjson", "application/ndjson", "application/jsonl"),
+    *("application/stream+json", "application/json-seq"),
+)
+"""Media types of answers that come bit by bit, and are read so."""
+
+
+def streams(headers: Headers) -> bool:
+    """Whether the answer is passed on piece by piece."""
+    types = [value for name, value in headers if name.lower() == "content-type"]
+    return any(value.partition(";")[0].strip().lower() in STREAMS for value in types)
 
 
 class EgressClosed(Struct, frozen=True, kw_only=True, tag_field="kind", tag="egress.closed"):

@@ -338,6 +338,9 @@ MEMORY_ATTRIBUTES_BYTES_MAX: Final = 64 * 1024
 MEMORY_RECALL_MAX: Final = 1_000
 """Memories that one recall gives."""
 
+MEMORY_RANKED_MAX: Final = 50
+"""Memories that a model orders anew in one recall."""
+
 MEMORY_NAMESPACES_MAX: Final = 256
 """Namespaces that one recall looks into, patterns written out."""
 
@@ -451,6 +454,9 @@ PREDICATE_CHARS_MAX: Final = 2_048
 
 PREDICATE_DEPTH_MAX: Final = 32
 """Parentheses and negations inside one another in such a claim."""
+
+CLAIMS_PER_PROCESS_MAX: Final = 64
+"""Claims that one process may hold by its own asking."""
 
 CLAIMS_MAX: Final = 4_096
 """Claims on devices that may be held at once."""
@@ -654,6 +660,9 @@ APPROVAL_S: Final = 604_800.0
 
 FETCH_BODY_BYTES_MAX: Final = 16 * 1024 * 1024
 """Of one exchange with a server outside, each way: it is recorded whole.  More goes by a tunnel."""
+
+FETCH_CHUNKS_MAX: Final = 65_536
+"""Pieces of one streamed answer whose boundaries are recorded; what follows is one more."""
 
 URL_CHARS_MAX: Final = 16_384
 """Of an address outside; servers take half of it."""

@@ -8,7 +8,7 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Final
 
 import aiohttp
@@ -16,9 +16,14 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from multidict import CIMultiDict
 from yarl import URL
 
-from orlop.abi.egress import Answered, Fetch, Headers, is_here
+from orlop.abi.egress import Answered, Begun, Fetch, Headers, Onward, is_here, streams
 from orlop.abi.errors import DeadlineMissed, DeviceFailed
-from orlop.abi.limits import EGRESS_CONNECT_S, EGRESS_CONNECTIONS_MAX, FETCH_BODY_BYTES_MAX
+from orlop.abi.limits import (
+    EGRESS_CONNECT_S,
+    EGRESS_CONNECTIONS_MAX,
+    FETCH_BODY_BYTES_MAX,
+    FETCH_CHUNKS_MAX,
+)
 
 HOP: Final = frozenset(
     {
@@ -32,6 +37,9 @@ OURS: Final = ("user-agent", "accept", "accept-encoding", "content-type")
 """What the library would add by itself."""
 
 KEY: Final = "idempotency-key"
+
+BARE: Final = (204, 304)
+"""Statuses of answers without a body."""
 
 
 class Outward(AbstractResolver):
@@ -104,8 +112,15 @@ class Web:
             await self._session.close()
             self._session = None
 
-    async def fetch(self, call: Fetch, key: str, limit_s: float) -> Answered:
-        """Once; redirects are the caller's to follow.  Raises `DeviceFailed`, `DeadlineMissed`."""
+    async def fetch(
+        self,
+        call: Fetch,
+        key: str,
+        limit_s: float,
+        onward: Callable[[Onward], None] | None = None,
+    ) -> Answered:
+        """Once; redirects are the caller's to follow.  onward: is given an answer that streams,
+        head first, as it comes.  Raises `DeviceFailed`, `DeadlineMissed`."""
         headers = CIMultiDict(sent(call, key))
         try:
             async with (
@@ -118,24 +133,34 @@ class Web:
                     allow_redirects=False,
                 ) as response,
             ):
-                body = await self._read(call, response)
-                return Answered(response.status, plain(response.headers, call.method), body)
+                headers_told = plain(response.headers, call.method)
+                if call.method == "HEAD" or response.status in BARE or not streams(headers_told):
+                    body = b"".join([piece async for piece in self._pieces(call, response)])
+                    return Answered(response.status, headers_told, body)
+                onward = onward or nowhere
+                onward(Begun(response.status, headers_told))
+                pieces: list[bytes] = []
+                async for piece in self._pieces(call, response):
+                    pieces.append(piece)
+                    onward(piece)
+                return Answered(response.status, headers_told, b"".join(pieces), boundaries(pieces))
         except TimeoutError as error:
             raise DeadlineMissed(f"{call.url[:200]} took more than {limit_s:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             said = str(error) or type(error).__name__
             raise DeviceFailed(f"{call.method} {call.url[:200]}: {said}") from error
 
-    async def _read(self, call: Fetch, response: aiohttp.ClientResponse) -> bytes:
-        body = bytearray()
+    async def _pieces(self, call: Fetch, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        size = 0
         async for piece in response.content.iter_any():
-            body += piece
-            if len(body) > FETCH_BODY_BYTES_MAX:
+            size += len(piece)
+            if size > FETCH_BODY_BYTES_MAX:
                 raise DeviceFailed(
                     f"{call.url[:200]} answered more than {FETCH_BODY_BYTES_MAX} bytes "
                     "(FETCH_BODY_BYTES_MAX); `--net HOST=tunnel` lets it through unrecorded"
                 )
-        return bytes(body)
+            if piece:
+                yield piece
 
     async def tunnel(
         self, host: str, port: int
@@ -148,6 +173,17 @@ class Web:
         except (TimeoutError, OSError) as error:
             raise DeviceFailed(f"{host}:{port} can't be reached: {error}") from error
         raise DeviceFailed(f"{host} has no address")
+
+
+def nowhere(piece: Onward) -> None:
+    """Whoever asks wants the whole."""
+
+
+def boundaries(pieces: Sequence[bytes]) -> tuple[int, ...]:
+    """The pieces' lengths; past the bound all that follows is one."""
+    lengths = [len(piece) for piece in pieces]
+    first, rest = lengths[:FETCH_CHUNKS_MAX], lengths[FETCH_CHUNKS_MAX:]
+    return (*first, sum(rest)) if rest else tuple(first)
 
 
 def sent(call: Fetch, key: str) -> Sequence[tuple[str, str]]:

@@ -9,12 +9,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from orlop.abi.egress import Fetch, Fetched
+from orlop.abi.egress import Begun, Fetch, Fetched, Headers, Onward
 from orlop.abi.errors import BadCall, KernelError, TooLarge, Unauthenticated
 from orlop.abi.limits import EGRESS_IDLE_S, FETCH_BODY_BYTES_MAX, HEADERS_BYTES_MAX
 from orlop.access.rights import Narrowing
 from orlop.http.native import last
 from orlop.kernel import syscall
+from orlop.machine.channel import Channel
 from orlop.state.core import Kernel
 from orlop.state.process import Process
 from orlop.wire import http_head, problem
@@ -78,21 +79,21 @@ class Talk:
             writer.write(CONTINUE)
         body = await read_body(head, reader)
         self._counted.bytes["sent"] += len(body)
+        passing = Passing(head, writer)
         try:
-            said = await self._call(url, head, body)
+            said = await self._call(url, head, body, passing)
         except KernelError as error:
+            if passing.has_begun:  # What came so far is no whole answer: it must not look like one.
+                return False
             await answer_error(writer, error, keep=head.keeps_open)
             return head.keeps_open
-        bare = said.status in NO_BODY or head.method == "HEAD"
-        length = -1 if bare else len(said.body)
-        writer.write(http_head.written(said.status, said.headers, length, head.keeps_open))
-        if not bare:
-            writer.write(said.body)
-        await writer.drain()
         self._counted.bytes["received"] += len(said.body)
+        await passing.finish(said)
         return head.keeps_open
 
-    async def _call(self, url: str, head: Head, body: bytes) -> Fetched:
+    async def _call(self, url: str, head: Head, body: bytes, passing: "Passing") -> Fetched:
+        """The call's end; what streams has been passed on by then.  Whoever has gone meanwhile
+        leaves the call, as with any other."""
         meant, carried = http_head.divided(head.headers)
         fetch = Fetch(method=head.method, url=url, headers=meant, body=body, carried=carried)
         running = syscall.enter(
@@ -102,10 +103,70 @@ class Talk:
             incarnation=self._incarnation,
             narrowing=self._narrowing,
         )
+        running.onward = None if head.is_old else passing.pieces.put_nowait
         self._counted.exchanges += 1
-        done = await last(running)
+        onward = asyncio.ensure_future(passing.run())
+        ended = asyncio.ensure_future(last(running))
+        try:
+            await asyncio.wait((onward, ended), return_when=asyncio.FIRST_COMPLETED)
+            if onward.done():  # Only a client that has gone ends it before the call.
+                await onward
+            done = await ended
+            passing.pieces.close()
+            await onward
+        except BaseException:
+            running.leave()
+            raise
+        finally:
+            passing.pieces.close()
+            for task in (onward, ended):
+                task.cancel()
+            await asyncio.gather(onward, ended, return_exceptions=True)
         assert isinstance(done, Fetched)
         return done
+
+
+class Passing:
+    """An answer on its way to its client, in pieces where it streams."""
+
+    def __init__(self, head: Head, writer: asyncio.StreamWriter) -> None:
+        self.pieces: Channel[Onward] = Channel(FETCH_BODY_BYTES_MAX + 1)
+        self.has_begun = False
+        self._head = head
+        self._writer = writer
+
+    async def run(self) -> None:
+        """Until nothing more comes.  Raises `OSError` where the client has gone."""
+        async for piece in self.pieces:
+            if isinstance(piece, Begun):
+                self._begin(piece.status, piece.headers)
+            else:
+                self._writer.write(http_head.chunk(piece))
+            await self._writer.drain()
+
+    def _begin(self, status: int, headers: Headers) -> None:
+        self.has_begun = True
+        told = (*headers, *http_head.CHUNKED)
+        self._writer.write(http_head.written(status, told, -1, self._head.keeps_open))
+
+    async def finish(self, said: Fetched) -> None:
+        """The end, which waits for the record; or, of what did not stream, all of it."""
+        bare = said.status in NO_BODY or self._head.method == "HEAD"
+        if self.has_begun:
+            self._writer.write(http_head.CHUNKS_END)
+        elif said.chunks and not bare and not self._head.is_old:
+            self._begin(said.status, said.headers)
+            at = 0
+            for length in said.chunks:  # As it came, from the record.
+                self._writer.write(http_head.chunk(said.body[at : at + length]))
+                at += length
+            self._writer.write(http_head.CHUNKS_END)
+        else:
+            length = -1 if bare else len(said.body)
+            keep = self._head.keeps_open
+            self._writer.write(http_head.written(said.status, said.headers, length, keep))
+            self._writer.write(b"" if bare else said.body)
+        await self._writer.drain()
 
 
 async def read_head(reader: asyncio.StreamReader) -> Head | None:

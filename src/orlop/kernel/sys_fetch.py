@@ -1,8 +1,10 @@
 """The `fetch` system call."""
 
+from functools import partial
+
 import msgspec
 
-from orlop.abi.egress import Fetch, Fetched
+from orlop.abi.egress import Fetch, Fetched, Onward
 from orlop.abi.errors import NotReady
 from orlop.abi.hints import Facts
 from orlop.kernel import effects
@@ -10,7 +12,7 @@ from orlop.kernel.admit import Admitted
 from orlop.machine.faults import point
 from orlop.state.core import Kernel
 from orlop.state.running import Running
-from orlop.subsystems import seating
+from orlop.subsystems import seating, tainted
 
 HAPPENED = (("orlop-happened", "true"),)
 """The answer's only header where a person has said that the effect took place: what the server said
@@ -27,8 +29,20 @@ async def fetch(kernel: Kernel, running: Running, call: Fetch, admitted: Admitte
         raise NotReady("this kernel asks no servers outside")
     running.ask(kernel.clock.now_s())
     point("fetch.before")
-    said = await kernel.web.fetch(call, running.effect, seating.left_s(kernel, running, call))
+    left_s = seating.left_s(kernel, running, call)
+    said = await kernel.web.fetch(call, running.effect, left_s, partial(passed, kernel, running))
     point("fetch.after")
     return Fetched(
-        status=said.status, headers=said.headers, body=said.body, facts=Facts(call=running.id)
+        status=said.status,
+        headers=said.headers,
+        body=said.body,
+        chunks=said.chunks,
+        facts=Facts(call=running.id),
     )
+
+
+def passed(kernel: Kernel, running: Running, piece: Onward) -> None:
+    """Pass on what has come.  Its labels are on it before anybody can use it."""
+    if running.onward is not None:
+        tainted.passing(kernel, running, piece)
+        running.onward(piece)

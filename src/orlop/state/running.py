@@ -18,6 +18,7 @@ from orlop.access.rights import Narrowing
 from orlop.access.taint import CLEAN, Labels
 from orlop.machine.channel import Channel
 from orlop.machine.latch import Latch
+from orlop.state.web import Sink
 from orlop.store.rows import Part
 
 
@@ -98,6 +99,8 @@ class Running:
     """The question that it waits for now."""
     parts: tuple[Part, ...] = ()
     """The content that it brings, for the event that it will lie beside."""
+    onward: Sink | None = None
+    """Takes an answer from outside piece by piece as it comes, where its caller wants that."""
     deltas: list[Delta] = field(default_factory=list[Delta])
     done: Done | None = None
     task: asyncio.Task[None] | None = None

@@ -1,10 +1,14 @@
 """What the kernel asks servers outside with, and what it remembers of those it refused."""
 
+from collections.abc import Callable
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from orlop.abi.egress import Answered, Fetch, split_host
+from orlop.abi.egress import Answered, Fetch, Onward, split_host
 from orlop.abi.errors import BadCall
+
+Sink = Callable[[Onward], None]
+"""Never waits."""
 
 PORTS = {"http": 80, "https": 443}
 
@@ -12,8 +16,11 @@ PORTS = {"http": 80, "https": 443}
 class Web(Protocol):
     """What asks servers outside."""
 
-    async def fetch(self, call: Fetch, key: str, limit_s: float) -> Answered:
-        """Once.  key: names this effect for ever.  Raises `DeviceFailed`, `DeadlineMissed`."""
+    async def fetch(
+        self, call: Fetch, key: str, limit_s: float, onward: Sink | None = None
+    ) -> Answered:
+        """Once.  key: names this effect for ever.  onward: is given an answer that streams, head
+        first, as it comes.  Raises `DeviceFailed`, `DeadlineMissed`."""
         ...
 
 

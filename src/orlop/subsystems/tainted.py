@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from orlop.abi.calls import CallTool, Embed, Infer
 from orlop.abi.cards import ToolCard
-from orlop.abi.egress import Fetch
+from orlop.abi.egress import Fetch, Onward
 from orlop.abi.errors import NotFound
 from orlop.abi.events import CallFailed, CallReturned
 from orlop.abi.files import Contents, ReadFiles
@@ -180,6 +180,14 @@ def labelled(
         known.is_blind |= isinstance(done, Contents) and any(one.pieces for one in done.files)
         known.received(labels, running.id, _value(done))
     return replace(event, labels=tuple(sorted(labels))) if labels else event
+
+
+def passing(kernel: Kernel, running: Running, piece: Onward) -> None:
+    """A piece of a server's answer reaches the program before the call has ended."""
+    process = kernel.processes.get(running.process)
+    if process is not None:
+        text = piece.decode(errors="replace") if isinstance(piece, bytes) else ""
+        tracker(kernel, process).received(running.labels | {UNTRUSTED, WEB}, running.id, text)
 
 
 def _value(done: Done | None) -> object:

@@ -35,6 +35,8 @@ class Head(Struct, frozen=True):
     method: str
     target: str
     headers: tuple[tuple[str, str], ...]
+    is_old: bool = False
+    """HTTP/1.0: it reads no chunks."""
 
     def all(self, name: str) -> list[str]:
         return [value for known, value in self.headers if known == name]
@@ -71,7 +73,7 @@ def read(head: bytes) -> Head:
         if not colon or not name or name != name.strip() or not value.isprintable():
             raise BadCall("a header can't be read")
         headers.append((name.lower(), value.strip()))
-    found = Head(method, target, tuple(headers))
+    found = Head(method, target, tuple(headers), version == "HTTP/1.0")
     lengths, codings = found.all("content-length"), found.all("transfer-encoding")
     if len(lengths) > 1 or (lengths and codings):
         raise BadCall("two lengths of one body")
@@ -91,6 +93,14 @@ def chunk_size(line: bytes) -> int:
         return int(digits, 16)
     except ValueError:
         raise BadCall("a chunk's size can't be read") from None
+
+
+CHUNKED: Final = (("transfer-encoding", "chunked"),)
+CHUNKS_END: Final = b"0\r\n\r\n"
+
+
+def chunk(piece: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(piece), piece)
 
 
 def written(status: int, headers: tuple[tuple[str, str], ...], length: int, keep: bool) -> bytes:

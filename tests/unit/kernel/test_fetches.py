@@ -30,7 +30,7 @@ class Shop:
         self.sent: Counter[str] = Counter()
         self.keys: dict[str, set[str]] = {}
 
-    async def fetch(self, call: Fetch, key: str, limit_s: float) -> Answered:
+    async def fetch(self, call: Fetch, key: str, limit_s: float, onward: object = None) -> Answered:
         await asyncio.sleep(EXCHANGE_S / 2)
         name = f"{call.method} {call.url.rpartition('/')[2]}"
         self.sent[name] += 1
@@ -183,7 +183,9 @@ def test_what_only_says_who_asks_is_outside_the_digest() -> None:
 
 def test_a_fetch_that_fails_before_anything_was_sent_tells_why() -> None:
     class Gone(Shop):
-        async def fetch(self, call: Fetch, key: str, limit_s: float) -> Answered:
+        async def fetch(
+            self, call: Fetch, key: str, limit_s: float, onward: object = None
+        ) -> Answered:
             raise DeviceFailed("no route")
 
     async def scenario(here: Computer, kernel: Kernel) -> None:

@@ -491,7 +491,7 @@ class Server:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    async def fetch(self, call: Fetch, key: str, limit_s: float) -> Answered:
+    async def fetch(self, call: Fetch, key: str, limit_s: float, onward: object = None) -> Answered:
         self.asked.append(f"{call.method} {call.url}")
         return Answered(200, (), PAGE.encode())
 
