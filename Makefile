@@ -48,7 +48,7 @@ bench: pulled
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/rivals.lock
 	mkdir -p bench/results
 	for question in door http agents journal stores takeover restore restart cold_start soak budgets \
-		decision rights effects isolation memory decisions programs_simulated programs_real cloud_limits; do \
+		decision rights effects isolation memory files decisions programs_simulated programs_real cloud_limits; do \
 		$(BIN)/python -m bench.$$question --json bench/results/$$question.json || exit 1; \
 	done
 

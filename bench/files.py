@@ -78,9 +78,11 @@ async def timed(rounds: int, work: Work) -> list[float]:
 
 def text(chance: random.Random, size: int) -> str:
     said: list[str] = []
-    while sum(map(len, said)) + len(said) < size + 8:
+    chars = 0
+    while chars < size:
         said.append(chance.choice(WORDS))
-    return " ".join(said)[:size]
+        chars += len(said[-1]) + 1
+    return " ".join(said)[:size].ljust(size, ".")
 
 
 async def door(report: Report, quick: bool) -> None:
@@ -155,7 +157,7 @@ async def together(report: Report, built: Kernel, process: Process, rounds: int)
 async def large(report: Report, built: Kernel, process: Process, quick: bool) -> None:
     """A megabyte of text, and how long the loop stands still meanwhile at most."""
     chance, stalls, is_over = random.Random(2), list[float](), asyncio.Event()
-    base = text(chance, LARGE_BYTES // 4).encode()
+    base = text(chance, LARGE_BYTES).encode()
 
     async def watch() -> None:
         while not is_over.is_set():
@@ -164,7 +166,7 @@ async def large(report: Report, built: Kernel, process: Process, quick: bool) ->
             stalls.append((time.perf_counter() - began_s) * 1e3 - 1)
 
     async def write(number: int) -> None:
-        data = (f"{number} ".encode() + base) * 4
+        data = f"{number} ".encode() + base
         file = FileWrite(path="large.txt", data=data[:LARGE_BYTES])
         await result(built, process, WriteFiles(files=(file,)))
 

@@ -47,6 +47,7 @@ async def write(kernel: Kernel, process: Process, running: Running, call: WriteF
     mounted = [kernel.tables.files.mount(tenant, one.path) for one in call.files]
     if any(mounted):
         return await _write_host(kernel, process, running, call, mounted)
+    running.parts = await file_content.packed(kernel, running.parts)
     brought = {part.name.hex() for part in running.parts}
     if all(piece.name in brought for one in call.files for piece in one.pieces):
         await store.ready()

@@ -47,6 +47,7 @@ async def put(kernel: Kernel, process: Process, running: Running, call: Put) -> 
     pipes = kernel.tables.files.pipes
     if place not in pipes and len(pipes) >= PIPES_MAX:
         raise Exhausted(f"{PIPES_MAX} pipes have something in them (PIPES_MAX)", retry_after_s=60.0)
+    running.parts = await file_content.packed(kernel, running.parts)
     await store.alone()
     while len(pipes.get(place, ())) >= PIPE_MESSAGES_MAX:
         await store.news.wait()

@@ -14,6 +14,8 @@ class Part(Struct, frozen=True, gc=False):
 
     name: bytes
     data: bytes
+    packed: bytes = b""
+    """As `store.pack` makes it, where somebody has done so, beside the event loop."""
 
 
 class Draft(Struct, frozen=True, kw_only=True):

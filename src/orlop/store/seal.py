@@ -50,12 +50,14 @@ class Sealer:
         self._of_tenant: dict[TenantId, _Keys] = {}
         self._by_id: dict[int, _Keys | None] = {}
 
-    def seal(self, tenant: TenantId, epoch: int, place: int, plain: bytes) -> tuple[int, bytes]:
-        """The key's id, and the sealed bytes."""
+    def seal(
+        self, tenant: TenantId, epoch: int, place: int, plain: bytes, packed: bytes = b""
+    ) -> tuple[int, bytes]:
+        """The key's id, and the sealed bytes.  packed: `plain`, if it is packed already."""
         keys = self._of_tenant.get(tenant) or self._keys(tenant)
         nonce = self._chance.token(_NONCE_BYTES)
         return keys.id, FORMAT + nonce + keys.box.encrypt(
-            nonce, pack(plain), self._journal + epoch.to_bytes(8) + place.to_bytes(8)
+            nonce, packed or pack(plain), self._journal + epoch.to_bytes(8) + place.to_bytes(8)
         )
 
     def open(self, key_id: int, epoch: int, place: int, sealed: bytes) -> bytes | None:

@@ -126,7 +126,7 @@ class Stamper:
     def _seal(self, tenant: TenantId, seq: Seq, at: int, part: Part) -> tuple[Body, bytes]:
         """A part's sealed body, and the digest of its ciphertext."""
         place = seq << PART_BITS | at
-        key_id, data = self._sealer.seal(tenant, self._epoch, place, part.data)
+        key_id, data = self._sealer.seal(tenant, self._epoch, place, part.data, part.packed)
         digest = sha256(data).digest()
         if len(data) <= BLOB_BYTES_MIN:
             return Body(place, key_id, data, part.name), digest

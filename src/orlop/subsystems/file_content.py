@@ -28,6 +28,7 @@ from orlop.abi.files import (
 )
 from orlop.abi.ids import TenantId
 from orlop.abi.limits import (
+    BLOB_BYTES_MIN,
     FILE_INLINE_BYTES_MAX,
     FILE_PIECE_BYTES,
     FILES_LISTED_MAX,
@@ -39,6 +40,7 @@ from orlop.files import paths
 from orlop.state.core import Kernel
 from orlop.state.process import Process, Row
 from orlop.store.journal import Part
+from orlop.store.pack import pack
 from orlop.subsystems import files
 
 Parts = tuple[Part, ...]
@@ -145,6 +147,17 @@ def cut(kernel: Kernel, tenant: TenantId, data: bytes) -> tuple[tuple[Piece, ...
     return tuple(Piece(part.name.hex(), len(part.data)) for part in parts), tuple(parts)
 
 
+async def packed(kernel: Kernel, parts: Parts) -> Parts:
+    """The large ones made small beside the event loop, which would stand still for it."""
+    if all(len(part.data) <= BLOB_BYTES_MIN for part in parts):
+        return parts
+    return await files.store(kernel).disk(_packed, parts)
+
+
+def _packed(parts: Parts) -> Parts:
+    return tuple(replace(part, packed=pack(part.data)) for part in parts)
+
+
 async def joined(
     kernel: Kernel, tenant: TenantId, pieces: Sequence[Piece], skip: int, length: int
 ) -> bytes:
@@ -188,8 +201,9 @@ async def store(kernel: Kernel, process: Process, data: bytes) -> tuple[Piece, .
     """
     if (reason := kernel.admitting() or kernel.short()) is not None:
         raise reason
-    await files.store(kernel).alone()
     pieces, parts = cut(kernel, process.row.tenant, data)
+    parts = await packed(kernel, parts)
+    await files.store(kernel).alone()
     header = kernel.emit(process.id, process.row.tenant, PiecesStored(pieces=pieces), parts=parts)
     await kernel.journal.durable(header.seq)
     return pieces

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import ParamSpec, TypeVar
 
 import pytest
 from file_kernel import Desk, FileComputer
@@ -24,10 +26,15 @@ from orlop.abi.files import (
     WriteFiles,
 )
 from orlop.abi.ids import Seq
+from orlop.abi.limits import FILE_PIECE_BYTES
 from orlop.files.live import FileConfig
 from orlop.kernel import syscall
+from orlop.machine.offload import InlineOffload
 from orlop.state.core import Kernel
+from orlop.subsystems import file_content
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Scenario = Callable[[Desk], Coroutine[object, object, None]]
 
 
@@ -339,5 +346,39 @@ def test_a_long_file_is_read_by_stretches() -> None:
             assert isinstance(done, Contents)
             assert done.files[0].data.decode() == text[offset : offset + length]
             assert done.files[0].size == len(text)
+
+    at_a_desk(scenario)
+
+
+class Watched(InlineOffload):
+    """Notes how many large parts came by, to be packed beside the loop."""
+
+    def __init__(self) -> None:
+        self.packed: list[int] = []
+
+    async def __call__(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        made = await super().__call__(work, *args, **kwargs)
+        if isinstance(made, tuple):
+            self.packed += [len(part.data) for part in made if part.packed]
+        return made
+
+
+def test_what_is_large_is_packed_beside_the_loop_and_read_as_it_was() -> None:
+    async def scenario(desk: Desk) -> None:
+        assert desk.kernel.files is not None
+        watched = Watched()
+        desk.kernel.files = replace(desk.kernel.files, disk=watched)
+        large = "".join(f"line {number}\n" for number in range(120_000))
+        assert len(large) > FILE_PIECE_BYTES
+        await desk.write("/small.txt", "small")
+        await desk.write("/large.txt", large)
+        pieces = await file_content.store(
+            desk.kernel, desk.process, large[:FILE_PIECE_BYTES].encode()
+        )
+        await desk.changed(WriteFiles(files=(FileWrite(path="/again.txt", pieces=pieces),)))
+        rest = len(large) - FILE_PIECE_BYTES
+        assert watched.packed == [FILE_PIECE_BYTES, rest, FILE_PIECE_BYTES]
+        assert await desk.read("/large.txt") == large
+        assert await desk.read("/again.txt") == large[:FILE_PIECE_BYTES]
 
     at_a_desk(scenario)
