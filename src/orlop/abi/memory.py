@@ -101,7 +101,8 @@ class Recall(Struct, frozen=True, kw_only=True, tag="recall", omit_defaults=True
     """The query's embedding, where the caller has it."""
     vector_model: str = ""
     rerank: str = ""
-    """A model that embeds; what was found is ordered anew by it."""
+    """A model that orders anew what was found: by its vectors, or by reading it where it chats.
+    Empty: the one of the settings, if there is one; `none`: no model."""
     holding: tuple[Target, ...] = ()
     """Versions that the caller works with: the reply says which are stale."""
     hints: Hints = Hints()

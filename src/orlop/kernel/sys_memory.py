@@ -12,7 +12,6 @@ from orlop.abi.memory import (
     Forget,
     Forgotten,
     Item,
-    Memory,
     MemoryRecalled,
     Recall,
     Recalled,
@@ -20,10 +19,9 @@ from orlop.abi.memory import (
     Remembered,
     Target,
 )
-from orlop.kernel import memory_vectors
+from orlop.kernel import memory_ranking, memory_vectors
 from orlop.memory.memories import Memories
 from orlop.memory.search import Asked
-from orlop.memory.vectors import unpacked
 from orlop.state.core import Kernel
 from orlop.state.process import Process
 from orlop.state.running import Running
@@ -118,9 +116,10 @@ async def recall(kernel: Kernel, process: Process, running: Running, call: Recal
     if not call.subject and running.call.hints.subject and not (call.memory or call.key):
         call = replace(call, subject=running.call.hints.subject)
     model, vector, note = await query_vector(kernel, memories, process, running, call)
+    ranker = memory_ranking.model_for(memories, call)
     found = await memories.find(
         Asked(
-            call=call,
+            call=memory_ranking.widened(call) if ranker else call,
             tenant=tenant,
             namespaces=meant,
             now_ns=kernel.clock.wall_ns(),
@@ -129,8 +128,10 @@ async def recall(kernel: Kernel, process: Process, running: Running, call: Recal
         )
     )
     given = found.memories
-    if call.rerank:
-        given, problem = await reranked(kernel, memories, process, running, call, given)
+    if ranker:
+        given, problem = await memory_ranking.ranked(
+            kernel, memories, process, running, call, ranker, given
+        )
         note = "; ".join(filter(None, (note, problem)))
     if given:
         evidence = tuple(memory_content.evidence(one) for one in given)
@@ -165,27 +166,6 @@ async def query_vector(
         kernel, memories, process, running, (call.query,), chosen.model
     )
     return model, data[0], f"searched by words alone: {note}" if note else ""
-
-
-async def reranked(
-    kernel: Kernel,
-    memories: Memories,
-    process: Process,
-    running: Running,
-    call: Recall,
-    given: tuple[Memory, ...],
-) -> tuple[tuple[Memory, ...], str]:
-    """In the order of another model's cosines; as they were where that can't be asked."""
-    if not given or not call.query:
-        return given, ""
-    texts = (call.query, *(memory.text for memory in given))
-    made = await memory_vectors.of_texts(kernel, memories, process, running, texts, call.rerank)
-    if not all(made.data):
-        return given, f"not ranked anew: {made.note}"
-    query, *others = [unpacked(data) for data in made.data]
-    scores = [sum(a * b for a, b in zip(query, other, strict=True)) for other in others]
-    order = sorted(range(len(given)), key=lambda number: (-scores[number], number))
-    return tuple(replace(given[number], score=round(scores[number], 6)) for number in order), ""
 
 
 def tier(namespaces: Sequence[str], *, from_ram: bool) -> str:

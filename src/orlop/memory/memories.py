@@ -48,6 +48,8 @@ class MemoryConfig:
     file), `pgvector:URL`, `redis:URL`, `weaviate:URL`, `pinecone:URL`."""
     store_key_file: str = ""
     """Its key or password, in a file that only its owner can read."""
+    rerank_model: str = ""
+    """A model that orders anew what recalls find, where they name none; empty: nobody does."""
     graph_rows: Count = 50_000
     """Memories of one namespace from which on it is searched by a graph; 0: never."""
 

@@ -19,6 +19,7 @@ from orlop.abi.egress import Fetch
 from orlop.abi.errors import Conflict, Denied, KernelError
 from orlop.abi.files import FileCall
 from orlop.abi.limits import NAME_CHARS_MAX
+from orlop.abi.memory import Recall
 from orlop.abi.rights import Access, Family, Rights
 from orlop.access.rights import Narrowing, compiled
 from orlop.files.touched import touched
@@ -70,8 +71,7 @@ def needs(kernel: Kernel, call: Call) -> Iterator[tuple[Family, tuple[str, ...],
     """What a call takes: rights, each by one of several names for the same thing."""
     match call:
         case Infer() | Embed():
-            meant = kernel.registry.meant(call.model)
-            yield "model", (call.model,) if meant == call.model else (call.model, meant), ""
+            yield "model", _called(kernel, call.model), ""
         case CallTool():
             yield "tool", (call.tool,), ""
         case Fetch():
@@ -86,10 +86,27 @@ def needs(kernel: Kernel, call: Call) -> Iterator[tuple[Family, tuple[str, ...],
         case Grant() | Revoke():
             yield "grant", ("",), ""
         case _:
-            if isinstance(call, CompactContext) and call.model:
-                yield "model", (call.model,), ""
+            if model := _assistant(call):
+                yield "model", _called(kernel, model), ""
             if isinstance(call, FileCall):
                 yield from (("file", (path,), access) for path, access in touched(call))
+
+
+def _assistant(call: Call) -> str:
+    """The model that it names to have a part of its work done; empty: none."""
+    match call:
+        case CompactContext():
+            return call.model
+        case Recall():
+            return "" if call.rerank == "none" else call.rerank
+        case _:
+            return ""
+
+
+def _called(kernel: Kernel, model: str) -> tuple[str, ...]:
+    """By its alias, where it is one, and by its name."""
+    meant = kernel.registry.meant(model)
+    return (model,) if meant == model else (model, meant)
 
 
 def _any(
