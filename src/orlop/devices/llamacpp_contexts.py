@@ -153,6 +153,9 @@ class HostContexts:
         """A busy slot for this call, holding what could be brought there.  Waits for one."""
         while True:
             match = self._table.match(program, blocks)
+            if match.saving is not None:
+                await match.saving.wait()
+                continue
             own = match.own or Held(self._chance.token(8).hex(), program)
             slot = self._table.take(own.slot)
             if slot is not None:
@@ -198,31 +201,40 @@ class HostContexts:
             slot = held.slot
             if slot is None or self._table.take(slot) is None:
                 continue
+            held.saving = asyncio.Event()
             try:
                 saved += await self.write(held)
                 held.is_released = True
             except (DeviceFailed, DeviceRefused, OSError) as error:
                 log.warning("a context of %s is not saved: %s", program, error)
             finally:
+                held.saving.set()
+                held.saving = None
                 self._table.give_back(slot)
+            if held.is_doomed:
+                await self._drop(held)
         return saved
 
     async def drop(self, program: str) -> None:
         for held in self._table.of(program):
-            await self._offload(self._snapshots.forget, [held.id])
-            held.saved_tokens = 0
-            slot = held.slot
-            if slot is None:
-                self._table.forget(held)
-            elif self._table.take(slot) is None:
-                held.is_doomed = True
-            else:
-                try:
-                    self._table.forget(held)
-                    await self._erase(slot)
-                finally:
-                    self._table.give_back(slot)
+            await self._drop(held)
         self._note_map()
+
+    async def _drop(self, held: Held) -> None:
+        await self._settled(held)
+        await self._offload(self._snapshots.forget, [held.id])
+        held.saved_tokens = 0
+        slot = held.slot
+        if slot is None:
+            self._table.forget(held)
+        elif self._table.take(slot) is None:
+            held.is_doomed = True
+        else:
+            try:
+                self._table.forget(held)
+                await self._erase(slot)
+            finally:
+                self._table.give_back(slot)
 
     async def write(self, held: Held) -> int:
         """Save a context that lies in a busy slot; it stays there too.  Returns its tokens.
@@ -319,6 +331,9 @@ class HostContexts:
 
     async def _copy_out(self, source: Held) -> None:
         """Save a context that lies in another slot, unless a call runs on it."""
+        if source.saving is not None:
+            await source.saving.wait()
+            return
         slot = source.slot
         if slot is None or self._table.take(slot) is None:
             return

@@ -50,6 +50,8 @@ class Held:
     """Nobody wants it in its slot: it is the first to leave."""
     is_doomed: bool = False
     """Dropped while a call ran on it: it goes when that call does."""
+    saving: asyncio.Event | None = None
+    """Its slot is being copied; set once that is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,8 @@ class Match:
     """Another that begins in the same way, at best; never `own`."""
     shared: int = 0
     """Blocks that it shares with either."""
+    saving: asyncio.Event | None = None
+    """Its own is being copied just now: in milliseconds it is there, and it is not elsewhere."""
 
 
 @dataclass(slots=True)
@@ -99,11 +103,11 @@ class Table:
             for held in self.of(program)
             if 0 < len(held.blocks) >= shared - _NEAR_BLOCKS
             and held.blocks == blocks[: len(held.blocks)]
-            and not self.is_busy(held)
+            and (held.saving is not None or not self.is_busy(held))
         ]
         if own:
             best = max(own, key=lambda held: len(held.blocks))
-            return Match(best, None, len(best.blocks))
+            return Match(best, None, len(best.blocks), best.saving)
         return Match(None, found, shared)
 
     def take(self, wanted: int | None = None) -> int | None:

@@ -31,8 +31,17 @@ class ListedHost:
     slots: dict[int, tuple[str, int]] = field(default_factory=dict)
     erased: list[int] = field(default_factory=list)
     refuses: bool = False
+    saving: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once a copy has begun."""
+    may_save: asyncio.Event = field(default_factory=asyncio.Event)
+    """Cleared: a copy takes until it is set."""
+
+    def __post_init__(self) -> None:
+        self.may_save.set()
 
     async def save(self, slot: int, file: str) -> Saved:
+        self.saving.set()
+        await self.may_save.wait()
         name, tokens = self.slots.get(slot, ("", 0))
         if self.refuses:
             raise DeviceRefused("no room")
@@ -199,6 +208,56 @@ def test_a_context_that_is_dropped_while_a_call_runs_on_it_goes_with_that_call(
         assert await bench.call("p", blocks(1, 10), 300) == 0
 
     run(tmp_path, scenario)
+
+
+def test_a_call_that_comes_while_its_context_is_copied_goes_on_in_it(tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.call("p", blocks(1, 10), 300)
+        saving = await _being_saved(bench, "p")
+        call = asyncio.create_task(bench.call("p", blocks(1, 12), 350))
+        await asyncio.sleep(0.01)
+        assert not call.done()
+        bench.host.may_save.set()
+        assert await call == 300, "in the other slot it would have been computed again"
+        assert await saving == 300
+        assert bench.contexts.measured.restored == 0
+
+    run(tmp_path, scenario)
+
+
+def test_who_shares_a_context_that_is_copied_just_now_waits_for_the_copy(tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        shared = blocks(1, 8)
+        await bench.call("p", (*shared, 1, 2), 300)
+        saving = await _being_saved(bench, "p")
+        call = asyncio.create_task(bench.call("q", (*shared, 3, 4), 310))
+        await asyncio.sleep(0.01)
+        bench.host.may_save.set()
+        assert await call == 300
+        assert await saving == 300
+
+    run(tmp_path, scenario)
+
+
+def test_a_context_that_is_dropped_while_it_is_copied_leaves_nothing(tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.call("p", blocks(1, 10), 300)
+        saving = await _being_saved(bench, "p")
+        await bench.contexts.drop("p")
+        bench.host.may_save.set()
+        await saving
+        assert bench.host.erased
+        assert not list((tmp_path / "ram").glob("*.kv"))
+        assert await bench.call("p", blocks(1, 10), 300) == 0
+
+    run(tmp_path, scenario)
+
+
+async def _being_saved(bench: Bench, program: str) -> "asyncio.Task[int]":
+    bench.host.may_save.clear()
+    saving = asyncio.create_task(bench.contexts.save(program))
+    await bench.host.saving.wait()
+    return saving
 
 
 def test_the_next_kernel_knows_the_slots_of_a_host_that_still_runs(tmp_path: Path) -> None:
