@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from pathlib import Path
 import aiohttp
 
 from bench.report import Report, begin, finish
+from orlop.operate.up import CRASHES_MAX, CRASHES_WITHIN_S
 
 QUESTION = "How much is spent beyond a budget, with 200 callers and a kernel that is killed?"
 EXPECTED = (
@@ -39,6 +41,9 @@ SPENT = "E1302"
 ROUND_S_MAX = 240.0
 STRIKE_S_MAX = 20.0
 """How long the next kill waits for its share of the budget to be spent: some is lost with each."""
+
+SILENCE_S_MAX = 60.0
+"""How long a caller asks a kernel that is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,7 @@ def up(port: int) -> Iterator[Path]:
 
 async def caller(http: aiohttp.ClientSession, url: str, key: str, name: str) -> None:
     """Calls until it is told that the budget is spent; everything else may be better next time."""
-    number = 0
+    number, heard_s = 0, time.monotonic()
     while True:
         number += 1
         body = {
@@ -100,11 +105,14 @@ async def caller(http: aiohttp.ClientSession, url: str, key: str, name: str) -> 
         headers = {"authorization": f"Bearer {key}"}
         try:
             async with http.post(f"{url}/v1/chat/completions", json=body, headers=headers) as reply:
+                heard_s = time.monotonic()
                 if SPENT in await reply.text():
                     return
                 if reply.status != 200:
                     await asyncio.sleep(0.2)
-        except (aiohttp.ClientError, TimeoutError):
+        except (aiohttp.ClientError, TimeoutError) as error:
+            if time.monotonic() - heard_s > SILENCE_S_MAX:
+                raise SystemExit(f"no kernel for {SILENCE_S_MAX:g} s: {error}") from error
             await asyncio.sleep(0.05)
 
 
@@ -117,8 +125,11 @@ async def client(url: str, key: str, name: str) -> None:
         await asyncio.gather(*callers)
 
 
-def spend(home: Path, port: int, url: str, it: Round, kills: int) -> int:
-    """Everybody calls until all is spent.  Returns how often the kernel was killed meanwhile."""
+def spend(home: Path, port: int, url: str, it: Round, kills: int, deaths: deque[float]) -> int:
+    """Everybody calls until all is spent.  Returns how often the kernel was killed meanwhile.
+
+    deaths: when it was killed, in all rounds.
+    """
     orlop(home, "budget", "set", f"team:{it.unit}", it.flag, f"{it.limit:.10g}")
     key = json.loads(orlop(home, "key", "create", "--team", it.unit, "--json"))["secret"]
     command = [sys.executable, "-m", "bench.budgets", "--client", url, key, it.unit]
@@ -131,7 +142,7 @@ def spend(home: Path, port: int, url: str, it: Round, kills: int) -> int:
             raise SystemExit(f"{it}: not spent in time\n{orlop(home, 'budget', '--all')}")
         if killed < kills:
             pid = int(json.loads(orlop(home, "info", "--json"))["os_pid"])
-            killed += strike(port, it, (killed + 1) / (kills + 1), pid, clients)
+            killed += strike(port, it, (killed + 1) / (kills + 1), pid, clients, deaths)
         time.sleep(0.1)
     if any(each.returncode for each in clients):
         raise SystemExit("a client failed")
@@ -139,16 +150,32 @@ def spend(home: Path, port: int, url: str, it: Round, kills: int) -> int:
 
 
 def strike(
-    port: int, it: Round, share: float, pid: int, clients: Sequence[subprocess.Popen[bytes]]
+    port: int,
+    it: Round,
+    share: float,
+    pid: int,
+    clients: Sequence[subprocess.Popen[bytes]],
+    deaths: deque[float],
 ) -> bool:
-    """SIGKILL to the kernel once `share` of the budget is spent: in the middle of calls."""
+    """SIGKILL to the kernel once `share` of the budget is spent: in the middle of calls.
+
+    The supervisor gives up on a kernel that dies too often, and then nobody is ever told that the
+    budget is spent: so one death less than that, within its time.
+    """
     give_up_s = time.monotonic() + STRIKE_S_MAX
-    while billed(port, it.unit) < share * it.limit:
+    while billed(port, it.unit) < share * it.limit or is_too_often(deaths):
         if all(each.poll() is not None for each in clients) or time.monotonic() > give_up_s:
             return False
         time.sleep(0.002)
     os.kill(pid, signal.SIGKILL)
+    deaths.append(time.monotonic())
     return True
+
+
+def is_too_often(deaths: deque[float]) -> bool:
+    """Whether the supervisor would give up after one death more."""
+    lately_s = time.monotonic() - CRASHES_WITHIN_S - 1.0
+    return sum(death > lately_s for death in deaths) >= CRASHES_MAX - 1
 
 
 def billed(port: int, unit: str) -> float:
@@ -169,8 +196,9 @@ def measure(report: Report, calls: int, kills: int) -> None:
     try:
         with up(port) as home:
             url = str(json.loads(orlop(home, "info", "--json"))["url"])
+            deaths: deque[float] = deque(maxlen=CRASHES_MAX)
             for it in rounds(calls):
-                killed = spend(home, port, url, it, kills)
+                killed = spend(home, port, url, it, kills, deaths)
                 spent = billed(port, it.unit)
                 booked = json.loads(orlop(home, "budget", "show", f"team:{it.unit}", "--json"))
                 used = booked["used"]
