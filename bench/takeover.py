@@ -3,9 +3,13 @@
 Expected: the lease, and within a second more its processes have arrived at the survivor and their
 programs run again; nothing is paid for twice.  Two kernels on one PostgreSQL of the bench's own;
 supervisor, kernel and programs of one are killed with SIGKILL in the middle of their calls.
+
+Clients that write and read one memory through both kernels meanwhile are recorded: nobody may read
+less than anybody was told, and nothing may be there twice.
 """
 
 import argparse
+import json
 import statistics
 import sys
 import tempfile
@@ -16,9 +20,11 @@ import psycopg
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+from crash.histories import History, MemoryShelf
 from crash.two_kernels import Machine, machines, python
 from postgres_server import postgres
 
+import orlop
 from bench.report import Report, begin, finish
 from orlop.store.tapes import JournalConfig
 from orlop.store.verify import verify
@@ -105,10 +111,55 @@ def since(told: Path, moment_s: float) -> list[list[str]]:
     return [line for line in lines(told) if float(line[4]) > moment_s]
 
 
+def share(report: Report, url: str, clients: int) -> None:
+    """One memory under both kernels, while each is lost once."""
+    names = ("north", "south")
+    with tempfile.TemporaryDirectory(prefix="orlop-bench-") as place:
+        folder = Path(place)
+        homes = [folder / name for name in names]
+        with machines(folder, url, names, LEASE_S) as house:
+            history = History(1, homes, MemoryShelf())
+            history.begin(clients)
+            for lost, other in (names, names[::-1]):
+                time.sleep(2.0)
+                house[lost].lose()
+                wait(lambda: is_taken(house[other], lost), house[other])  # noqa: B023
+                house[lost].start()
+            time.sleep(2.0)
+            history.end()
+            faults = [
+                *history.faults(),
+                *(fault for at in homes for fault in history.faults_of_past(at)),
+            ]
+            alone, turns = writes(homes[0]), writes(*homes)
+    steps = len(history.steps)
+    report.add("shared memory: answered reads and writes", steps, "", "")
+    report.add("that went back, were lost or doubled", len(faults), "", "0")
+    report.add("a write of one kernel alone, median", 1e3 * statistics.median(alone), "ms", "")
+    report.add("two that write by turns, median", 1e3 * statistics.median(turns), "ms", "")
+
+
+def is_taken(machine: Machine, schema: str) -> bool:
+    kernels = json.loads(machine.orlop("kernels", "--json").stdout)
+    return any(one["schema"] == schema and one["state"] == "taken over" for one in kernels)
+
+
+def writes(*homes: Path) -> list[float]:
+    """Seconds of each write, by one client after another."""
+    took: list[float] = []
+    kernels = [orlop.connect_sync(home=home, process="writer", patience_s=20) for home in homes]
+    for number in range(100):
+        began_s = time.perf_counter()
+        MemoryShelf().write(kernels[number % len(kernels)], "turns", f"{number}", None)
+        took.append(time.perf_counter() - began_s)
+    return took
+
+
 def measure(report: Report, is_quick: bool) -> None:
     rounds, agents = (2, 2) if is_quick else (5, 4)
     with postgres() as server:
         runs = [lose_one(server.url, agents, number) for number in range(rounds)]
+        share(report, server.url, clients=2 if is_quick else 6)
     arrived = [run.arrived_s for run in runs]
     report.add("lease", LEASE_S, "s", "")
     report.add(

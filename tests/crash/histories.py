@@ -7,8 +7,8 @@ what had ended before another thing began, that one must know.
 import random
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,55 +154,65 @@ class History:
     # What must hold.
 
     def check(self) -> None:
-        """Raises `AssertionError` naming the seed."""
-        for key in self.keys:
-            steps = [step for step in self.steps if step.key == key]
-            self._versions_are_one(steps)
-            self._nobody_goes_back(steps)
-        self._whoever_named_a_version_wrote_on_it()
+        faults = self.faults()
+        assert not faults, f"seed {self.seed}: {faults[:3]}"
 
     def check_past(self, home: Path) -> None:
-        """Against what a kernel says in the end: nothing lost, nothing doubled."""
+        faults = self.faults_of_past(home)
+        assert not faults, f"seed {self.seed}: {faults[:3]}"
+
+    def faults(self) -> list[str]:
+        """Where somebody went back, or two have written one version."""
+        found: list[str] = []
+        for key in self.keys:
+            steps = [step for step in self.steps if step.key == key]
+            found += [*_of_versions(steps), *_of_time(steps)]
+        for step in self.steps:
+            if step.expected is not None and step.version != step.expected + 1:
+                found.append(f"{step} is not what was written on {step.expected}")
+        return found
+
+    def faults_of_past(self, home: Path) -> list[str]:
+        """Against what a kernel says in the end: what is lost, what is doubled."""
+        found: list[str] = []
         for key in self.keys:
             past = self.shelf.past(home, key)
-            assert sorted(past) == list(range(1, len(past) + 1)), f"seed {self.seed}: {past}"
+            if sorted(past) != list(range(1, len(past) + 1)):
+                found.append(f"{key} has the versions {sorted(past)}")
             values = list(past.values())
-            assert len(values) == len(set(values)), f"seed {self.seed}: twice in {key}"
-            told = {one.version: one.value for one in self.steps if one.key == key}
+            found += [f"{value} is there twice" for value in set(values) if values.count(value) > 1]
+            told = {step.version: step.value for step in self.steps if step.key == key}
             for version, value in told.items():
-                said = past.get(version, "")
-                assert not version or said == value, f"seed {self.seed}: {key}@{version}"
+                if version and past.get(version) != value:
+                    found.append(f"{key}@{version} was {value}, and is {past.get(version)}")
             strangers = set(values) - set(told.values()) - set(self.unknown)
-            assert not strangers, f"seed {self.seed}: nobody wrote {strangers}"
+            found += [f"nobody wrote {value}" for value in strangers]
+        return found
 
-    def _versions_are_one(self, steps: Sequence[Step]) -> None:
-        values: defaultdict[int, set[str]] = defaultdict(set)
-        writers: defaultdict[int, list[Step]] = defaultdict(list)
-        for step in steps:
-            values[step.version].add(step.value)
-            if step.what == "write":
-                writers[step.version].append(step)
-        for version, found in values.items():
-            assert len(found) == 1, f"seed {self.seed}: version {version} is {found}"
-        for version, made in writers.items():
-            assert len(made) == 1, f"seed {self.seed}: version {version} was written by {made}"
 
-    def _nobody_goes_back(self, steps: Sequence[Step]) -> None:
-        """Read-your-writes, monotonic reads, and the same among clients."""
-        ended = sorted(steps, key=lambda step: step.ended_s)
-        at, known = 0, None
-        for step in sorted(steps, key=lambda step: step.began_s):
-            while at < len(ended) and ended[at].ended_s < step.began_s:
-                if known is None or ended[at].version > known.version:
-                    known = ended[at]
-                at += 1
-            if known is not None:
-                assert step.version >= known.version, f"seed {self.seed}: {known}, then {step}"
+def _of_versions(steps: Sequence[Step]) -> Iterator[str]:
+    """A version has one value, and one writer."""
+    values: defaultdict[int, set[str]] = defaultdict(set)
+    writers: Counter[int] = Counter()
+    for step in steps:
+        values[step.version].add(step.value)
+        writers[step.version] += step.what == "write"
+    for version, found in values.items():
+        if len(found) > 1 or writers[version] > 1:
+            yield f"version {version} is {found}, by {writers[version]} writers"
 
-    def _whoever_named_a_version_wrote_on_it(self) -> None:
-        for step in self.steps:
-            if step.expected is not None:
-                assert step.version == step.expected + 1, f"seed {self.seed}: {step}"
+
+def _of_time(steps: Sequence[Step]) -> Iterator[str]:
+    """Read-your-writes, monotonic reads, and the same among clients."""
+    ended = sorted(steps, key=lambda step: step.ended_s)
+    at, known = 0, None
+    for step in sorted(steps, key=lambda step: step.began_s):
+        while at < len(ended) and ended[at].ended_s < step.began_s:
+            if known is None or ended[at].version > known.version:
+                known = ended[at]
+            at += 1
+        if known is not None and step.version < known.version:
+            yield f"{known}, and then {step}"
 
 
 def until(holds: Callable[[], bool], patience_s: float) -> bool:
