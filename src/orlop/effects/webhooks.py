@@ -8,6 +8,7 @@ import msgspec
 
 from orlop.abi.cards import Approval, ToolCard
 from orlop.abi.errors import DeviceBusy, DeviceFailed, Misconfigured, ToolFailed
+from orlop.abi.ids import DEFAULT_TENANT
 from orlop.abi.limits import TOOL_RETRIES_MAX
 from orlop.effects import credential
 from orlop.effects.outgoing import Outgoing
@@ -43,6 +44,8 @@ class WebhookConfig:
     run: tuple[str, ...] = ()
     """The program that a message starts, once for each of its ids.  It finds the message in
     `ORLOP_WEBHOOK` and its id in `ORLOP_WEBHOOK_ID`."""
+    tenant: str = DEFAULT_TENANT
+    """Whose program that is."""
     cwd: str = ""
     """The folder that it runs in."""
     team: str = ""

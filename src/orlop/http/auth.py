@@ -101,7 +101,7 @@ class Doorman:
             case PersonPrincipal():
                 caller = self._person(principal)
             case OperatorPrincipal():
-                tenant = tenants.find(self.kernel, named or DEFAULT_TENANT)
+                tenant = tenants.known(self.kernel, named or DEFAULT_TENANT)
                 return Caller(principal, tenant, named=bool(named))
         if named and named != caller.tenant:
             raise tenants.unknown(named)
@@ -156,7 +156,7 @@ class Doorman:
 
     def _own(self, capability: Capability) -> Process:
         process = self.kernel.processes.get(capability.process)
-        if process is None:
+        if process is None or process.row.tenant != capability.said.first.tenant:
             raise Unauthenticated(f"process {capability.process} is no longer in the table")
         syscall.require_current(process, capability.incarnation)
         if process.row.state not in ALIVE:

@@ -31,6 +31,7 @@ async def forget(kernel: Kernel, name: str, reason: str) -> None:
     if row.is_open and row.name != DEFAULT_TENANT:
         raise Conflict(f"tenant {row.name} is open: `orlop tenant remove {row.name}` first")
     tenants.require_ended(kernel, row.name)
+    tenants.require_settled(kernel, row.name)
     # From here on only the journal can fail, and what is said is done, now or at the next boot.
     event = TenantForgotten(reason=f"{row.name}: {reason}", tenant=row.name)
     kernel.emit(KERNEL_PROCESS, DEFAULT_TENANT, event)

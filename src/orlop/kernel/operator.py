@@ -22,7 +22,7 @@ from orlop.state import codec
 from orlop.state.core import Kernel
 from orlop.state.process import Process, Row
 from orlop.store.journal import Stored
-from orlop.subsystems import bounds
+from orlop.subsystems import bounds, tenants
 from orlop.subsystems.policy import said
 
 SECRET_BYTES = 24
@@ -201,6 +201,7 @@ async def create_key(
     is_operator: bool = False,
 ) -> NewKey:
     """A client key; the journal holds its digest only.  Raises `BadCall`."""
+    tenants.require_open(kernel, tenant)
     bounds.name("name", name)
     bounds.name("team", team)
     rights = canonical(rights)

@@ -105,7 +105,8 @@ def wait_on(kernel: Kernel, waiting: Parked) -> None:
             return
     lost = Interrupted("the program that made this call was lost")
     refused = CallRefused(code=lost.code, message=lost.message)
-    kernel.emit(waiting.process, DEFAULT_TENANT, refused, call=waiting.call)
+    tenant = process.row.tenant if process is not None else DEFAULT_TENANT
+    kernel.emit(waiting.process, tenant, refused, call=waiting.call)
 
 
 async def revive(kernel: Kernel, process: Process) -> None:

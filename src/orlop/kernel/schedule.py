@@ -21,7 +21,7 @@ from orlop.machine.clock import NS_PER_S
 from orlop.state.core import Kernel
 from orlop.state.process import OVER
 from orlop.state.schedule_table import ScheduleRow
-from orlop.subsystems import bounds, lifecycle
+from orlop.subsystems import bounds, lifecycle, tenants
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ class Schedules:
         )
         allow = None if order.allow is None else canonical(order.allow)
         start_ns = kernel.clock.wall_ns()
+        tenants.require_open(self._kernel, tenant)
         parse(order.when, order.zone, start_ns)
         if len(kernel.tables.schedules.rows) >= SCHEDULES_MAX:
             raise Exhausted(f"{SCHEDULES_MAX} schedules exist (SCHEDULES_MAX)")

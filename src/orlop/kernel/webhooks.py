@@ -4,12 +4,11 @@ from collections.abc import Mapping
 
 from orlop.abi.calls import Spawn
 from orlop.abi.errors import NotFound, TooLarge
-from orlop.abi.ids import DEFAULT_TENANT
 from orlop.abi.limits import NAME_CHARS_MAX, WEBHOOK_BYTES_MAX
 from orlop.abi.webhooks import WebhookReceived, WebhookTaken
 from orlop.effects.webhooks import WebhookConfig
 from orlop.state.core import Kernel
-from orlop.subsystems import lifecycle
+from orlop.subsystems import lifecycle, tenants
 
 
 def find(hooks: Mapping[str, WebhookConfig], name: str) -> WebhookConfig:
@@ -43,7 +42,8 @@ async def receive(
         env={"ORLOP_WEBHOOK": text, "ORLOP_WEBHOOK_ID": message},
         restart="on-failure",
     )
-    process = await lifecycle.create(kernel, order, DEFAULT_TENANT)
+    tenant = tenants.find(kernel, config.tenant)
+    process = await lifecycle.create(kernel, order, tenant)
     kernel.emit(process.id, process.row.tenant, WebhookReceived(name=name, message=message))
     await kernel.journal.flush()
     kernel.tasks.start(lifecycle.begin(kernel, process, "first"), f"start {process.row.pid}")

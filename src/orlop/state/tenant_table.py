@@ -57,6 +57,11 @@ class Tenants:
         row = self.rows.get(TenantId(name))
         return row if row is not None and row.is_open else None
 
+    def known(self, name: str) -> TenantRow | None:
+        """Also one that was removed, as long as what it has said can be read."""
+        row = self.rows.get(TenantId(name))
+        return row if row is not None and not row.is_forgotten else None
+
     def state(self) -> list[TenantRow]:
         return [row for row in self.rows.values() if row.name != DEFAULT_TENANT]
 

@@ -54,11 +54,14 @@ async def create(
     schedule: ScheduleId | None = None,
     due_ns: Nanoseconds | None = None,
 ) -> Process:
-    """A row in the table; nothing runs yet.  Raises `BadCall`, `Exhausted`, `Denied`, `NotReady`.
+    """A row in the table; nothing runs yet.  Raises `BadCall`, `Exhausted`, `Denied`, `NotReady`,
+    and `Conflict` where the tenant was removed.
 
     As everywhere, a child has its parent's folder and environment, but for what the call changes.
     """
     bounds.spawn(call)
+    if kernel.tables.tenants.find(tenant) is None:
+        raise Conflict(f"tenant {tenant} was removed: nothing is started in it")
     if parent is not None and accounts.depth(parent.row.accounts) >= CHILDREN_DEPTH_MAX:
         raise Exhausted(f"processes are nested {CHILDREN_DEPTH_MAX} deep (CHILDREN_DEPTH_MAX)")
     if parent is not None and call.team not in ("", parent.row.team):
@@ -124,6 +127,8 @@ async def start(
     """
     row = process.row
     require_ended(row)
+    if kernel.tables.tenants.find(row.tenant) is None:
+        raise Conflict(f"tenant {row.tenant} was removed: nothing is started in it")
     if row.is_client and mode == "replay":
         raise Conflict(f"process {row.pid} has no command that could be run again")
     if mode != "first" and kernel.tables.is_pruned:

@@ -9,6 +9,7 @@ from orlop.abi.schedules import ScheduleRemoved
 from orlop.abi.tenants import TenantCreated, TenantOrder, TenantRemoved, TenantView, read_name
 from orlop.state.core import Kernel
 from orlop.state.process import OVER
+from orlop.state.saga_table import OVER as SAGAS_OVER
 from orlop.state.tenant_table import TenantRow
 from orlop.subsystems import lifecycle
 
@@ -24,6 +25,23 @@ def find(kernel: Kernel, name: str) -> TenantId:
     if row is None:
         raise unknown(name)
     return row.name
+
+
+def known(kernel: Kernel, name: str) -> TenantId:
+    """For the installation's operator: also one that was removed, until it is forgotten.
+
+    Raises `NotFound`.
+    """
+    row = kernel.tables.tenants.known(name)
+    if row is None:
+        raise unknown(name)
+    return row.name
+
+
+def require_open(kernel: Kernel, tenant: TenantId) -> None:
+    """Nothing begins in one that was removed.  Raises `Conflict`."""
+    if kernel.tables.tenants.find(tenant) is None:
+        raise Conflict(f"tenant {tenant} was removed")
 
 
 async def create(kernel: Kernel, order: TenantOrder) -> TenantView:
@@ -78,6 +96,19 @@ def require_ended(kernel: Kernel, tenant: TenantId) -> None:
         raise Conflict(
             f"{len(alive)} programs of {tenant} have not ended: "
             f"`orlop kill --tenant {tenant} {shown}` first"
+        )
+
+
+def require_settled(kernel: Kernel, tenant: TenantId) -> None:
+    """Raises `Conflict`."""
+    open_sagas = [
+        row.id
+        for row in kernel.tables.sagas.rows.values()
+        if row.tenant == tenant and row.state not in SAGAS_OVER
+    ]
+    if open_sagas:
+        raise Conflict(
+            f"{len(open_sagas)} sagas of {tenant} are not over: `orlop sagas --tenant {tenant}`"
         )
 
 
