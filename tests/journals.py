@@ -62,9 +62,10 @@ class PostgresDisk:
     name: str
     chance: Chance = field(default_factory=SystemChance)
     offloads: list[Offload] = field(default_factory=list)
+    cluster: str = ""
 
     def tape(self) -> PostgresTape:
-        return PostgresTape(Home(self.path), self.url, self.name)
+        return PostgresTape(Home(self.path), self.url, self.name, self.cluster)
 
     def journal(self) -> Journal:
         self.offloads.append(ThreadOffload("journal"))
