@@ -148,7 +148,7 @@ def read_settings(config: Path | None, home: Path, engine_flags: Sequence[str]) 
         settings = replace(settings, egress=replace(settings.egress, airgap=True))
     check_config(settings.sandbox, sandboxes(settings), home)
     settings.egress.rules()
-    memory.check(settings.memory)
+    settings = replace(settings, memory=memory.checked(settings.memory, settings.journal.url))
     shelved = [model.name for model in shelf.installed(models_dir(settings))]
     forms.check(settings.models.cards, [*settings.engines, *shelved])
     ladder.check(settings.models.ladders, [*settings.models.aliases, *settings.models.cards])

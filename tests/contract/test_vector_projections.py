@@ -16,6 +16,7 @@ from orlop.abi.memory_orders import EraseOrder
 from orlop.devices.fake import FakeConfig
 from orlop.kernel import memory_erasure, memory_jobs, memory_views
 from orlop.machine.offload import InlineOffload
+from orlop.memory.memories import MemoryConfig, checked
 from orlop.memory.outside import Outside
 from orlop.memory.stores import opening
 from orlop.memory.stores.store import NUMBERS_MAX, Place, Point, VectorStore, batches
@@ -288,3 +289,10 @@ def test_a_key_is_asked_for_where_there_must_be_one_and_never_shown(tmp_path: Pa
         opening.open_store("weaviate:https://w.example", str(open_to_all), "one")
     store = opening.open_store("redis:redis://me:hidden-word@r.example:1/2", "", "one")
     assert store.name == "redis redis://r.example:1/2"
+
+
+def test_pgvector_alone_means_the_journals_database() -> None:
+    config = MemoryConfig(store="pgvector")
+    assert checked(config, "postgresql://h/d").store == "pgvector:postgresql://h/d"
+    with pytest.raises(Misconfigured, match=r"where the journal is on PostgreSQL"):
+        checked(config, "")

@@ -9,6 +9,7 @@ import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from dataclasses import replace as replace_field
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -45,7 +46,7 @@ class MemoryConfig:
     """Namespaces whose vectors stay in RAM, whoever else wants it."""
     store: str = ""
     """An external vector store, fed from the rows: `qdrant:URL` (or a folder), `milvus:URL` (or a
-    file), `pgvector:URL`, `redis:URL`, `weaviate:URL`, `pinecone:URL`."""
+    file), `pgvector:URL` (alone: the journal's), `redis:URL`, `weaviate:URL`, `pinecone:URL`."""
     store_key_file: str = ""
     """Its key or password, in a file that only its owner can read."""
     rerank_model: str = ""
@@ -219,9 +220,12 @@ def build(
     return Memories(rows, evidence, commons, config, external or embedded, external)
 
 
-def check(config: MemoryConfig) -> None:
-    """Raises `Misconfigured`."""
+def checked(config: MemoryConfig, database: str) -> MemoryConfig:
+    """database: the journal's URL, which `pgvector` alone means.  Raises `Misconfigured`."""
+    if config.store == "pgvector" and database:
+        config = replace_field(config, store=f"pgvector:{database}")
     opening.check(config.store, config.store_key_file)
+    return config
 
 
 def outside(
