@@ -48,7 +48,7 @@ from orlop.http.auth import Doorman
 from orlop.http.gate import Gate
 from orlop.http.place import Place
 from orlop.http.server import serve
-from orlop.kernel import lease, memory_jobs, recovery, retention
+from orlop.kernel import lease, memory_jobs, printed, recovery, retention
 from orlop.kernel.lease import Lease
 from orlop.kernel.schedule import Schedules
 from orlop.kernel.shutdown import shut_down
@@ -356,6 +356,7 @@ async def run(power: Power) -> int:
 def begin(kernel: Kernel, power: Power, tokens: Tokens, gate: Gate) -> Schedules:
     """Start what runs for as long as the kernel does."""
     kernel.tasks.start(retention.run(kernel, power.settings.journal.keep_days), "retention")
+    kernel.tasks.start(printed.run(kernel, power.home, power.settings.output), "output")
     claims.recover(kernel)
     sight = Sight(models_dir(power.settings))
     devices.begin(kernel, sight, ThreadOffload("devices"))

@@ -42,6 +42,7 @@ from orlop.sandbox.cells import NO_NETWORK, SandboxConfig, check_config
 from orlop.sched.scheduler import SchedulerConfig
 from orlop.state.core import KernelConfig
 from orlop.state.guard import PolicyConfig
+from orlop.store.output import OutputConfig
 from orlop.store.tapes import JournalConfig
 from orlop.subsystems import (
     policies,
@@ -115,6 +116,7 @@ class Settings:
     """How far agents may go by themselves, each rule in a table of its own."""
     sandbox: SandboxConfig = field(default_factory=SandboxConfig)
     egress: EgressConfig = field(default_factory=EgressConfig)
+    output: OutputConfig = field(default_factory=OutputConfig)
     code: CodeConfig = field(default_factory=CodeConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
 

@@ -1,9 +1,7 @@
 """The operators' routes: decode, ask the kernel, encode."""
 
 import asyncio
-import codecs
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -33,12 +31,12 @@ from orlop.kernel.schedule import Schedules
 from orlop.state import codec
 from orlop.state.core import Kernel
 from orlop.state.process import OVER, Process
+from orlop.store.output import STREAMS, Output
 from orlop.subsystems import bounds, lifecycle, manifests
 from orlop.wire import json_guard
 
 T = TypeVar("T")
 
-LOG_PIECE_BYTES = 64 * 1024
 LOG_LOOK_S = 0.1
 """Between two looks at output that is followed."""
 
@@ -231,7 +229,7 @@ class Admin:
         incarnation = int(exchange.number("incarnation", process.row.incarnation))
         folder = self._place.home / "run" / process.id / str(incarnation)
         wanted = exchange.query("stream", "all")
-        names = [name for name in ("out", "err") if wanted in (name, "all")]
+        names = [name for name in STREAMS if wanted in (name, "all")]
         offset = int(exchange.number("offset", 0))
         output = Output(folder, dict.fromkeys(names, offset))
         follow = exchange.query("follow", "0")
@@ -281,31 +279,3 @@ def missing(kernel: Kernel) -> list[str]:
     if cards and not any(card.health == "ready" for card in cards):
         reasons += [f"engine {card.name}: {card.reason or card.health}" for card in cards]
     return reasons
-
-
-class Output:
-    """What a program printed, read on from where it was."""
-
-    def __init__(self, folder: Path, offsets: dict[str, int]) -> None:
-        self._folder = folder
-        self._offsets = offsets
-        decoder = codecs.getincrementaldecoder("utf-8")
-        self._decoders = {name: decoder(errors="replace") for name in offsets}
-
-    def more(self) -> list[bytes]:
-        """One piece of each stream, as NDJSON lines; a character cut in two comes whole, later."""
-        lines = []
-        for name, offset in self._offsets.items():
-            try:
-                with (self._folder / name).open("rb") as file:
-                    file.seek(offset)
-                    piece = file.read(LOG_PIECE_BYTES)
-            except OSError:
-                continue
-            if piece:
-                text = self._decoders[name].decode(piece)
-                self._offsets[name] = offset + len(piece)
-                held = len(self._decoders[name].getstate()[0])  # Of a character cut in two.
-                line = {"stream": name, "offset": self._offsets[name] - held, "text": text}
-                lines.append(msgspec.json.encode(line) + b"\n")
-        return lines

@@ -29,6 +29,7 @@ from orlop.devices.artefact import write_atomic
 from orlop.http import tls
 from orlop.http.place import HttpConfig
 from orlop.machine import plain_clock
+from orlop.machine.output import speak_to
 from orlop.operate.running import LOCK, PORT, answers
 from orlop.settings import Settings, read_settings
 from orlop.store import files
@@ -229,17 +230,6 @@ class Supervisor:
         if self._kernel is not None:
             with suppress(ProcessLookupError):
                 os.kill(self._kernel, number)
-
-
-def speak_to(path: Path) -> None:
-    """From here on this process reads nothing, and what it prints goes to the end of a file."""
-    sys.stdout.flush()
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    output = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    for source, target in ((nothing, 0), (output, 1), (output, 2)):
-        os.dup2(source, target)
-    os.close(nothing)
-    os.close(output)
 
 
 def call_oneself(name: str) -> None:
