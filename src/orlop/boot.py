@@ -328,7 +328,7 @@ async def run(power: Power) -> int:
     try:
         gate = gate_of(power)
         kernel = await build(power, tokens, gate)
-        place_among = await joined(kernel, power)
+        place_among = await joined(kernel, power, tokens)
     except JournalStopped as reason:
         return await refused(power, app, stop, reason)
     await recovery.recover(kernel)
@@ -405,13 +405,14 @@ async def refused(power: Power, app: App, stop: asyncio.Event, reason: JournalSt
     return EXIT_AGAIN if is_away else 0
 
 
-async def joined(kernel: Kernel, power: Power) -> Lease | None:
+async def joined(kernel: Kernel, power: Power, tokens: Tokens) -> Lease | None:
     """Its place among the kernels that share a database; None: it shares none."""
     config = power.settings.journal
     shared = cluster(Home(power.home), config, kernel.clock, kernel.chance)
     if shared is None:
         return None
-    place = await lease.joined(kernel, shared, power.url, platform.node(), config.schema)
+    keys = tokens.capabilities.keys
+    place = await lease.joined(kernel, shared, power.url, platform.node(), config.schema, keys)
     if kernel.commons is not None:
         kernel.commons.told = kernel.hear
         await kernel.commons.join(kernel.tables.place)

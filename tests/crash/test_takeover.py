@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import psutil
 import psycopg
@@ -216,3 +218,46 @@ def test_after_the_database_was_away_from_all_each_kernel_keeps_its_own_processe
 
 def has_told(told: Path, step: int) -> bool:
     return any(line[0] == str(step) for line in lines(told))
+
+
+WAITING = """
+import os, sys, time
+with open(sys.argv[1], "w") as told:
+    told.write(os.environ["ORLOP_TOKEN"])
+time.sleep(600)
+"""
+
+
+def test_a_token_from_before_a_take_over_is_of_the_past_wherever_it_is_shown(
+    tmp_path: Path, server: Server
+) -> None:
+    told, script = tmp_path / "token", tmp_path / "waiting.py"
+    script.write_text(WAITING)
+    names = ("first", "second")
+    with machines(tmp_path, server.url, names, LEASE_S) as house:
+        first, second = (house[name] for name in names)
+        first.orlop(
+            "run", "-d", "--restart", "on-failure", "--name", "w", "--", *python(script), str(told)
+        )
+        until(lambda: told.exists() and bool(told.read_text()), 20, first)
+        token = told.read_text()
+        assert status(first, token) == 200
+        assert status(second, token) == 401, "its process does not live there"
+        first.lose()
+        until(lambda: len(second.processes()) == 1, LEASE_S + 10, second)
+        assert status(second, token) == 409
+        assert status(second, token[:-8] + "AAAAAAAA") == 401, "and nobody else's is taken for it"
+        until(lambda: told.read_text() not in ("", token), 20, second)
+        assert status(second, told.read_text()) == 200
+        assert status(second, token) == 409
+
+
+def status(machine: Machine, token: str) -> int:
+    """Of a question that a process may ask."""
+    url = json.loads((machine.home / "info.json").read_text())["url"]
+    asked = Request(f"{url}/v1/models", headers={"authorization": f"Bearer {token}"})
+    try:
+        with urlopen(asked, timeout=20) as answer:
+            return int(answer.status)
+    except HTTPError as error:
+        return error.code

@@ -7,7 +7,7 @@ agents did is counted in the world outside: nothing twice, nothing told and lost
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
@@ -44,6 +44,7 @@ from orlop.store.audit import Audit
 from orlop.store.chain import GENESIS
 from orlop.store.journal import Journal
 from orlop.store.keyring import Keyring
+from orlop.store.signing_keys import PublicKey
 from orlop.store.volatile import VolatileTape
 from orlop.subsystems import lifecycle
 from orlop.tools.catalog import Catalog
@@ -106,6 +107,9 @@ class TownPeers:
 
     def renew(self, me: Me) -> None:
         self._mine(me).until_s = self._clock.now_s() + LEASE_S
+
+    def tell(self, me: Me, token_keys: Sequence[PublicKey]) -> None:
+        """Nobody has tokens here."""
 
     def all(self) -> list[Peer]:
         self._reach()

@@ -8,12 +8,14 @@ Invariants, of every implementation:
    gives its owner back an empty house: the owner learns who has them.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
 from orlop.abi.ids import BootId, JournalId, Seq, TenantId
 from orlop.store.keyring import TenantKey
+from orlop.store.signing_keys import PublicKey
 
 
 class Me(Struct, frozen=True, kw_only=True):
@@ -42,6 +44,8 @@ class Peer(Struct, frozen=True, kw_only=True):
     taken_by: JournalId | None = None
     is_taken: bool = False
     """All its processes have arrived where it was taken over."""
+    token_keys: tuple[PublicKey, ...] = ()
+    """By which its processes' tokens are recognised."""
 
 
 class Peers(Protocol):
@@ -60,6 +64,10 @@ class Peers(Protocol):
 
     def renew(self, me: Me) -> None:
         """Hold it for another term.  `Fenced`: somebody has taken this journal over."""
+        ...
+
+    def tell(self, me: Me, token_keys: Sequence[PublicKey]) -> None:
+        """By which keys this kernel's tokens are recognised, also once it is lost."""
         ...
 
     def all(self) -> list[Peer]:

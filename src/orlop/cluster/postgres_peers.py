@@ -1,12 +1,14 @@
 """Leases, take-overs and tenants' keys in the database that several kernels share."""
 
 import logging
+from collections.abc import Sequence
 from typing import Final
 
+import msgspec
 import psycopg
 from psycopg import Connection, sql
 
-from orlop.abi.errors import Fenced, JournalStopped, NotReady
+from orlop.abi.errors import Fenced, JournalStopped, Misconfigured, NotReady
 from orlop.abi.ids import BootId, JournalId, Seq, TenantId
 from orlop.cluster.cluster_key import ClusterKey
 from orlop.cluster.peers import Me, Peer
@@ -14,6 +16,7 @@ from orlop.cluster.postgres_shared import PostgresShared, let_go
 from orlop.machine.chance import Chance
 from orlop.store.chain import GENESIS
 from orlop.store.keyring import KEY_BYTES, TenantKey
+from orlop.store.signing_keys import PublicKey
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +31,7 @@ ON CONFLICT (journal) DO UPDATE SET cluster = excluded.cluster, schema = exclude
 _MINE: Final = "journal = %s AND boot = %s AND (taken_by IS NULL OR taken)"
 _PEER: Final = """
 SELECT journal, schema, host, url, epoch,
-  extract(epoch FROM until - clock_timestamp())::float8, taken_by, taken
+  extract(epoch FROM until - clock_timestamp())::float8, taken_by, taken, token_keys
 FROM orlop_kernels.kernel WHERE cluster = %s
 """
 _TAKE: Final = """
@@ -54,6 +57,7 @@ class PostgresPeers(PostgresShared):
         self._key = key
         self._lease_s = lease_s
         self._chance = chance
+        self._opened: dict[bytes, tuple[PublicKey, ...]] = {}
 
     # Leases.
 
@@ -110,6 +114,14 @@ class PostgresPeers(PostgresShared):
                 "UPDATE orlop_kernels.kernel SET until = NULL WHERE " + _MINE, (me.journal, me.boot)
             )
 
+    def tell(self, me: Me, token_keys: Sequence[PublicKey]) -> None:
+        said = self._key.wrap(msgspec.json.encode(list(token_keys)), f"token keys {me.journal}")
+        with self.asked() as connection:
+            connection.execute(
+                "UPDATE orlop_kernels.kernel SET token_keys = %s WHERE " + _MINE,
+                (said, me.journal, me.boot),
+            )
+
     def all(self) -> list[Peer]:
         with self.asked() as connection:
             rows = connection.execute(_PEER, (self._key.name,)).fetchall()
@@ -125,8 +137,9 @@ class PostgresPeers(PostgresShared):
                     head_hash=head_hash,
                     taken_by=None if taken_by is None else JournalId(taken_by),
                     is_taken=is_taken,
+                    token_keys=self._token_keys(journal, said),
                 )
-                for journal, schema, host, url, epoch, lease_s, taken_by, is_taken in rows
+                for journal, schema, host, url, epoch, lease_s, taken_by, is_taken, said in rows
                 for head, head_hash in [self._head(connection, schema)]
             ]
 
@@ -173,6 +186,19 @@ class PostgresPeers(PostgresShared):
         connection.execute(
             sql.SQL("INSERT INTO {}.boot VALUES (%s, %s)").format(name), (*ended, boot)
         )
+
+    def _token_keys(self, journal: str, said: bytes | None) -> tuple[PublicKey, ...]:
+        """Nobody who lacks the shared secret can name a key."""
+        if said is None:
+            return ()
+        if said not in self._opened:
+            try:
+                plain = self._key.unwrap(said, f"token keys {journal}")
+                self._opened[said] = msgspec.json.decode(plain, type=tuple[PublicKey, ...])
+            except (Misconfigured, msgspec.DecodeError) as error:
+                log.error("kernel %s's tokens are not recognised: %s", journal, error)
+                self._opened[said] = ()
+        return self._opened[said]
 
     def _head(self, connection: Connection, schema: str) -> tuple[Seq, bytes]:
         asked = sql.SQL("SELECT seq, hash FROM {}.event ORDER BY seq DESC LIMIT 1")

@@ -27,6 +27,8 @@ CREATE TABLE IF NOT EXISTS orlop_kernels.kernel(
   taken_by text,
   taken boolean NOT NULL DEFAULT false
 );
+ALTER TABLE orlop_kernels.kernel ADD COLUMN IF NOT EXISTS
+  token_keys bytea;                 -- public halves, sealed by the shared secret
 CREATE TABLE IF NOT EXISTS orlop_kernels.tenant_key(
   id serial PRIMARY KEY,
   cluster text NOT NULL,

@@ -9,6 +9,7 @@ Invariants:
 
 import logging
 import math
+from collections.abc import Sequence
 
 from orlop.abi.errors import Fenced, JournalDamaged, JournalStopped, KernelError, NotReady
 from orlop.abi.kernels import JournalKnown, KernelView
@@ -20,6 +21,7 @@ from orlop.machine.offload import Offload, ThreadOffload
 from orlop.state.core import Kernel
 from orlop.state.process import ALIVE
 from orlop.store.journal import Journal
+from orlop.store.signing_keys import PublicKey, SigningKeys
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ class Lease:
         asking: Peers,
         hold: Offload,
         ask: Offload,
+        keys: SigningKeys | None = None,
     ) -> None:
         self._kernel = kernel
         self._me = me
@@ -48,6 +51,8 @@ class Lease:
         self._witness = witness
         self._holding, self._asking = holding, asking
         self._hold, self._ask = hold, ask
+        self._keys = keys
+        self._told: tuple[PublicKey, ...] = ()
         self._held_until_s = -math.inf
         self._joined_s = 0.0
         self._damaged: set[str] = set()
@@ -65,6 +70,7 @@ class Lease:
             await takeover.leave(self._kernel, heir)
             await self._hold(self._holding.settled, self._me)
             log.warning("this kernel was lost; its processes live at %s", heir.url or heir.host)
+        await self._tell()
         self._joined_s = began_s
         self._held_until_s = began_s + self._lease_s
 
@@ -109,6 +115,7 @@ class Lease:
             try:
                 await self._hold(self._holding.renew, self._me)
                 self._held_until_s = began_s + self._lease_s
+                await self._tell()
                 self._quiet.discard("renew")
             except Fenced as error:
                 self._give_up(error.message)
@@ -125,6 +132,12 @@ class Lease:
                 self._give_up(f"the lease could not be renewed for {self._lease_s:g} s")
                 return
             await clock.sleep(self._lease_s / 16)
+
+    async def _tell(self) -> None:
+        """By which keys tokens of ours are recognised, where that is news."""
+        if self._keys is not None and (now := self._keys.public()) != self._told:
+            await self._hold(self._holding.tell, self._me, now)
+            self._told = now
 
     def _say(self, what: str, text: str) -> None:
         if what not in self._quiet:
@@ -144,12 +157,19 @@ class Lease:
         while self._kernel.journal.stopped is None:
             await clock.sleep(min(LOOK_S, self._lease_s / 8))
             try:
-                for peer in await self._ask(self._asking.all):
+                peers = await self._ask(self._asking.all)
+                self._recognise(peers)
+                for peer in peers:
                     await self._consider(peer)
                 await self._ask(self._witness.keep, clock.now_s())
                 self._quiet.discard("look")
             except (KernelError, OSError) as error:  # It is tried again, and nothing is done twice.
                 self._say("look", f"the other kernels could not be looked at: {error}")
+
+    def _recognise(self, peers: Sequence[Peer]) -> None:
+        if self._keys is not None:
+            others = (peer for peer in peers if peer.journal != self._me.journal)
+            self._keys.others = tuple(key for peer in others for key in peer.token_keys)
 
     async def _consider(self, peer: Peer) -> None:
         if peer.journal == self._me.journal:
@@ -190,8 +210,13 @@ def state_of(peer: Peer) -> str:
     return "up" if peer.lease_s >= 0 else "lost"
 
 
-async def joined(kernel: Kernel, cluster: Cluster, url: str, host: str, schema: str) -> Lease:
-    """One's place among the kernels of the cluster.  Raises `JournalStopped`."""
+async def joined(
+    kernel: Kernel, cluster: Cluster, url: str, host: str, schema: str, keys: SigningKeys
+) -> Lease:
+    """One's place among the kernels of the cluster.  keys: that sign tokens.
+
+    Raises `JournalStopped`.
+    """
     journal = kernel.journal
     lease = Lease(
         kernel,
@@ -209,6 +234,7 @@ async def joined(kernel: Kernel, cluster: Cluster, url: str, host: str, schema: 
         asking=cluster.peers(),
         hold=ThreadOffload("lease"),
         ask=ThreadOffload("kernels"),
+        keys=keys,
     )
     elders = ThreadOffload("elders")
 

@@ -33,13 +33,25 @@ class SigningKey(Struct, frozen=True, kw_only=True):
     """Its tokens are accepted until then; None: it signs."""
 
 
+class PublicKey(Struct, frozen=True, kw_only=True):
+    """What others need to recognise a key's tokens."""
+
+    number: int
+    public: bytes
+    until_ns: Nanoseconds | None = None
+
+
 class SigningKeys:
-    """All that are accepted, the newest last.  `save` keeps a changed ring before it is used."""
+    """All that are accepted, the newest last.  `save` keeps a changed ring before it is used.
+
+    others: of kernels on the same database, whose numbers may be the same as ours.
+    """
 
     def __init__(
         self, keys: Sequence[SigningKey], save: Callable[[Sequence[SigningKey]], None]
     ) -> None:
         self.all = tuple(keys)
+        self.others: tuple[PublicKey, ...] = ()
         self._save = save
 
     @classmethod
@@ -75,6 +87,13 @@ class SigningKeys:
             if key.number == number:
                 return key if key.until_ns is None or now_ns < key.until_ns else None
         return None
+
+    def public(self) -> tuple[PublicKey, ...]:
+        """For other kernels."""
+        return tuple(
+            PublicKey(number=key.number, public=key.public, until_ns=key.until_ns)
+            for key in self.all
+        )
 
     def rotate(self, chance: Chance, now_ns: Nanoseconds, until_ns: Nanoseconds) -> SigningKey:
         """A new key signs from here on; earlier ones are accepted until then, or less long.
