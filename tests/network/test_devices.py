@@ -1,6 +1,7 @@
 """A kernel with two GPUs (of a library of ours): lost, back, hot, claimed, drained."""
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import nvml_library
 import pytest
 from exact_client import ask
-from live_kernel import LiveKernel, live_kernel
+from live_kernel import ORLOP, LiveKernel, live_kernel
 
 from orlop.abi.errors import DeviceFailed, NoSuchDevice
 from orlop.abi.hints import Hints
@@ -135,3 +136,99 @@ def test_a_drained_board_gets_no_calls_until_it_is_given_back(kernel: LiveKernel
     assert {served_on(kernel) for _ in range(4)} == {"nvidia1"}
     kernel.orlop("devices", "restore", "nvidia0")
     assert "nvidia0" in {served_on(kernel, region="eu")}
+
+
+TUNING = """
+import sys, time
+import orlop
+
+with orlop.connect_sync() as kernel:
+    def save(notice):
+        print("told:", notice.why, notice.within_s, flush=True)
+        time.sleep(0.2)
+        print("saved", flush=True)
+
+    with kernel.claim('name == "nvidia0"', save=save, share=0.5, purpose="tuning") as claim:
+        print("holds", claim.device, flush=True)
+        claim.left.wait(60)
+        print("goes on without it", flush=True)
+"""
+
+
+def shown(kernel: LiveKernel, pid: str) -> str:
+    return kernel.orlop("logs", pid)
+
+
+def newest(kernel: LiveKernel) -> str:
+    return str(json.loads(kernel.orlop("ps", "--all", "--json"))[-1]["pid"])
+
+
+def claims_on(kernel: LiveKernel, device: str) -> list[dict[str, object]]:
+    found = devices(kernel)[device]["claims"]
+    assert isinstance(found, list)
+    return found
+
+
+def test_a_program_claims_a_device_by_itself_saves_when_told_and_lives_on(
+    kernel: LiveKernel,
+) -> None:
+    kernel.orlop("run", "-d", "--", sys.executable, "-c", TUNING)
+    pid = newest(kernel)
+    until(lambda: "holds nvidia0" in shown(kernel, pid))
+    (claim,) = claims_on(kernel, "nvidia0")
+    assert (claim["share"], claim["purpose"]) == (0.5, "tuning")
+    kernel.orlop("devices", "drain", "nvidia0", "--within", "20", "--reason", "the owner wants it")
+    until(lambda: "goes on without it" in shown(kernel, pid))
+    said = shown(kernel, pid)
+    assert "told: nvidia0 is drained: the owner wants it 20" in said and "saved" in said
+    assert claims_on(kernel, "nvidia0") == []
+    kernel.orlop("devices", "restore", "nvidia0")
+
+
+def test_a_claim_ends_with_its_program_however_that_ends(kernel: LiveKernel) -> None:
+    kernel.orlop("run", "-d", "--", sys.executable, "-c", TUNING)
+    pid = newest(kernel)
+    until(lambda: "holds nvidia0" in shown(kernel, pid))
+    kernel.orlop("kill", pid)
+    until(lambda: claims_on(kernel, "nvidia0") == [])
+
+
+def test_a_command_holds_a_device_while_it_runs_and_is_told_by_sigterm(kernel: LiveKernel) -> None:
+    inner = "trap 'echo saving; exit 3' TERM; echo on $ORLOP_DEVICE; sleep 60 & wait"
+    command = [*ORLOP, "devices", "hold", 'name == "nvidia0"', "--", "sh", "-c", inner]
+    kernel.orlop("run", "-d", "--", *command)
+    pid = newest(kernel)
+    until(lambda: "on nvidia0" in shown(kernel, pid))
+    kernel.orlop("devices", "drain", "nvidia0", "--within", "20", "--reason", "spot")
+    until(lambda: "saving" in shown(kernel, pid))
+    until(lambda: claims_on(kernel, "nvidia0") == [])
+    kernel.orlop("devices", "restore", "nvidia0")
+
+
+ASKING = """
+import orlop
+
+with orlop.connect_sync() as kernel:
+    try:
+        with kernel.claim(share=0.1) as claim:
+            print("holds", claim.device, flush=True)
+    except orlop.KernelError as error:
+        print(type(error).__name__, error, flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("right", "told"),
+    [
+        ("device:nvidia0", "holds nvidia0"),
+        ("device:cpu*", "holds cpu0"),
+        ("device:none", "Denied"),
+        ("model:*", "has no right to device:"),
+    ],
+)
+def test_a_program_gets_a_device_that_it_has_a_right_to_and_no_other(
+    kernel: LiveKernel, right: str, told: str
+) -> None:
+    kernel.orlop("run", "-d", "--allow", right, "--", sys.executable, "-c", ASKING)
+    pid = newest(kernel)
+    until(lambda: told in shown(kernel, pid))

@@ -104,6 +104,8 @@ class ClaimOrder(Struct, frozen=True, kw_only=True, omit_defaults=True):
     notice_s: float = 0.0
     """What its holder needs to save its state: only a device with as much notice is fit."""
     purpose: str = ""
+    key: str = ""
+    """The holder's own name for it: who asks again with the same one has the same claim."""
 
 
 class ClaimView(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -121,6 +123,17 @@ class ClaimView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     latency_class: LatencyClass = "batch"
     notice_s: float = 0.0
     purpose: str = ""
+    key: str = ""
+
+
+class Notice(Struct, frozen=True, kw_only=True):
+    """A claim's device is taken back: save what there is to save, and give it back."""
+
+    why: str = ""
+    """Empty: nothing has been told yet, ask again."""
+    within_s: float = 0.0
+    is_over: bool = False
+    """The claim is held no more."""
 
 
 class DeviceCard(Struct, frozen=True, kw_only=True):

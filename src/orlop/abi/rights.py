@@ -17,10 +17,20 @@ from orlop.abi.errors import BadCall, Denied
 from orlop.abi.limits import RIGHT_CHARS_MAX, RIGHTS_COMPILED_MAX, RIGHTS_MAX, RIGHTS_READ_MAX
 
 Family = Literal[
-    "model", "tool", "spawn", "signal", "ask", "memory", "file", "net", "metrics", "grant"
+    "model",
+    "tool",
+    "spawn",
+    "signal",
+    "ask",
+    "memory",
+    "file",
+    "net",
+    "device",
+    "metrics",
+    "grant",
 ]
 """What rights are about: models and tools by name, commands that may be spawned, namespaces of
-memory, paths, hosts; `signal`, `ask`, `metrics` and `grant` have no names."""
+memory, paths, hosts, devices to claim; `signal`, `ask`, `metrics` and `grant` have no names."""
 
 Access = Literal["", "read", "write"]
 

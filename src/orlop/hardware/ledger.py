@@ -78,6 +78,7 @@ class Ledger:
             latency_class=order.latency_class,
             notice_s=order.notice_s,
             purpose=order.purpose,
+            key=order.key,
         )
 
     def take(self, claim: ClaimView) -> None:

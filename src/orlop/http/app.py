@@ -25,6 +25,7 @@ from orlop.http import (
     native,
     openai,
     openapi,
+    own_claims,
     responses,
     scope,
 )
@@ -76,6 +77,9 @@ NATIVE_ROUTES: Final[Mapping[tuple[str, ...], NativeRoute]] = {
     ("GET", "calls", "{ref}"): native.find_call,
     ("POST", "functions"): functions.offer,
     ("POST", "functions", "{ref}"): functions.answer,
+    ("POST", "process", "claims"): own_claims.claim,
+    ("GET", "process", "claims", "{ref}"): own_claims.listen,
+    ("DELETE", "process", "claims", "{ref}"): own_claims.give_back,
     ("POST", "pieces"): files.store_pieces,
     ("GET", "files"): files.download,
     ("POST", "files"): files.upload,

@@ -2,8 +2,8 @@
 
 from typing import Final
 
+from orlop.abi import devices, sagas, tools
 from orlop.abi import effects as words
-from orlop.abi import sagas, tools
 from orlop.http.openapi_operation import NDJSON, OURS, Operation
 
 PROCESSES: Final = (
@@ -19,6 +19,26 @@ PROCESSES: Final = (
         path=f"{OURS}/functions/{{errand}}",
         summary="What a function came to",
         body=tools.FunctionAnswer,
+        reply={"type": "object", "maxProperties": 0},
+    ),
+    Operation(
+        method="POST",
+        path=f"{OURS}/process/claims",
+        summary="Claim a device, or a part of one, for work that is no model call",
+        body=devices.ClaimOrder,
+        reply=devices.ClaimView,
+        status=201,
+    ),
+    Operation(
+        method="GET",
+        path=f"{OURS}/process/claims/{{claim}}",
+        summary="Wait to hear that the device must be left",
+        reply=devices.Notice,
+    ),
+    Operation(
+        method="DELETE",
+        path=f"{OURS}/process/claims/{{claim}}",
+        summary="Give a device back",
         reply={"type": "object", "maxProperties": 0},
     ),
     Operation(

@@ -33,7 +33,7 @@ _PIECE: msgspec.json.Decoder[Delta | Completion | _ProblemLine] = msgspec.json.D
 )
 
 
-def _nonce() -> str:
+def nonce() -> str:
     return os.urandom(8).hex()
 
 
@@ -51,11 +51,11 @@ def read_token(body: bytes) -> str:
 def call_order(call: Call) -> Order:
     """A tool's call may wait for a person for days, and no connection lives so long."""
     wait_s = PARKED_POLL_S if isinstance(call, CallTool) else None
-    return Order("POST", f"{ROOT}/calls", msgspec.json.encode(call), nonce=_nonce(), wait_s=wait_s)
+    return Order("POST", f"{ROOT}/calls", msgspec.json.encode(call), nonce=nonce(), wait_s=wait_s)
 
 
 def stream_order(call: Call) -> Order:
-    return Order("POST", f"{ROOT}/calls", msgspec.json.encode(call), NDJSON, nonce=_nonce())
+    return Order("POST", f"{ROOT}/calls", msgspec.json.encode(call), NDJSON, nonce=nonce())
 
 
 def parked_order(answer: Answer) -> Order:

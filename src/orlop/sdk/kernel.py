@@ -4,7 +4,7 @@ async with orlop.connect() as kernel:
     print((await kernel.infer("Why is the sky blue?", model="smollm2")).text())
 """
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Unpack, overload
@@ -24,6 +24,7 @@ from orlop.abi.calls import (
     Sleep,
     Wait,
 )
+from orlop.abi.devices import ClaimOrder, Notice
 from orlop.abi.egress import Fetched
 from orlop.abi.errors import Interrupted, KernelError
 from orlop.abi.hints import Hints
@@ -59,6 +60,7 @@ from orlop.sdk.calling import (
     stream_order,
     token_order,
 )
+from orlop.sdk.claims import Claim, ClaimOptions, claim_order
 from orlop.sdk.exchange import LostAnswer
 from orlop.sdk.files import Files
 from orlop.sdk.functions import F, ToolOptions
@@ -241,6 +243,16 @@ class Kernel:
     async def offered(self) -> None:
         """Return once all functions can be called; the next call of this program does it too."""
         await self._offering.ready()
+
+    def claim(
+        self,
+        where: str = "",
+        *,
+        save: Callable[[Notice], Awaitable[None]] | None = None,
+        **options: Unpack[ClaimOptions],
+    ) -> Claim:
+        """Hold a device, or a part of one, for work that is no model call (`sdk.claims`)."""
+        return Claim(self._link, claim_order(ClaimOrder(where=where, **options)), save)
 
     def saga(self, name: str = "", *, expires_s: float = 604_800.0) -> Saga:
         """Effects that happen together or are undone together (`sdk.saga`)."""

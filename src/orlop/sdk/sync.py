@@ -24,6 +24,7 @@ from orlop.abi.calls import (
     Sleep,
     Wait,
 )
+from orlop.abi.devices import ClaimOrder, Notice
 from orlop.abi.egress import Fetched
 from orlop.abi.errors import Interrupted, KernelError
 from orlop.abi.hints import Hints
@@ -58,6 +59,8 @@ from orlop.sdk.calling import (
     stream_order,
     token_order,
 )
+from orlop.sdk.claims import ClaimOptions, claim_order
+from orlop.sdk.claims_sync import SyncClaim
 from orlop.sdk.exchange import LostAnswer
 from orlop.sdk.files_sync import SyncFiles
 from orlop.sdk.functions import F, ToolOptions
@@ -224,6 +227,16 @@ class SyncKernel:
             return given
 
         return offer
+
+    def claim(
+        self,
+        where: str = "",
+        *,
+        save: Callable[[Notice], None] | None = None,
+        **options: Unpack[ClaimOptions],
+    ) -> SyncClaim:
+        """Hold a device, or a part of one, for work that is no model call (`sdk.claims`)."""
+        return SyncClaim(self._link, claim_order(ClaimOrder(where=where, **options)), save)
 
     def saga(self, name: str = "", *, expires_s: float = 604_800.0) -> SyncSaga:
         """Effects that happen together or are undone together (`sdk.saga`)."""

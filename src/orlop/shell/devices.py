@@ -1,10 +1,14 @@
 """`orlop devices`: engines and what they stand on; drain, restore, claim, release."""
 
+from typing import Unpack
+
 import click
 
 from orlop.abi.cards import EngineCard
 from orlop.abi.devices import ClaimOrder, ClaimPlacement, DeviceCard, DrainOrder, Value
+from orlop.sdk.claims import ClaimOptions
 from orlop.shell.frame import Frame, framed
+from orlop.shell.holding import hold, wanting
 from orlop.shell.screen import fields, show_json, size, table
 
 ENGINE_TITLES = ("ENGINE", "DRIVER", "HEALTH", "BUSY", "WAITING", "MODELS", "URL", "WHY")
@@ -81,42 +85,20 @@ def restore(frame: Frame, name: str) -> None:
     _said(frame, frame.operator().restore(name))
 
 
+devices.add_command(hold)
+
+
 @devices.command()
 @click.argument("process")
 @click.argument("where", default="")
-@click.option("--share", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True)
-@click.option("--cores", type=click.IntRange(0), default=0, help="Of a CPU, instead of a share.")
-@click.option("--memory", "memory_gb", type=click.FloatRange(0), default=0.0, help="1e9 bytes.")
-@click.option("--alone", is_flag=True, help="No other tenant on it, and erased afterwards.")
-@click.option(
-    "--notice", "notice_s", type=click.FloatRange(0), default=0.0, help="Seconds to save."
-)
-@click.option("--purpose", default="", help="For people.")
+@wanting
 @framed
-def claim(
-    frame: Frame,
-    process: str,
-    where: str,
-    share: float,
-    cores: int,
-    memory_gb: float,
-    alone: bool,
-    notice_s: float,
-    purpose: str,
-) -> None:
+def claim(frame: Frame, process: str, where: str, **wanted: Unpack[ClaimOptions]) -> None:
     """Give a process a device, or a part of one, until it has ended.
 
     WHERE is a predicate, as in 'device.class == "gpu" && hbm_gb >= 40'.
     """
-    order = ClaimOrder(
-        where=where,
-        share=share,
-        cores=cores,
-        memory_bytes=int(memory_gb * 1e9),
-        exclusive=alone,
-        notice_s=notice_s,
-        purpose=purpose,
-    )
+    order = ClaimOrder(where=where, **wanted)
     granted = frame.operator().claim(ClaimPlacement(process=process, order=order))
     if frame.as_json:
         show_json(granted)

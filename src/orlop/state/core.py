@@ -33,6 +33,7 @@ from orlop.context.conversation import Namer
 from orlop.effects.functions import Offer
 from orlop.effects.mcp import McpServer
 from orlop.files.live import FileStore
+from orlop.hardware.bell import Bell
 from orlop.hardware.claim import Checkpoint
 from orlop.hardware.table import DeviceTable
 from orlop.machine.chance import Chance, mint
@@ -184,6 +185,8 @@ class Kernel:
     """Set after the first look; None where nobody looks."""
     checkpoints: dict[ClaimId, Checkpoint] = field(default_factory=dict)
     """How each holder of a device saves its state."""
+    bells: dict[ClaimId, Bell] = field(default_factory=dict)
+    """How each hears that it must leave."""
     estimates: Estimates = field(default_factory=Estimates)
     prices: Mapping[str, PriceConfig] = field(default_factory=dict)
     """Of models, by name or by `engine/name`."""

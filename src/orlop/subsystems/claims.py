@@ -5,11 +5,13 @@ Invariants: 1. every claim that is in the journal and not released is in the led
 with its process; 3. a device that a tenant had alone is nobody's until `DeviceErased` is recorded.
 
 A device may be taken back: then each holder has what notice there is to save its state, first by
-its own hook, and if it has none by SIGTERM; after that the claim is over, and its process killed.
+its own hook, and if it has none by SIGTERM; after that the claim is over, and its process killed,
+unless it has given the claim back by itself.
 """
 
 import asyncio
 import logging
+from collections.abc import Collection
 
 from orlop.abi.devices import (
     ClaimId,
@@ -20,11 +22,13 @@ from orlop.abi.devices import (
     DeviceErased,
     DeviceName,
     DeviceReleased,
+    Notice,
 )
 from orlop.abi.errors import Conflict, Exhausted, KernelError, NoSuchDevice, NotFound
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS
 from orlop.abi.limits import KILL_GRACE_S
 from orlop.devices.erasure import erase, unerasable
+from orlop.hardware.bell import Bell
 from orlop.hardware.claim import Checkpoint
 from orlop.hardware.sight import Looker
 from orlop.hardware.table import Change
@@ -38,17 +42,23 @@ log = logging.getLogger(__name__)
 
 
 async def claim(
-    kernel: Kernel, process: Process, order: ClaimOrder, checkpoint: Checkpoint | None = None
+    kernel: Kernel,
+    process: Process,
+    order: ClaimOrder,
+    checkpoint: Checkpoint | None = None,
+    among: Collection[str] | None = None,
 ) -> ClaimView:
     """Take a device, or a part of one, until `release` or until the process is over.
 
-    Returns once that is durable.  Raises as `Ledger.planned`; `Conflict` for an ended process.
+    among: names of the devices that may be taken; None: all.  Returns once that is durable.
+    Raises as `Ledger.planned`; `Conflict` for an ended process.
     """
     if kernel.is_over(process.id):
         raise Conflict(f"process {process.row.pid} has ended: only a living one holds devices")
     id = ClaimId(mint("clm", kernel.chance, kernel.clock.wall_ns()))
     ledger, tenant = kernel.devices.ledger, process.row.tenant
-    planned = ledger.planned(order, id, process.id, tenant, lendable(kernel, order))
+    may = [card for card in lendable(kernel, order) if among is None or card.name in among]
+    planned = ledger.planned(order, id, process.id, tenant, may)
     if order.exclusive:
         require_idle(kernel, planned.device)
     # From here on only the journal can fail, before anything has changed.
@@ -89,7 +99,8 @@ def require_idle(kernel: Kernel, device: DeviceName) -> None:
 
 def hold(kernel: Kernel, process: Process, claim: ClaimView, checkpoint: Checkpoint | None) -> None:
     kernel.devices.ledger.take(claim)
-    kernel.checkpoints[claim.id] = checkpoint or _ask(kernel, process)
+    kernel.bells[claim.id] = Bell()
+    kernel.checkpoints[claim.id] = checkpoint or _ask(kernel, process, claim.id)
     kernel.tasks.start(_until_over(kernel, process, claim.id), f"claim {claim.id}")
 
 
@@ -103,6 +114,8 @@ def release(kernel: Kernel, id: ClaimId, reason: str) -> None:
     )
     kernel.devices.ledger.give_back(id)
     kernel.checkpoints.pop(id, None)
+    if (bell := kernel.bells.pop(id, None)) is not None:
+        bell.ring(None)
     log.info("claim %s on %s is over: %s", id, claim.device, reason)
     kernel.device_look.set()  # A device that was lent alone is erased at the next look.
 
@@ -145,18 +158,27 @@ async def leave(kernel: Kernel, claim: ClaimView, why: str, within_s: float) -> 
         except Exception as error:  # Whatever its hook does, its device is taken.
             log.exception("the checkpoint of claim %s failed", claim.id)
             why += f"; its checkpoint failed: {error}"
+    if claim.id not in kernel.devices.ledger.claims:
+        return  # It has given it back by itself, and lives on.
     process = kernel.processes.get(claim.process)
     release(kernel, claim.id, why)
     if process is not None and not kernel.is_over(process.id):
         kernel.launcher.signal(process.row, "kill")
 
 
-def _ask(kernel: Kernel, process: Process) -> Checkpoint:
-    """Of a program without a hook: SIGTERM, and as long as it takes to end."""
+def _ask(kernel: Kernel, process: Process, id: ClaimId) -> Checkpoint:
+    """Of a program that listens: the notice, and until it has given its claim back.  Of any other:
+    SIGTERM, and as long as it takes to end."""
 
     async def checkpoint(why: str, within_s: float) -> None:
-        kernel.launcher.signal(process.row, "term")
-        await lifecycle.ended(kernel, process)
+        bell = kernel.bells[id]
+        if not bell.is_heard:
+            kernel.launcher.signal(process.row, "term")
+            await lifecycle.ended(kernel, process)
+            return
+        bell.ring(Notice(why=why, within_s=within_s))
+        while id in kernel.devices.ledger.claims:
+            await bell.changed.wait()
 
     return checkpoint
 
