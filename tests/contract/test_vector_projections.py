@@ -185,6 +185,23 @@ def test_what_is_erased_leaves_it_within_seconds_and_the_rest_stays(opener: Open
     story(store, scenario)
 
 
+def test_an_erasure_by_another_kernel_reaches_it_too(one: Watched) -> None:
+    async def scenario(mind: Mind) -> None:
+        await facts(mind, 3)
+        await mind.remember("Ann lives in Basel", PLACE, subjects=("chat:1",))
+        await mind.recall("Ann", **HOW)
+        await mind.kernel.clock.sleep(FEED_S)
+        external = mind.memories.external
+        assert external is not None and len(one.held) == 4
+        mind.memories.dense = external.inner  # Nobody tells this kernel's store.
+        await memory_erasure.erase(mind.kernel, EraseOrder(subject="chat:1"))
+        mind.memories.dense = external
+        await mind.kernel.clock.sleep(2 * FEED_S)
+        assert len(one.held) == 3
+
+    story(one, scenario)
+
+
 def test_an_erasure_in_the_middle_of_a_feed_reaches_what_was_fed(one: Watched) -> None:
     async def scenario(mind: Mind) -> None:
         await facts(mind, 3)

@@ -20,6 +20,8 @@ class Feed(Struct, frozen=True, kw_only=True):
     seq: Seq
     after: Seq
     """What was fed before; 0: this is everything."""
+    was_erased: bool
+    """Something has been since then, here or by another kernel: what was fed may hold it."""
     points: tuple[Point, ...]
     closed: tuple[int, ...]
 
@@ -40,11 +42,13 @@ def since(connection: sqlite3.Connection, place: Place, file: int, seq: int) -> 
         " AND known_to IS NOT NULL",
         (place.tenant, place.namespace, seq),
     ).fetchall()
+    erased = connection.execute("SELECT 1 FROM erasure WHERE seq > ? LIMIT 1", (seq,)).fetchone()
     return Feed(
         place=place,
         file=here,
         seq=now,
         after=Seq(seq),
+        was_erased=seq > 0 and erased is not None,
         points=tuple(Point(id, data) for id, data in rows),
         closed=tuple(id for (id,) in closed) if seq else (),
     )

@@ -108,6 +108,8 @@ class Outside:
         if self.clock.now_s() < self._again_s:
             return
         try:
+            if any(one.was_erased for one in round.feeds):
+                self._begin_again()
             if self._is_stale:
                 self._empty()
             for one in round.feeds:

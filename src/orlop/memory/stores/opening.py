@@ -21,8 +21,8 @@ SCHEMES: Final[dict[str, tuple[str, ...]]] = {
 """What the address of each may begin with; empty: it may be a path."""
 WRITE_IT: Final = (
     "memory.store: `qdrant:URL`, `qdrant:FOLDER`, `milvus:URL`, `milvus:FILE`,"
-    " `pgvector:postgresql://…` (`pgvector` where the journal is on PostgreSQL), `redis:redis://…`, `weaviate:URL` or `pinecone:URL`;"
-    " leave it out for none"
+    " `pgvector:postgresql://…` (`pgvector` where the journal is on PostgreSQL),"
+    " `redis:redis://…`, `weaviate:URL` or `pinecone:URL`; leave it out for none"
 )
 
 
