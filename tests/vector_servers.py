@@ -35,8 +35,8 @@ def live(kind: str, folder: Path) -> Iterator[Opener]:
             with opened(lambda kernel: f"qdrant:{folder}/{kernel}") as opener:
                 yield opener
         case "milvus in a file":
-            pytest.importorskip("pymilvus", reason="pymilvus[milvus-lite] is not installed")
-            pytest.importorskip("milvus_lite", reason="pymilvus[milvus-lite] is not installed")
+            pytest.importorskip("pymilvus", reason="pymilvus and milvus-lite are not installed")
+            pytest.importorskip("milvus_lite", reason="pymilvus and milvus-lite are not installed")
             with opened(lambda _: f"milvus:{folder}/one.db") as opener:
                 yield opener
         case "pgvector":

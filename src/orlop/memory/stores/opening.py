@@ -55,7 +55,7 @@ def open_store(store: str, key_file: str, kernel: str) -> VectorStore:
     try:
         return _made(kind, address, Shelves.of(kernel), key)
     except ImportError as error:
-        library = {"qdrant": "qdrant-client", "milvus": "'pymilvus[milvus-lite]'"}
+        library = {"qdrant": "qdrant-client", "milvus": "pymilvus milvus-lite"}
         wanted = library.get(kind, "'orlop[postgres]'")
         raise Misconfigured(f"memory.store: {error}: `pip install {wanted}`") from error
 
