@@ -1,6 +1,8 @@
 """Files from the command line, on a kernel as users have it."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -209,3 +211,26 @@ def test_a_lost_update_is_a_conflict(kernel: LiveKernel) -> None:
         system.files.write("/cas", "2", if_version=1)
         with pytest.raises(Conflict):
             system.files.write("/cas", "lost", if_version=1)
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["same kernel", "next kernel"])
+def test_who_has_left_takes_nothing(kernel: LiveKernel, restarts: bool) -> None:
+    """A message that was handed to nobody would be lost: it is taken once."""
+    pipe = f"/pipes/left-{restarts}"
+    command = [sys.executable, "-m", "orlop.shell.main", "files", "take", pipe]
+    left = subprocess.Popen([*command, "--home", str(kernel.home)], stdout=subprocess.PIPE)
+    with left:
+        until_parked(kernel, "take", pipe)
+        left.kill()
+    if restarts:
+        os.kill(int(json.loads(kernel.orlop("info", "--json"))["os_pid"]), signal.SIGKILL)
+    given(kernel, "a job", "send", pipe)
+    assert given(kernel, "", "take", pipe) == "a job"
+
+
+def until_parked(kernel: LiveKernel, kind: str, what: str) -> None:
+    for _ in range(200):
+        trace = json.loads(kernel.orlop("trace", "client", "--json"))
+        if any((call["kind"], call["what"]) == (kind, what) for call in trace["calls"]):
+            return
+    raise AssertionError(f"nobody has asked for {kind} {what}")

@@ -296,6 +296,9 @@ CLIENT_PAUSE_S_MAX: Final = 0.5
 CONNECT_S: Final = 5.0
 """How long the SDK tries to open one connection."""
 
+UNHEARD_S_MAX: Final = 86_400.0
+"""How long a call that waits for files or a pipe is kept while nobody asks for its answer."""
+
 PARKED_POLL_S: Final = 30.0
 """How long one question for the answer of a parked call is held open."""
 

@@ -1,6 +1,7 @@
 """The routes that the SDK uses: any system call, and calls that are parked."""
 
 import asyncio
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -71,6 +72,16 @@ async def call(kernel: Kernel, process: Process, exchange: Exchange) -> None:
         await exchange.send_json(200, msgspec.json.encode(done))
 
 
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Whoever waits for the answer of a parked call."""
+
+    call: Running
+
+    def leave(self) -> None:
+        self.call.let_be()
+
+
 async def last(running: Running) -> Done:
     """The result; deltas are skipped.  Raises what the call ended in."""
     done: Done | None = None
@@ -111,6 +122,7 @@ async def answer_parked(
             own = kernel.processes[running.process].running.get(running.reply_id, running)
             if own.seq or own.promised or (own is running and running.shown is not None):
                 await kernel.journal.flush()
+                own.let_be()
                 await tell_parked(exchange, running.reply_id, running)
                 return
     await exchange.send_json(200, msgspec.json.encode(await last(running)))
@@ -141,7 +153,11 @@ async def find_call(kernel: Kernel, process: Process, exchange: Exchange) -> Non
     running = process.running.get(CallId(id))
     if running is not None:
         wait_s = min(exchange.number("wait", 30.0), WAIT_S_MAX)
-        if not await ends_within(running, wait_s):
+        running.hear()
+        with exchange.watched(Listener(running)):
+            is_over = await ends_within(running, wait_s)
+        if not is_over:
+            running.let_be()
             await tell_parked(exchange, CallId(id), running)
             return
     await exchange.send_json(200, msgspec.json.encode(await recorded(kernel, process, id)))

@@ -25,6 +25,7 @@ def rearm(kernel: Kernel, process: Process, open_call: OpenCall, call: Call) -> 
         keep=True,
         seq=open_call.seq,
     )
+    running.let_be()  # Its client asks again, if it is there still.
     work = syscall.live(kernel, process, running, described, Admitted(call=call))
     syscall.start(kernel, process, running, work)
 

@@ -121,6 +121,7 @@ async def _joined(running: Running, earlier: Running) -> Done | None:
     """What an earlier call that still runs comes to.  Whoever asks for `running` gets its id: the
     journal knows no other."""
     running.shown = earlier.reply_id
+    earlier.hear()
     await earlier.ended.wait()
     if earlier.done is None:
         running.shown = None

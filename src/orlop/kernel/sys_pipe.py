@@ -24,12 +24,16 @@ from orlop.subsystems import file_content, files
 
 
 async def watch(kernel: Kernel, process: Process, running: Running, call: WatchFiles) -> Listing:
-    """What has changed after `since`, deletions too; waits until something has."""
+    """What has changed after `since`, deletions too; waits until something has.
+
+    It looks only while somebody listens, as `take` does: who has left must cost nothing.
+    """
     store, tenant = files.store(kernel), process.row.tenant
     if kernel.tables.files.mount(tenant, call.path) is not None:
         raise BadCall(f"{call.path} lies in a mounted folder, where changes are not seen")
     wanted = ListFiles(path=call.path, deep=True, since=call.since, limit=FILES_LISTED_MAX)
     while True:
+        await running.wanted()
         news = store.news
         await kernel.journal.flush()
         await store.current()
@@ -66,11 +70,14 @@ async def put(kernel: Kernel, process: Process, running: Running, call: Put) -> 
 
 async def take(kernel: Kernel, process: Process, running: Running, call: Take) -> Contents:
     """The oldest message that nobody else is taking.  It is gone with the call's outcome, in the
-    same commit: a call that is cut off leaves it where it is."""
+    same commit: a call that is cut off leaves it where it is, and so does one whose client has
+    left."""
     store, tenant = files.store(kernel), process.row.tenant
     while True:
-        while (message := _free(kernel, process, call)) is None:
+        await running.wanted()
+        if (message := _free(kernel, process, call)) is None:
             await store.news.wait()
+            continue
         store.reserved.add(message.put)
         try:
             await store.projection.source.durable(message.put)

@@ -11,7 +11,7 @@ from enum import Enum
 from orlop.abi.calls import PARKED, Call
 from orlop.abi.errors import KernelError, Killed
 from orlop.abi.ids import CallId, Digest, EngineName, ProcessId, Seq
-from orlop.abi.limits import REPLIES_UNREAD_MAX
+from orlop.abi.limits import REPLIES_UNREAD_MAX, UNHEARD_S_MAX
 from orlop.abi.policy import Decision
 from orlop.abi.replies import Delta, Done, Reply
 from orlop.access.rights import Narrowing
@@ -107,6 +107,9 @@ class Running:
     """Its own, once that runs: a task that is cancelled before its first step never takes one,
     and its caller would wait for ever."""
     ended: Latch = field(default_factory=Latch)
+    heard: Latch | None = None
+    """Set while somebody waits for its answer, of a parked call whose client asks for that again
+    and again; None: whoever made it waits all the time."""
     _verdict: KernelError | None = None
 
     @property
@@ -155,6 +158,30 @@ class Running:
         """Its client has gone."""
         if not self.keep:
             self.cancel(Killed("the client left before the call was done"))
+
+    def hear(self) -> None:
+        """Somebody waits for its answer again."""
+        if self.heard is not None:
+            self.heard.set()
+
+    def let_be(self) -> None:
+        """Nobody waits for its answer now; somebody may again."""
+        if self.heard is None:
+            self.heard = Latch()
+        self.heard.clear()
+
+    async def wanted(self) -> None:
+        """Returns when somebody waits for its answer.  Raises `Killed` if nobody does for long."""
+        if self.heard is None:
+            return
+        try:
+            async with asyncio.timeout(UNHEARD_S_MAX):
+                await self.heard.wait()
+        except TimeoutError as error:
+            raise Killed(
+                f"nobody has asked for the answer of call {self.id} for {UNHEARD_S_MAX:g} s "
+                "(UNHEARD_S_MAX)"
+            ) from error
 
     def finish(self, done: Done | None, error: KernelError | None) -> None:
         """Tell the reader how it ended.  Called once, last."""
