@@ -84,7 +84,8 @@ def date(moment_ns: Nanoseconds | None) -> str:
 def money(cost: NanoDollars) -> str:
     """Dollars, with as many digits as the amount needs to be seen."""
     dollars = cost / 1e9
-    return f"${dollars:,.2f}" if cost == 0 or dollars >= 1 else f"${dollars:.3g}"
+    whole_cents = cost % 10_000_000 == 0
+    return f"${dollars:,.2f}" if whole_cents or dollars >= 1 else f"${dollars:.3g}"
 
 
 def counted(amount: int, noun: str) -> str:

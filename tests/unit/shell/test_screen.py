@@ -21,7 +21,13 @@ def test_times_have_the_unit_that_fits(value_s: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("cost", "text"),
-    [(0, "$0.00"), (420_000, "$0.00042"), (1_500_000_000, "$1.50"), (12, "$1.2e-08")],
+    [
+        (0, "$0.00"),
+        (420_000, "$0.00042"),
+        (1_500_000_000, "$1.50"),
+        (12, "$1.2e-08"),
+        (500_000_000, "$0.50"),
+    ],
 )
 def test_money_is_never_rounded_to_nothing(cost: int, text: str) -> None:
     assert money(NanoDollars(cost)) == text
