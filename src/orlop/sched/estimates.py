@@ -18,11 +18,12 @@ LEARN: Final = 1 / 16
 class Estimate:
     """Of one model."""
 
-    __slots__ = ("bytes_per_token", "output_tokens")
+    __slots__ = ("bytes_per_token", "output_tokens", "seen")
 
     def __init__(self) -> None:
         self.bytes_per_token = BYTES_PER_TOKEN
         self.output_tokens = OUTPUT_TOKENS
+        self.seen = 0
 
 
 class Estimates:
@@ -57,5 +58,8 @@ class Estimates:
             return
         estimate = self.of(model)
         seen = min(64.0, max(0.25, size / used.input_tokens))
-        estimate.bytes_per_token += (seen - estimate.bytes_per_token) * LEARN
-        estimate.output_tokens += (used.output_tokens - estimate.output_tokens) * LEARN
+        # What was guessed at first is forgotten with the first answer.
+        estimate.seen += 1
+        rate = max(LEARN, 1 / estimate.seen)
+        estimate.bytes_per_token += (seen - estimate.bytes_per_token) * rate
+        estimate.output_tokens += (used.output_tokens - estimate.output_tokens) * rate

@@ -249,8 +249,12 @@ class Scheduler:
 
     def _require_place(self, work: Work, pool: Pool, now_s: float) -> None:
         """Raises `Exhausted` where it can't wait, or would wait for longer than it may."""
-        if not pool.waiting or work.preemptions:
-            return  # Nobody waits, or it was let on once already.
+        if work.preemptions:
+            return  # It was let on once already.
+        if work.is_hard and work.least_tokens:
+            self._require_time(work, now_s)
+        if not pool.waiting:
+            return
         names, stations = ", ".join(pool.engines), self.waiting.stations(pool)
         ahead = self.waiting.ahead(work, pool)
         wait_s = min(placement.wait_s(station, ahead) for station in stations) / len(stations)
@@ -269,6 +273,21 @@ class Scheduler:
                 f"its first token would come in {first_s:.1f} s, after its deadline of "
                 f"{left_s:.1f} s: {ahead} calls wait before it for {names}",
                 retry_after_s=max(1.0, first_s - left_s),
+            )
+
+    def _require_time(self, work: Work, now_s: float) -> None:
+        """Raises `Exhausted` where its first token could come in time, and its last one can't."""
+        found, left_s = self.forecast(work, now_s), work.deadline_s - now_s
+        if found is None:
+            return
+        first_s, token_s = found
+        last_s = first_s + work.least_tokens * token_s
+        if first_s <= left_s < last_s:
+            self.refused += 1
+            raise Exhausted(
+                f"an answer of {work.least_tokens} tokens would end in {last_s:.1f} s, after its "
+                f"deadline of {left_s:.1f} s",
+                retry_after_s=max(1.0, first_s),
             )
 
     def _describe(self, work: Work, context: Context) -> None:

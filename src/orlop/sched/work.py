@@ -85,6 +85,8 @@ class Work:
     input_tokens: int = 0
     """Expected; 0 with `output_tokens` 0: no model runs (a tool, an embedding)."""
     output_tokens: int = 0
+    least_tokens: int = 0
+    """Of its answer: what its caller has said, else what few answers stay below."""
     head: int = 0
     """Names the beginning of its input that other programs may have too (a system prompt, a list of
     tools): equal numbers, equal beginnings; 0: nothing is known of one."""

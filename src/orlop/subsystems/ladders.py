@@ -103,4 +103,5 @@ def shortened(kernel: Kernel, call: Infer, rung: Rung, work: Work) -> tuple[Infe
             f"has {work.deadline_s - now_s:.1f} s",
             retry_after_s=max(1.0, first_s),
         )
+    work.output_tokens, work.least_tokens = room, min(room, work.least_tokens)
     return replace(call, output_tokens_max=room), f"shrunk to {room} tokens"

@@ -1,6 +1,7 @@
 """A call as the scheduler sees it, and the engines that it may run on."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -19,6 +20,10 @@ from orlop.state.core import Kernel
 from orlop.state.process import Process
 from orlop.state.running import Running
 from orlop.subsystems import devices
+
+LONG: Final = 2
+"""Few answers are shorter than the mean by this factor: of calls that are expected to take longer
+than they may, those are refused that could hardly be in time."""
 
 
 def left_s(kernel: Kernel, running: Running, call: Infer | Embed | CallTool | Fetch) -> float:
@@ -133,6 +138,7 @@ def work(
         is_hard=hints.deadline_s is not None and hints.latency_class != "batch",
         input_tokens=tokens[0],
         output_tokens=tokens[1],
+        least_tokens=tokens[1] if hints.output_tokens else tokens[1] // LONG,
         head=hash((head, salt)) if head and salt else head,
         head_tokens=min(tokens[0], tokens[0] * common // max(1, running.size)),
         tool_gap_s=hints.tool_gap_s,

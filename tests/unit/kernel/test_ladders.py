@@ -77,6 +77,29 @@ def test_the_next_model_serves_where_the_best_one_is_away_and_the_reply_says_why
     on(computer, scenario)
 
 
+def test_without_a_ladder_a_call_whose_last_token_can_t_come_in_time_is_refused_at_once() -> None:
+    """A hundred tokens take ten seconds; the first one comes at once."""
+
+    async def scenario(here: Computer, kernel: Kernel) -> None:
+        await with_small(here, kernel)
+        process = await program(kernel)
+        await experienced(kernel, process)
+        before, began_s = here.engine.computed, here.clock.now_s()
+        with pytest.raises(Exhausted, match=r"an answer of 100 tokens would end in 10\.. s") as no:
+            await asked(kernel, process, call("big", deadline_s=6.0, output_tokens=100))
+        assert no.value.retry_after_s is not None
+        assert (here.engine.computed, here.clock.now_s()) == (before, began_s)
+        with pytest.raises(Exhausted, match="an answer of 50 tokens"):
+            await asked(kernel, process, call("big", deadline_s=4.0))
+        done = await asked(kernel, process, call("big", deadline_s=12.0, output_tokens=100))
+        assert done.facts.rung == ""
+        # Batch work is not refused for being late, and who names no deadline is patient.
+        late = call("big", deadline_s=12.0, latency_class="batch", output_tokens=1_000)
+        assert (await asked(kernel, process, late)).facts.model == "big"
+
+    on(computer, scenario)
+
+
 def test_an_answer_is_made_as_short_as_the_time_that_is_left() -> None:
     async def scenario(here: Computer, kernel: Kernel) -> None:
         await with_small(here, kernel)
