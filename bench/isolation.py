@@ -1,7 +1,8 @@
 """Does anything get out of a sandbox, or from one caller to another?
 
 Every way out of `bench.escapes`, in each sandbox tier that works here; then every route of the HTTP
-API and every system call, asked with other callers' tokens for what is one process's own.
+API and every system call, asked with other callers' tokens for what is one process's own,
+and by one tenant for what is another's.
 """
 
 import json

@@ -6,13 +6,13 @@ import click
 
 from orlop.abi.errors import BY_CODE, KernelError, NotFound
 from orlop.shell.exits import status_of
-from orlop.shell.frame import Frame, framed
+from orlop.shell.frame import Frame, homed
 from orlop.shell.screen import fields, show_json, table
 
 
 @click.command()
 @click.argument("code", default="")
-@framed
+@homed
 def explain(frame: Frame, code: str) -> None:
     """Explain an error code, or list all of them."""
     if not code:

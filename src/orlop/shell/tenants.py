@@ -3,6 +3,7 @@
 import os
 
 import click
+from msgspec.structs import asdict
 
 from orlop.abi.sandbox import Sandbox
 from orlop.abi.tenants import TenantOrder, TenantView
@@ -61,20 +62,10 @@ def list_tenants(frame: Frame, removed: bool) -> None:
     if frame.as_json:
         show_json(found)
         return
-    rows = [
-        (
-            view.name,
-            view.state,
-            str(view.processes),
-            str(view.keys),
-            str(view.schedules),
-            str(view.calls),
-            str(view.tokens),
-            money(view.cost),
-            view.note or "-",
-        )
-        for view in found
-    ]
+    rows = []
+    for view in found:
+        counts = (view.processes, view.keys, view.schedules, view.calls, view.tokens)
+        rows.append((view.name, view.state, *map(str, counts), money(view.cost), view.note or "-"))
     titles = ("TENANT", "STATE", "RUNNING", "KEYS", "SCHEDULES", "CALLS", "TOKENS", "COST", "NOTE")
     click.echo(table(titles, rows, frozenset(range(2, 8))))
 
@@ -103,23 +94,12 @@ def _tell(frame: Frame, view: TenantView) -> None:
     if frame.as_json:
         show_json(view)
         return
-    click.echo(
-        fields(
-            [
-                ("name", view.name),
-                ("state", view.state),
-                ("since", "the start" if view.created_ns is None else date(view.created_ns)),
-                ("note", view.note or "-"),
-                ("programs", _held_to(view)),
-                ("running", str(view.processes)),
-                ("keys", str(view.keys)),
-                ("schedules", str(view.schedules)),
-                ("calls", str(view.calls)),
-                ("tokens", str(view.tokens)),
-                ("cost", money(view.cost)),
-            ]
-        )
-    )
+    since = "the start" if view.created_ns is None else date(view.created_ns)
+    words = [("name", view.name), ("state", view.state), ("since", since)]
+    words += [("note", view.note or "-"), ("programs", _held_to(view))]
+    counts = ("processes", "keys", "schedules", "calls", "tokens")
+    words += [(name, str(value)) for name, value in asdict(view).items() if name in counts]
+    click.echo(fields([*words, ("cost", money(view.cost))]))
 
 
 def _held_to(view: TenantView) -> str:

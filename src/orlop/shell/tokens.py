@@ -10,7 +10,7 @@ from orlop.abi.calls import Budget
 from orlop.abi.capabilities import BlockView, TokenView
 from orlop.abi.rights import Rights
 from orlop.sdk.tokens import narrowed, own_token, said
-from orlop.shell.frame import Frame, framed
+from orlop.shell.frame import Frame, framed, homed
 from orlop.shell.options import DURATION, BudgetType, allow_option
 from orlop.shell.screen import date, money, show_json, table
 
@@ -32,7 +32,7 @@ def token() -> None:
 @click.option(
     "--budget", type=BudgetType(), help="What may be used with it, as in --budget of run."
 )
-@framed
+@homed
 def narrow(
     frame: Frame,
     text: str,
@@ -113,7 +113,7 @@ def revoked(frame: Frame) -> None:
 
 
 @token.command()
-@framed
+@homed
 def keys(frame: Frame) -> None:
     """List the public keys that tokens are checked with."""
     found = frame.operator().signing_keys()
