@@ -27,7 +27,8 @@ from orlop.abi.memory import Item
 Half = Literal["seen", "unseen"]
 
 FILE = Path("tau_bench") / "gpt-4o-airline.json.gz"
-STORED_TRIALS = (0, 1)
+EARLY = (0, 1)
+"""The two times that are remembered; swapped: the others are, and these are asked from."""
 TURN_WORDS_MIN = 8
 """Shorter turns ("yes, please") say nothing by themselves."""
 TURN_CHARS_MAX = 1_500
@@ -106,7 +107,7 @@ class Profile(Struct):
     reservations: list[str]
 
 
-def corpus(data: Path, half: Half, *, quick: bool = False) -> Corpus:
+def corpus(data: Path, half: Half, *, quick: bool = False, swapped: bool = False) -> Corpus:
     """Everything is remembered; asked is about one half of the travellers."""
     whole = gzip.decompress((data / FILE).read_bytes())
     talks = msgspec.json.decode(whole, type=list[Talk])
@@ -114,12 +115,12 @@ def corpus(data: Path, half: Half, *, quick: bool = False) -> Corpus:
     who = sorted({talk.user for talk in talks})
     asked = set(who[(half == "unseen") :: 2])
     made = Corpus()
-    told = [talk for talk in talks if talk.trial in STORED_TRIALS]
+    told = [talk for talk in talks if (talk.trial in EARLY) is not swapped]
     newest: dict[str, str] = {}
     for talk in told:
         _remember(made, talk, newest)
     made.stale -= set(newest.values())
-    later = [talk for talk in talks if talk.trial not in STORED_TRIALS and talk.user in asked]
+    later = [talk for talk in talks if (talk.trial in EARLY) is swapped and talk.user in asked]
     for talk in later[:: 3 if quick else 1]:
         _ask_again(made, talk, told)
         _ask_which(made, talk, newest)

@@ -58,8 +58,9 @@ async def measure(
             f"  left out: {data / memory_conversations.FILE} is absent; --data DIR names a folder"
         )
         return
-    made = memory_conversations.corpus(data, half, quick=quick)
-    await _corpus(report, made, "conversations")
+    for swapped in (False, True)[: 1 if quick else 2]:
+        made = memory_conversations.corpus(data, half, quick=quick, swapped=swapped)
+        await _corpus(report, made, "conversations, swapped" if swapped else "conversations")
 
 
 async def _corpus(report: Report, made: Corpus, name: str) -> None:

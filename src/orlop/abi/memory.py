@@ -340,7 +340,7 @@ class Recalled(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="recal
     gone: tuple[Evidence, ...] = ()
     """Recorded, and erased since."""
     searched: tuple[str, ...] = ()
-    """By which ways: `words`, `dense`, `newest`, `key`, `id`."""
+    """By which ways: `words`, `numbers`, `dense`, `newest`, `key`, `id`."""
     known_seq: Seq = Seq(0)
     """All that was written up to there was looked at: what came later, it does not know."""
     tier: str = ""

@@ -12,10 +12,13 @@ count as they are, and not as a share of the best match.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-WORD_POINT: Final = 0.06
+WORD_POINT: Final = 0.04
 """A cosine that is so much greater weighs as much as the first point of BM25."""
 
-WORD_POINTS_HALF: Final = 30.0
+NUMBER_POINT: Final = 0.15
+"""The same for words with digits, on top: they are never said in other words."""
+
+POINTS_HALF: Final = 30.0
 """At so many points, all of them together count half: long questions share many words."""
 
 AGE: Final = 0.12
@@ -33,8 +36,9 @@ def fused(
     """Ids with their score and where each list has them (`words:1`), best first.
 
     lists: ids and scores by the name of the way that found them, best first: cosines (`dense`),
-    points (`words`), ages from 1 down (`newest`).  beside: cosines of what words alone have found;
-    what has no vector counts as the farthest of those.  Equal scores: the smaller id.
+    points (`words`; `numbers`: for words with digits alone), ages from 1 down (`newest`).
+    beside: cosines of what words alone have found; what has no vector counts as the farthest of
+    those.  Equal scores: the smaller id.
     """
     dense, words = lists.get("dense", ()), lists.get("words", ())
     found_by: dict[int, list[str]] = {}
@@ -44,7 +48,9 @@ def fused(
     if dense:
         cosines = dict(beside) | dict(dense)
         scores = dict.fromkeys(found_by, min(cosines.values())) | cosines
-        gains = {id: WORD_POINT * points / (1 + points / WORD_POINTS_HALF) for id, points in words}
+        gains = {id: _worth(WORD_POINT, points) for id, points in words}
+        for id, points in lists.get("numbers", ()):
+            gains[id] = gains.get(id, 0.0) + _worth(NUMBER_POINT, points)
         age = AGE
     else:
         best = words[0][1] if words and words[0][1] > 0 else 1.0
@@ -56,3 +62,7 @@ def fused(
         scores[id] += age * share
     chosen = sorted(scores, key=lambda id: (-scores[id], id))[:limit]
     return [(id, scores[id], found_by[id]) for id in chosen]
+
+
+def _worth(point: float, points: float) -> float:
+    return point * points / (1 + points / POINTS_HALF)

@@ -216,6 +216,13 @@ def words_of(query: str) -> list[str]:
     return (telling or words)[:MEMORY_QUERY_WORDS_MAX]
 
 
+def numbers_of(query: str) -> list[str]:
+    """Words with digits, among others: numbers and names that nobody says in other words."""
+    words = words_of(query)
+    numbers = [word for word in words if any(letter.isdigit() for letter in word)]
+    return numbers if len(numbers) < len(words) else []
+
+
 def by_words(
     connection: sqlite3.Connection, wanted: Filter, query: str, limit: int
 ) -> list[tuple[int, float]]:

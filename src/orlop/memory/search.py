@@ -163,8 +163,10 @@ def _searched(
         lists["newest"] = by_age(sorted(ids, reverse=True))
     beside: list[tuple[int, float]] = []
     if lists.get("words") and lists.get("dense") and dense is not None:
-        near = {id for id, _ in lists["dense"]}
-        others = [id for id, _ in lists["words"] if id not in near]
+        if numbers := reading.numbers_of(call.query):
+            lists["numbers"] = reading.by_words(connection, wanted, " ".join(numbers), each)
+        named = {id for name in ("words", "numbers") for id, _ in lists.get(name, ())}
+        others = sorted(named - {id for id, _ in lists["dense"]})
         beside = dense.cosines(connection, asked.model, asked.vector, others)
     best = fused(lists, call.limit, beside)
     if call.mode == "dense":

@@ -14,7 +14,7 @@ from orlop.abi.memory import Item, MemoryId, Remember, Target
 from orlop.devices.fake import FakeConfig
 from orlop.memory.blocks import Blocks
 from orlop.memory.fuse import fused
-from orlop.memory.reading import Filter
+from orlop.memory.reading import Filter, numbers_of
 from orlop.memory.vectors import packed
 from orlop.state.core import Kernel
 
@@ -129,7 +129,7 @@ def test_a_graph_gives_nothing_that_is_not_so_and_knows_what_came_after_it() -> 
 def test_equal_fits_are_told_apart_by_words_and_age_and_better_ones_are_not() -> None:
     lists = {
         "dense": [(1, 0.50), (2, 0.50), (3, 0.20)],
-        "words": [(2, 2.0), (3, 2.0)],
+        "words": [(2, 4.0), (3, 4.0)],
         "newest": [(3, 1.0), (2, 0.5), (1, 0.1)],
     }
     best = fused(lists, 10)
@@ -149,6 +149,20 @@ def test_a_rare_word_finds_what_meaning_alone_has_not_named() -> None:
     best = fused(lists, 10, [(9, 0.45)])
     assert [id for id, _, _ in best][:2] == [9, 8]  # 8 has no vector: it counts as 9 does.
     assert best[0][2] == ["words:1", "newest:1"]
+
+
+def test_a_number_outweighs_what_is_meant_alike_and_age() -> None:
+    lists = {
+        "dense": [(2, 0.70), (1, 0.55)],
+        "words": [(1, 9.0), (2, 6.0)],
+        "numbers": [(1, 4.0)],
+        "newest": [(2, 1.0), (1, 0.5)],
+    }
+    assert [id for id, _, _ in fused(lists, 10)] == [1, 2]
+    del lists["numbers"]
+    assert [id for id, _, _ in fused(lists, 10)] == [2, 1]
+    assert numbers_of("which trip of ann takes HAT294?") == ["hat294"]
+    assert numbers_of("HAT294") == numbers_of("what does ann eat?") == []
 
 
 def test_cosines_of_a_few_are_those_that_a_search_finds() -> None:
