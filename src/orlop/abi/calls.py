@@ -271,3 +271,8 @@ METERED = (Infer, Embed, CallTool, Fetch)
 
 PARKED = (Wait, Sleep, Ask, WatchFiles, Take, CloseSaga)
 """Calls that hold no slot, may wait for days, and are re-armed at boot."""
+
+
+def call_name(call: Struct) -> str:
+    """Its name as on the wire: `call_tool`."""
+    return str(type(call).__struct_config__.tag)

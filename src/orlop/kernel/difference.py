@@ -5,7 +5,7 @@ import difflib
 import msgspec
 from msgspec.structs import replace
 
-from orlop.abi.calls import Call, Infer
+from orlop.abi.calls import Call, Infer, call_name
 from orlop.abi.egress import Fetch
 from orlop.abi.errors import NotFound
 from orlop.abi.hints import Hints
@@ -24,7 +24,7 @@ async def difference(
     kernel: Kernel, process: Process, call: Call, expected: Recorded | None
 ) -> str:
     """What a person needs to see where the program left its path."""
-    kind = type(call).__name__.lower()
+    kind = call_name(call)
     if expected is None:
         return f"recorded: nothing more\nmade now: {kind}\n{clipped(readable(call))}"
     try:

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from orlop.abi.admin import KeyView, NewKey, ProcessView, Trace, TraceCall
 from orlop.abi.budgets import NOTHING
-from orlop.abi.calls import Ask, Call, CallTool, Embed, Infer, Spawn
+from orlop.abi.calls import Ask, Call, CallTool, Embed, Infer, Spawn, call_name
 from orlop.abi.egress import Fetch
 from orlop.abi.errors import BadCall, NotFound, RuleForbids
 from orlop.abi.events import CallEntered, CallFailed, CallReturned
@@ -116,7 +116,7 @@ def _entered(stored: Stored, event: CallEntered, call: CallId) -> TraceCall:
     return TraceCall(
         call=call,
         seq=stored.header.seq,
-        kind=type(event.body).__name__.lower(),
+        kind=call_name(event.body),
         what=what(event.body),
         status="open",
         incarnation=event.incarnation,
@@ -142,7 +142,7 @@ def _refused(stored: Stored, event: PolicyRefused, call: CallId) -> TraceCall:
     return TraceCall(
         call=call,
         seq=stored.header.seq,
-        kind=type(event.body).__name__.lower(),
+        kind=call_name(event.body),
         what=what(event.body),
         status=RuleForbids.code,
         incarnation=0,

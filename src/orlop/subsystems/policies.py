@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from orlop.abi.calls import call_name
 from orlop.abi.errors import BadCall, Conflict, Misconfigured, NotFound
 from orlop.abi.events import CallEntered
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, CallId, Nanoseconds, Pid, TenantId
@@ -319,7 +320,7 @@ async def why(kernel: Kernel, call: str, tenant: TenantId = DEFAULT_TENANT) -> E
                 decision = event.decision
             case CallEntered():
                 done = targets(event.body, row.name if row is not None else "", header.process)
-                action, resource = done[0] if done else (type(event.body).__name__.lower(), "")
+                action, resource = done[0] if done else (call_name(event.body), "")
                 said = "no policy was set" if done else "a process's own affair: no rule is asked"
                 decision, refused = event.decision or Decision(reason=said), False
             case _:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import msgspec
 from msgspec.structs import replace
 
-from orlop.abi.calls import Ask, Call, CallTool
+from orlop.abi.calls import Ask, Call, CallTool, call_name
 from orlop.abi.cards import ToolCard
 from orlop.abi.errors import BadCall, Exhausted, KernelError, NotAnswered, NotApproved, Observed
 from orlop.abi.hints import Hints
@@ -181,7 +181,7 @@ def _need(
 ) -> Need:
     return Need(
         form=form,
-        what=card.name if card is not None else type(call).__name__.lower(),
+        what=card.name if card is not None else call_name(call),
         arguments=call.arguments if isinstance(call, CallTool) else shown(call),
         effect=card.effect if card is not None else "",
         approval_s=_patience_s(form, card, ruled),

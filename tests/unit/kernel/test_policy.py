@@ -121,7 +121,11 @@ def test_a_refusal_names_its_rule_and_its_reason() -> None:
         (event,) = await refusals(kernel, writer)
         assert event.decision.rules == ("quiet",)
         (shown,) = (await operator.trace(kernel, writer.row)).calls
-        assert (shown.status, shown.what) == ("E1104", "note") and "quiet" in shown.message
+        assert (shown.status, shown.kind, shown.what) == (
+            "E1104",
+            "call_tool",
+            "note",
+        ) and "quiet" in shown.message
 
     on(lambda: Computer(tools=[Note()]), scenario)
 
