@@ -68,15 +68,15 @@ def candidates(
     return rows.fetchall()
 
 
-def was_fed(connection: sqlite3.Connection, place: Place, seen: int, length: int) -> bool:
-    """Whether the store was given anything of this place that is still current.
+def fed(connection: sqlite3.Connection, place: Place, seen: int, length: int, most: int) -> int:
+    """How many of this place the store was given that are still current; it stops at `most`.
 
     length: bytes of a vector.
     """
-    found = connection.execute(
-        "SELECT 1 FROM version v JOIN vector e ON e.model = ? AND e.id = v.id"
+    (count,) = connection.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM version v JOIN vector e ON e.model = ? AND e.id = v.id"
         " WHERE v.tenant = ? AND v.namespace = ? AND v.known_to IS NULL"
-        " AND v.known_from <= ? AND e.seq <= ? AND length(e.data) = ? LIMIT 1",
-        (place.model, place.tenant, place.namespace, seen, seen, length),
-    )
-    return found.fetchone() is not None
+        " AND v.known_from <= ? AND e.seq <= ? AND length(e.data) = ? LIMIT ?)",
+        (place.model, place.tenant, place.namespace, seen, seen, length, most),
+    ).fetchone()
+    return int(count)

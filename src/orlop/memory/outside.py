@@ -153,16 +153,18 @@ class Outside:
         limit: int,
         seen: int,
     ) -> list[tuple[int, float]] | None:
-        query = unpacked(vector)
+        query, most = unpacked(vector), OVERSAMPLE * limit
         if not self._turn.acquire(blocking=False):
             return None  # It is being fed: nobody waits for that.
         try:
             try:
-                ids = self.store.near(places, query, OVERSAMPLE * limit)
+                ids = self.store.near(places, query, most)
             finally:
                 self._turn.release()
-            if not ids and any(
-                memory_feed.was_fed(connection, place, seen, len(vector)) for place in places
+            # Stores that search by a graph may name somewhat fewer than they have.
+            if 2 * len(ids) < most and any(
+                2 * len(ids) < memory_feed.fed(connection, place, seen, len(vector), most)
+                for place in places
             ):
                 raise DeviceFailed("it has forgotten what it was given")
         except Exception as error:  # Whatever its library raises.
