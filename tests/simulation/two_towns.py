@@ -20,10 +20,11 @@ from simulation_loop import simulate
 from orlop.abi.calls import Call, CallTool, Spawn
 from orlop.abi.cards import ToolCard
 from orlop.abi.errors import DeviceFailed, Fenced, JournalStopped, KernelError, NotReady
-from orlop.abi.ids import DEFAULT_TENANT, BootId, JournalId, ProcessId, Seq
+from orlop.abi.ids import BootId, JournalId, ProcessId, Seq, TenantId
 from orlop.abi.kernels import JournalKnown
 from orlop.abi.memory import Item, Recall, Recalled, Remember, Remembered
 from orlop.abi.replies import Delta, Reply, ToolResult
+from orlop.abi.tenants import TenantOrder
 from orlop.cluster.commons import Commons
 from orlop.cluster.peers import Me, Peer
 from orlop.cluster.witness import Witness
@@ -46,7 +47,7 @@ from orlop.store.journal import Journal
 from orlop.store.keyring import Keyring
 from orlop.store.signing_keys import PublicKey
 from orlop.store.volatile import VolatileTape
-from orlop.subsystems import lifecycle
+from orlop.subsystems import lifecycle, tenants
 from orlop.tools.catalog import Catalog
 
 P = ParamSpec("P")
@@ -55,6 +56,9 @@ R = TypeVar("R")
 LEASE_S: Final = 4.0
 AGENTS: Final = 3
 STEPS: Final = 10
+TENANT = TenantId("acme")
+"""Whose all of them are: each kernel that has one of its processes knows it."""
+
 SHARED: Final = "common/town"
 LONGEST_S: Final = 600.0
 NAMES: Final = ("east", "west", "south")
@@ -381,7 +385,9 @@ class Town:
     async def spawn(self, name: str) -> None:
         assert self.kernel is not None
         spawn = Spawn(command=(name,), name=name, restart="on-failure")
-        process = await lifecycle.create(self.kernel, spawn, DEFAULT_TENANT)
+        if self.kernel.tables.tenants.find(TENANT) is None:
+            await tenants.create(self.kernel, TenantOrder(name=TENANT, sandbox=None))
+        process = await lifecycle.create(self.kernel, spawn, TENANT)
         await lifecycle.start(self.kernel, process, "first")
 
     async def _agent(self, program: Program) -> int:
@@ -451,7 +457,7 @@ class Town:
             return
         try:
             await kernel.memories.current()
-            memory = kernel.memories.with_key(DEFAULT_TENANT, SHARED, "all")
+            memory = kernel.memories.with_key(TENANT, SHARED, "all")
             place = None if memory is None else kernel.memories.place(memory)
         except KernelError:
             return

@@ -20,7 +20,7 @@ from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, JournalId, ProcessId
 from orlop.abi.kernels import JournalKnown, ProcessArrived, ProcessLeft
 from orlop.abi.keys import KeyCreated
 from orlop.abi.schedules import ScheduleRemoved
-from orlop.abi.tenants import TenantCreated
+from orlop.abi.tenants import TenantCreated, TenantRemoved
 from orlop.cluster.peers import Peer
 from orlop.cluster.witness import Seen
 from orlop.kernel import recovery
@@ -30,7 +30,7 @@ from orlop.state.core import Kernel
 from orlop.state.process import OVER, Process, Row, State
 from orlop.state.tables import Tables
 from orlop.store.journal import Journal
-from orlop.subsystems import lifecycle
+from orlop.subsystems import lifecycle, policies
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ async def take_over(kernel: Kernel, peer: Peer, host: str, seen: Seen | None) ->
     number = introduce(kernel, introduction, tables)
     await kernel.elders.put(number, elder)
     arrived: list[ProcessId] = []
+    meet(kernel, tables)
     for row in sorted(tables.rows.values(), key=lambda row: row.pid):
         if row.state not in OVER and not is_here(kernel, row.id):
             arrive(kernel, tables, row, elder, number, is_near=peer.host == host)
@@ -104,6 +105,23 @@ def introduce(kernel: Kernel, elder: JournalKnown, tables: Tables) -> int:
     return heard[-1].number
 
 
+def meet(kernel: Kernel, tables: Tables) -> None:
+    """Tenants that are not known here, with their own policies: before anything of theirs comes."""
+    for row in tables.tenants.rows.values():
+        if row.name in kernel.tables.tenants.rows:
+            continue
+        made = TenantCreated(tenant=row.name, sandbox=row.sandbox, note=row.note)
+        kernel.emit(KERNEL_PROCESS, DEFAULT_TENANT, made)
+        sets = tables.policies.of(row.name)
+        for said in (sets.current, sets.shadow):
+            if said is not None:
+                kernel.emit(KERNEL_PROCESS, row.name, said)
+        policies.restore(kernel, row.name)
+        if not row.is_open:
+            removed = TenantRemoved(tenant=row.name, reason="before it was taken over")
+            kernel.emit(KERNEL_PROCESS, DEFAULT_TENANT, removed)
+
+
 def is_here(kernel: Kernel, process: ProcessId) -> bool:
     """Whether it has arrived already: with another kernel's, or before we were interrupted."""
     row = kernel.tables.rows.get(process)
@@ -148,12 +166,8 @@ def arrive(
 
 
 def take_orders(kernel: Kernel, tables: Tables) -> None:
-    """Tenants, clients' keys, schedules, limits, grants and people's tokens, as far as nobody has
-    said anything else here."""
-    for row in tables.tenants.rows.values():
-        if row.name not in kernel.tables.tenants.rows:
-            made = TenantCreated(tenant=row.name, sandbox=row.sandbox, note=row.note)
-            kernel.emit(KERNEL_PROCESS, DEFAULT_TENANT, made)
+    """Clients' keys, schedules, limits, grants and people's tokens, as far as nobody has said
+    anything else here."""
     for key in tables.keys.rows.values():
         if key.id not in kernel.tables.keys.rows:
             created = KeyCreated(

@@ -71,12 +71,8 @@ def check_config(config: PolicyConfig) -> None:
 def begin(kernel: Kernel) -> None:
     """At power on: the sets that the journal has, then those of the folders."""
     config = kernel.guard.config
-    for tenant, sets in kernel.tables.policies.sets.items():
-        guard = kernel.guard.of(tenant)
-        if sets.current is not None:
-            guard.put(_trusted(sets.current.files, sets.current.origin))
-        if sets.shadow is not None:
-            guard.put_shadow(_trusted(sets.shadow.files, sets.shadow.origin))
+    for tenant in kernel.tables.policies.sets:
+        restore(kernel, tenant)
     has_one = kernel.tables.policies.of(DEFAULT_TENANT).current is not None
     for folder, shadow in ((config.dir, False), (config.shadow, True)):
         if not folder:
@@ -90,6 +86,15 @@ def begin(kernel: Kernel) -> None:
             if not shadow and not has_one:
                 kernel.guard.put(_trusted(CLOSED_FILES, "closed"))
             _remember(kernel, error.message, shadow=shadow)
+
+
+def restore(kernel: Kernel, tenant: TenantId) -> None:
+    """The sets that the journal has of it are in force."""
+    sets, guard = kernel.tables.policies.of(tenant), kernel.guard.of(tenant)
+    if sets.current is not None:
+        guard.put(_trusted(sets.current.files, sets.current.origin))
+    if sets.shadow is not None:
+        guard.put_shadow(_trusted(sets.shadow.files, sets.shadow.origin))
 
 
 def _trusted(files: Files, origin: str) -> Policy:

@@ -35,6 +35,7 @@ VIEW: dict[str, object] = {
     "used": {"calls": 3, "tokens": 1234, "nano_dollars": 420_000, "ns": 0},
     "home": "",
     "rights": [],
+    "tenant": "default",
     "progress": None,
     "questions": [],
     "human_minutes": 0.0,
