@@ -13,6 +13,8 @@ from live_sandbox import needs_sandbox, python, ran
 
 pytestmark = needs_sandbox
 
+PATIENCE_S = 60.0
+
 PAYS = """
 import sys, urllib.error, urllib.request
 request = urllib.request.Request(sys.argv[1] + "/pay", data=b"10")
@@ -24,7 +26,9 @@ except urllib.error.HTTPError as error:
 
 
 def wait_for(path: Path) -> None:
+    give_up_s = time.monotonic() + PATIENCE_S
     while not path.exists():
+        assert time.monotonic() < give_up_s, f"{path} never came"
         time.sleep(0.05)
 
 

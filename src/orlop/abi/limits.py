@@ -682,6 +682,9 @@ EGRESS_IDLE_S: Final = 300.0
 EGRESS_CONNECT_S: Final = 20.0
 """To open a connection to a server outside."""
 
+RAM_MIB_MIN: Final = 48
+"""Of a sandbox that is limited as a whole: its watcher takes some 20 of them."""
+
 CERTIFICATES_KEPT: Final = 512
 """Certificates of our own that are kept for servers outside, the most recently used."""
 

@@ -21,8 +21,11 @@ class Sandbox(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkn
     """`all`: files are as they are outside, and only the network is closed."""
     memory_bytes: int | None = None
     """Address space of each of its processes."""
+    ram_bytes: int | None = None
+    """RAM of all of them together; refused where no control groups can be made."""
     processes: int | None = None
-    """That it may have at once; only where it has a user namespace of its own (`bwrap`)."""
+    """That it may have at once; only where it has a user namespace of its own (`bwrap`), or
+    `ram_bytes` too."""
     open_files: int | None = None
     """Descriptors of each of its processes."""
     file_bytes: int | None = None

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from orlop.operate.check import Check
-from orlop.sandbox import tiers
+from orlop.sandbox import cgroups, tiers
 
 FIXES = {
     "bwrap": "install bubblewrap (`apt-get install bubblewrap`), and allow user namespaces",
@@ -17,6 +17,7 @@ def sandboxes() -> Iterator[Check]:
         found = tiers.trial(tier)
         if found.works:
             yield Check(name="sandbox", state="ok", found=f"tier {tier}, {found.reason}")
+            yield _whole()
             return
         yield Check(name=f"sandbox tier {tier}", state="warn", found=found.reason, fix=FIXES[tier])
     yield Check(
@@ -24,4 +25,18 @@ def sandboxes() -> Iterator[Check]:
         state="warn",
         found="none works here: `orlop run --sandbox` and `sandbox = …` are refused",
         fix=FIXES["bwrap"],
+    )
+
+
+def _whole() -> Check:
+    """Limits on all processes of a sandbox together."""
+    found = cgroups.find()
+    if found.groups is not None:
+        return Check(name="sandbox limits", state="ok", found=f"control groups {found.reason}")
+    return Check(
+        name="sandbox limits",
+        state="warn",
+        found=f"`ram_bytes` and --ram are refused: {found.reason}",
+        fix="run the kernel with `Delegate=yes` and `DelegateSubgroup=kernel` under systemd, or as "
+        "a user who may write its own control group",
     )

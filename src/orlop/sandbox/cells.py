@@ -13,8 +13,9 @@ from msgspec.structs import replace
 from orlop.abi.errors import Misconfigured, NotReady
 from orlop.abi.sandbox import Sandbox, TierFound, WantedTier
 from orlop.machine.offload import Offload
-from orlop.sandbox import cell, tiers
+from orlop.sandbox import cell, cgroups, tiers
 from orlop.sandbox.cell import Doors, Sealed
+from orlop.sandbox.cgroups import Groups
 from orlop.sandbox.ground import runtime
 from orlop.sandbox.plan import Tier
 
@@ -55,6 +56,8 @@ def check_config(config: SandboxConfig, asked: Mapping[str, Sandbox | None], hom
         tier = tiers.require(config.tier)
         for wanted in named.values():
             cell.check(wanted, tier, home)
+        if any(wanted.ram_bytes is not None for wanted in named.values()):
+            cgroups.find().require()
     except NotReady as reason:
         asking = ", ".join(f"[{where}]" for where in named) or f"[sandbox] tier = {config.tier}"
         raise Misconfigured(f"{asking}: {reason.message}") from reason
@@ -80,6 +83,8 @@ class Cells:
         self.default = config.default or (NO_NETWORK if airgap else None)
         self.tier: Tier | None = None
         self.found: Sequence[TierFound] = ()
+        self.groups: cgroups.Found | None = None
+        """Control groups; None: nobody has asked for any yet."""
         self._wanted: WantedTier = config.tier
         self._offload = offload
         self._learning = asyncio.Lock()
@@ -91,12 +96,27 @@ class Cells:
                 self.tier, self.found = await self._offload(tiers.find, self._wanted)
         return self.found
 
+    async def learn_groups(self) -> None:
+        """Try whether whole sandboxes can be limited, once."""
+        async with self._learning:
+            if self.groups is None:
+                self.groups = await self._offload(cgroups.find)
+
+    def _groups(self) -> Groups:
+        """Raises `NotReady`."""
+        if self.groups is None:  # A program of an earlier boot, started again.
+            self.groups = cgroups.find()
+        return self.groups.require()
+
     async def require(self, wanted: Sandbox | None) -> None:
         """Raises `NotReady` where what is wanted can't be kept here."""
         if wanted is None:
             return
         await self.learn()
         cell.check(wanted, self._tier(), self.doors.home)
+        if wanted.ram_bytes is not None:
+            await self.learn_groups()
+            self._groups()
 
     def _tier(self) -> Tier:
         """Raises `NotReady`."""
@@ -141,7 +161,7 @@ class Cells:
 
         doors: what it sees of the kernel; None: all that a program does.  Raises `NotReady`.
         """
-        return cell.seal(
+        sealed = cell.seal(
             wanted,
             self._tier(),
             doors or self.doors,
@@ -150,6 +170,10 @@ class Cells:
             cwd,
             credential=f"{USER}:{quote(token, safe='')}",
         )
+        if wanted.ram_bytes is None:
+            return sealed
+        entered = self._groups().entered(wanted.ram_bytes, wanted.processes, sealed.command)
+        return Sealed(command=entered, env=sealed.env)
 
 
 def with_runtime(wanted: Sandbox, command: Sequence[str], env: Mapping[str, str]) -> Sandbox:
@@ -174,6 +198,7 @@ def narrowed(parent: Sandbox | None, child: Sandbox | None) -> Sandbox | None:
         net=child.net,
         files=child.files,
         memory_bytes=_least(parent.memory_bytes, child.memory_bytes),
+        ram_bytes=_least(parent.ram_bytes, child.ram_bytes),
         processes=_least(parent.processes, child.processes),
         open_files=_least(parent.open_files, child.open_files),
         file_bytes=_least(parent.file_bytes, child.file_bytes),

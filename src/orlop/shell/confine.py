@@ -8,11 +8,14 @@ from typing import ParamSpec, TypeVar
 
 import click
 
+from orlop.abi.limits import RAM_MIB_MIN
 from orlop.abi.sandbox import Sandbox
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+NAMES = ("sealed", "read", "write", "net", "memory", "ram")
+RAM = click.IntRange(RAM_MIB_MIN)
 OPTIONS = (
     click.option(
         "--sandbox", "sealed", is_flag=True, help="Keep it to this folder and the kernel."
@@ -26,6 +29,7 @@ OPTIONS = (
         help="It may reach this host.  MODE: idempotent, pure, tunnel (not looked into).",
     ),
     click.option("--memory", type=int, metavar="MIB", help="Address space of each process."),
+    click.option("--ram", type=RAM, metavar="MIB", help="RAM of all its processes together."),
 )
 
 
@@ -34,7 +38,7 @@ def sandbox_options(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def asked(*arguments: P.args, **options: P.kwargs) -> R:
-        words = {name: options.pop(name) for name in ("sealed", "read", "write", "net", "memory")}
+        words = {name: options.pop(name) for name in NAMES}
         options["sandbox"] = _sandbox(**words)  # type: ignore[arg-type]
         return function(*arguments, **options)
 
@@ -49,10 +53,11 @@ def _sandbox(
     write: tuple[str, ...],
     net: tuple[str, ...],
     memory: int | None,
+    ram: int | None,
 ) -> Sandbox | None:
     if not sealed:
-        if read or write or net or memory is not None:
-            raise click.UsageError("--read, --write, --net, --memory: with --sandbox only")
+        if read or write or net or memory is not None or ram is not None:
+            raise click.UsageError("--read, --write, --net, --memory, --ram: with --sandbox only")
         return None
     here = os.getcwd()
     for path in (*read, *write):
@@ -67,4 +72,5 @@ def _sandbox(
         write=tuple(os.path.abspath(path) for path in write),
         net=net,
         memory_bytes=memory << 20 if memory is not None else None,
+        ram_bytes=ram << 20 if ram is not None else None,
     )
