@@ -194,3 +194,28 @@ def test_a_tail_that_the_server_lost_is_noticed(server: Server, disk: PostgresDi
         assert str(acknowledged - 3) in refused.value.message
 
     asyncio.run(scenario())
+
+
+def test_who_only_reads_a_journal_is_connected_anew_after_its_connection_was_lost(
+    server: Server, disk: PostgresDisk
+) -> None:
+    async def scenario() -> None:
+        async with opened(disk) as journal:
+            header = journal.append(intent(1))
+            await journal.durable(header.seq)
+        reader = disk.journal()
+        await reader.open_for_reading()
+        assert [one.header for one in await reader.at([header.seq])] == [header]
+        with psycopg.connect(disk.url, autocommit=True) as operator:
+            operator.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE application_name = %s",
+                (f"orlop {disk.name}",),
+            )
+        with pytest.raises(JournalStopped):
+            await reader.at([header.seq])
+        assert [one.header for one in await reader.at([header.seq])] == [header]
+        assert reader.process_head(header.process) == header.process_seq
+        await reader.close()
+
+    asyncio.run(scenario())

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -14,7 +15,13 @@ from postgres_server import Server, postgres
 
 import orlop
 from orlop.abi.errors import KernelError
+from orlop.abi.files import Listing, WatchFiles
+from orlop.abi.memory import Item
+from orlop.abi.memory_orders import EraseOrder
+from orlop.sdk.memory import memory_operator
 from orlop.sdk.sync import SyncKernel
+from orlop.store.tapes import JournalConfig
+from orlop.store.verify import verify
 
 LEASE_S = 2.0
 CLIENTS = 4
@@ -135,6 +142,64 @@ def test_a_process_that_is_taken_over_has_its_memories_files_pipes_mounts_and_co
             for machine in (spring, autumn)
         ]
         assert versions[0] == versions[1]
+
+
+def test_what_is_erased_at_one_kernel_is_gone_from_all_journals_and_all_files(
+    tmp_path: Path, server: Server
+) -> None:
+    names = ("hither", "yonder")
+    with machines(tmp_path, server.url, names, LEASE_S) as house:
+        homes = [tmp_path / name for name in names]
+        for home in homes:
+            item = Item(text=f"xylograph {home.name}", subjects=("mail:ann@example.com",))
+            with at(home) as kernel:
+                kernel.remember([item], namespace="common/people", embed=False)
+        for home in homes:
+            with at(home) as kernel:
+                assert len(kernel.recall(namespaces=("common/people",)).memories) == 2
+        memory_operator(home=homes[0]).erase(EraseOrder(subject="mail:ann@example.com"))
+        for home in homes:
+            with at(home) as kernel:
+                assert kernel.recall(namespaces=("common/people",)).memories == ()
+        with psycopg.connect(server.url) as reader:
+            for name in names:
+                kept = reader.execute(
+                    f"SELECT count(*) FROM {name}.event e JOIN {name}.body b ON b.id = e.seq << 16"
+                    " WHERE e.kind = 'memory.written' AND b.data IS NOT NULL"
+                ).fetchone()
+                assert kept == (0,), name
+        assert until(lambda: not any(map(holds_word, homes)), 10), house["yonder"].log()
+    for name in names:
+        assert verify(tmp_path / name, config=JournalConfig(url=server.url, schema=name)).is_whole
+
+
+def holds_word(home: Path) -> bool:
+    return any(b"xylograph" in file.read_bytes() for file in (home / "index").glob("memory.db*"))
+
+
+def test_who_watches_and_who_waits_for_a_message_hears_of_other_kernels(
+    tmp_path: Path, server: Server
+) -> None:
+    names = ("left", "right")
+    with (
+        machines(tmp_path, server.url, names, LEASE_S) as house,
+        ThreadPoolExecutor() as waiting,
+        orlop.connect_sync(home=house["left"].home, process="writer") as left,
+        orlop.connect_sync(home=house["right"].home, process="taker") as right,
+        orlop.connect_sync(home=house["right"].home, process="watcher") as watcher,
+    ):
+        left.files.write("/shared/log", "1")
+        since = watcher.files.list("/shared")[-1].seq
+        seen = waiting.submit(lambda: watcher.call(WatchFiles(path="/shared", since=since)))
+        taken = waiting.submit(lambda: right.files.take("/shared/pipe"))
+        time.sleep(0.5)
+        assert not seen.done() and not taken.done()
+        left.files.write("/shared/log", "2")
+        left.files.put("/shared/pipe", b"order 7")
+        listing = seen.result(20)
+        assert isinstance(listing, Listing)
+        assert [(row.path, row.version) for row in listing.files] == [("/shared/log", 2)]
+        assert taken.result(20) == b"order 7"
 
 
 def test_while_the_database_is_away_everybody_is_told_and_nothing_is_lost_or_started_by_hand(

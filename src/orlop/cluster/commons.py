@@ -35,11 +35,12 @@ from orlop.store.rows import Stored
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 0.03
-"""Between two looks at what others have written, and whether they want the pen."""
+LOOK_S, WRITING_S = 0.03, 0.01
+"""Between two looks at what others have written, and whether they want the pen: that more often
+while we write ourselves."""
 WAITING_S = 0.003
 """Likewise while somebody here waits for the pen."""
-HOLD_S, HOLD_MAX_S = 0.02, 2.0
+HOLD_S, HOLD_MAX_S = 0.01, 2.0
 """How long a kernel keeps a pen that others want: so that it is not carried about all the time, and
 while somebody here is about to write."""
 
@@ -126,7 +127,7 @@ class Commons:
         """Who waits for the pen; those, and who reads what others wrote before he writes."""
         self._wake = asyncio.Event()
         self._moved = asyncio.Event()
-        self._held_since_s = 0.0
+        self._held_since_s = self._appended_s = 0.0
         self.followers: Sequence[Follower] = ()
         self.told: Callable[[Stored], None] = _nobody
         """Called with each event of another kernel, in order."""
@@ -164,6 +165,7 @@ class Commons:
         """An event with a place is in our journal's queue."""
         self.head_seq = header.moment
         self._pending.append((header.moment, header.seq))
+        self._appended_s = self._clock.now_s()
         for follower in self.followers:
             follower.put(header, body)
 
@@ -291,7 +293,7 @@ class Commons:
                     log.warning("what others have written can't be seen: %s", error.message)
                 self.away = error.message
             try:
-                async with asyncio.timeout(WAITING_S if self._waiting else LOOK_S):
+                async with asyncio.timeout(self._pause_s()):
                     await self._wake.wait()
             except TimeoutError:
                 continue
@@ -333,6 +335,13 @@ class Commons:
     def _keeps(self, held_s: float) -> bool:
         """Whether the pen stays for now."""
         return held_s < HOLD_S or (self._about > 0 and held_s < HOLD_MAX_S)
+
+    def _pause_s(self) -> float:
+        """Until the next look."""
+        if self._waiting:
+            return WAITING_S
+        was_written = self._clock.now_s() - self._appended_s < 1.0
+        return WRITING_S if self.is_held and was_written else LOOK_S
 
     async def _look(self) -> Standing:
         self._looks += 1

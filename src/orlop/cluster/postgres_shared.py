@@ -25,10 +25,14 @@ CREATE TABLE IF NOT EXISTS orlop_kernels.kernel(
   epoch bigint NOT NULL,
   until timestamptz,                -- of its lease, by this server's clock; NULL: stopped cleanly
   taken_by text,
-  taken boolean NOT NULL DEFAULT false
+  taken boolean NOT NULL DEFAULT false,
+  token_keys bytea                  -- public halves, sealed by the shared secret
 );
-ALTER TABLE orlop_kernels.kernel ADD COLUMN IF NOT EXISTS
-  token_keys bytea;                 -- public halves, sealed by the shared secret
+DO $$ BEGIN
+  IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'orlop_kernels.kernel'::regclass
+    AND attname = 'token_keys')
+  THEN ALTER TABLE orlop_kernels.kernel ADD COLUMN token_keys bytea; END IF;
+END $$;
 CREATE TABLE IF NOT EXISTS orlop_kernels.tenant_key(
   id serial PRIMARY KEY,
   cluster text NOT NULL,

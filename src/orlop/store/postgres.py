@@ -72,6 +72,7 @@ class PostgresTape(PostgresReading):
             self._fill(meta)
 
     def write(self) -> None:
+        self.is_writing = True
         with self._written("open"):
             connection = self._open()
             connection.execute("SET synchronous_commit = on")

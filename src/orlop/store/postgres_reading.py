@@ -33,6 +33,7 @@ class PostgresReading:
         self._bulk: Connection | None = None
         self._lookup: Connection | None = None
         self._names: KnownNames | None = None
+        self.is_writing = False
 
     def statement(self, text: LiteralString, name: str = "") -> sql.Composed:
         """`text` with our schema's name in it, or another one."""
@@ -40,8 +41,8 @@ class PostgresReading:
 
     def look(self) -> Meta | None:
         with self.translated():
-            if self._bulk is None:
-                self._bulk, self._lookup = self.connect(), self.connect()
+            self._bulk = self._bulk or self.connect()
+            self._lookup = self._lookup or self.connect()
             known = self._bulk.execute(
                 "SELECT 1 FROM information_schema.tables WHERE table_schema = %s"
                 " AND table_name = 'meta'",
@@ -105,8 +106,9 @@ class PostgresReading:
         return rows[0] if rows else None
 
     def process_head(self, process: ProcessId) -> int:
-        if self._lookup is None:
+        if self._lookup is None and (self.is_writing or self.look() is None):
             return 0
+        assert self._lookup is not None
         statement = (
             "SELECT process_seq FROM {schema}.event WHERE process = %s"
             " ORDER BY process_seq DESC LIMIT 1"
@@ -225,6 +227,13 @@ class PostgresReading:
         except psycopg.errors.DataCorrupted as error:
             raise JournalDamaged(f"PostgreSQL finds {self._name} damaged: {error}") from error
         except psycopg.Error as error:
+            self._drop_broken()
             raise JournalStopped(
                 f"PostgreSQL can't give the journal {self._name}: {error}"
             ) from error
+
+    def _drop_broken(self) -> None:
+        """Who only reads is connected anew the next time; a writer's journal stops."""
+        connections = [one for one in (self._bulk, self._lookup) if one is not None]
+        if not self.is_writing and any(one.closed for one in connections):
+            self.close_readers()
