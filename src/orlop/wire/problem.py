@@ -9,9 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from orlop.abi.errors import (
-    BY_CODE,
     BadCall,
-    Broken,
     BudgetSpent,
     DeviceBusy,
     DeviceFailed,
@@ -161,15 +159,6 @@ def told_in(fields: Mapping[str, object]) -> Told:
     )
 
 
-def read_problem(status: int, headers: Mapping[str, str], body: bytes) -> KernelError:
-    """Our own client's half: the very class that the kernel raised."""
-    told = read_told(body)
-    kind = BY_CODE.get(headers.get(CODE_HEADER, told.code))
-    if kind is None:
-        return engine_problem("the kernel", status, headers, told)
-    return kind(told.message, retry_after_s=retry_after_s(headers))
-
-
 def engine_problem(name: str, status: int, headers: Mapping[str, str], told: Told) -> KernelError:
     """A driver's half: what an engine's status means to whoever called it.
 
@@ -204,10 +193,3 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
         if math.isfinite(seconds) and seconds >= 0:
             return seconds
     return None
-
-
-def as_kernel_error(error: Exception) -> KernelError:
-    """For the last line of defence: what is not ours is a bug of ours."""
-    if isinstance(error, KernelError):
-        return error
-    return Broken(f"a bug in the kernel: {type(error).__name__}; the operator's log has it")
