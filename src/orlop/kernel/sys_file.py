@@ -17,6 +17,7 @@ from orlop.abi.files import (
     FileWrite,
     ListFiles,
     Listing,
+    Piece,
     PiecesStored,
     ReadFiles,
     WriteFiles,
@@ -174,13 +175,9 @@ async def _read_tree(
     if at:
         await store.current()
     then = files.moment(kernel, process, one.path, at)
-    row = await store.read(_wanted, tenant, one, then)
+    row, pieces, skip, length = await store.read(_stretch, tenant, one, then, left)
     if row is None:
         return FileContent(path=one.path)
-    length = min(
-        left, max(0, row.size - one.offset), one.length if one.length is not None else left
-    )
-    pieces, skip = await store.read(FileTree.pieces, row, one.offset, length)
     return FileContent(
         path=one.path,
         version=row.version,
@@ -191,6 +188,18 @@ async def _read_tree(
         skip=skip,
         length=length,
     )
+
+
+def _stretch(
+    tree: FileTree, tenant: TenantId, one: FileRead, at: Seq | None, left: int
+) -> tuple[Version | None, list[Piece], int, int]:
+    """The version, the pieces that the stretch lies in, what to skip of them, and its length."""
+    row = _wanted(tree, tenant, one, at)
+    if row is None:
+        return None, [], 0, 0
+    most = left if one.length is None else min(left, one.length)
+    length = min(most, max(0, row.size - one.offset))
+    return row, *tree.pieces(row, one.offset, length), length
 
 
 def _wanted(tree: FileTree, tenant: TenantId, one: FileRead, at: Seq | None) -> Version | None:
