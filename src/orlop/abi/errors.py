@@ -73,7 +73,7 @@ class NotFound(KernelError):
     code = "E1201"
     fault: ClassVar[Fault] = "caller"
     http_status = 404
-    fix = "Look at what there is: `orlop models`, `orlop ps`, `orlop schedule list`."
+    fix = "Check the name.  Where such things are listed, the message says by which command."
 
 
 class WrongMethod(NotFound):

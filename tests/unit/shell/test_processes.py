@@ -52,7 +52,7 @@ def test_an_unknown_process_is_exit_code_4(
         assert run(["show", "7", "--home", str(tmp_path)]) == 4
     error = capsys.readouterr().err.splitlines()
     assert error[0] == "error E1201 NotFound: there is no process 7"
-    assert error[1].startswith("  fix: Look at what there is")
+    assert error[1].startswith("  fix: Check the name.")
     assert error[2] == "  more: orlop explain E1201"
 
 
