@@ -132,6 +132,25 @@ LINE: Final = "line"
 class Exchange:
     """`door` is set once it is known who is asking; `params` by the route that matched."""
 
+    __slots__ = (
+        "_bodies",
+        "_headers",
+        "_held",
+        "_line",
+        "_query",
+        "_receive",
+        "_scope",
+        "_send",
+        "door",
+        "is_house",
+        "is_whole",
+        "narrowing",
+        "params",
+        "person",
+        "started",
+        "tenant",
+    )
+
     def __init__(self, scope: Event, receive: Receive, send: Send, bodies: Bodies) -> None:
         self._scope = scope
         self._bodies = bodies
