@@ -124,6 +124,9 @@ def test_what_it_names_is_held_against_the_rows_and_new_ones_are_found_at_once(
         assert found[0] == "quite another thing"
         assert "fact number 7" not in found and store.searches == 2
         assert "fact number 9" not in await mind.texts("fact number 9", **HOW)
+        before = set(store.held)
+        await mind.kernel.clock.sleep(FEED_S)
+        assert len(store.held) == 19 and len(before - store.held) == 2
 
     story(store, scenario)
 

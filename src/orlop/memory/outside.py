@@ -170,7 +170,6 @@ class Outside:
         except Exception as error:  # Whatever its library raises.
             self._lose(error)
             return None
-        self.note = ""
         rows = memory_feed.candidates(connection, wanted, places[0].model, ids, seen)
         scored = [
             (id, sum(a * b for a, b in zip(query, unpacked(data), strict=True)))
