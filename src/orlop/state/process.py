@@ -212,10 +212,7 @@ def spawn_row(header: Header, event: ProcessSpawned, accounts: tuple[AccountName
 
 
 def reduce(row: Row, header: Header, event: Event) -> Row:  # noqa: C901 (one row a kind)
-    """The row after `event`; events that say nothing about the process leave it as it is.
-
-    Of calls, `book` says it.
-    """
+    """The row after `event` (of a call: `book`); what says nothing of it leaves it as it is."""
     match event:
         case ProcessStarted():
             return replace(
