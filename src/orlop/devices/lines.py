@@ -10,6 +10,7 @@ import base64
 import socket
 import ssl
 from collections.abc import Mapping
+from functools import cache
 from typing import Final
 
 from yarl import URL
@@ -33,7 +34,6 @@ class Lines:
         self._port = url.port or 80
         self._is_tls = url.scheme == "https"
         self._head = _head(url, headers)
-        self._trust: ssl.SSLContext | None = None
         self._idle: list[tuple[float, Line]] = []
         """With the time since when; the newest last."""
         self._busy: set[Line] = set()
@@ -91,7 +91,7 @@ class Lines:
                         lambda: Line(self._let_go, self._lost),
                         address,
                         self._port,
-                        ssl=self._tls(),
+                        ssl=trusted() if self._is_tls else None,
                         server_hostname=self._host if self._is_tls else None,
                     )
             except TimeoutError:
@@ -102,12 +102,6 @@ class Lines:
                 self._address = address
                 return line
         raise failed
-
-    def _tls(self) -> ssl.SSLContext | None:
-        if self._is_tls and self._trust is None:
-            self._trust = ssl.create_default_context()
-            self._trust.set_alpn_protocols(["http/1.1"])
-        return self._trust
 
     def _let_go(self, line: Line) -> None:
         loop = asyncio.get_running_loop()
@@ -132,6 +126,14 @@ class Lines:
         self._idle = kept
         if kept:
             self._sweep = loop.call_later(kept[0][0] + KEPT_S - loop.time(), self._sweep_out)
+
+
+@cache
+def trusted() -> ssl.SSLContext:
+    """The system's authorities, read once for all engines: that takes some 40 ms of the loop."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 def _head(url: URL, headers: Mapping[str, str]) -> bytes:

@@ -20,7 +20,7 @@ from orlop.abi.errors import DeviceFailed, DeviceRefused, Misconfigured
 from orlop.abi.ids import EngineName
 from orlop.abi.limits import HEADERS_BYTES_MAX
 from orlop.devices.line import UNREAD_BYTES_MAX, Answer, Line, Lost
-from orlop.devices.lines import Lines
+from orlop.devices.lines import Lines, trusted
 from orlop.devices.server import Server
 from orlop.machine.chance import SeededChance
 from orlop.machine.clock import SystemClock
@@ -273,12 +273,14 @@ async def test_tls_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         with pytest.raises(OSError, match=r"(?i)certificate"):
             await Lines(url, {}).ask("GET", url, None)
         monkeypatch.setenv("SSL_CERT_FILE", str(there.authority))
+        trusted.cache_clear()
         lines = Lines(url, {})
         for _ in range(2):
             async with await lines.ask("GET", url, None) as answer:
                 await answer.read(1_000_000)
                 assert answer.status
         lines.close()
+    trusted.cache_clear()
 
 
 @pytest.mark.parametrize("headers", [{"x": "a\r\nb: c"}, {"a\r\nb": "c"}, {"x": "\x00"}])
