@@ -66,7 +66,9 @@ class Cluster:
 
     async def reach(self, schema: str, keyring: Keyring, offload: Offload) -> Journal:
         """Another kernel's journal, for reading."""
-        there = tapes.tape(self.home, tapes.in_schema(self.config, schema))
+        # A home of its own: closing the journal lets go of nothing of ours.
+        home = Home(self.home.path)
+        there = tapes.tape(home, tapes.in_schema(self.config, schema))
         journal = Journal(there, keyring, self.clock, self.chance, offload)
         await journal.open_for_reading()
         return journal

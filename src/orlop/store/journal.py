@@ -214,7 +214,12 @@ class Journal:
 
     def adopt(self, process: ProcessId, process_seq: int) -> None:
         """Let the process's own sequence go on here after `process_seq`."""
-        self._alive().stamper.adopt(process, process_seq)
+        life = self._alive()
+        try:
+            life.stamper.adopt(process, process_seq)
+        except JournalStopped as error:  # As in `append`: whoever only tried again would for ever.
+            life.committer.stop(error)
+            raise
 
     def halt(self, why: str) -> None:
         """Write nothing any more: somebody else may do so now."""

@@ -233,7 +233,13 @@ class PostgresReading:
             ) from error
 
     def _drop_broken(self) -> None:
-        """Who only reads is connected anew the next time; a writer's journal stops."""
+        """Reading is connected anew the next time.  A writer's look-ups are not: they are made on
+        the event loop, and stop the journal, as the loss of the connection that writes does."""
         connections = [one for one in (self._bulk, self._lookup) if one is not None]
-        if not self.is_writing and any(one.closed for one in connections):
+        if not any(one.closed for one in connections):
+            return
+        if not self.is_writing:
             self.close_readers()
+        elif self._bulk is not None and self._bulk.closed:
+            self._bulk.close()
+            self._bulk = None
