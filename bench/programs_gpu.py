@@ -168,10 +168,13 @@ async def through(plan: Plan) -> AsyncIterator[Named]:
             os.close(end)
 
 
-def tasks(sessions: Sequence[Sequence[str]], plan: Plan, seed: int, jobs_s: float) -> list[Program]:
+def tasks(
+    sessions: Sequence[Sequence[str]], plan: Plan, seed: int, jobs_s: float, tag: str
+) -> list[Program]:
     """Agents whose first prompt is as long as the plan says, with few that make most of the calls.
 
-    jobs_s: how many arrive in a second; 0: all at once.
+    jobs_s: how many arrive in a second; 0: all at once.  tag: of one run, so that none finds in the
+    server's cache what another has computed.
     """
     chance, made, arrives_s = random.Random(seed), list[Program](), 0.0
     size, step = plan.context * CHARS_PER_TOKEN, plan.context * CHARS_PER_TOKEN // 16
@@ -179,8 +182,7 @@ def tasks(sessions: Sequence[Sequence[str]], plan: Plan, seed: int, jobs_s: floa
         calls = min(40, int(2 * chance.paretovariate(1.2)))
         text = "\n".join("\n".join(chance.choice(sessions)) for _ in range(4))
         text = text * (1 + (size + step * calls) // max(1, len(text)))
-        # A header of its own, so that no run finds what another has computed.
-        head = f"[run {seed}, agent {number}] {text[:size]}"
+        head = f"[{tag}, agent {number}] {text[:size]}"
         rest = (text[size + at * step :][:step] or "Go on." for at in range(calls - 1))
         gaps = (0.0, *(min(60.0, chance.paretovariate(1.5)) for _ in range(calls - 1)))
         made.append(Program(arrives_s, (head, *rest), tuple(gaps)))
@@ -196,16 +198,16 @@ async def loads(
     report: Report, arms: dict[str, Named], sessions: list[list[str]], plan: Plan
 ) -> None:
     """Open loop, at shares of what the server does by itself when it is never idle."""
-    closed = await run(tasks(sessions, plan, SEED - 1, 0.0), arms["straight"], "warm")
+    closed = await run(tasks(sessions, plan, SEED - 1, 0.0, "all"), arms["straight"], "warm")
     able = plan.agents / closed.span_s
     report.add("jobs that the server itself does, all at once", able * 3_600, "an hour")
     for load in LOADS if plan.rounds > 1 else LOADS[::2]:
         found: dict[str, list[Outcome]] = {name: [] for name in arms}
         for number in range(plan.rounds):
             for name in arms if number % 2 == 0 else reversed(arms):
-                seed = SEED + 1_000 * number + (0 if name == "straight" else 500)
-                given = tasks(sessions, plan, seed, load * able)
-                found[name].append(await run(given, arms[name], f"{name}-{load}-{number}"))
+                tag = f"{name}-{load}-{number}"
+                given = tasks(sessions, plan, SEED + number, load * able, tag)
+                found[name].append(await run(given, arms[name], tag))
         pairs = list(zip(found["straight"], found["kernel"], strict=True))
         means = [statistics.fmean(a.took_s) / statistics.fmean(b.took_s) for a, b in pairs]
         tails = [p95(a.took_s) / p95(b.took_s) for a, b in pairs]
