@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from live_kernel import LiveKernel, live_kernel
+from shell.attempts import attempt
 
 import orlop
 from orlop.abi.errors import BadCall, Conflict, Denied, DeviceFailed, NotFound, TooLarge
@@ -211,6 +212,41 @@ def test_a_lost_update_is_a_conflict(kernel: LiveKernel) -> None:
         system.files.write("/cas", "2", if_version=1)
         with pytest.raises(Conflict):
             system.files.write("/cas", "lost", if_version=1)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("files", "get", "/there/a"),
+        ("export",),
+        ("audit", "export"),
+        ("policy", "template", "open", "--to"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_local_file_that_cannot_be_written_is_named(
+    kernel: LiveKernel, command: tuple[str, ...], tmp_path: Path
+) -> None:
+    given(kernel, "text", "put", "/there/a")
+    (tmp_path / "file").write_text("no folder")
+    refused = attempt(kernel.home, *command, str(tmp_path / "file" / "x"))
+    assert refused.returncode == 2, refused.stderr
+    assert "BadCall" in refused.stderr and str(tmp_path / "file") in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_each_command_gives_json_where_it_is_asked_for(kernel: LiveKernel) -> None:
+    for words, said in (
+        (("put", "/json/a"), {"path": "/json/a", "version": 1}),
+        (("cp", "/json/a", "/json/b"), {"copied": "/json/a", "to": "/json/b"}),
+        (("mv", "/json/b", "/json/c"), {"moved": "/json/b", "to": "/json/c"}),
+        (("cat", "/json/c"), {"path": "/json/c", "data": "dGV4dA=="}),
+        (("share", "/json", "agent:x"), {"path": "/json", "who": "agent:x", "right": "read"}),
+        (("rm", "/json/c"), {"deleted": ["/json/c"]}),
+        (("send", "/json/pipe"), {"pipe": "/json/pipe", "size": 4}),
+        (("take", "/json/pipe"), {"path": "/json/pipe", "data": "dGV4dA=="}),
+    ):
+        assert json.loads(given(kernel, "text", *words, "--json")) == said
 
 
 @pytest.mark.parametrize("restarts", [False, True], ids=["same kernel", "next kernel"])

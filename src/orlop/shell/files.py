@@ -102,8 +102,7 @@ def cat(frame: Frame, paths: tuple[str, ...], version: int | None, at: str) -> N
     """Print files."""
     for path in paths:
         data = kernel(frame).files.read(path_of(path), version=version, at=at)
-        sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+        _print(frame, path_of(path), data)
 
 
 @click.command()
@@ -148,7 +147,10 @@ def get(frame: Frame, path: str, target: Path, version: int | None) -> None:
                 break
             found = tree.stretch(path_of(path), version=of, offset=done)
     part.replace(target)
-    click.echo(f"{target}: {size(done)}")
+    if frame.as_json:
+        show_json({"path": path_of(path), "target": str(target), "size": done})
+    else:
+        click.echo(f"{target}: {size(done)}")
 
 
 @click.command()
@@ -158,6 +160,7 @@ def rm(frame: Frame, paths: tuple[str, ...]) -> None:
     """Delete files or folders; their versions stay."""
     for path in paths:
         kernel(frame).files.delete(path_of(path))
+    _done(frame, deleted=[path_of(path) for path in paths])
 
 
 @click.command()
@@ -167,6 +170,7 @@ def rm(frame: Frame, paths: tuple[str, ...]) -> None:
 def mv(frame: Frame, path: str, to: str) -> None:
     """Move a file or a folder."""
     kernel(frame).files.move(path_of(path), path_of(to))
+    _done(frame, moved=path_of(path), to=path_of(to))
 
 
 @click.command()
@@ -176,6 +180,7 @@ def mv(frame: Frame, path: str, to: str) -> None:
 def cp(frame: Frame, path: str, to: str) -> None:
     """Copy a file or a folder; nothing is stored twice."""
     kernel(frame).files.copy(path_of(path), path_of(to))
+    _done(frame, copied=path_of(path), to=path_of(to))
 
 
 @click.command()
@@ -291,6 +296,7 @@ def share(frame: Frame, path: str, who: str, right: str) -> None:
     """
     rights = {"read": "read", "write": "write", "none": "none"}
     _share(frame, path_of(path), who, rights.get(right))
+    _done(frame, path=path_of(path), who=who, right=right)
 
 
 def _share(frame: Frame, path: str, who: str, right: str | None) -> None:
@@ -331,6 +337,7 @@ def mount(frame: Frame, path: str, folder: Path, writable: bool) -> None:
 def unmount(frame: Frame, path: str) -> None:
     """Let agents see it no longer; what lies in it stays."""
     frame.operator().unmount(path_of(path))
+    _done(frame, unmounted=path_of(path))
 
 
 @click.command()
@@ -346,7 +353,9 @@ def mounts(frame: Frame) -> None:
 @framed
 def send(frame: Frame, pipe: str, source: BinaryIO) -> None:
     """Put a message into a pipe, from a file or from standard input."""
-    kernel(frame).files.put(path_of(pipe), source.read())
+    message = source.read()
+    kernel(frame).files.put(path_of(pipe), message)
+    _done(frame, pipe=path_of(pipe), size=len(message))
 
 
 @click.command()
@@ -354,8 +363,22 @@ def send(frame: Frame, pipe: str, source: BinaryIO) -> None:
 @framed
 def take(frame: Frame, pipe: str) -> None:
     """Take the oldest message out of a pipe; waits for one."""
-    sys.stdout.buffer.write(kernel(frame).files.take(path_of(pipe)))
+    _print(frame, path_of(pipe), kernel(frame).files.take(path_of(pipe)))
+
+
+def _print(frame: Frame, path: str, data: bytes) -> None:
+    """Content as it is; as JSON in base 64, a line each."""
+    if frame.as_json:
+        show_json_line({"path": path, "data": data})
+        return
+    sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
+
+
+def _done(frame: Frame, **what: str | int | list[str]) -> None:
+    """What was done, for `--json`; people see that nothing is wrong."""
+    if frame.as_json:
+        show_json(what)
 
 
 def show_views(frame: Frame, rows: Sequence[FileView], nothing: str) -> None:

@@ -9,7 +9,7 @@ from typing import IO, Concatenate, ParamSpec, TypeVar
 import click
 import msgspec
 
-from orlop.abi.errors import KernelError, NoKernel
+from orlop.abi.errors import BadCall, KernelError, NoKernel
 from orlop.abi.limits import CLIENT_PATIENCE_S
 from orlop.sdk.link import Link
 from orlop.sdk.operator import Operator
@@ -122,11 +122,16 @@ def homed(command: Callable[Concatenate[Frame, P], R]) -> Callable[..., R]:
 def _shown(
     command: Callable[Concatenate[Frame, P], R], frame: Frame, /, *args: P.args, **kwargs: P.kwargs
 ) -> R:
-    """Its `KernelError`s look as they should."""
+    """Its `KernelError`s look as they should, and so does a file of the user's that is no use."""
     try:
         return command(frame, *args, **kwargs)
     except KernelError as error:
         raise Refusal(error, frame.as_json) from error
+    except OSError as error:
+        if error.filename is None:
+            raise  # Of no file that the command line has named: a bug of ours.
+        what = f"{error.filename}: {error.strerror}"
+        raise Refusal(BadCall(what), frame.as_json) from error
 
 
 def _as_data(error: KernelError) -> dict[str, object]:

@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from orlop.machine import plain_clock
-from orlop.operate.running import PORT
+from orlop.operate.running import PORT, read_info
 from orlop.operate.running import down as power_off
 from orlop.sdk.place import read_home
 from orlop.shell.frame import Frame, homed
@@ -85,7 +85,13 @@ def down(frame: Frame, timeout_s: float) -> int:
 
     Running processes are interrupted; the next start continues them as their restart rule says.
     """
-    return power_off(frame.home, timeout_s)
+    was_up = read_info(frame.home) is not None
+    status = power_off(frame.home, timeout_s)
+    if frame.as_json:
+        show_json({"home": str(frame.home), "was_up": was_up})
+    else:
+        click.echo(f"{frame.home} is down" if was_up else f"nothing runs in {frame.home}")
+    return status
 
 
 def _wait_for_engines(frame: Frame) -> None:
