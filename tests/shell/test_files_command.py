@@ -15,7 +15,7 @@ import orlop
 from orlop.abi.errors import BadCall, Conflict, Denied, DeviceFailed, NotFound, TooLarge
 from orlop.abi.limits import FILE_INLINE_BYTES_MAX
 from orlop.sdk.file_sync import Pair
-from orlop.shell.file_words import planned
+from orlop.sdk.file_words import planned
 
 CONFIG = """
 [files]
