@@ -64,7 +64,7 @@ def spread() -> str:
 
 
 def dense() -> str:
-    """Every rule is for every call, and looks at a count, so that no answer is ever kept."""
+    """Every rule is for every call, and looks at a count that each call changes."""
     rules = [PERMIT]
     for number in range(99):
         rules.append(
@@ -87,6 +87,17 @@ def worst() -> str:
     return "".join(rules)
 
 
+def computed() -> str:
+    """The same rules compute with the count, so that no answer can be kept."""
+    rules = [PERMIT]
+    for number in range(99):
+        rules.append(
+            f'@id("computed-{number}") forbid(principal, action, resource)\n'
+            f"when {{ context.calls.agent.hour + {number} >= 1000000 }};\n"
+        )
+    return "".join(rules)
+
+
 def static() -> str:
     """Rules that look at who and what alone: their answer is remembered."""
     rules = [PERMIT]
@@ -103,6 +114,7 @@ POLICIES: Mapping[str, str] = {
     "static": static(),
     "dense": dense(),
     "worst": worst(),
+    "computed": computed(),
 }
 
 

@@ -46,6 +46,13 @@ CONDITIONS = (
     'when { principal.name like "clerk*" }',
     'when { principal.team == "red" && context.spend.team.tokens > 10 }',
     'when { context.class == "batch" || context.calls.process.day > 1 }',
+    "when { 2 < context.calls.agent.hour && context.calls.agent.hour <= 4 }",
+    "when { context.calls.agent.hour == 2 || 5 != context.calls.agent.hour }",
+    "when { context.calls.process.day + 1 > 3 }",
+    "when { context.calls.process.day > context.calls.agent.hour }",
+    "when { if 3 >= context.calls.process.day then context.time.hour > 12 else false }",
+    "unless { -1 < context.spend.team.tokens && context.spend.team.tokens <= 10 }",
+    "when { context.calls.agent has hour && context.calls.agent.hour >= 1 }",
 )
 
 

@@ -21,6 +21,7 @@ from typing import Final
 import cedarpy
 import msgspec
 from cedarpy import Decision as CedarDecision
+from msgspec.structs import replace
 
 from orlop.abi.limits import (
     POLICY_ANSWERS_MAX,
@@ -32,6 +33,7 @@ from orlop.abi.limits import (
 )
 from orlop.abi.policy import Decision, Files, Finding, Verdict
 from orlop.access import policy_words
+from orlop.access.policy_levels import Levels, level, levels_of
 from orlop.access.policy_rule import Rule, Scope, looks_at, mentions, scope
 from orlop.access.policy_text import (
     GROUPS_FILE,
@@ -242,6 +244,7 @@ class Slice:
     names: Mapping[str, str]
     """Ids of the rules, by what Cedar calls them."""
     wants: frozenset[str]
+    levels: Levels
     cedar: cedarpy.PolicySet
 
 
@@ -293,11 +296,14 @@ class Policy:
         return place
 
     def decide(self, place: Place, context: Context) -> Decision:
-        values = policy_words.nested(context(place.part.wants)) if place.part.wants else {}
-        key = json.dumps(values) if values else ""
+        part = place.part
+        flat = context(part.wants) if part.wants else {}
+        levels, values = part.levels, policy_words.nested(flat)
+        seen = {path: level(levels, path, value) for path, value in flat.items()}
+        key = json.dumps(seen) if seen else ""
         if (known := place.answers.get(key)) is not None:
-            return known
-        decision = self._asked(place, values, key)
+            return replace(known, facts=values) if levels else known
+        decision = self._asked(place, values, json.dumps(values) if values else "")
         if len(key) > POLICY_REMEMBERED_CHARS_MAX:
             return decision
         place.answers[key] = decision
@@ -389,7 +395,8 @@ class Policy:
             rules = {self._order[number].id: self._order[number] for number in numbers}
             paths = [path for rule in rules.values() for path in rule.looks_at]
             names = {f"policy{number}": id for number, id in enumerate(rules)}
-            part = Slice(rules, names, policy_words.wanted(paths), _compiled(rules.values()))
+            wants, levels = policy_words.wanted(paths), levels_of(rules.values())
+            part = Slice(rules, names, wants, levels, _compiled(rules.values()))
             self._slices[numbers] = part
             if len(self._slices) > POLICY_SLICES_MAX:
                 self._slices.popitem(last=False)

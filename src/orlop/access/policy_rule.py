@@ -68,7 +68,7 @@ def _uids(part: Mapping[str, object]) -> frozenset[tuple[str, str]]:
     return frozenset((str(uid["type"]), str(uid["id"])) for uid in found if isinstance(uid, dict))
 
 
-def _path(node: object) -> str | None:
+def path_of(node: object) -> str | None:
     """`context.calls.agent` as `calls.agent`; empty: the context itself; None: something else."""
     if not isinstance(node, dict):
         return None
@@ -77,7 +77,7 @@ def _path(node: object) -> str | None:
     access = node.get(".") or node.get("has")
     if not isinstance(access, dict):
         return None
-    above, name = _path(access.get("left")), access.get("attr")
+    above, name = path_of(access.get("left")), access.get("attr")
     if above is None or not isinstance(name, str):
         return None
     return f"{above}.{name}" if above else name
@@ -86,7 +86,7 @@ def _path(node: object) -> str | None:
 def looks_at(node: object) -> Iterator[str]:
     """The longest paths in the context that an expression names."""
     if isinstance(node, dict):
-        if (path := _path(node)) is not None:
+        if (path := path_of(node)) is not None:
             yield path
             return
         for inner in node.values():
