@@ -391,12 +391,14 @@ class Scheduler:
             if line.band > band:
                 break
             work = line.first()
-            found = self._try(work, station, now_s)
-            if found:
+            context = self._context(work)
+            if not self._fits(work, context, station, now_s):
+                unfit, band = unfit + 1, min(band, line.band)
+            elif self._take(work, context, now_s):
+                found = True
                 break
-            if not self._fits(work, self._context(work), station, now_s):
-                unfit, band = unfit + 1, min(band, line.band)  # Else it waits for another engine.
-            line.remove(work, self._context(work).program)
+            # Else it fits, and waits for another engine.
+            line.remove(work, context.program)
             aside.append((line, work))
             lines = [one for one in lines if one.count]
         for line, work in reversed(aside):
@@ -405,8 +407,10 @@ class Scheduler:
 
     def _try(self, work: Work, station: Station, now_s: float) -> bool:
         context = self._context(work)
-        if not self._fits(work, context, station, now_s):
-            return False
+        return self._fits(work, context, station, now_s) and self._take(work, context, now_s)
+
+    def _take(self, work: Work, context: Context, now_s: float) -> bool:
+        """Let it on where it should run, if it can now."""
         choice = self._choice(work, context, self.waiting.stations_of(work), now_s)
         if choice is None:
             return False
