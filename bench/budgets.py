@@ -134,11 +134,26 @@ def spend(home: Path, port: int, url: str, it: Round, kills: int, deaths: deque[
     key = json.loads(orlop(home, "key", "create", "--team", it.unit, "--json"))["secret"]
     command = [sys.executable, "-m", "bench.budgets", "--client", url, key, it.unit]
     clients = [subprocess.Popen([*command, str(number)]) for number in range(PROCESSES)]
+    try:
+        return watched(home, port, it, kills, clients, deaths)
+    finally:  # However it went, nobody calls on.
+        for each in clients:
+            each.kill()
+            each.wait()
+
+
+def watched(
+    home: Path,
+    port: int,
+    it: Round,
+    kills: int,
+    clients: Sequence[subprocess.Popen[bytes]],
+    deaths: deque[float],
+) -> int:
+    """Kill the kernel until all clients have been told that the budget is spent."""
     killed, began_s = 0, time.monotonic()
     while any(each.poll() is None for each in clients):
         if time.monotonic() - began_s > ROUND_S_MAX:
-            for each in clients:
-                each.kill()
             raise SystemExit(f"{it}: not spent in time\n{orlop(home, 'budget', '--all')}")
         if killed < kills:
             pid = int(json.loads(orlop(home, "info", "--json"))["os_pid"])
