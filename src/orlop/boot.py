@@ -491,7 +491,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return uvloop.run(run(power))
     except KernelError as error:
         log.error("%s: %s", error.code, error.message)
-        return EXIT_MISCONFIGURED
+        # The journal's server went while the kernel came up: the next one looks for it again.
+        is_away = type(error) is JournalStopped and bool(power.settings.journal.url)
+        return EXIT_AGAIN if is_away else EXIT_MISCONFIGURED
 
 
 if __name__ == "__main__":

@@ -172,11 +172,22 @@ class History:
                 found.append(f"{step} is not what was written on {step.expected}")
         return found
 
+    def _past(self, home: Path, key: str) -> Mapping[int, str]:
+        """Of a kernel that may just be coming back."""
+        give_up_s = time.monotonic() + 40
+        while True:
+            try:
+                return self.shelf.past(home, key)
+            except (KernelError, OSError):
+                if time.monotonic() > give_up_s:
+                    raise
+                time.sleep(0.2)
+
     def faults_of_past(self, home: Path) -> list[str]:
         """Against what a kernel says in the end: what is lost, what is doubled."""
         found: list[str] = []
         for key in self.keys:
-            past = self.shelf.past(home, key)
+            past = self._past(home, key)
             if sorted(past) != list(range(1, len(past) + 1)):
                 found.append(f"{key} has the versions {sorted(past)}")
             values = list(past.values())
