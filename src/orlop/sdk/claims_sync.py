@@ -13,7 +13,7 @@ from types import TracebackType
 
 from orlop.abi.devices import ClaimView, Notice
 from orlop.abi.errors import KernelError, NotFound
-from orlop.sdk.claims import place_of, read_claim, read_notice
+from orlop.sdk.claim_words import place_of, read_claim, read_notice
 from orlop.sdk.exchange import Order
 from orlop.sdk.link import Link
 

@@ -60,7 +60,8 @@ from orlop.sdk.calling import (
     stream_order,
     token_order,
 )
-from orlop.sdk.claims import Claim, ClaimOptions, claim_order
+from orlop.sdk.claim_words import ClaimOptions, claim_order
+from orlop.sdk.claims import Claim
 from orlop.sdk.exchange import LostAnswer
 from orlop.sdk.files import Files
 from orlop.sdk.functions import F, ToolOptions

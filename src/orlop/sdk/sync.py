@@ -59,7 +59,7 @@ from orlop.sdk.calling import (
     stream_order,
     token_order,
 )
-from orlop.sdk.claims import ClaimOptions, claim_order
+from orlop.sdk.claim_words import ClaimOptions, claim_order
 from orlop.sdk.claims_sync import SyncClaim
 from orlop.sdk.exchange import LostAnswer
 from orlop.sdk.files_sync import SyncFiles

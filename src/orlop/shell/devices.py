@@ -6,7 +6,7 @@ import click
 
 from orlop.abi.cards import EngineCard
 from orlop.abi.devices import ClaimOrder, ClaimPlacement, DeviceCard, DrainOrder, Value
-from orlop.sdk.claims import ClaimOptions
+from orlop.sdk.claim_words import ClaimOptions
 from orlop.shell.frame import Frame, framed
 from orlop.shell.holding import hold, wanting
 from orlop.shell.screen import fields, show_json, size, table

@@ -9,7 +9,7 @@ from typing import Unpack
 import click
 
 from orlop.abi.devices import ClaimOrder, Notice
-from orlop.sdk.claims import ClaimOptions, claim_order
+from orlop.sdk.claim_words import ClaimOptions, claim_order
 from orlop.sdk.claims_sync import SyncClaim
 from orlop.shell.frame import Frame, framed
 
