@@ -186,9 +186,9 @@ class App:
             await self._refuse(exchange, error)
         except Exception as bug:  # The client is told; the bug goes to the log.
             log.exception("a bug in %s %s", exchange.method, exchange.path)
-            await self._refuse(
-                exchange, Broken(f"a bug in {exchange.method} {exchange.path}: {bug!r}")
-            )
+            # Its class and no more: what it says may be another's secret.
+            what = f"a bug in {exchange.method} {exchange.path}: {type(bug).__name__}"
+            await self._refuse(exchange, Broken(f"{what}; the kernel's log has it"))
         finally:
             exchange.close()
 
