@@ -1,11 +1,16 @@
 """A page of a listing: the files of a folder with its subfolders, all below it, or versions."""
 
+from typing import Final
+
 from orlop.abi.files import FileView, ListFiles
 from orlop.abi.ids import Seq, TenantId
 from orlop.files import paths
 from orlop.files.tree import FileTree, Version
 
 Page = tuple[list[FileView], str]
+
+STRETCH_MAX: Final = 256
+"""Files that are looked at together."""
 
 
 def view(row: Version) -> FileView:
@@ -73,19 +78,26 @@ def _folded(views: list[FileView], folder: str) -> list[FileView]:
 
 
 def _shallow(tree: FileTree, tenant: TenantId, call: ListFiles) -> Page:
-    """One look a line, so that a folder of folders costs what is shown, not what is in them."""
+    """What lies in a folder costs what is shown of it, not what lies deeper: files are looked at in
+    stretches that double, and each folder is leapt over."""
     views: list[FileView] = []
-    inside, at = paths.inside(call.path), call.after
+    inside, at, count = paths.inside(call.path), call.after, 1
     if not at and (own := tree.head(tenant, call.path)) is not None and not own.deleted:
         views.append(view(own))
-    while (found := tree.after(tenant, at, call.path)) is not None:
-        if len(views) == call.limit:
-            return views, at
-        name, slash, _ = found.removeprefix(inside).partition("/")
-        if slash:
-            views.append(FileView(path=inside + name, kind="folder"))
-            at = paths.beyond(inside + name)
-        elif (row := tree.head(tenant, found)) is not None:
+    while True:
+        rows = tree.below(tenant, call.path, after=at, limit=count)
+        leapt = False
+        for row in rows:
+            if len(views) == call.limit:
+                return views, at
+            name, slash, _ = row.path.removeprefix(inside).partition("/")
+            if slash:
+                views.append(FileView(path=inside + name, kind="folder"))
+                at, count, leapt = paths.last_below(inside + name), 1, True
+                break
             views.append(view(row))
-            at = found
-    return views, ""
+            at = row.path
+        if not leapt:
+            if len(rows) < count:
+                return views, ""
+            count = min(2 * count, STRETCH_MAX)

@@ -56,6 +56,11 @@ def beyond(folder: str) -> str:
     return "0" if folder == ROOT else folder + "0"  # `0` comes next after `/`.
 
 
+def last_below(folder: str) -> str:
+    """After all paths below a folder, and before all others that come after them."""
+    return inside(folder) + "\U0010ffff"
+
+
 def is_below(path: str, folder: str) -> bool:
     """Whether `path` is the folder itself, or lies in it."""
     return path == folder or path.startswith(inside(folder))

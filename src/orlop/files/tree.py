@@ -280,15 +280,6 @@ class FileTree:
             rows = self._database.execute(query, (tenant, low, high, at, limit))
         return [_version(row) for row in rows]
 
-    def after(self, tenant: TenantId, path: str, folder: str) -> str | None:
-        """The next file below `folder` that is there, after `path`."""
-        row = self._database.execute(
-            "SELECT path FROM file_head WHERE tenant = ? AND path > ? AND path < ?"
-            " AND deleted = 0 ORDER BY path LIMIT 1",
-            (tenant, max(path, paths.inside(folder)), paths.beyond(folder)),
-        ).fetchone()
-        return None if row is None else str(row[0])
-
     def changed_since(self, tenant: TenantId, folder: str, since: Seq) -> bool:
         """Whether anything at or below `folder` has changed after `since`."""
         row = self._database.execute(

@@ -382,3 +382,21 @@ def test_what_is_large_is_packed_beside_the_loop_and_read_as_it_was() -> None:
         assert await desk.read("/again.txt") == large[:FILE_PIECE_BYTES]
 
     at_a_desk(scenario)
+
+
+def test_a_file_beside_a_folder_that_its_name_begins_with_is_listed_in_pages_of_any_size() -> None:
+    async def scenario(desk: Desk) -> None:
+        for path in ("v1/a", "v1/b", "v10", "v2", "v3/deep/er", "v30", "v4"):
+            await desk.write(f"/book/{path}", path)
+        whole = [f"/book/{name}" for name in ("v1", "v10", "v2", "v3", "v30", "v4")]
+        assert await desk.paths("/book") == whole
+        for limit in range(1, 7):
+            found, after = list[str](), ""
+            while len(found) <= len(whole):
+                page = await desk.listing("/book", limit=limit, after=after)
+                found += [row.path for row in page.files]
+                if not (after := page.more):
+                    break
+            assert found == whole
+
+    at_a_desk(scenario)
