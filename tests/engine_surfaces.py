@@ -52,10 +52,10 @@ class EngineSurface:
             body = msgspec.json.decode(held, type=dict[str, object])
             self.asked.append((exchange.path, body))
 
-            async def again() -> bytes:
-                return held
+            async def again() -> dict[str, object]:
+                return {"type": "http.request", "body": held, "more_body": False}
 
-            exchange.body = again  # type: ignore[method-assign]
+            exchange._receive = again
             await route(exchange)
 
         return noted
@@ -87,7 +87,7 @@ class VLLMSurface(EngineSurface):
     has_priority = True
     is_developed = True
     is_asleep = False
-    sources: Json = []
+    sources: Json | None = None
     """Where it publishes its KV events."""
 
     @property
@@ -95,7 +95,7 @@ class VLLMSurface(EngineSurface):
         always = {
             ("POST", "/v1/chat/completions"): self.watched(self._chat),
             ("GET", "/metrics"): self.metrics,
-            ("GET", "/kv_event_sources"): self.says(lambda _: self.sources),
+            ("GET", "/kv_event_sources"): self.says(lambda _: self.sources or []),
         }
         if not self.is_developed:
             return always
