@@ -103,6 +103,24 @@ def test_a_program_comes_back_to_the_slot_where_its_context_lies(tmp_path: Path)
     asyncio.run(scenario())
 
 
+def test_no_tenant_is_helped_by_what_another_has_computed(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with serving(tmp_path) as engine:
+            for program, salt, is_known in (
+                ("a", "", False),
+                ("b", "11", False),
+                ("a", "", True),
+                ("c", "22", False),  # In the slot of `b`, whose prompt it shares.
+                ("d", "22", False),  # In the slot of `a`.
+                ("c", "22", True),
+            ):
+                turn = Turn(program=program, salt=salt)
+                made = await engine.infer(ask("red apples "), MODEL, None, 120.0, turn)
+                assert (made.usage.cached_tokens > 0) is is_known, (program, made.usage)
+
+    asyncio.run(scenario())
+
+
 def test_a_saved_context_is_brought_back_by_the_program_s_next_call(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with serving(tmp_path) as engine:

@@ -204,6 +204,8 @@ def test_a_new_program_begins_with_what_another_has_computed_of_the_same_prompt(
             other = replace(agent(1), messages=(agent(1).messages[0], Message("user", "Stop.")))
             forked = await ask(engine, other, Turn(program="second"))
             assert forked.usage.cached_tokens > 0.9 * made.usage.input_tokens
+            foreign = await ask(engine, agent(1), Turn(program="third", salt="5527"))
+            assert foreign.usage.cached_tokens == 0, "another tenant is told by the time it takes"
             again = await ask(engine, agent(1, text(made)), Turn(program="first"))
             assert again.usage.cached_tokens >= made.usage.input_tokens - 1
 

@@ -105,6 +105,8 @@ class HostContexts:
         self._clock = clock
         self._chance = chance
         self._table = Table(slots)
+        self._salts: dict[int, str | None] = {}
+        """Whose context lay in each slot last; None: a kernel before us knew."""
         self._host: HostState | None = None
         self._api: SlotHost | None = None
         self._keeping: set[asyncio.Task[None]] = set()
@@ -119,7 +121,9 @@ class HostContexts:
             for _, note in self._snapshots.notes.values():
                 self._table.add(_held(note))
         self._host, self._api = host, api
-        for seated in await self._offload(_read_map, self._map_path, host):
+        known_before = await self._offload(_read_map, self._map_path, host)
+        self._salts = dict.fromkeys(range(self._slots), None) if known_before else {}
+        for seated in known_before:
             if seated.slot < self._slots and self._table.occupant(seated.slot) is None:
                 known = self._snapshots.notes.get(seated.id)
                 held = Held(seated.id, seated.program, saved_tokens=known[1].tokens if known else 0)
@@ -149,8 +153,11 @@ class HostContexts:
         each = self.measured.kv_bytes_per_token
         return self._snapshots.ram_bytes // each if each else 0
 
-    async def enter(self, program: str, blocks: tuple[int, ...]) -> Place:
-        """A busy slot for this call, holding what could be brought there.  Waits for one."""
+    async def enter(self, program: str, blocks: tuple[int, ...], salt: str = "") -> Place:
+        """A busy slot for this call, holding what could be brought there.  Waits for one.
+
+        salt: as in `Turn`; what another's context has left in the slot is wiped out first.
+        """
         while True:
             match = self._table.match(program, blocks)
             if match.saving is not None:
@@ -164,7 +171,7 @@ class HostContexts:
         place = Place(own, slot)
         own.is_moving = True
         try:
-            await self._prepare(place, match)
+            await self._prepare(place, match, salt)
         except BaseException:
             self._table.give_back(slot)
             raise
@@ -175,10 +182,13 @@ class HostContexts:
         there = match.shared if own.tokens else 0
         return Place(own, slot, (len(blocks) - there) * _BLOCK_TOKENS)
 
-    async def _prepare(self, place: Place, match: Match) -> None:
+    async def _prepare(self, place: Place, match: Match, salt: str) -> None:
         if place.held.slot == place.slot:
             return
         await self._clear(place.slot)
+        if self._salts.get(place.slot, "") != salt:
+            await self._erase(place.slot)
+        self._salts[place.slot] = salt
         source = match.own or match.like
         tokens = await self._bring(source, place.slot, match.shared) if source is not None else 0
         self._table.seat(place.held, place.slot)

@@ -231,7 +231,7 @@ class EngineMemory:
         runner, contexts = self._runner, self._contexts
         if runner is None or contexts is None:
             raise DeviceFailed(f"{self._config.name} has no host")
-        place = await contexts.enter(turn.program, blocks_of(call, turn.salt))
+        place = await contexts.enter(turn.program, blocks_of(call, turn.salt), turn.salt)
         job = Job(call=call, model=model, sink=sink, turn=turn, place=place, ends_s=ends_s)
         tokens: int | None = None
         self._running += 1

@@ -59,6 +59,8 @@ _SEATS: Final = 256
 """Connections at once, whatever its slots turn out to be."""
 
 
+FOREIGN: Final = "another tenant's"
+
 class _Told(Struct, frozen=True):
     """Of `/props`, beside what `Props` reads."""
 
@@ -136,6 +138,8 @@ class LlamaServer(Watched):
         self._told = _Told()
         self._table = SlotTable(self._slots)
         self._saved: set[str] = set()
+        self._salts: dict[int, str] = {}
+        """Whose context lies in each slot."""
         """Programs whose context is on the server's disk."""
         self._can_save = False
         self._can_split = False
@@ -201,10 +205,11 @@ class LlamaServer(Watched):
         slot: int | None,
     ) -> Generated:
         wanted, leg = asked(call, self._props, self.name), super().infer
-        placed = Turn(program="" if slot is None else str(slot))
+        place = "" if slot is None else str(slot)
 
         async def ask(one: Infer, pass_on: Sink) -> Generated:
             left_s = max(0.001, ends_s - self._clock.now_s())
+            placed = Turn(program=place, salt=self._foreign(slot, turn.salt))
             return await leg(one, model, pass_on, left_s, placed)
 
         # Several choices are asked for one by one: between them nothing could be gone on from.
@@ -262,8 +267,17 @@ class LlamaServer(Watched):
                 await self._slot(slot, "erase", b"{}")
             self._table.empty(program)
 
+    def _foreign(self, slot: int | None, salt: str) -> str:
+        """Not empty: what lies in the slot is another tenant's, and is not to be used."""
+        if slot is None:  # The server takes any.
+            others = {self._salts.get(number, "") for number in range(self.slots)}
+        else:
+            others = {self._salts.get(slot, "")}
+            self._salts[slot] = salt
+        return "" if others == {salt} else FOREIGN
+
     def _words(self, call: Infer, turn: Turn) -> Mapping[str, object]:
-        words: dict[str, object] = {"cache_prompt": True}
+        words: dict[str, object] = {"cache_prompt": not turn.salt}
         if turn.program:
             words["id_slot"] = int(turn.program)
         return words
