@@ -61,6 +61,7 @@ _SEATS: Final = 256
 
 FOREIGN: Final = "another tenant's"
 
+
 class _Told(Struct, frozen=True):
     """Of `/props`, beside what `Props` reads."""
 
