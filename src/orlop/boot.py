@@ -77,15 +77,7 @@ from orlop.store.home import Home
 from orlop.store.journal import Journal
 from orlop.store.secrets import read_secret, secret_file
 from orlop.store.signing_keys import SigningKeys
-from orlop.subsystems import (
-    claims,
-    devices,
-    engines,
-    file_index,
-    manifests,
-    offers,
-    residence,
-)
+from orlop.subsystems import claims, devices, engines, file_index, manifests, offers, residence
 from orlop.tools.catalog import Catalog
 from orlop.tools.systems import Systems
 from orlop.wire import webhook
@@ -103,7 +95,6 @@ AWAY_S: Final = 2.0
 
 SWITCH_INTERVAL_S: Final = 0.0005
 """How long the loop may keep the interpreter from the journal's thread; CPython's own is 5 ms."""
-
 
 GARBAGE_OBJECTS: Final = 20_000
 """New objects between two looks for cycles: calls make few, and modules (frozen) make none."""
@@ -140,9 +131,6 @@ async def build(power: Power, tokens: Tokens, gate: Gate) -> Kernel:
     journal = journal_of(home, settings, clock, chance, shared)  # what has happened
     await journal.open(orlop.__version__, platform.node(), os.getpid())
     tables, snapshot_seq = await recovery.read_tables(journal)
-    shop = workshop(power, clock, chance)
-    configured = [drivers.build(name, entry, shop) for name, entry in settings.engines.items()]
-    aliases = {alias: ModelName(name) for alias, name in settings.models.aliases.items()}
     lifeline = Lifeline(home.path / "tools", Path(warden.__file__), clock)
 
     def environment(program: Program) -> Mapping[str, str]:
@@ -160,7 +148,7 @@ async def build(power: Power, tokens: Tokens, gate: Gate) -> Kernel:
         clock=clock,
         chance=chance,
         journal=journal,
-        registry=Registry([*configured, *drivers.found(shop, settings.engines)], aliases),
+        registry=registry_of(settings, workshop(power, clock, chance)),  # what may serve
         scheduler=Scheduler(settings.scheduler),  # who runs next
         systems=Systems(settings.systems),  # what those outside bear
         tools=await tools(settings, lifeline, cells, gate),
@@ -219,6 +207,13 @@ def journal_of(
         ThreadOffload("journal"),
         ThreadOffload("journal-reading"),
     )
+
+
+def registry_of(settings: Settings, shop: Workshop) -> Registry:
+    """Engines that are named, those of pulled models, and their other names."""
+    configured = [drivers.build(name, entry, shop) for name, entry in settings.engines.items()]
+    aliases = {alias: ModelName(name) for alias, name in settings.models.aliases.items()}
+    return Registry([*configured, *drivers.found(shop, settings.engines)], aliases)
 
 
 def servers(
