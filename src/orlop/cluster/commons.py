@@ -219,10 +219,18 @@ class Commons:
     async def read(self, first: Seq, last: Seq | None = None, limit: int = 10_000) -> list[Stored]:
         """In order, whosever they are; checked as any journal's are."""
         until = self.head_seq if last is None else last
-        rows = await self._ask(
-            self._common.rows, first, until, min(limit, JOURNAL_READ_EVENTS), None
-        )
-        return await self._stored(rows)
+        most = min(limit, JOURNAL_READ_EVENTS)
+        while True:
+            try:
+                return await self._stored(
+                    await self._ask(self._common.rows, first, until, most, None)
+                )
+            except JournalDamaged:
+                raise
+            except JournalStopped:  # The database is away; ours says when that is the end.
+                if self._own.stopped is not None:
+                    raise
+                await self._clock.sleep(LOOK_S)
 
     async def refresh(self) -> None:
         """Waits for a database that is away, but not for ever: then `NotReady`."""
@@ -327,10 +335,11 @@ class Commons:
             return
         while self.is_held and self._keeps(self._clock.now_s() - self._held_since_s):
             await self._clock.sleep(WAITING_S)
-        # From here on nobody here writes.
-        self.is_held = False
-        await self._own.flush()
-        await self._ask(self._common.pass_on, self._own.id)
+        async with self._looking:  # Whoever looked now would still find the pen here.
+            # From here on nobody here writes.
+            self.is_held = False
+            await self._own.flush()
+            await self._ask(self._common.pass_on, self._own.id)
 
     def _keeps(self, held_s: float) -> bool:
         """Whether the pen stays for now."""
