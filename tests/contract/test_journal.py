@@ -177,19 +177,6 @@ def test_an_event_that_nobody_waits_for_goes_with_the_next_commit(disk: Disk) ->
     asyncio.run(scenario())
 
 
-def test_flush_soon_commits_without_anybody_waiting(disk: Disk) -> None:
-    async def scenario() -> None:
-        async with opened(disk) as journal:
-            entered = journal.append(intent(1))
-            journal.flush_soon()
-            for _ in range(3):
-                await asyncio.sleep(0)
-            # One thread commits and reads, in order.
-            assert len(await journal.read(entered.seq)) == 1
-
-    asyncio.run(scenario())
-
-
 def test_a_waiter_that_leaves_takes_no_other_with_it(disk: Disk) -> None:
     async def scenario() -> None:
         async with opened(disk) as journal:

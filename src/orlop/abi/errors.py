@@ -348,6 +348,11 @@ class Broken(KernelError):
     fix = "Report it with the log line that names this call."
 
 
+def a_bug(what: str, bug: Exception) -> Broken:
+    """What callers are told of it: its kind.  The rest may hold their data, and is in the log."""
+    return Broken(f"a bug in {what} ({type(bug).__name__})")
+
+
 def tree(root: type[KernelError] = KernelError) -> Iterator[type[KernelError]]:
     """Every class below `root`, parents first."""
     for child in root.__subclasses__():

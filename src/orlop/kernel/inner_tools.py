@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 from orlop.abi.calls import CallTool
-from orlop.abi.errors import Broken, Denied, KernelError, Killed
+from orlop.abi.errors import Denied, KernelError, Killed, a_bug
 from orlop.abi.events import CallEntered, CallFailed, CallReturned
 from orlop.abi.ids import Digest, Nanoseconds
 from orlop.abi.replies import ToolResult
@@ -97,7 +97,7 @@ async def call(
     except asyncio.CancelledError:
         raise
     except Exception as bug:
-        error = Broken(f"a bug in {name}: {bug!r}")
+        error = a_bug(name, bug)
         raise
     finally:
         _conclude(kernel, process, running, admitted, done, error)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from orlop.abi.budgets import NOTHING
 from orlop.abi.calls import Embed, Infer
-from orlop.abi.errors import Broken, KernelError, Killed
+from orlop.abi.errors import KernelError, Killed, a_bug
 from orlop.abi.events import CallEntered, CallFailed, CallReturned
 from orlop.abi.ids import Digest, Nanoseconds
 from orlop.abi.replies import Completion, Vectors
@@ -45,7 +45,7 @@ async def infer(kernel: Kernel, process: Process, outer: Running | None, call: I
     except asyncio.CancelledError:
         raise
     except Exception as bug:
-        error = Broken(f"a bug in infer: {bug!r}")
+        error = a_bug("infer", bug)
         raise
     finally:
         bare = replace(done, choices=()) if done is not None else None
@@ -115,7 +115,7 @@ async def embed(kernel: Kernel, process: Process, outer: Running | None, call: E
     except asyncio.CancelledError:
         raise
     except Exception as bug:
-        error = Broken(f"a bug in embed: {bug!r}")
+        error = a_bug("embed", bug)
         raise
     finally:
         bare = replace(done, vectors=()) if done is not None else None

@@ -10,15 +10,15 @@ import logging
 from collections.abc import Coroutine
 from typing import Final
 
-from orlop.abi.calls import PARKED, Call, CallTool, Infer
+from orlop.abi.calls import PARKED, Call, CallTool, Infer, call_name
 from orlop.abi.errors import (
     BadCall,
-    Broken,
     Conflict,
     DeadlineMissed,
     Exhausted,
     Fenced,
     KernelError,
+    a_bug,
 )
 from orlop.abi.events import CallEntered
 from orlop.abi.limits import (
@@ -183,8 +183,7 @@ async def attempt(
         return None, running.verdict()
     except Exception as bug:  # The caller is told; the bug goes to the log with its call's name.
         log.exception("a bug in %s of process %d", running.id, process.row.pid)
-        broken = Broken(f"a bug in {type(running.call).__name__.lower()}: {bug!r}")
-        return None, redaction.clean(broken)
+        return None, a_bug(call_name(running.call), bug)
 
 
 async def served(
@@ -268,7 +267,7 @@ async def dispatched(
 
 
 def overdue(running: Running, seconds: float) -> None:
-    what = type(running.call).__name__.lower()
+    what = call_name(running.call)
     running.cancel(DeadlineMissed(f"{what} took more than {seconds:g} s"))
 
 

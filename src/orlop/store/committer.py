@@ -138,11 +138,6 @@ class Committer:
         if len(self._queue) >= JOURNAL_COMMIT_EVENTS:
             self._wake.set()
 
-    def hurry(self) -> None:
-        """Commit what is queued, although nobody waits for it."""
-        if self._queue:
-            self._wake.set()
-
     async def durable(self, seq: Seq) -> None:
         if seq <= self.durable_seq:
             return

@@ -192,8 +192,7 @@ class Journal:
     def append(self, draft: Draft) -> Header:
         """Stamp and queue.  Where it raises, nothing has changed.
 
-        The event is written with the next commit that somebody waits for (`durable`, `flush`), or
-        that `flush_soon` starts.
+        The event is written with the next commit that somebody waits for (`durable`, `flush`).
         """
         life = self._alive()
         life.committer.check()
@@ -229,10 +228,6 @@ class Journal:
         """Everything appended so far is durable."""
         life = self._alive()
         await life.committer.durable(life.stamper.head_seq)
-
-    def flush_soon(self) -> None:
-        """Start a commit of what is queued, without waiting for it."""
-        self._alive().committer.hurry()
 
     async def prune(
         self, before: Seq, keep: Sequence[str] = (), *, before_wall_ns: int | None = None

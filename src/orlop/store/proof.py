@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from orlop.abi.errors import BadCall, JournalStopped, NotFound
+from orlop.abi.errors import BadCall, Conflict, JournalStopped, NotFound
 from orlop.abi.ids import JournalId, Seq
 from orlop.store import checkpoint, merkle
 from orlop.store.home import Home
@@ -55,8 +55,8 @@ class Proven(Struct, frozen=True, kw_only=True):
 
 
 def prove(path: Path, seq: Seq, config: JournalConfig = ON_SQLITE) -> Proof:
-    """From the files alone.  Raises `NotFound` where there is no such event, `JournalStopped` where
-    no checkpoint covers it yet."""
+    """From the files alone.  Raises `NotFound` where there is no such event, `Conflict` where no
+    checkpoint covers it yet, `JournalStopped` where there is no journal."""
     tape = open_tape(Home(path), config)
     try:
         meta = tape.look()
@@ -68,7 +68,7 @@ def prove(path: Path, seq: Seq, config: JournalConfig = ON_SQLITE) -> Proof:
         newest = next(iter(tape.checkpoints(1)), None)
         if newest is None or newest.size < seq:
             size = 0 if newest is None else newest.size
-            raise JournalStopped(
+            raise Conflict(
                 f"event {seq} is newer than the newest checkpoint, over {size} events: one is "
                 "signed every 1,024 events and at each clean stop (`orlop down`)"
             )
