@@ -18,7 +18,7 @@ import uvloop
 from bench import memory_conversations
 from bench.memory_corpus import NAMES, SEED, Corpus, Question, generated
 from bench.report import Report, begin, finish, kernel
-from orlop import boot
+from orlop import assembly
 from orlop.abi.calls import Call, Spawn
 from orlop.abi.ids import DEFAULT_TENANT
 from orlop.abi.memory import Recall, Recalled, Remember, SearchMode
@@ -85,7 +85,7 @@ async def _corpus(report: Report, made: Corpus, name: str) -> None:
 async def _with_minilm(built: Kernel) -> None:
     """The local model, as `orlop up` finds it."""
     settings = Settings()
-    power = boot.Power(
+    power = assembly.Power(
         home=Path("/nonexistent"),
         settings=settings,
         url="",
@@ -94,7 +94,7 @@ async def _with_minilm(built: Kernel) -> None:
         supervisor_pid=None,
         listeners=(),
     )
-    shop = boot.workshop(power, built.clock, built.chance)
+    shop = assembly.workshop(power, built.clock, built.chance)
     for engine in drivers.found(shop, settings.engines):
         if engine.name == "minilm":
             built.registry.add(engine)

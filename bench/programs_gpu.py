@@ -26,14 +26,14 @@ from msgspec.structs import replace
 from bench.real_arms import DEADLINE_S, Through
 from bench.real_load import Answer, Arm, Outcome, Program, call_of, recorded, run
 from bench.report import Report, begin, finish
-from orlop import boot
+from orlop import assembly, boot
 from orlop.abi.calls import Infer
 from orlop.abi.hints import LatencyClass
 from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.messages import Message
 from orlop.abi.replies import Delta
 from orlop.access.principal import Tokens
-from orlop.boot import Power
+from orlop.assembly import Power
 from orlop.devices.openai import OpenAI
 from orlop.drivers.engines import EngineConfig
 from orlop.kernel import recovery
@@ -154,7 +154,9 @@ async def through(plan: Plan) -> AsyncIterator[Named]:
             supervisor_pid=None,
             listeners=(),
         )
-        built = await boot.build(power, Tokens.volatile(SystemChance()), boot.gate_of(power))
+        built = await assembly.build(
+            power, Tokens.volatile(SystemChance()), assembly.gate_of(power)
+        )
         engine = built.registry.engines[EngineName("far")]
         await engine.start()
         built.registry.learn(engine.name, await engine.models())

@@ -11,13 +11,13 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from bench.real_load import Answer
-from orlop import boot
+from orlop import assembly, boot
 from orlop.abi.calls import Exit, Infer, Spawn
 from orlop.abi.hints import Hints, LatencyClass
 from orlop.abi.ids import DEFAULT_TENANT, EngineName, ModelName
 from orlop.abi.replies import Completion, Delta
 from orlop.access.principal import Tokens
-from orlop.boot import Power
+from orlop.assembly import Power
 from orlop.devices import engine_host, shelf
 from orlop.devices.llamacpp import LlamaCpp, LlamaCppConfig
 from orlop.devices.openai import OpenAI
@@ -174,7 +174,8 @@ async def through() -> AsyncIterator[Through]:
             supervisor_pid=None,
             listeners=(),
         )
-        built = await boot.build(power, Tokens.volatile(SystemChance()), boot.gate_of(power))
+        gate = assembly.gate_of(power)
+        built = await assembly.build(power, Tokens.volatile(SystemChance()), gate)
         engine = built.registry.engines[EngineName("local")]
         await engine.start()
         built.registry.learn(engine.name, await engine.models())

@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orlop import boot
+from orlop import assembly, boot
 from orlop.access.principal import Tokens
-from orlop.boot import Power
+from orlop.assembly import Power
 from orlop.devices.fake import FakeConfig
 from orlop.drivers.engines import EngineConfig
 from orlop.kernel import recovery
@@ -125,7 +125,8 @@ async def kernel(
             supervisor_pid=None,
             listeners=(),
         )
-        built = await boot.build(power, Tokens.volatile(SystemChance()), boot.gate_of(power))
+        gate = assembly.gate_of(power)
+        built = await assembly.build(power, Tokens.volatile(SystemChance()), gate)
         for engine in built.registry.engines.values():
             await engine.start()
             built.registry.learn(engine.name, await engine.models())

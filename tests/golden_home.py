@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from orlop.abi.ids import Seq
 from orlop.access.principal import Tokens
-from orlop.boot import Power, build, gate_of
+from orlop.assembly import Power, build, gate_of
 from orlop.drivers.engines import EngineConfig
 from orlop.http.app import App
 from orlop.http.exchange import LINE, Event, Line

@@ -208,7 +208,7 @@ class Town:
                 raise PowerCut(name)
 
     async def _rise(self, power: Power, context: contextvars.Context) -> Life:
-        """As `boot.build` and `boot.run` do it."""
+        """As `assembly.build` and `boot.run` do it."""
         conditions = self.conditions
         journal = Journal(
             self.tape,
