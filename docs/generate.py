@@ -21,11 +21,11 @@ from orlop.abi import calls, replies, sagas
 from orlop.abi.errors import KernelError, tree
 from orlop.access import policy_words
 from orlop.access.policy_words import ACTIONS, LEAVES
+from orlop.console.exits import MEANINGS, status_of
 from orlop.http import openapi
 from orlop.http.metrics import FAMILIES
 from orlop.sdk.environment import PASSED_ON, PASSED_ON_PREFIXES
 from orlop.settings import Settings
-from orlop.shell.exits import MEANINGS, status_of
 from orlop.shell.explain import meaning
 from orlop.shell.main import COMMANDS, root
 from orlop.state.process import TRANSITIONS, State

@@ -10,6 +10,9 @@ from typing import Final
 import click
 
 from orlop.abi.questions import AnswerOrder, Question
+from orlop.console.exits import FAILED
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import date, fields, money, show_json
 from orlop.sdk.people import People
 from orlop.shell.answers import (
     MINUTES,
@@ -22,9 +25,6 @@ from orlop.shell.answers import (
     terms_options,
 )
 from orlop.shell.case import show_case
-from orlop.shell.exits import FAILED
-from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import date, fields, money, show_json
 
 TOOL: Final = click.option("--tool", default="", help="Only about this tool.")
 AGENT: Final = click.option("--agent", default="", help="Only of processes of this name.")

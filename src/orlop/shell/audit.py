@@ -13,9 +13,9 @@ from msgspec import Struct
 
 from orlop.abi.errors import BadCall
 from orlop.abi.ids import Nanoseconds
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import money, shortened, show_json, show_json_line, table
 from orlop.machine import plain_clock
-from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import money, shortened, show_json, show_json_line, table
 from orlop.wire.audit import Line, Record, Recorder
 
 NS: Final = 1_000_000_000

@@ -6,10 +6,10 @@ import click
 
 from orlop.abi.autonomy import AutonomyView, IncidentOrder, Level, LevelOrder
 from orlop.abi.questions import AnswerOrder
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import date, fields, show_json, table
 from orlop.shell.answers import MINUTES, PERSON, speaker
 from orlop.shell.approvals import say_to_all
-from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import date, fields, show_json, table
 
 TITLES: Final = (
     "AGENT", "TOOL", "TASK", "LEVEL", "CEILING", "AGREED", "BOUND", "OVERRIDES", "UNSEEN", "SINCE",

@@ -8,8 +8,8 @@ from orlop.abi.admin import ProcessView
 from orlop.abi.budgets import AccountName, AccountView, BudgetOrder, BudgetTable, Limit, Period
 from orlop.abi.calls import Budget
 from orlop.abi.ids import NanoDollars
-from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import counted, date, fields, money, show_json, table
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import counted, date, fields, money, show_json, table
 
 PERIODS: Final[dict[str, Period]] = {
     "ever": "ever",

@@ -25,13 +25,13 @@ from msgspec import Struct
 
 from orlop.abi.errors import BadCall, KernelError, NotFound
 from orlop.abi.files import FileView
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import fields, show_json
 from orlop.sdk.files_sync import SyncFiles
 from orlop.sdk.memory import MemoryOperator
 from orlop.sdk.operator import Operator
 from orlop.shell.files import kernel
-from orlop.shell.frame import Frame, framed
 from orlop.shell.memory_files import bring
-from orlop.shell.screen import fields, show_json
 from orlop.wire import memory_import
 
 FORMAT: Final = 1

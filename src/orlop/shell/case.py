@@ -6,9 +6,9 @@ import click
 
 from orlop.abi.messages import Message
 from orlop.abi.people import CaseEffect, CaseFile
+from orlop.console.frame import Frame
+from orlop.console.screen import counted, date, fields, money, show_json
 from orlop.shell.answers import harmless
-from orlop.shell.frame import Frame
-from orlop.shell.screen import counted, date, fields, money, show_json
 
 CHARS_MAX = 4_000
 """Of one message on the terminal; `--json` has all."""

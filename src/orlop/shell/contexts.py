@@ -3,9 +3,9 @@
 import click
 
 from orlop.abi.contexts import Context
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import counted, fields, shortened, show_json
 from orlop.shell.files import kernel, path_of
-from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import counted, fields, shortened, show_json
 
 
 @click.group()

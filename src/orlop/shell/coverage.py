@@ -3,9 +3,9 @@
 import click
 
 from orlop.abi.egress import Coverage
-from orlop.shell.exits import OK
-from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import fields, show_json, table
+from orlop.console.exits import OK
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import fields, show_json, table
 
 
 @click.command()

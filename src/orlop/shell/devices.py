@@ -6,10 +6,10 @@ import click
 
 from orlop.abi.cards import EngineCard
 from orlop.abi.devices import ClaimOrder, ClaimPlacement, DeviceCard, DrainOrder, Value
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import fields, show_json, size, table
 from orlop.sdk.claim_words import ClaimOptions
-from orlop.shell.frame import Frame, framed
 from orlop.shell.holding import hold, wanting
-from orlop.shell.screen import fields, show_json, size, table
 
 ENGINE_TITLES = ("ENGINE", "DRIVER", "HEALTH", "BUSY", "WAITING", "MODELS", "URL", "WHY")
 DEVICE_TITLES = (

@@ -9,8 +9,8 @@ import msgspec
 
 from orlop.abi.effects import EffectView, SettleOrder
 from orlop.abi.sagas import SagaOrder, SagaStep, SagaView
-from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import date, fields, show_json, table
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import date, fields, show_json, table
 
 PERSON: Final = click.option(
     "--as", "person", default=getpass.getuser, show_default="your login", help="Who says so."

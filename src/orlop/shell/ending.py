@@ -4,9 +4,9 @@ import click
 
 from orlop.abi.admin import ProcessView
 from orlop.abi.errors import Diverged
-from orlop.shell.exits import CONFLICT, OK, status_of_process
-from orlop.shell.frame import Frame
-from orlop.shell.screen import show_json_line
+from orlop.console.exits import CONFLICT, OK, status_of_process
+from orlop.console.frame import Frame
+from orlop.console.screen import show_json_line
 
 
 def report_end(frame: Frame, ended: ProcessView) -> int:

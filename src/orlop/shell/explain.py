@@ -5,9 +5,9 @@ import inspect
 import click
 
 from orlop.abi.errors import BY_CODE, KernelError, NotFound
-from orlop.shell.exits import status_of
-from orlop.shell.frame import Frame, homed
-from orlop.shell.screen import fields, show_json, table
+from orlop.console.exits import status_of
+from orlop.console.frame import Frame, homed
+from orlop.console.screen import fields, show_json, table
 
 
 @click.command()

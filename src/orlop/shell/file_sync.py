@@ -7,11 +7,11 @@ from typing import Final
 import click
 
 from orlop.abi.errors import KernelError
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import show_json_line
 from orlop.machine import plain_clock
 from orlop.sdk.file_sync import Pair
 from orlop.shell.files import kernel, path_of
-from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import show_json_line
 
 LOOK_S: Final = 1.0
 """Between two looks at the local folder."""

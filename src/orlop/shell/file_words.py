@@ -2,10 +2,10 @@
 
 import click
 
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import show_json
 from orlop.sdk.file_words import HARMLESS, carried_out, planned, said
 from orlop.shell.files import kernel
-from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import show_json
 
 
 @click.command()

@@ -8,11 +8,11 @@ from typing import BinaryIO, Final
 import click
 
 from orlop.abi.files import FileView, MountOrder
+from orlop.console.frame import Frame, framed
+from orlop.console.lazy import Entry, LazyGroup
+from orlop.console.screen import counted, date, show_json, show_json_line, size, table
 from orlop.sdk.place import is_process
 from orlop.sdk.sync import SyncKernel
-from orlop.shell.frame import Frame, framed
-from orlop.shell.lazy import Entry, LazyGroup
-from orlop.shell.screen import counted, date, show_json, show_json_line, size, table
 
 READ_BYTES: Final = 1 << 20
 TREE: Final = "The tree"

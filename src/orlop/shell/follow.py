@@ -11,10 +11,10 @@ import click
 
 from orlop.abi.admin import OutputLine, ProcessView
 from orlop.abi.errors import NotReady
+from orlop.console.screen import show_json_line
 from orlop.machine import plain_clock
 from orlop.sdk.exchange import LostAnswer
 from orlop.sdk.operator import Operator
-from orlop.shell.screen import show_json_line
 
 RESTART_POLL_S: Final = 0.2
 

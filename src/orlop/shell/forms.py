@@ -18,10 +18,10 @@ from orlop.abi.errors import BadCall
 from orlop.abi.hints import Hints
 from orlop.abi.limits import LABELLED_MAX
 from orlop.abi.messages import Message
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import show_json, size, table
 from orlop.sdk.operator import Operator
 from orlop.sdk.sync import SyncKernel, connect_sync
-from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import show_json, size, table
 
 TITLES: Final = (
     *("CARD", "FORM", "PRECISION", "SIZE", "ENGINE", "DEVICE", "SERVES", "LOSS", "CASES", "WHY"),

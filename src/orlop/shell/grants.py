@@ -6,9 +6,9 @@ from decimal import Decimal
 import click
 
 from orlop.abi.grants import Condition, GrantOrder, GrantRevokeOrder, GrantView
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import date, show_json, table
 from orlop.shell.answers import MINUTES, PERSON, speaker, terms, terms_options
-from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import date, show_json, table
 
 TITLES = ("ID", "STATE", "AGENT", "TOOL", "WHERE", "CALLS", "SUM", "UNTIL", "BY")
 

@@ -9,9 +9,9 @@ from typing import Unpack
 import click
 
 from orlop.abi.devices import ClaimOrder, Notice
+from orlop.console.frame import Frame, framed
 from orlop.sdk.claim_words import ClaimOptions, claim_order
 from orlop.sdk.claims_sync import SyncClaim
-from orlop.shell.frame import Frame, framed
 
 PART = click.FloatRange(0, 1, min_open=True)
 MORE = click.FloatRange(0)

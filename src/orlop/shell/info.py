@@ -3,8 +3,8 @@
 import click
 
 from orlop.abi.admin import Info
-from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import counted, date, fields, show_json
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import counted, date, fields, show_json
 
 
 @click.command()

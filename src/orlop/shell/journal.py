@@ -6,9 +6,9 @@ from typing import ClassVar, Final
 import click
 
 from orlop.abi.kernels import CALL_KINDS, ForgetOrder, PruneOrder
-from orlop.shell.frame import Frame, framed, homed
-from orlop.shell.lazy import Entry, LazyGroup
-from orlop.shell.screen import show_json
+from orlop.console.frame import Frame, framed, homed
+from orlop.console.lazy import Entry, LazyGroup
+from orlop.console.screen import show_json
 
 SECTION: Final = "Commands"
 

@@ -7,8 +7,8 @@ import click
 
 from orlop.abi.ids import JournalId
 from orlop.abi.kernels import KernelView
-from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import show_json, table
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import show_json, table
 
 TITLES: Final = ("SCHEMA", "STATE", "HOST", "URL", "EPOCH", "EVENTS", "LEASE", "TAKEN BY")
 NUMBERS: Final = frozenset({4, 5, 6})

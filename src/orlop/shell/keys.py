@@ -2,9 +2,9 @@
 
 import click
 
-from orlop.shell.frame import Frame, framed
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import date, show_json, table
 from orlop.shell.options import DURATION, allow_option
-from orlop.shell.screen import date, show_json, table
 
 
 @click.group()

@@ -2,9 +2,9 @@
 
 import click
 
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import show_json_line
 from orlop.shell.follow import Follower, show_line
-from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import show_json_line
 
 
 @click.command()

@@ -8,9 +8,9 @@ from typing import ClassVar, Final
 import click
 
 import orlop
-from orlop.shell.exits import BUG, INTERRUPTED, OK
-from orlop.shell.frame import Refusal
-from orlop.shell.lazy import Entry, LazyGroup
+from orlop.console.exits import BUG, INTERRUPTED, OK
+from orlop.console.frame import Refusal
+from orlop.console.lazy import Entry, LazyGroup
 
 KERNEL: Final = "The kernel"
 PROCESSES: Final = "Processes"

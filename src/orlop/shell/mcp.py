@@ -9,9 +9,9 @@ from typing import Final
 import click
 
 from orlop.abi.errors import KernelError
+from orlop.console.frame import Frame, framed
 from orlop.sdk.exchange import JSON, Order
 from orlop.sdk.link import Link
-from orlop.shell.frame import Frame, framed
 
 AT_ONCE: Final = 32
 FAILED: Final = -32603

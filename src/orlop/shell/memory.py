@@ -17,11 +17,11 @@ from orlop.abi.memory_orders import (
     ShareOrder,
     SubjectOrder,
 )
+from orlop.console.frame import Frame, framed
+from orlop.console.lazy import Entry, LazyGroup
+from orlop.console.screen import date, fields, show_json, size, table
 from orlop.sdk.memory import MemoryOperator
 from orlop.sdk.sync import SyncKernel
-from orlop.shell.frame import Frame, framed
-from orlop.shell.lazy import Entry, LazyGroup
-from orlop.shell.screen import date, fields, show_json, size, table
 
 NOW: Final = "Now"
 PAST: Final = "The past"

@@ -11,10 +11,10 @@ from msgspec.structs import replace
 from orlop.abi.errors import BadCall, KernelError, Misconfigured, NotReady
 from orlop.abi.memory import Item
 from orlop.abi.memory_orders import ImportReport
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import show_json
 from orlop.sdk.memory import MemoryOperator
 from orlop.sdk.sync import SyncKernel
-from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import show_json
 from orlop.wire import memory_import
 from orlop.wire.memory_import import Brought, Format
 

@@ -2,11 +2,11 @@
 
 import click
 
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import fields, show_json
 from orlop.machine import plain_clock
 from orlop.sdk.sync import SyncKernel
 from orlop.sdk.tidying import Tidier, Tidying
-from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import fields, show_json
 
 
 @click.command()

@@ -5,9 +5,9 @@ from typing import Final
 import click
 
 from orlop.abi.residency import ModelOrder, ModelView, PoolView, ResidencyView
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import seconds, show_json, size, table
 from orlop.shell.forms import forms, measure
-from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import seconds, show_json, size, table
 
 DIGEST_CHARS: Final = 12
 TITLES: Final = (

@@ -7,9 +7,9 @@ import click
 
 from orlop.abi.people import PeopleView, TouchOrder, Work
 from orlop.abi.questions import Touch
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import money, show_json, table
 from orlop.shell.answers import PERSON, speaker
-from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import money, show_json, table
 
 NOTES: Final[Mapping[str, Touch]] = {name: name for name in get_args(Touch)}
 

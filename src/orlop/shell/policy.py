@@ -24,12 +24,12 @@ from orlop.abi.policy import (
     PolicyView,
     RuleView,
 )
+from orlop.console.exits import FAILED, OK
+from orlop.console.frame import Frame, framed
+from orlop.console.lazy import Entry, LazyGroup
+from orlop.console.screen import counted, date, fields, show_json, table
 from orlop.machine.plain_clock import wall_ns
-from orlop.shell.exits import FAILED, OK
-from orlop.shell.frame import Frame, framed
-from orlop.shell.lazy import Entry, LazyGroup
 from orlop.shell.options import DURATION
-from orlop.shell.screen import counted, date, fields, show_json, table
 
 FOLDER: Final = click.argument(
     "folder", type=click.Path(exists=True, file_okay=False, path_type=Path)

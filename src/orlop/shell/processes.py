@@ -5,11 +5,8 @@ from typing import Final
 import click
 
 from orlop.abi.admin import ProcessView
-from orlop.machine import plain_clock
-from orlop.sdk.operator import Operator
-from orlop.shell.budgets import budget_text
-from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import (
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import (
     between,
     command,
     date,
@@ -20,6 +17,9 @@ from orlop.shell.screen import (
     since,
     table,
 )
+from orlop.machine import plain_clock
+from orlop.sdk.operator import Operator
+from orlop.shell.budgets import budget_text
 
 WATCH_S: Final = 1.0
 TITLES: Final = (

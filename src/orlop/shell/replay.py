@@ -5,11 +5,11 @@ from typing import Final
 import click
 
 from orlop.abi.admin import ProcessView
+from orlop.console.frame import Frame, framed
+from orlop.console.progress import Report, bars
 from orlop.sdk.operator import Operator
 from orlop.shell.ending import report_end
 from orlop.shell.follow import attend
-from orlop.shell.frame import Frame, framed
-from orlop.shell.progress import Report, bars
 
 POLL_S: Final = 0.2
 

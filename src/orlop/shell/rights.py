@@ -3,8 +3,8 @@
 import click
 
 from orlop.abi.capabilities import RightsView
-from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import counted, show_json
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import counted, show_json
 
 
 class RightsGroup(click.Group):

@@ -7,13 +7,14 @@ import click
 from orlop.abi.admin import ProcessView, ResumeOrder
 from orlop.abi.calls import Budget, Spawn
 from orlop.abi.sandbox import Sandbox
+from orlop.console.exits import OK
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import show_json
 from orlop.sdk.environment import with_named
 from orlop.sdk.operator import Operator
 from orlop.shell.confine import sandbox_options
 from orlop.shell.ending import report_end
-from orlop.shell.exits import OK
 from orlop.shell.follow import attend
-from orlop.shell.frame import Frame, framed
 from orlop.shell.options import (
     CLASSES,
     DIVERGENCES,
@@ -30,7 +31,6 @@ from orlop.shell.options import (
     normalize_option,
     restart_option,
 )
-from orlop.shell.screen import show_json
 
 PASS_THROUGH = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 

@@ -7,8 +7,9 @@ import click
 
 from orlop.abi.admin import Missed, Overlap, ScheduleOrder, ScheduleView
 from orlop.abi.calls import Budget
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import date, show_json, table
 from orlop.sdk.environment import with_named
-from orlop.shell.frame import Frame, framed
 from orlop.shell.options import (
     CLASSES,
     RESTARTS,
@@ -20,7 +21,6 @@ from orlop.shell.options import (
     keep_env_option,
     restart_option,
 )
-from orlop.shell.screen import date, show_json, table
 
 MISSED: dict[str, Missed] = {name: name for name in get_args(Missed)}
 OVERLAPS: dict[str, Overlap] = {name: name for name in get_args(Overlap)}

@@ -5,9 +5,9 @@ from typing import get_args
 import click
 
 from orlop.abi.calls import SignalName
-from orlop.shell.exits import OK, status_of_process
-from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import show_json, show_json_line
+from orlop.console.exits import OK, status_of_process
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import show_json, show_json_line
 
 SIGNALS: dict[str, SignalName] = {name: name for name in get_args(SignalName)}
 

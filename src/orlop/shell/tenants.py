@@ -7,8 +7,8 @@ from msgspec.structs import asdict
 
 from orlop.abi.sandbox import Sandbox
 from orlop.abi.tenants import TenantOrder, TenantView
-from orlop.shell.frame import Frame, homed
-from orlop.shell.screen import date, fields, money, show_json, table
+from orlop.console.frame import Frame, homed
+from orlop.console.screen import date, fields, money, show_json, table
 
 
 @click.group()

@@ -9,10 +9,10 @@ from orlop.abi.budgets import NOTHING
 from orlop.abi.calls import Budget
 from orlop.abi.capabilities import BlockView, TokenView
 from orlop.abi.rights import Rights
+from orlop.console.frame import Frame, framed, homed
+from orlop.console.screen import date, money, show_json, table
 from orlop.sdk.tokens import narrowed, own_token, said
-from orlop.shell.frame import Frame, framed, homed
 from orlop.shell.options import DURATION, BudgetType, allow_option
-from orlop.shell.screen import date, money, show_json, table
 
 STANDARD_INPUT = "-"
 

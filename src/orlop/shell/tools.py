@@ -7,8 +7,8 @@ from typing import Final
 import click
 
 from orlop.abi.tools import SystemView, ToolView
-from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import fields, show_json, table
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import fields, show_json, table
 
 DIGEST_CHARS: Final = 12
 

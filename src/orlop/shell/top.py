@@ -8,13 +8,13 @@ import click
 
 from orlop.abi.errors import NotReady
 from orlop.abi.overview import Overview
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import show_json, show_json_line
+from orlop.console.terminal import lent
 from orlop.machine import plain_clock
 from orlop.sdk.exchange import LostAnswer
 from orlop.sdk.operator import Operator
 from orlop.sdk.operator import operator as connect
-from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import show_json, show_json_line
-from orlop.shell.terminal import lent
 from orlop.shell.top_picture import picture
 
 ONCE_S: Final = 0.5

@@ -8,8 +8,8 @@ import click
 from orlop.abi.admin import EngineLoadView, ProcessView, ProgramView
 from orlop.abi.overview import Overview
 from orlop.abi.residency import ModelView
+from orlop.console.screen import between, command, seconds, shortened, size, table
 from orlop.shell.models import cold_start
-from orlop.shell.screen import between, command, seconds, shortened, size, table
 
 ENGINES: Final = (
     *("ENGINE", "SEATS", "WAITING", "KV", "KEPT", "HOST"),

@@ -7,8 +7,8 @@ import click
 
 from orlop.abi.admin import ProcessView, Trace, TraceCall
 from orlop.abi.ids import NanoDollars, Nanoseconds
-from orlop.shell.frame import Frame, framed
-from orlop.shell.screen import between, counted, money, seconds, shortened, show_json
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import between, counted, money, seconds, shortened, show_json
 
 BRANCH: Final = "├─ "
 LAST: Final = "└─ "

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from orlop.abi.ids import NanoDollars
-from orlop.shell.screen import command, counted, money, seconds, shortened, size, table
+from orlop.console.screen import command, counted, money, seconds, shortened, size, table
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_long_texts_are_shortened() -> None:
 
 def test_a_terminal_that_does_not_know_its_size_shows_all() -> None:
     """A fresh pseudo-terminal has 0 columns."""
-    program = "from orlop.shell.screen import table; print(table(('A', 'B'), [('1', '2')], {0}))"
+    program = "from orlop.console.screen import table; print(table(('A', 'B'), [('1', '2')], {0}))"
     ours, theirs = pty.openpty()
     try:
         subprocess.run([sys.executable, "-c", program], stdout=theirs, check=True, timeout=60)

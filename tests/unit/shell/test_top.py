@@ -15,8 +15,8 @@ from scripted_kernel import Said, ScriptedKernel, problem, scripted_kernel
 from unit.shell.test_models_command import MODEL, residency
 from unit.shell.views import view
 
+from orlop.console.terminal import OTHER_SCREEN, OWN_SCREEN, cut_at
 from orlop.shell.main import run
-from orlop.shell.terminal import OTHER_SCREEN, OWN_SCREEN, cut_at
 
 ENGINE: dict[str, object] = {
     "name": "smollm2",

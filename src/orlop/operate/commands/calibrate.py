@@ -11,6 +11,9 @@ import msgspec
 
 from orlop.abi.errors import DeviceFailed, Misconfigured
 from orlop.abi.ids import ModelName
+from orlop.console.frame import Frame, homed
+from orlop.console.progress import bars
+from orlop.console.screen import fields, show_json
 from orlop.devices import shelf
 from orlop.devices.calibration import Calibration, read
 from orlop.drivers.engines import EngineConfig, Workshop, build
@@ -18,9 +21,6 @@ from orlop.machine.chance import SystemChance
 from orlop.machine.clock import SystemClock
 from orlop.operate.calibrate import ROUNDS, Calibrator, Report
 from orlop.settings import models_dir, read_settings
-from orlop.shell.frame import Frame, homed
-from orlop.shell.progress import bars
-from orlop.shell.screen import fields, show_json
 
 WINDOW: Final = 4_096
 """Tokens of context, where the engine does not tell and nobody says."""

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
+from orlop.console.frame import Frame, homed
+from orlop.console.progress import bars
+from orlop.console.screen import fields, show_json
 from orlop.machine.clock import SystemClock
 from orlop.operate.carrying import drilled, restored
 from orlop.settings import read_settings
-from orlop.shell.frame import Frame, homed
-from orlop.shell.progress import bars
-from orlop.shell.screen import fields, show_json
 from orlop.store import backup as backups
 
 FOLDER = click.Path(path_type=Path, file_okay=False)

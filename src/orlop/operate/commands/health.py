@@ -5,13 +5,13 @@ from typing import Final
 
 import click
 
+from orlop.console.exits import FAILED, OK
+from orlop.console.frame import Frame, homed
+from orlop.console.screen import show_json
 from orlop.machine.settings import default_models_dir
 from orlop.operate import agent_keys
 from orlop.operate.check import Check
 from orlop.operate.doctor import examine
-from orlop.shell.exits import FAILED, OK
-from orlop.shell.frame import Frame, homed
-from orlop.shell.screen import show_json
 
 COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import click
 
+from orlop.console.exits import JOURNAL, OK
+from orlop.console.frame import Frame, homed
+from orlop.console.progress import bars
+from orlop.console.screen import fields, show_json
 from orlop.machine.chance import SystemChance
 from orlop.machine.clock import SystemClock
 from orlop.machine.offload import ThreadOffload
 from orlop.settings import read_settings
-from orlop.shell.exits import JOURNAL, OK
-from orlop.shell.frame import Frame, homed
-from orlop.shell.progress import bars
-from orlop.shell.screen import fields, show_json
 from orlop.store.verify import Verdict
 from orlop.store.verify import accept_loss as give_up
 from orlop.store.verify import verify as examine

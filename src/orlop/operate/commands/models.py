@@ -5,13 +5,13 @@ from pathlib import Path
 import click
 
 from orlop.abi.errors import Denied, KernelError, NoKernel
+from orlop.console.frame import Frame, homed
+from orlop.console.progress import bars
+from orlop.console.screen import show_json, size
 from orlop.machine.settings import default_models_dir
 from orlop.operate.pull import Pulled, catalog
 from orlop.operate.pull import pull as bring
 from orlop.sdk.place import read_home
-from orlop.shell.frame import Frame, homed
-from orlop.shell.progress import bars
-from orlop.shell.screen import show_json, size
 
 
 @click.command()

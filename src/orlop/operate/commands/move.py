@@ -6,13 +6,13 @@ from pathlib import Path
 import click
 
 from orlop.abi.errors import Conflict, Misconfigured
+from orlop.console.frame import Frame, homed
+from orlop.console.progress import bars
+from orlop.console.screen import show_json
 from orlop.machine import plain_clock
 from orlop.operate.journal_settings import with_journal
 from orlop.operate.running import down, holder, read_info
 from orlop.settings import read_settings
-from orlop.shell.frame import Frame, homed
-from orlop.shell.progress import bars
-from orlop.shell.screen import show_json
 from orlop.store import files, tapes
 from orlop.store.home import Home
 from orlop.store.moving import Move

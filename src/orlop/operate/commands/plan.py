@@ -5,6 +5,9 @@ from pathlib import Path
 import click
 
 from orlop.abi.errors import Misconfigured
+from orlop.console.frame import Frame, homed
+from orlop.console.progress import bars
+from orlop.console.screen import fields, seconds, show_json, table
 from orlop.operate.plan import fleet as fleets
 from orlop.operate.plan import trace as traces
 from orlop.operate.plan.picture import draw
@@ -18,9 +21,6 @@ from orlop.operate.plan.predict import (
     predict,
 )
 from orlop.operate.plan.tasks import Arrival, scaled
-from orlop.shell.frame import Frame, homed
-from orlop.shell.progress import bars
-from orlop.shell.screen import fields, seconds, show_json, table
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 

@@ -9,11 +9,11 @@ from orlop.abi.cards import ToolCard
 from orlop.abi.policy import CaseResult, Finding
 from orlop.access import policy_cases
 from orlop.access.policy import Policy, read
+from orlop.console.exits import FAILED, OK
+from orlop.console.frame import Frame, framed
+from orlop.console.screen import counted, show_json
 from orlop.settings import read_settings
-from orlop.shell.exits import FAILED, OK
-from orlop.shell.frame import Frame, framed
 from orlop.shell.policy import findings, read_cases, read_folder, results
-from orlop.shell.screen import counted, show_json
 from orlop.state.policy_facts import of_tool
 
 

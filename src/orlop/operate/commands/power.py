@@ -7,13 +7,13 @@ from typing import Final
 
 import click
 
+from orlop.console.frame import Frame, homed
+from orlop.console.progress import bars
+from orlop.console.screen import show_json
 from orlop.machine import plain_clock
 from orlop.operate.running import PORT, read_info
 from orlop.operate.running import down as power_off
 from orlop.sdk.place import read_home
-from orlop.shell.frame import Frame, homed
-from orlop.shell.progress import bars
-from orlop.shell.screen import show_json
 
 DOWN_S: Final = 30.0
 LOAD_S_MAX: Final = 120.0

@@ -8,9 +8,9 @@ import msgspec
 
 from orlop.abi.errors import BadCall
 from orlop.abi.ids import Seq
+from orlop.console.frame import Frame, homed
+from orlop.console.screen import fields, show_json
 from orlop.settings import read_settings
-from orlop.shell.frame import Frame, homed
-from orlop.shell.screen import fields, show_json
 from orlop.store import proof
 
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)

@@ -11,11 +11,11 @@ import msgspec
 
 from orlop.abi.errors import BadCall, KernelError, NoKernel
 from orlop.abi.limits import CLIENT_PATIENCE_S
+from orlop.console.exits import status_of
 from orlop.sdk.link import Link
 from orlop.sdk.operator import Operator
 from orlop.sdk.people import People
 from orlop.sdk.place import default_home, find, is_process, person_token, read_home, runs
-from orlop.shell.exits import status_of
 
 P = ParamSpec("P")
 R = TypeVar("R")

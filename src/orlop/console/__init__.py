@@ -1,0 +1,1 @@
+"""What commands share: the connection, options, exit codes, and how things look."""
