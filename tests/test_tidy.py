@@ -134,3 +134,9 @@ def test_no_floor_is_too_large() -> None:
     for floor in (path for path in SRC.iterdir() if path.is_dir()):
         lines = sum(len(path.read_text().splitlines()) for path in floor.rglob("*.py"))
         assert lines <= PACKAGE_LINES_MAX, floor.name
+
+
+def test_no_two_test_files_share_a_name() -> None:
+    """pytest tells them apart by their names alone."""
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert not {name for name in names if names.count(name) > 1}
