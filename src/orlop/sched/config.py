@@ -39,8 +39,9 @@ class SchedulerConfig:
     """Up to this share new and paused programs are let on."""
     hibernate_s: Limit = 600.0
     """A program that is away for longer has nothing kept on any device."""
-    reserved: Chances = 0.0
-    """Share of an engine's seats kept free for interactive calls while such calls come."""
+    reserved: Chances = 0.25
+    """Share of an engine's seats kept free for interactive calls while such calls come: a lesser call
+    gives its seat up only once."""
     slice_tokens: Many = 256
     """Under `rr`: output tokens before a call gives its seat to the next."""
     seconds_per_dollar: Limit = 1000.0

@@ -323,14 +323,10 @@ class Scheduler:
 
     def _fits(self, work: Work, context: Context, station: Station, now_s: float) -> bool:
         gate = station.gate
-        if not gate.has_seat() or not gate.has_room(work):
+        if not self._has_seat(work, station, now_s) or not gate.has_room(work):
             return False
-        if work.is_promoted:
-            return True  # It has waited for its place for too long.
-        if not gate.running:
-            return True  # Whatever is kept there, an engine that idles serves nobody.
-        if work.latency_class != "interactive" and not gate.has_seat(self._spare(station, now_s)):
-            return False
+        if work.is_promoted or not gate.running:
+            return True  # It has waited for too long; or an engine would idle, and serve nobody.
         if not work.is_model_call:
             return True
         shelf, limit = station.shelf, self.config.admit_to
@@ -343,6 +339,13 @@ class Scheduler:
         room_s = shelf.room_at_s(work.tokens, own, limit, now_s)
         self._room_s = min(self._room_s, room_s)
         return False
+
+    def _has_seat(self, work: Work, station: Station, now_s: float) -> bool:
+        """One that it may have: those that are kept are not even for who has waited too long."""
+        gate = station.gate
+        if work.latency_class == "interactive" or not gate.running:
+            return gate.has_seat()
+        return gate.has_seat(self._spare(station, now_s))
 
     def _spare(self, station: Station, now_s: float) -> int:
         """Seats to keep for interactive calls; never the only one."""
@@ -360,7 +363,7 @@ class Scheduler:
         overdue = None
         if station.grants % PROMOTE_EVERY == 0:
             overdue = first_impatient(station.pools, now_s)
-        if overdue is not None:
+        if overdue is not None and self._has_seat(overdue, station, now_s):
             self.promoted += not overdue.is_promoted
             overdue.is_promoted = True
             if self._try(overdue, station, now_s):

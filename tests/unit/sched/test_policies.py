@@ -199,6 +199,23 @@ def test_reserved_seats_wait_for_urgent_calls_only_while_such_calls_come() -> No
     assert waits.phase is Phase.WAITING or desk.scheduler.load("e")[0] <= 2
 
 
+def test_who_has_waited_too_long_gets_the_next_seat_and_not_the_one_kept_for_urgent_calls() -> None:
+    config = SchedulerConfig(reserved=0.5, patience=1.0, patience_min_s=1.0)
+    desk = Desk(config, Capacity(slots=2, speed=SPEED))
+    runs = desk.enter("b0", latency_class="batch")
+    for _ in range(15):  # The next grant is one of those for who has waited too long.
+        desk.leave(desk.enter("u0", latency_class="interactive"))
+    waits = desk.enter("b1", latency_class="batch")
+    desk.now_s += 30.0
+    desk.scheduler.wake(desk.now_s)
+    assert waits.phase is Phase.WAITING
+    urgent = desk.enter("u1", latency_class="interactive")
+    assert urgent.phase is Phase.RUNNING
+    desk.leave(urgent)
+    desk.leave(runs)
+    assert waits.phase is Phase.RUNNING
+
+
 def test_an_urgent_call_asks_the_batch_call_with_most_left_for_its_seat_once() -> None:
     desk = Desk(SchedulerConfig(), Capacity(slots=2, speed=SPEED, continues=True))
     short = desk.enter("short", (100, 100), "batch")
