@@ -1,5 +1,6 @@
 """The route table.  Who may ask what is decided here and nowhere else in HTTP."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -189,6 +190,9 @@ class App:
             # Its class and no more: what it says may be another's secret.
             what = f"a bug in {exchange.method} {exchange.path}: {type(bug).__name__}"
             await self._refuse(exchange, Broken(f"{what}; the kernel's log has it"))
+        except asyncio.CancelledError:
+            # The server gives up what still runs when it stops, and would say so in its own words.
+            await self._refuse(exchange, NotReady("the kernel is stopping", retry_after_s=1.0))
         finally:
             exchange.close()
 
