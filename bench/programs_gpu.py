@@ -13,7 +13,6 @@ import math
 import os
 import random
 import statistics
-import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -23,21 +22,15 @@ from pathlib import Path
 import uvloop
 from msgspec.structs import replace
 
-from bench.real_arms import DEADLINE_S, Through
+from bench.real_arms import Straight, Through
 from bench.real_load import Answer, Arm, Outcome, Program, call_of, recorded, run
-from bench.report import Report, begin, finish
-from orlop import assembly, boot
+from bench.report import Report, begin, finish, powered
 from orlop.abi.calls import Infer
 from orlop.abi.hints import LatencyClass
 from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.messages import Message
-from orlop.abi.replies import Delta
-from orlop.access.principal import Tokens
-from orlop.assembly import Power
 from orlop.devices.openai import OpenAI
 from orlop.drivers.engines import EngineConfig
-from orlop.kernel import recovery
-from orlop.kernel.shutdown import shut_down
 from orlop.machine.chance import SystemChance
 from orlop.machine.clock import SystemClock
 from orlop.settings import ModelsConfig, Settings
@@ -86,38 +79,6 @@ class Named:
         await self.arm.end(program)
 
 
-@dataclass(slots=True)
-class Server:
-    """Clients that ask the server themselves."""
-
-    server: OpenAI
-    model: str
-
-    async def ask(
-        self, program: str, call: Infer, latency_class: LatencyClass = "standard"
-    ) -> Answer:
-        first: list[float] = []
-        began_s = time.perf_counter()
-
-        def take(delta: Delta) -> None:
-            if not first:
-                first.append(time.perf_counter() - began_s)
-
-        made = await self.server.infer(call, ModelName(self.model), take, DEADLINE_S)
-        total_s, usage = time.perf_counter() - began_s, made.usage
-        return Answer(
-            made.choices[0].message.text(),
-            usage.input_tokens,
-            usage.cached_tokens,
-            usage.output_tokens,
-            first[0] if first else total_s,
-            total_s,
-        )
-
-    async def end(self, program: str) -> None:
-        """The server is not told."""
-
-
 @asynccontextmanager
 async def straight(plan: Plan) -> AsyncIterator[Named]:
     server = OpenAI(
@@ -130,7 +91,7 @@ async def straight(plan: Plan) -> AsyncIterator[Named]:
     )
     await server.start()
     try:
-        yield Named(Server(server, plan.model), plan)
+        yield Named(Straight(server, ModelName(plan.model)), plan)
     finally:
         await server.close()
 
@@ -138,36 +99,16 @@ async def straight(plan: Plan) -> AsyncIterator[Named]:
 @asynccontextmanager
 async def through(plan: Plan) -> AsyncIterator[Named]:
     """A whole kernel before the server: journal on SQLite, scheduler, driver; no HTTP before it."""
-    with tempfile.TemporaryDirectory(prefix="orlop-bench-") as scratch:
-        boot.tune()
-        lifeline, end = os.pipe()
-        power = Power(
-            home=Path(scratch) / "home",
-            settings=Settings(
-                kernel=KernelConfig(),
-                models=ModelsConfig(dir=scratch),
-                engines={"far": plan.engine},
-            ),
-            url="http://127.0.0.1:0",
-            socket_path="",
-            lifeline=lifeline,
-            supervisor_pid=None,
-            listeners=(),
+
+    def settings(scratch: str) -> Settings:
+        return Settings(
+            kernel=KernelConfig(),
+            models=ModelsConfig(dir=scratch),
+            engines={"far": plan.engine},
         )
-        built = await assembly.build(
-            power, Tokens.volatile(SystemChance()), assembly.gate_of(power)
-        )
-        engine = built.registry.engines[EngineName("far")]
-        await engine.start()
-        built.registry.learn(engine.name, await engine.models())
-        await recovery.recover(built)
-        try:
-            yield Named(Through(built), plan)
-        finally:
-            await shut_down(built)
-            await built.journal.close()
-            os.close(lifeline)
-            os.close(end)
+
+    async with powered(settings) as kernel:
+        yield Named(Through(kernel), plan)
 
 
 def tasks(
@@ -309,7 +250,7 @@ def main() -> None:
 async def begun(report: Report, plan: Plan, data: Path) -> None:
     if not plan.model:
         async with straight(plan) as arm:
-            assert isinstance(arm.arm, Server)
+            assert isinstance(arm.arm, Straight)
             (card, *_) = await arm.arm.server.models()
         plan = dataclasses.replace(plan, model=card.name)
     await measure(report, plan, data)

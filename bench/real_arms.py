@@ -11,19 +11,16 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from bench.real_load import Answer
-from orlop import assembly, boot
+from bench.report import powered
 from orlop.abi.calls import Exit, Infer, Spawn
 from orlop.abi.hints import Hints, LatencyClass
 from orlop.abi.ids import DEFAULT_TENANT, EngineName, ModelName
 from orlop.abi.replies import Completion, Delta
-from orlop.access.principal import Tokens
-from orlop.assembly import Power
 from orlop.devices import engine_host, shelf
 from orlop.devices.llamacpp import LlamaCpp, LlamaCppConfig
 from orlop.devices.openai import OpenAI
 from orlop.drivers.engines import EngineConfig
-from orlop.kernel import recovery, syscall
-from orlop.kernel.shutdown import shut_down
+from orlop.kernel import syscall
 from orlop.machine.chance import SystemChance
 from orlop.machine.clock import SystemClock
 from orlop.settings import ModelsConfig, Settings
@@ -43,6 +40,7 @@ class Straight:
     """Clients that ask the server themselves, all at once, as it queues and caches by itself."""
 
     server: OpenAI
+    model: ModelName = MODEL
     reuse: bool = True
     """False: each prompt is read whole, as engines without a prefix cache do."""
 
@@ -57,7 +55,7 @@ class Straight:
                 first.append(time.perf_counter() - began_s)
 
         wanted = call if self.reuse else replace(call, extra={"cache_prompt": False})
-        made = await self.server.infer(wanted, MODEL, take, DEADLINE_S)
+        made = await self.server.infer(wanted, self.model, take, DEADLINE_S)
         total_s = time.perf_counter() - began_s
         usage = made.usage
         said = made.choices[0].message.text()
@@ -152,38 +150,19 @@ async def straight(*, cache: bool, reuse: bool = True) -> AsyncIterator[Straight
         )
         stack.push_async_callback(server.close)
         await server.start()
-        yield Straight(server, reuse)
+        yield Straight(server, reuse=reuse)
 
 
 @asynccontextmanager
 async def through() -> AsyncIterator[Through]:
     """A whole kernel: journal on SQLite, scheduler, the embedded engine; no HTTP before it."""
-    with tempfile.TemporaryDirectory(prefix="orlop-bench-") as scratch:
-        boot.tune()
-        lifeline, end = os.pipe()
-        power = Power(
-            home=Path(scratch) / "home",
-            settings=Settings(
-                kernel=KernelConfig(),
-                models=ModelsConfig(dir=str(MODELS)),
-                engines={"local": EngineConfig(driver="llamacpp", model=MODEL, slots=SLOTS)},
-            ),
-            url="http://127.0.0.1:0",
-            socket_path="",
-            lifeline=lifeline,
-            supervisor_pid=None,
-            listeners=(),
+
+    def settings(scratch: str) -> Settings:
+        return Settings(
+            kernel=KernelConfig(),
+            models=ModelsConfig(dir=str(MODELS)),
+            engines={"local": EngineConfig(driver="llamacpp", model=MODEL, slots=SLOTS)},
         )
-        gate = assembly.gate_of(power)
-        built = await assembly.build(power, Tokens.volatile(SystemChance()), gate)
-        engine = built.registry.engines[EngineName("local")]
-        await engine.start()
-        built.registry.learn(engine.name, await engine.models())
-        await recovery.recover(built)
-        try:
-            yield Through(built)
-        finally:
-            await shut_down(built)
-            await built.journal.close()
-            os.close(lifeline)
-            os.close(end)
+
+    async with powered(settings) as kernel:
+        yield Through(kernel)

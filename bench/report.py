@@ -8,12 +8,13 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from orlop import assembly, boot
+from orlop.abi.ids import EngineName
 from orlop.access.principal import Tokens
 from orlop.assembly import Power
 from orlop.devices.fake import FakeConfig
@@ -108,17 +109,33 @@ def finish(report: Report, path: Path | None) -> None:
 async def kernel(
     fake: FakeConfig, config: KernelConfig | None = None, home: Path | None = None
 ) -> AsyncIterator[Kernel]:
-    """A whole kernel in this process: journal on SQLite, one fake engine, no HTTP."""
+    """A kernel as `powered` has it, with one fake engine."""
+
+    def settings(scratch: str) -> Settings:
+        return Settings(
+            kernel=config or KernelConfig(),
+            models=ModelsConfig(dir=scratch),
+            engines={"fake": EngineConfig(driver="fake", fake=fake)},
+        )
+
+    async with powered(settings, home) as built:
+        yield built
+
+
+@asynccontextmanager
+async def powered(
+    settings: Callable[[str], Settings], home: Path | None = None
+) -> AsyncIterator[Kernel]:
+    """A whole kernel in this process, its configured engines started: journal on SQLite, no HTTP.
+
+    settings: given a folder that is gone afterwards.  home: by default in that folder.
+    """
     with tempfile.TemporaryDirectory(prefix="orlop-bench-") as scratch:
         boot.tune()
         lifeline, end = os.pipe()
         power = Power(
             home=home or Path(scratch) / "home",
-            settings=Settings(
-                kernel=config or KernelConfig(),
-                models=ModelsConfig(dir=scratch),
-                engines={"fake": EngineConfig(driver="fake", fake=fake)},
-            ),
+            settings=settings(scratch),
             url="http://127.0.0.1:0",
             socket_path="",
             lifeline=lifeline,
@@ -127,7 +144,8 @@ async def kernel(
         )
         gate = assembly.gate_of(power)
         built = await assembly.build(power, Tokens.volatile(SystemChance()), gate)
-        for engine in built.registry.engines.values():
+        for name in power.settings.engines:
+            engine = built.registry.engines[EngineName(name)]
             await engine.start()
             built.registry.learn(engine.name, await engine.models())
         await recovery.recover(built)
