@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -63,39 +63,35 @@ def spread() -> str:
     return "".join(rules)
 
 
-def dense() -> str:
-    """Every rule is for every call, and looks at a count that each call changes."""
+def everywhere(name: str, when: Callable[[int], str]) -> str:
+    """99 rules for every call, each with its own condition."""
     rules = [PERMIT]
     for number in range(99):
-        rules.append(
-            f'@id("dense-{number}") forbid(principal, action, resource)\n'
-            f"when {{ context.calls.agent.hour >= {1_000_000 + number} }};\n"
-        )
+        head = f'@id("{name}-{number}") forbid(principal, action, resource)'
+        rules.append(f"{head}\nwhen {{ {when(number)} }};\n")
     return "".join(rules)
+
+
+def dense() -> str:
+    """Every rule is for every call, and looks at a count that each call changes."""
+    return everywhere("dense", lambda n: f"context.calls.agent.hour >= {1_000_000 + n}")
 
 
 def worst() -> str:
     """The same, and each rule looks at four facts."""
-    rules = [PERMIT]
-    for number in range(99):
-        rules.append(
-            f'@id("worst-{number}") forbid(principal, action, resource)\n'
-            f"when {{ context.calls.agent.hour >= {1_000_000 + number} ||\n"
-            f'context.taint.contains("label{number}") || context.time.weekday > 7 ||\n'
-            f"context.spend.agent.tokens > 1000000000 }};\n"
-        )
-    return "".join(rules)
+    return everywhere(
+        "worst",
+        lambda n: (
+            f"context.calls.agent.hour >= {1_000_000 + n} ||\n"
+            f'context.taint.contains("label{n}") || context.time.weekday > 7 ||\n'
+            "context.spend.agent.tokens > 1000000000"
+        ),
+    )
 
 
 def computed() -> str:
     """The same rules compute with the count, so that no answer can be kept."""
-    rules = [PERMIT]
-    for number in range(99):
-        rules.append(
-            f'@id("computed-{number}") forbid(principal, action, resource)\n'
-            f"when {{ context.calls.agent.hour + {number} >= 1000000 }};\n"
-        )
-    return "".join(rules)
+    return everywhere("computed", lambda n: f"context.calls.agent.hour + {n} >= 1000000")
 
 
 def static() -> str:
