@@ -40,8 +40,8 @@ class SchedulerConfig:
     hibernate_s: Limit = 600.0
     """A program that is away for longer has nothing kept on any device."""
     reserved: Chances = 0.25
-    """Share of an engine's seats kept free for interactive calls while such calls come: a lesser call
-    gives its seat up only once."""
+    """Share of an engine's seats kept free for interactive calls while such calls come: a lesser
+    call gives its seat up only once."""
     slice_tokens: Many = 256
     """Under `rr`: output tokens before a call gives its seat to the next."""
     seconds_per_dollar: Limit = 1000.0
