@@ -125,7 +125,7 @@ def test_a_batch_call_is_served_however_many_urgent_ones_come() -> None:
         done = await slow
         assert done.facts.queue_s < 600 / 2 + 60
         await asyncio.gather(holder, *crowd)
-        assert kernel.scheduler.promoted >= 1
+        assert kernel.scheduler.admission.promoted >= 1
 
     config = replace(ONE_SEAT, continues=False)
     on(lambda: Computer(engine_config=config), scenario)

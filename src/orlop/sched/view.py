@@ -22,10 +22,10 @@ def view(scheduler: Scheduler, now_s: float) -> SchedulerView:
         waiting=scheduler.waiting.counts(),
         states=states,
         programs_known=len(scheduler.programs),
-        grants=scheduler.grants,
-        refused=scheduler.refused,
+        grants=scheduler.books.grants,
+        refused=scheduler.forecasts.refused,
         preempted=scheduler.preemption.count,
-        promoted=scheduler.promoted,
+        promoted=scheduler.admission.promoted,
         paused=scheduler.places.paused,
         rank_quality=scheduler.history.quality,
     )

@@ -56,7 +56,7 @@ def worth_loading(
 ) -> tuple[Resident, ModelCard, float] | None:
     """The engine that could begin sooner once it has loaded the model than those that have it; and
     how long these would let a call wait.  Nobody has to leave for it."""
-    wait_s = min(kernel.scheduler.wait_s(card.engine, latency_class) for _, card in ready)
+    wait_s = min(kernel.scheduler.forecasts.wait_s(card.engine, latency_class) for _, card in ready)
     may = [(row.cold_s(), row, card) for row, card in cold if _has_room(kernel, row)]
     if not may or not wait_s:
         return None

@@ -185,7 +185,7 @@ def test_a_batch_call_has_its_turn_among_endless_urgent_ones() -> None:
         running = following
     assert batch.phase is Phase.RUNNING
     assert 5 <= desk.now_s <= 5 + 2 + 16, "when it has waited too long, one grant in 16 is its own"
-    assert desk.scheduler.promoted == 1
+    assert desk.scheduler.admission.promoted == 1
 
 
 def test_reserved_seats_wait_for_urgent_calls_only_while_such_calls_come() -> None:
