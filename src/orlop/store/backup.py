@@ -24,10 +24,12 @@ from orlop.abi.errors import Conflict, JournalDamaged, JournalStopped, NotFound
 from orlop.abi.ids import JournalId, Nanoseconds, Seq
 from orlop.store import anchor, copying, files, tapes
 from orlop.store.audit import Audit
-from orlop.store.copying import Progress
+from orlop.store.chain import header_of
+from orlop.store.copying import Copied, Progress
 from orlop.store.home import Home
 from orlop.store.keyring import load_verifier
 from orlop.store.sqlite import SqliteTape
+from orlop.store.tape import Tape
 from orlop.store.tapes import ON_SQLITE, JournalConfig
 
 MANIFEST: Final = "manifest.json"
@@ -164,12 +166,26 @@ def _fill(backup: Path, keys: Path, home: Path, config: JournalConfig, progress:
         if (home / "keys" / "keyring.json").exists() or target.look() is not None:
             raise Conflict(f"{home} has a journal already: restore into an empty home and schema")
         _copy_keys(keys, home / "keys")
-        copied = copying.copy(source, target, None, progress)
+        copied = _brought(source, target, progress)
         epoch = max((boot.epoch for boot in source.boots()), default=0)
         copying.anchored(target, copied, epoch + EPOCHS_SKIPPED)
     finally:
         source.close()
         target.close()
+
+
+def _brought(source: SqliteTape, target: Tape, progress: Progress) -> Copied:
+    """All events; each has been verified by `check`, so that a file may be copied as it is."""
+    if not isinstance(target, SqliteTape):
+        return copying.copy(source, target, None, progress)
+    target.take(source.home)
+    meta, row = target.look(), target.head()
+    head = None if row is None else header_of(row)
+    if meta is None:
+        raise JournalDamaged("the copy holds no journal")
+    seq = Seq(0 if head is None else head.seq)
+    progress(seq, seq)
+    return Copied(meta=meta, head=head, events=seq)
 
 
 @contextmanager

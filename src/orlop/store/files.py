@@ -19,6 +19,15 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
+def sync_file(path: Path) -> None:
+    """Make durable what a library has written."""
+    handle = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def replace(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Write `path` durably: a reader finds the old or the new content, never a mixture."""
     beside = path.with_name(path.name + ".new")

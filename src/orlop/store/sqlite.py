@@ -189,6 +189,28 @@ class SqliteTape(SqliteReading):
             self.close_readers()
             return str(self._swap(made))
 
+    def take(self, source: Home) -> None:
+        """All of another home's journal, which nobody writes, page by page; there as a whole or not
+        at all."""
+        made = self.home.database.with_suffix(".new")
+        with self._written("copy into"):
+            _clear(made)
+            files.private_folder(self.home.blobs)
+            there = connect(source, read_only=True)
+            copy = sqlite3.connect(made, isolation_level=None)
+            try:
+                made.chmod(0o600)
+                there.backup(copy)
+                copy.execute("PRAGMA journal_mode = WAL")
+                for (blob,) in there.execute("SELECT blob FROM body WHERE blob IS NOT NULL"):
+                    self.home.write_blob(blob, source.blob(blob).read_bytes())
+            finally:
+                copy.close()
+                there.close()
+            files.sync_file(made)
+            made.replace(self.home.database)
+            files.sync_folder(self.home.path)
+
     def publish(self, note: str) -> None:
         for path in self._outside:
             try:
