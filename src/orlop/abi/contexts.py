@@ -76,6 +76,8 @@ class Context(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="contex
     dropped: int = 0
     """Messages that a compaction left out."""
     pieces: tuple[Piece, ...] = ()
+    labels: tuple[str, ...] = ()
+    """Where it came from, as far as that is not trusted; of one's own calls it is not said."""
     facts: Facts
 
 

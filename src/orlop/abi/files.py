@@ -37,6 +37,8 @@ class FileWrite(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Begin with all of this other file, without storing it again."""
     if_version: int | None = None
     """Only where this is the newest version; 0: only where there is no such file."""
+    labels: tuple[str, ...] = ()
+    """Where its data came from, beside what the kernel knows."""
 
 
 class WriteFiles(Struct, frozen=True, kw_only=True, tag="write", omit_defaults=True):
@@ -193,6 +195,8 @@ class FileContent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     skip: int = 0
     length: int = 0
     """Of `data`."""
+    labels: tuple[str, ...] = ()
+    """Where what is in this version came from, as far as that is not trusted."""
 
 
 class Contents(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="contents"):
@@ -219,6 +223,8 @@ class FileView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """That made it so."""
     note: str = ""
     """Of a snapshot its name, of a share who may do what, of a mount its folder."""
+    labels: tuple[str, ...] = ()
+    """As in `FileContent`."""
 
 
 class Listing(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="listing"):
@@ -232,7 +238,7 @@ class Listing(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="listin
     facts: Facts
 
 
-class FileHit(Struct, frozen=True, kw_only=True):
+class FileHit(Struct, frozen=True, kw_only=True, omit_defaults=True):
     path: str
     version: int
     offset: int
@@ -240,6 +246,8 @@ class FileHit(Struct, frozen=True, kw_only=True):
     text: str
     score: float
     """Higher is nearer; comparable within one answer only."""
+    labels: tuple[str, ...] = ()
+    """As in `FileContent`."""
 
 
 class Found(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="found"):
@@ -266,6 +274,8 @@ class FileChange(Struct, frozen=True, kw_only=True, omit_defaults=True):
     source: str = ""
     """Another path that `base` is a version of."""
     deleted: bool = False
+    labels: tuple[str, ...] = ()
+    """Of whoever wrote it; the version has those of `base` too."""
 
 
 class FilesChanged(Struct, frozen=True, kw_only=True, tag_field="kind", tag="file.changed"):
@@ -274,10 +284,15 @@ class FilesChanged(Struct, frozen=True, kw_only=True, tag_field="kind", tag="fil
     changes: tuple[FileChange, ...]
 
 
-class PiecesStored(Struct, frozen=True, kw_only=True, tag_field="kind", tag="file.stored"):
-    """Content has come that a later `write` will name."""
+class PiecesStored(
+    Struct, frozen=True, kw_only=True, tag_field="kind", tag="file.stored", omit_defaults=True
+):
+    """Content has come that a later `write` will name, or that goes into a mounted folder."""
 
     pieces: tuple[Piece, ...]
+    path: str = ""
+    """In a mounted folder, where that has labels: they stay on it from here on."""
+    labels: tuple[str, ...] = ()
 
 
 class FileSnapshot(Struct, frozen=True, kw_only=True, tag_field="kind", tag="file.snapshot"):
@@ -307,9 +322,12 @@ class FolderUnmounted(Struct, frozen=True, kw_only=True, tag_field="kind", tag="
     path: str
 
 
-class PipePut(Struct, frozen=True, kw_only=True, tag_field="kind", tag="pipe.put"):
+class PipePut(
+    Struct, frozen=True, kw_only=True, tag_field="kind", tag="pipe.put", omit_defaults=True
+):
     pipe: str
     pieces: tuple[Piece, ...]
+    labels: tuple[str, ...] = ()
 
 
 class PipeTaken(Struct, frozen=True, kw_only=True, tag_field="kind", tag="pipe.taken"):

@@ -688,10 +688,6 @@ RAM_MIB_MIN: Final = 48
 CERTIFICATES_KEPT: Final = 512
 """Certificates of our own that are kept for servers outside, the most recently used."""
 
-THINGS_LABELLED_MAX: Final = 50_000
-"""Files, pipes and memories whose labels are kept apart; the longest unwritten are forgotten, and
-from then on what is not known has the labels of all that were."""
-
 HELD_VALUES_MAX: Final = 10_000
 """Values held outside that the kernel keeps in RAM, so that tools can be given them."""
 

@@ -51,6 +51,8 @@ class Item(Struct, frozen=True, kw_only=True, omit_defaults=True):
     vector_model: str = ""
     sealed: bool = False
     """Nobody may supersede or forget it; operators may erase it."""
+    labels: tuple[str, ...] = ()
+    """Where its text came from, beside what the kernel knows."""
 
 
 class Target(Struct, frozen=True, omit_defaults=True):
@@ -146,6 +148,8 @@ class Version(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The version of its kind's schema; 0: none."""
     vector: bytes = b""
     """16-bit floats, little-endian, of length 1."""
+    labels: tuple[str, ...] = ()
+    """Of whoever wrote it; a copy has those of its content too."""
 
 
 class Change(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -303,6 +307,8 @@ class Memory(Struct, frozen=True, kw_only=True, omit_defaults=True):
     sealed: bool = False
     schema: int = 0
     blind: bool = False
+    labels: tuple[str, ...] = ()
+    """Where its text came from, as far as that is not trusted."""
     score: float = 0.0
     found_by: tuple[str, ...] = ()
     """`words`, `dense`, `newest`, each with its rank, as in `words:1`."""

@@ -13,12 +13,11 @@ from msgspec.structs import replace
 from orlop.abi.budgets import AccountName
 from orlop.abi.events import CallEntered, CallFailed, CallReturned, Header
 from orlop.abi.ids import DEFAULT_TENANT, CallId, Nanoseconds, ProcessId, TenantId
+from orlop.abi.labels import MANY
 from orlop.abi.limits import LABELS_MAX
 from orlop.abi.policy import PolicyRemoved, PolicySet
 from orlop.access.counts import CounterState, Counts
-from orlop.access.labelled import Key, Labelled
 from orlop.access.policy_calls import targets
-from orlop.access.taint import MANY
 from orlop.machine.clock import NS_PER_S
 
 
@@ -41,7 +40,6 @@ class PolicyState(Sets, frozen=True, kw_only=True):
     """Of all tenants but `default`."""
     counts: list[CounterState] = []
     carried: dict[ProcessId, dict[str, CallId]] = {}
-    labelled: list[tuple[Key, tuple[str, ...]]] = []
 
 
 @dataclass(eq=False, slots=True)
@@ -51,7 +49,6 @@ class Policies:
     sets: dict[TenantId, Sets] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
     carried: dict[ProcessId, dict[str, CallId]] = field(default_factory=dict)
-    labelled: Labelled = field(default_factory=Labelled)
 
     def fold(self, header: Header, event: PolicySet | PolicyRemoved) -> None:
         new = event if isinstance(event, PolicySet) else None
@@ -71,7 +68,6 @@ class Policies:
         second = header.wall_ns // NS_PER_S
         for action, thing in targets(event.body, name, header.process):
             self.counts.add(header.tenant, accounts, action, thing, second)
-        self.labelled.entered(header.tenant, event.body, frozenset(event.labels))
         if event.labels:
             self._carry(header, event.labels)
 
@@ -80,8 +76,6 @@ class Policies:
         self.counts.add(header.tenant, accounts, "call_tool", tool, header.wall_ns // NS_PER_S)
 
     def ended(self, header: Header, event: CallReturned | CallFailed) -> None:
-        if isinstance(event, CallReturned):
-            self.labelled.returned(header.tenant, event.done, frozenset(event.labels))
         if event.labels:
             self._carry(header, event.labels)
 
@@ -104,7 +98,6 @@ class Policies:
     def forget(self, tenant: TenantId) -> None:
         self.sets.pop(tenant, None)
         self.counts.forget(tenant)
-        self.labelled.forget(tenant)
 
     def state(self) -> PolicyState:
         house = self.of(DEFAULT_TENANT)
@@ -115,13 +108,11 @@ class Policies:
             own={tenant: sets for tenant, sets in self.sets.items() if tenant != DEFAULT_TENANT},
             counts=self.counts.state(),
             carried=self.carried,
-            labelled=self.labelled.state(),
         )
 
 
 def restored(state: PolicyState) -> Policies:
     house = Sets(current=state.current, shadow=state.shadow, since_ns=state.since_ns)
     found = Policies(sets={DEFAULT_TENANT: house, **state.own}, carried=state.carried)
-    found.labelled = Labelled(state.labelled)
     found.counts.restore(state.counts)
     return found

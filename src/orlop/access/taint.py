@@ -31,6 +31,7 @@ import msgspec
 
 from orlop.abi.errors import BadCall
 from orlop.abi.ids import CallId
+from orlop.abi.labels import MANY
 from orlop.abi.limits import (
     LABEL_PRINTS_MAX,
     LABEL_WORDS_MAX,
@@ -48,7 +49,6 @@ Tools = Callable[[str], Labels | None]
 
 CLEAN: Final[Labels] = frozenset()
 LOCAL: Final = "local"
-MANY: Final = "many"
 
 WORDS: Final = 5
 """In a row, that tell where a text comes from."""

@@ -23,6 +23,7 @@ def view(row: Version) -> FileView:
         seq=row.seq,
         at_ns=row.at_ns,
         process=row.process,
+        labels=row.labels,
     )
 
 

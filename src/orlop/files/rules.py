@@ -67,6 +67,7 @@ class Message(Struct, frozen=True, kw_only=True):
     pipe: str
     put: Seq
     pieces: tuple[Piece, ...]
+    labels: tuple[str, ...] = ()
 
 
 class FileState(Struct, frozen=True, kw_only=True):
@@ -114,7 +115,11 @@ class FileTable:
                 self.mounts.pop((tenant, event.path), None)
             case PipePut():
                 message = Message(
-                    tenant=tenant, pipe=event.pipe, put=header.moment, pieces=event.pieces
+                    tenant=tenant,
+                    pipe=event.pipe,
+                    put=header.moment,
+                    pieces=event.pieces,
+                    labels=event.labels,
                 )
                 self.pipes.setdefault((tenant, event.pipe), deque()).append(message)
             case PipeTaken():

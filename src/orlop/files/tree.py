@@ -16,6 +16,7 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import msgspec
 
+from orlop.abi import labels
 from orlop.abi.errors import JournalDamaged, NotFound
 from orlop.abi.events import Header
 from orlop.abi.files import FileChange, FilesChanged, Piece, PiecesStored
@@ -38,6 +39,7 @@ CREATE TABLE file_version (
   seq INTEGER NOT NULL, at_ns INTEGER NOT NULL, process TEXT NOT NULL,
   size INTEGER NOT NULL, digest TEXT NOT NULL,
   content INTEGER NOT NULL, pieces INTEGER NOT NULL, deleted INTEGER NOT NULL,
+  labels TEXT NOT NULL,
   PRIMARY KEY (tenant, path, version)
 ) WITHOUT ROWID;
 CREATE TABLE file_head (
@@ -45,6 +47,7 @@ CREATE TABLE file_head (
   seq INTEGER NOT NULL, at_ns INTEGER NOT NULL, process TEXT NOT NULL,
   size INTEGER NOT NULL, digest TEXT NOT NULL,
   content INTEGER NOT NULL, pieces INTEGER NOT NULL, deleted INTEGER NOT NULL,
+  labels TEXT NOT NULL,
   PRIMARY KEY (tenant, path)
 ) WITHOUT ROWID;
 CREATE INDEX file_head_seq ON file_head (seq);
@@ -57,9 +60,15 @@ CREATE TABLE file_stored (
   tenant TEXT NOT NULL, name TEXT NOT NULL, size INTEGER NOT NULL,
   PRIMARY KEY (tenant, name)
 ) WITHOUT ROWID;
+CREATE TABLE file_outside (
+  tenant TEXT NOT NULL, path TEXT NOT NULL, labels TEXT NOT NULL,
+  PRIMARY KEY (tenant, path)
+) WITHOUT ROWID;
 """
 
-_COLUMNS: Final = "path, version, seq, at_ns, process, size, digest, content, pieces, deleted"
+_COLUMNS: Final = (
+    "path, version, seq, at_ns, process, size, digest, content, pieces, deleted, labels"
+)
 _Folded = FilesChanged | PiecesStored | TenantForgotten
 _EVENTS: Final[msgspec.json.Decoder[_Folded]] = msgspec.json.Decoder(_Folded)
 
@@ -78,6 +87,7 @@ class Version:
     content: int
     pieces: int
     deleted: bool
+    labels: tuple[str, ...] = ()
 
     @property
     def values(self) -> tuple[object, ...]:
@@ -92,11 +102,12 @@ class Version:
             self.content,
             self.pieces,
             int(self.deleted),
+            labels.to_column(self.labels),
         )
 
 
-def _version(row: tuple[str, int, int, int, str, int, str, int, int, int]) -> Version:
-    path, version, seq, at_ns, process, size, digest, content, pieces, deleted = row
+def _version(row: tuple[str, int, int, int, str, int, str, int, int, int, str]) -> Version:
+    path, version, seq, at_ns, process, size, digest, content, pieces, deleted, named = row
     return Version(
         path,
         version,
@@ -108,6 +119,7 @@ def _version(row: tuple[str, int, int, int, str, int, str, int, int, int]) -> Ve
         content,
         pieces,
         bool(deleted),
+        labels.from_column(named),
     )
 
 
@@ -151,6 +163,13 @@ class FileTree:
         if isinstance(event, PiecesStored):
             rows = [(header.tenant, piece.name, piece.size) for piece in event.pieces]
             self._database.executemany("REPLACE INTO file_stored VALUES (?, ?, ?)", rows)
+            if event.path:
+                # Whatever is written there later, what was there before may still be in it.
+                known = labels.together(event.labels, self.outside(header.tenant, event.path))
+                self._database.execute(
+                    "REPLACE INTO file_outside VALUES (?, ?, ?)",
+                    (header.tenant, event.path, labels.to_column(known)),
+                )
             return
         for place, change in enumerate(event.changes):
             self._change(header, change, header.moment << CHANGE_BITS | place)
@@ -162,14 +181,15 @@ class FileTree:
             " (SELECT content FROM file_version WHERE tenant = ?)",
             (tenant,),
         )
-        for table in ("file_version", "file_head", "file_stored"):
+        for table in ("file_version", "file_head", "file_stored", "file_outside"):
             execute(f"DELETE FROM {table} WHERE tenant = ?", (tenant,))
 
     def _change(self, header: Header, change: FileChange, content: int) -> None:
-        size, digest, pieces = 0, "", 0
+        size, digest, pieces, named = 0, "", 0, change.labels
         if change.base is not None:
             origin = self.version(header.tenant, change.source or change.path, change.base)
             size, digest, pieces = origin.size, origin.digest, origin.pieces
+            named = labels.together(named, origin.labels)
             content = self._grown(origin, content) if change.pieces else origin.content
         rows = []
         for piece in change.pieces:
@@ -187,8 +207,9 @@ class FileTree:
             content,
             pieces,
             change.deleted,
+            named,
         )
-        marks = ", ".join("?" * 11)
+        marks = ", ".join("?" * 12)
         for table in ("file_version", "file_head"):
             self._database.execute(
                 f"REPLACE INTO {table} VALUES ({marks})", (header.tenant, *made.values)
@@ -318,6 +339,13 @@ class FileTree:
             "SELECT size FROM file_stored WHERE tenant = ? AND name = ?", (tenant, name)
         ).fetchone()
         return None if row is None else int(row[0])
+
+    def outside(self, tenant: TenantId, path: str) -> tuple[str, ...]:
+        """Labels that were ever written to a path in a mounted folder."""
+        row = self._database.execute(
+            "SELECT labels FROM file_outside WHERE tenant = ? AND path = ?", (tenant, path)
+        ).fetchone()
+        return labels.NO_LABELS if row is None else labels.from_column(row[0])
 
     # Invariants.
 

@@ -1,5 +1,8 @@
 """The `save_context`, `open_context` and `compact` system calls: contexts as files."""
 
+from dataclasses import dataclass
+from dataclasses import replace as replace_field
+
 from msgspec.structs import replace
 
 from orlop.abi.calls import Infer
@@ -14,6 +17,7 @@ from orlop.abi.errors import BadCall
 from orlop.abi.files import FileChange, FileRead, FilesChanged
 from orlop.abi.hints import Facts
 from orlop.abi.ids import CallId, ModelName, ProcessId
+from orlop.abi.labels import NO_LABELS
 from orlop.abi.limits import CONTEXT_BYTES_MAX, MESSAGES_PER_CALL_MAX, SUMMARY_TOKENS_MAX
 from orlop.abi.messages import Message
 from orlop.context import compaction, snapshot
@@ -24,14 +28,14 @@ from orlop.state import accounts
 from orlop.state.core import Kernel
 from orlop.state.process import Process
 from orlop.state.running import Running
-from orlop.subsystems import file_content, files, history
+from orlop.subsystems import file_content, files, history, tainted
 
 NOTHING_SO_FAR = Partial()
 
 
 async def save(kernel: Kernel, process: Process, running: Running, call: SaveContext) -> Context:
-    shown, artefact = await _shown(kernel, process, call.call)
-    return await _write(kernel, process, running, call.path, shown, artefact, call.if_version)
+    shown = await _shown(kernel, process, call.call)
+    return await _write(kernel, process, running, call.path, shown, call.if_version)
 
 
 async def open_context(
@@ -54,6 +58,7 @@ async def open_context(
         tools=shown.tools,
         exact=goes_on == own.model and artefacts == {own.artefact} and bool(own.artefact),
         pieces=content.pieces,
+        labels=content.labels,
         facts=Facts(call=running.id),
     )
 
@@ -61,8 +66,8 @@ async def open_context(
 async def compact(
     kernel: Kernel, process: Process, running: Running, call: CompactContext
 ) -> Context:
-    shown, artefact = await _shown(kernel, process, call.call)
-    messages = shown.messages
+    told = await _shown(kernel, process, call.call)
+    shown, messages = told.call, told.call.messages
     if not 0 <= call.keep_last <= MESSAGES_PER_CALL_MAX:
         raise BadCall(f"keep_last: from 0 to {MESSAGES_PER_CALL_MAX}")
     if wrong := [pin for pin in call.pins if not 0 <= pin < len(messages)]:
@@ -80,7 +85,8 @@ async def compact(
         )
         summary = (await nested.infer(kernel, process, running, asked)).text()
     shorter = replace(shown, messages=tuple(compaction.compacted(messages, stay, summary)))
-    made = await _write(kernel, process, running, call.path, shorter, artefact, None)
+    told = replace_field(told, call=shorter)
+    made = await _write(kernel, process, running, call.path, told, None)
     event = ContextCompacted(
         of=call.call,
         path=made.path,
@@ -94,8 +100,17 @@ async def compact(
     return replace(made, dropped=dropped)
 
 
-async def _shown(kernel: Kernel, process: Process, call: CallId) -> tuple[Infer, str]:
-    """What a call was shown with its answer, and the weights that answered.
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A call with its answer, the weights that answered, and where another's came from."""
+
+    call: Infer
+    artefact: str
+    labels: tuple[str, ...]
+
+
+async def _shown(kernel: Kernel, process: Process, call: CallId) -> Shown:
+    """What a call was shown with its answer.
 
     Raises `NotFound`, also for a call of somebody else: who may have it can be given the file.
     """
@@ -108,7 +123,10 @@ async def _shown(kernel: Kernel, process: Process, call: CallId) -> tuple[Infer,
     if not made.messages:
         raise BadCall(f"{call} was made of raw text: only conversations can be saved")
     answer = tuple(choice.message for choice in completion.choices[:1])
-    return replace(made, messages=(*made.messages, *answer)), completion.facts.artefact
+    whole = replace(made, messages=(*made.messages, *answer))
+    # What its own calls were made from the process knows.
+    labels = history.labels_of(found) if maker != process.id else NO_LABELS
+    return Shown(whole, completion.facts.artefact, labels)
 
 
 def _is_below(kernel: Kernel, process: Process, maker: ProcessId) -> bool:
@@ -124,11 +142,11 @@ async def _write(
     process: Process,
     running: Running,
     path: str,
-    shown: Infer,
-    artefact: str,
+    told: Shown,
     if_version: int | None,
 ) -> Context:
     store, tenant = files.store(kernel), process.row.tenant
+    shown, artefact = told.call, told.artefact
     if kernel.tables.files.mount(tenant, path) is not None:
         raise BadCall(f"{path} lies in a mounted folder; contexts are kept in the tree")
     data = snapshot.pack(shown, NOTHING_SO_FAR, Fingerprint(model=shown.model, artefact=artefact))
@@ -136,7 +154,12 @@ async def _write(
     await store.ready()
     head = store.head(tenant, path)
     sys_file.require_version(path, if_version, head.known if head is not None else 0)
-    change = FileChange(path=path, version=sys_file.next_version(head), pieces=pieces)
+    change = FileChange(
+        path=path,
+        version=sys_file.next_version(head),
+        pieces=pieces,
+        labels=tainted.kept(running, told.labels),
+    )
     header = kernel.emit(
         process.id,
         tenant,
@@ -154,5 +177,6 @@ async def _write(
         messages=shown.messages,
         tools=shown.tools,
         pieces=pieces,
+        labels=told.labels,
         facts=Facts(call=running.id),
     )

@@ -24,6 +24,7 @@ from orlop.abi.files import (
 )
 from orlop.abi.hints import Facts
 from orlop.abi.ids import Nanoseconds, Seq, TenantId
+from orlop.abi.labels import together
 from orlop.abi.limits import FILE_READ_BYTES_MAX
 from orlop.files import listing, paths
 from orlop.files.live import Head
@@ -33,7 +34,7 @@ from orlop.machine import jail
 from orlop.state.core import Kernel
 from orlop.state.process import Process
 from orlop.state.running import Running
-from orlop.subsystems import file_content, files
+from orlop.subsystems import file_content, files, tainted
 
 DELETED: Final = "was deleted; `orlop files versions` shows what it was"
 
@@ -70,6 +71,7 @@ async def write(kernel: Kernel, process: Process, running: Running, call: WriteF
             pieces=one.pieces,
             base=origin.version if origin is not None else None,
             source=one.onto,
+            labels=tainted.kept(running, one.labels),
         )
         changes.append(change)
     return emit(kernel, process, running, changes, sizes)
@@ -187,6 +189,7 @@ async def _read_tree(
         pieces=tuple(pieces),
         skip=skip,
         length=length,
+        labels=row.labels,
     )
 
 
@@ -317,6 +320,7 @@ async def _read_host(kernel: Kernel, mount: MountRow, one: FileRead, left: int) 
     found, data = await files.store(kernel).disk(
         jail.read, Path(mount.folder), words(mount, one.path), one.offset, length
     )
+    known = await files.store(kernel).read(FileTree.outside, mount.tenant, one.path)
     return FileContent(
         path=one.path,
         version=found.version,
@@ -324,6 +328,7 @@ async def _read_host(kernel: Kernel, mount: MountRow, one: FileRead, left: int) 
         offset=one.offset,
         data=data,
         length=len(data),
+        labels=together(known, (tainted.OUTSIDE,)),
     )
 
 
@@ -367,10 +372,11 @@ async def _write_host(
     require_version(one.path, one.if_version, there.version if there is not None else 0)
     _require_size(kernel, one.path, _size(kernel, process.row.tenant, running, one))
     await store.alone()
+    labels = tainted.kept(running, one.labels)
     header = kernel.emit(
         process.id,
         process.row.tenant,
-        PiecesStored(pieces=one.pieces),
+        PiecesStored(pieces=one.pieces, path=one.path if labels else "", labels=labels),
         call=running.id,
         cause=running.seq,
         parts=running.parts,

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from orlop.abi.errors import BadCall, Denied, Exhausted, NotFound
 from orlop.abi.files import (
     Changed,
@@ -24,7 +26,7 @@ from orlop.machine import jail
 from orlop.state.core import Kernel
 from orlop.state.process import Process
 from orlop.state.running import Running
-from orlop.subsystems import files
+from orlop.subsystems import files, tainted
 
 Plan = list[tuple[FileChange, int]]
 """Each with the size that its file has afterwards."""
@@ -53,9 +55,9 @@ async def change(kernel: Kernel, process: Process, running: Running, call: Chang
         files.require(kernel, process, one.path, "write")
     if not plan:
         return Changed(facts=Facts(call=running.id))
-    return sys_file.emit(
-        kernel, process, running, [one for one, _ in plan], [size for _, size in plan]
-    )
+    labels = tainted.kept(running)
+    changes = [one if one.deleted else replace(one, labels=labels) for one, _ in plan]
+    return sys_file.emit(kernel, process, running, changes, [size for _, size in plan])
 
 
 def moment(kernel: Kernel, process: Process, call: ChangeFiles) -> Seq | None:

@@ -7,8 +7,11 @@ from orlop.abi.calls import Embed
 from orlop.abi.errors import BadCall, NotReady
 from orlop.abi.files import FileHit, Found, SearchFiles
 from orlop.abi.hints import Facts
+from orlop.abi.ids import TenantId
+from orlop.abi.labels import NO_LABELS, together
 from orlop.abi.limits import EMBED_BATCH, FILE_EMBEDDED_MAX, FILE_HITS_MAX, FILE_SEARCH_CHARS_MAX
 from orlop.files.index import FAILURES, Index, Passage, nearness
+from orlop.files.live import FileStore
 from orlop.files.tree import FileTree
 from orlop.kernel import nested
 from orlop.machine.offload import Offload
@@ -62,6 +65,8 @@ async def _search(
         found, how = blended(found, near), f"words and {call.model}"
     hits: list[FileHit] = []
     for one in found:
+        if len(hits) == call.limit:
+            break
         head = store.head(tenant, one.path)
         if head is None or not head.known or not files.may(kernel, process, one.path, "read"):
             continue
@@ -72,13 +77,24 @@ async def _search(
                 offset=one.place,
                 text=one.text,
                 score=one.score,
+                labels=await _labels(store, work, index, tenant, one.path),
             )
         )
     mark = await work(lambda: index.mark)
     unread = len(await store.read(FileTree.changes, mark, 1_000))
-    return Found(
-        hits=tuple(hits[: call.limit]), how=how, unread=unread, facts=Facts(call=running.id)
-    )
+    return Found(hits=tuple(hits), how=how, unread=unread, facts=Facts(call=running.id))
+
+
+async def _labels(
+    store: FileStore, work: Offload, index: Index, tenant: TenantId, path: str
+) -> tuple[str, ...]:
+    """Of the version that the passages are of, which may not be the newest."""
+    indexed = await work(index.indexed, tenant, path)
+    newest = store.look(FileTree.head, tenant, path)
+    labels = newest.labels if newest is not None else NO_LABELS
+    if indexed is None or newest is None or indexed.version == newest.version:
+        return labels
+    return together(labels, store.look(FileTree.version, tenant, path, indexed.version).labels)
 
 
 async def _by_meaning(

@@ -25,7 +25,7 @@ from orlop.memory.search import Asked
 from orlop.state.core import Kernel
 from orlop.state.process import Process
 from orlop.state.running import Running
-from orlop.subsystems import memory_content
+from orlop.subsystems import memory_content, tainted
 from orlop.subsystems import memory_spaces as spaces
 from orlop.subsystems.memory_plan import Plan, held
 from orlop.tools.schema import Schema
@@ -51,7 +51,8 @@ async def remember(
         kernel, memories, process, running, call.items, embed=call.embed
     )
     await memories.ready()
-    plan = Plan(kernel, memories, process.row.tenant, process.id, namespace)
+    labels = tainted.kept(running)
+    plan = Plan(kernel, memories, process.row.tenant, process.id, namespace, labels)
     for item, vector, shape in zip(call.items, found.data, shapes, strict=True):
         plan.item(item, vector, shape, running.call.hints.subject)
     for target in call.forget:

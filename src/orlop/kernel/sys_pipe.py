@@ -20,7 +20,7 @@ from orlop.files.rules import Message
 from orlop.state.core import Kernel
 from orlop.state.process import Process
 from orlop.state.running import Running
-from orlop.subsystems import file_content, files
+from orlop.subsystems import file_content, files, tainted
 
 
 async def watch(kernel: Kernel, process: Process, running: Running, call: WatchFiles) -> Listing:
@@ -59,7 +59,7 @@ async def put(kernel: Kernel, process: Process, running: Running, call: Put) -> 
     kernel.emit(
         process.id,
         process.row.tenant,
-        PipePut(pipe=call.pipe, pieces=call.pieces),
+        PipePut(pipe=call.pipe, pieces=call.pieces, labels=tainted.kept(running)),
         call=running.id,
         cause=running.seq,
         parts=running.parts,
@@ -97,7 +97,12 @@ async def take(kernel: Kernel, process: Process, running: Running, call: Take) -
             store.reserved.discard(message.put)
             store.wake()
         content = FileContent(
-            path=call.pipe, size=size, data=data, pieces=message.pieces, length=size
+            path=call.pipe,
+            size=size,
+            data=data,
+            pieces=message.pieces,
+            length=size,
+            labels=message.labels,
         )
         return Contents(files=(content,), facts=Facts(call=running.id))
 

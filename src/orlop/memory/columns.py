@@ -4,6 +4,7 @@ from hashlib import sha256
 from typing import Final
 
 from orlop.abi.ids import CallId, Nanoseconds, ProcessId, Seq, TenantId
+from orlop.abi.labels import to_column
 from orlop.abi.memory import Version
 
 ALWAYS_NS: Final = 0
@@ -14,7 +15,7 @@ NEVER_NS: Final = (1 << 63) - 1
 COLUMNS: Final = (
     "tenant, namespace, memory, version, key, kind, text, attributes, subject, known_from,"
     " known_to, closed, valid_from, valid_to, expires, confidence, sources, model, process, call,"
-    " wall, sealed, shape, blind, scope, home"
+    " wall, sealed, shape, blind, scope, home, labels"
 )
 INSERT: Final = f"INSERT INTO version({COLUMNS}) VALUES ({','.join('?' * len(COLUMNS.split(',')))})"
 UPSERT: Final = (
@@ -45,6 +46,7 @@ def values_of(
     origin: tuple[ProcessId, CallId, Nanoseconds],
     blind: bool,
     scope: tuple[str, Seq],
+    labels: tuple[str, ...],
 ) -> tuple[object, ...]:
     """In the order of `COLUMNS`."""
     text, attributes, sources = content
@@ -69,4 +71,5 @@ def values_of(
         version.schema,
         blind,
         *scope,
+        to_column(labels),
     )

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from orlop.abi.events import Header
 from orlop.abi.ids import CallId, Nanoseconds, ProcessId, Seq, TenantId
+from orlop.abi.labels import from_column
 from orlop.abi.memory import Kept, KeptLink, KeptVector, MemoryErased, MemoryId, Version
 from orlop.memory.columns import ALWAYS_NS, COLUMNS, NEVER_NS, UPSERT, scope_of, values_of
 
@@ -97,6 +98,7 @@ def _kept(connection: sqlite3.Connection, ids: str, seqs: str) -> Iterable[Kept]
                 sealed=bool(row[21]),
                 schema=row[22],
                 vector=vector[1],
+                labels=from_column(row[26]),
             ),
             namespace=row[1],
             known_from=row[9],
@@ -183,6 +185,7 @@ def _keep(connection: sqlite3.Connection, header: Header, kept: Kept) -> None:
         (kept.process, kept.call, kept.wall_ns),
         kept.blind,
         (scope, header.moment),
+        record.labels,
     )
     (row,) = connection.execute(UPSERT, values).fetchone()
     connection.execute(

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from orlop.abi.ids import ProcessId, Seq, TenantId
+from orlop.abi.labels import from_column
 from orlop.abi.limits import MEMORY_QUERY_WORDS_MAX
 from orlop.abi.memory import Evidence, Memory, MemoryId, MemoryState, Target
 from orlop.abi.memory_orders import Use
@@ -373,6 +374,7 @@ def memory_of(row: tuple[object, ...], now_ns: int) -> Memory:
         state=_state(made, now_ns),
         attributes=_attributes.decode(str(row[7])),
         sources=_sources.decode(str(row[16])),
+        labels=from_column(str(row[26])),
     )
 
 

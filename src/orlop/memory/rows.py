@@ -16,6 +16,7 @@ from orlop.abi.errors import JournalDamaged
 from orlop.abi.events import Header
 from orlop.abi.ids import CallId, Seq, TenantId
 from orlop.abi.kernels import TenantForgotten
+from orlop.abi.labels import from_column, together
 from orlop.abi.memory import (
     Change,
     MemoryEmbedded,
@@ -36,7 +37,8 @@ CREATE TABLE version(
   known_from INTEGER, known_to INTEGER, closed TEXT,
   valid_from INTEGER, valid_to INTEGER, expires INTEGER,
   confidence REAL, sources TEXT, model TEXT, process TEXT, call TEXT, wall INTEGER,
-  sealed INTEGER, shape INTEGER, blind INTEGER, scope TEXT, home INTEGER
+  sealed INTEGER, shape INTEGER, blind INTEGER, scope TEXT, home INTEGER,
+  labels TEXT
 );
 CREATE UNIQUE INDEX version_of ON version(memory, version);
 CREATE INDEX version_open ON version(memory) WHERE known_to IS NULL;
@@ -80,7 +82,9 @@ _CLOSE: Final = (
     "UPDATE version SET known_to = ?, closed = ? WHERE memory = ? AND version = ?"
     " AND known_to IS NULL"
 )
-_COPY: Final = "SELECT text, attributes, sources, id FROM version WHERE memory = ? AND version = ?"
+_COPY: Final = (
+    "SELECT text, attributes, sources, labels, id FROM version WHERE memory = ? AND version = ?"
+)
 
 EVIDENCE: Final = frozenset({"memory.recalled"})
 """Kinds of events that change nothing of what a recall finds."""
@@ -174,7 +178,7 @@ def _open(
     version: Version,
     scope: str,
 ) -> None:
-    text, attributes, sources, origin = _content(connection, version)
+    text, attributes, sources, labels, origin = _content(connection, version)
     row = connection.execute(
         INSERT,
         values_of(
@@ -185,6 +189,7 @@ def _open(
             (header.process, header.call or CallId(""), header.wall_ns),
             change.blind,
             (scope, header.moment),
+            together(version.labels, from_column(labels)),
         ),
     ).lastrowid
     connection.execute("INSERT INTO words(rowid, text, scope) VALUES (?, ?, ?)", (row, text, scope))
@@ -198,15 +203,19 @@ def _open(
         )
 
 
-def _content(connection: sqlite3.Connection, version: Version) -> tuple[str, str, str, int | None]:
+def _content(
+    connection: sqlite3.Connection, version: Version
+) -> tuple[str, str, str, str, int | None]:
+    """Text, attributes, sources and labels, and the row that they are of."""
     if version.copy_of:
         found = connection.execute(_COPY, (version.memory, version.copy_of)).fetchone()
         # An erasure may have taken what was copied.
-        return ("", "{}", "[]", None) if found is None else found
+        return ("", "{}", "[]", "", None) if found is None else found
     return (
         version.text,
         _encode(version.attributes).decode(),
         _encode(version.sources).decode(),
+        "",
         None,
     )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from orlop.abi.calls import Call
 from orlop.abi.errors import Broken, NotFound
@@ -67,11 +68,17 @@ def changed(call: Call) -> Steps[Changed]:
 
 
 def write(
-    path: str, content: bytes | Iterable[bytes], *, append: bool, if_version: int | None
+    path: str,
+    content: bytes | Iterable[bytes],
+    *,
+    append: bool,
+    if_version: int | None,
+    labels: Sequence[str],
 ) -> Steps[int]:
     """The version that it made.  Of more than fits a call, pieces are stored first."""
+    file = FileWrite(path=path, append=append, if_version=if_version, labels=tuple(labels))
     if isinstance(content, bytes) and len(content) <= FILE_INLINE_BYTES_MAX:
-        file = FileWrite(path=path, data=content, append=append, if_version=if_version)
+        file = replace(file, data=content)
     else:
         pieces: list[Piece] = []
         for data in cut([content] if isinstance(content, bytes) else content):
@@ -79,7 +86,7 @@ def write(
             if not isinstance(done, Stored):
                 raise Broken(f"a piece was answered with {type(done).__name__}")
             pieces += done.pieces
-        file = FileWrite(path=path, pieces=tuple(pieces), append=append, if_version=if_version)
+        file = replace(file, pieces=tuple(pieces))
     made = yield from changed(WriteFiles(files=(file,)))
     return made.files[0].version
 

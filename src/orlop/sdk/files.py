@@ -50,13 +50,16 @@ class Files:
         *,
         append: bool = False,
         if_version: int | None = None,
+        labels: Sequence[str] = (),
     ) -> int:
         """The version that it made.  if_version: only if that is the newest; 0: if there is none.
+        labels: where its content came from, beside what the kernel knows.
 
         A long file may come in stretches: then it never lies in RAM as a whole.
         """
         data = content.encode() if isinstance(content, str) else content
-        return await self._run(steps.write(path, data, append=append, if_version=if_version))
+        written = steps.write(path, data, append=append, if_version=if_version, labels=labels)
+        return await self._run(written)
 
     async def write_all(self, files: Sequence[FileWrite]) -> tuple[FileVersion, ...]:
         """Several files, all of them or none."""

@@ -27,6 +27,7 @@ class RememberOptions(TypedDict, total=False):
     vector: Sequence[float]
     vector_model: str
     sealed: bool
+    labels: Sequence[str]
     embed: bool
     hints: Hints
 
@@ -81,6 +82,7 @@ def _item(text: str, options: RememberOptions) -> Item:
         vector=tuple(options.get("vector", ())),
         vector_model=options.get("vector_model", ""),
         sealed=options.get("sealed", False),
+        labels=tuple(options.get("labels", ())),
     )
 
 

@@ -57,6 +57,7 @@ class FileLine(Struct, frozen=True, kw_only=True, omit_defaults=True):
     deleted: bool = False
     size: int = 0
     sha256: str = ""
+    labels: tuple[str, ...] = ()
 
 
 class Brought(Struct, frozen=True, kw_only=True):
@@ -160,6 +161,7 @@ def _line(tree: SyncFiles, row: FileView, folder: Path, digests: set[str]) -> Fi
         at_ns=row.at_ns,
         process=row.process,
         deleted=row.kind == "deleted",
+        labels=row.labels,
     )
     if made.deleted:
         return made
@@ -237,7 +239,7 @@ def _bring_file(tree: SyncFiles, folder: Path, path: str, versions: list[FileLin
         data = (folder / "blobs" / one.sha256).read_bytes()
         if sha256(data).hexdigest() != one.sha256:
             raise BadCall(f"blob {one.sha256} of version {one.version} is damaged")
-        tree.write(path, data)
+        tree.write(path, data, labels=one.labels)
     return len(versions) - len(known)
 
 

@@ -68,8 +68,6 @@ class Running:
     queue_s: float = 0.0
     labels: Labels = CLEAN
     """Where what it was made from came from."""
-    brings: Labels = CLEAN
-    """Labels of its result; whoever handles it adds to them."""
     decision: Decision | None = None
     """What the policy says of it."""
     engines: frozenset[EngineName] | None = None

@@ -27,6 +27,7 @@ from orlop.abi.files import (
     WriteFiles,
 )
 from orlop.abi.ids import TenantId
+from orlop.abi.labels import checked
 from orlop.abi.limits import (
     BLOB_BYTES_MIN,
     FILE_INLINE_BYTES_MAX,
@@ -98,6 +99,7 @@ def _write(kernel: Kernel, row: Row, call: WriteFiles, home: str) -> tuple[Call,
             raise BadCall(f"files: {one.path[:100]} has both data and pieces")
         pieces, new = cut(kernel, row.tenant, one.data)
         parts += new
+        checked(one.labels)
         path = paths.file(one.path, home)
         onto = paths.file(one.onto, home) if one.onto else ""
         if onto and one.append:

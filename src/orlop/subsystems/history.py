@@ -13,6 +13,7 @@ from orlop.abi.errors import JournalDamaged, NotFound
 from orlop.abi.events import CallEntered, CallFailed, CallReturned
 from orlop.abi.files import Contents
 from orlop.abi.ids import CallId, Digest, ProcessId, Seq, TenantId
+from orlop.abi.labels import together
 from orlop.abi.memory import Recalled
 from orlop.abi.messages import Message
 from orlop.abi.processes import Diverged, ProcessCaughtUp
@@ -120,6 +121,14 @@ async def read_past(kernel: Kernel, process: Process, after: int = 0) -> Past:
     running = {call.seq for call in process.running.values() if call.seq}
     past = [recorded for recorded in past if recorded.intent not in running]
     return Past(past, dropped, again)
+
+
+def labels_of(call: Sequence[Stored]) -> tuple[str, ...]:
+    """Of what one call was made from, and of what it brought.  call: its events."""
+    events = map(codec.decode, call)
+    return together(
+        *(one.labels for one in events if isinstance(one, CallEntered | CallReturned | CallFailed))
+    )
 
 
 def require_kept(process: Process, stored: Sequence[Stored]) -> None:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from orlop.abi.errors import BadCall, NotFound
 from orlop.abi.ids import CallId, Nanoseconds, ProcessId, Seq, TenantId
+from orlop.abi.labels import NO_LABELS, checked, together
 from orlop.abi.memory import (
     Change,
     How,
@@ -45,12 +46,15 @@ class Plan:
         tenant: TenantId,
         writer: ProcessId,
         namespace: str,
+        labels: tuple[str, ...] = NO_LABELS,
     ) -> None:
+        """labels: of what is written."""
         self._kernel = kernel
         self._memories = memories
         self._tenant = tenant
         self._writer = writer
         self._namespace = namespace
+        self._labels = labels
         self._places: dict[MemoryId, Place] = {}
         self._keys: dict[str, MemoryId] = {}
         self.changes: list[Change] = []
@@ -89,6 +93,7 @@ class Plan:
             sealed=item.sealed,
             schema=shape,
             vector=vector,
+            labels=together(self._labels, checked(item.labels)),
         )
         change = revision.revise(
             place,

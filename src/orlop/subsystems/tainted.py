@@ -8,11 +8,13 @@ from msgspec.structs import replace
 
 from orlop.abi.calls import CallTool, Embed, Infer
 from orlop.abi.cards import ToolCard
+from orlop.abi.contexts import Context
 from orlop.abi.egress import Fetch, Onward
 from orlop.abi.errors import NotFound
 from orlop.abi.events import CallFailed, CallReturned
-from orlop.abi.files import Contents, ReadFiles
-from orlop.abi.memory import Remembered
+from orlop.abi.files import Contents, Found
+from orlop.abi.labels import together
+from orlop.abi.memory import Recalled
 from orlop.abi.replies import Completion, Done, ToolResult
 from orlop.access.taint import CLEAN, Labels, Tracker, plain, texts
 from orlop.state import codec
@@ -154,7 +156,7 @@ def labelled(
     What a tool says of its failure is its own words too.
     """
     known, call = tracker(kernel, process), running.call
-    labels = running.brings
+    labels = CLEAN
     if isinstance(call, CallTool):
         card = kernel.tools.card(call.tool)
         # A trusted tool that was asked by strangers' words still says what it knows by itself; only
@@ -163,13 +165,10 @@ def labelled(
         labels |= of_card(card) if card is not None else CLEAN
     elif isinstance(call, Fetch):
         labels |= running.labels | {UNTRUSTED, WEB}
-    elif isinstance(done, Remembered | Completion):
+    elif isinstance(done, Completion):
         labels |= running.labels
-    elif isinstance(call, ReadFiles) and _is_outside(kernel, process, call):
-        labels |= {OUTSIDE}
-    if done is not None:
-        tenant = process.row.tenant
-        labels |= kernel.tables.policies.labelled.brought(tenant, call, done)
+    elif done is not None:
+        labels |= of_read(done)
     if isinstance(event, CallFailed):
         known.received(labels, running.id, event.message)
     elif isinstance(done, Completion):
@@ -180,6 +179,26 @@ def labelled(
         known.is_blind |= isinstance(done, Contents) and any(one.pieces for one in done.files)
         known.received(labels, running.id, _value(done))
     return replace(event, labels=tuple(sorted(labels))) if labels else event
+
+
+def kept(running: Running, given: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Of what a call writes.  given: labels that its caller has named for it."""
+    return together(running.labels, given)
+
+
+def of_read(done: Done) -> Labels:
+    """Of what was kept, and was read."""
+    match done:
+        case Contents():
+            return CLEAN.union(*(one.labels for one in done.files))
+        case Found():
+            return CLEAN.union(*(hit.labels for hit in done.hits))
+        case Context():
+            return frozenset(done.labels)
+        case Recalled():
+            return CLEAN.union(*(one.labels for one in (*done.memories, *done.stale)))
+        case _:
+            return CLEAN
 
 
 def passing(kernel: Kernel, running: Running, piece: Onward) -> None:
@@ -197,9 +216,3 @@ def _value(done: Done | None) -> object:
         if isinstance(done, ToolResult)
         else msgspec.to_builtins(done, builtin_types=(bytes,))
     )
-
-
-def _is_outside(kernel: Kernel, process: Process, call: ReadFiles) -> bool:
-    """It reads a folder of the host."""
-    table, tenant = kernel.tables.files, process.row.tenant
-    return any(table.mount(tenant, one.path) is not None for one in call.files)

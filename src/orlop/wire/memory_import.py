@@ -171,6 +171,7 @@ def _orlop(document: object) -> Iterator[Brought]:
                 model=str(row.get("model", "")),
                 vector=tuple(float(str(number)) for number in _list(row.get("vector"))),
                 vector_model=str(row.get("vector_model", "")),
+                labels=tuple(map(str, _list(row.get("labels")))),
             ),
         )
 

@@ -5,10 +5,11 @@ import json
 import pytest
 
 from orlop.abi.ids import CallId
+from orlop.abi.labels import MANY
 from orlop.abi.limits import LABELS_MAX, TOOL_USES_KNOWN_MAX
 from orlop.abi.messages import Message, ToolUse
 from orlop.access import taint
-from orlop.access.taint import CLEAN, MANY, Labels, Tracker
+from orlop.access.taint import CLEAN, Labels, Tracker
 
 WEB = frozenset({"web"})
 CALL = CallId("cal_1")
