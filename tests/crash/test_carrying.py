@@ -16,6 +16,8 @@ import pytest
 from live_kernel import ORLOP
 from postgres_server import Server, postgres
 
+import orlop
+
 PROGRAM = """
 import sys, time, orlop
 with orlop.connect_sync() as kernel:
@@ -52,6 +54,17 @@ class Home:
         command = [sys.executable, str(self.program), str(steps), str(pause_s)]
         self.orlop("run", "--name", name, "--restart", "on-failure", "--", *command)
 
+    def stain(self) -> None:
+        """Keep what came from elsewhere."""
+        with orlop.connect_sync(home=self.path, process="keeper") as kernel:
+            kernel.files.write("/shared/page", "told by strangers", labels=("mail",))
+            kernel.remember("told by strangers", key="page", labels=("mail",), embed=False)
+
+    def labels(self) -> list[tuple[str, ...]]:
+        with orlop.connect_sync(home=self.path, process="keeper") as kernel:
+            kept = [row.labels for row in kernel.files.versions("/shared/page")]
+            return kept + [one.labels for one in kernel.recall(key="page").memories]
+
     def calls(self, name: str) -> set[str]:
         trace = self.json("trace", name)
         calls = trace["calls"]
@@ -82,6 +95,7 @@ def test_a_backup_of_a_running_kernel_is_whole_and_comes_back_with_all_it_had(
     saved, keys = tmp_path / "saved", tmp_path / "elsewhere"
     with kernel(tmp_path / "home") as home:
         home.run("first")
+        home.stain()
         made = home.json("backup", str(saved))
         before = home.calls("first")
         home.run("second")
@@ -101,6 +115,7 @@ def test_a_backup_of_a_running_kernel_is_whole_and_comes_back_with_all_it_had(
     assert again_refused.returncode and "empty home" in again_refused.stderr
     with kernel(there) as restored:
         assert restored.calls("first") == before
+        assert restored.labels() == [("mail",), ("mail",)]
         assert restored.calls("second")
         assert restored.orlop("trace", "third", check=False).returncode
         restored.run("fourth")
@@ -143,6 +158,7 @@ def test_a_live_kernel_is_carried_to_postgresql_and_back_and_its_program_goes_on
 ) -> None:
     with kernel(tmp_path / "home") as home:
         home.run("before")
+        home.stain()
         before = home.calls("before")
         command = [sys.executable, str(home.program), "12", "0.5"]
         home.orlop("run", "-d", "--name", "long", "--restart", "on-failure", "--", *command)
@@ -153,6 +169,7 @@ def test_a_live_kernel_is_carried_to_postgresql_and_back_and_its_program_goes_on
         assert not (home.path / "journal.db").exists()
         assert "# by hand" in (home.path / "orlop.toml").read_text()
         assert home.calls("before") == before
+        assert home.labels() == [("mail",), ("mail",)]
         until_ended(home, "long")
         calls = home.calls("long")
         assert len(calls) == 12, "none was made twice"

@@ -111,9 +111,14 @@ class Machine:
 
 @contextmanager
 def machines(
-    folder: Path, url: str, names: Sequence[str], lease_s: float, tool: Sequence[str] = ()
+    folder: Path,
+    url: str,
+    names: Sequence[str],
+    lease_s: float,
+    tool: Sequence[str] = (),
+    more: str = "",
 ) -> Iterator[dict[str, Machine]]:
-    """Started one after another; ended with the test."""
+    """Started one after another; ended with the test.  more: lines for each orlop.toml."""
     key = folder / "cluster.key"
     key.write_text(secrets.token_hex(32))
     key.chmod(0o600)
@@ -125,6 +130,7 @@ def machines(
             (home / "orlop.toml").write_text(
                 CONFIG.format(url=url, name=name, key=key, folder=folder, lease_s=lease_s)
                 + (TOOL.format(command=json.dumps(tool)) if tool else "")
+                + more
             )
             made[name] = Machine(home)
             made[name].start()
