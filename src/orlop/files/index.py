@@ -9,7 +9,7 @@ All methods block.
 import re
 import sqlite3
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -62,6 +62,17 @@ class Indexed:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """A file's passages from `beyond` on are these.  indexed: None: the file is gone."""
+
+    tenant: TenantId
+    path: str
+    indexed: Indexed | None
+    passages: Sequence[tuple[int, str]] = ()
+    beyond: int = 0
+
+
 class Index:
     """path: None: in RAM.  identity: of the journal; an index of another one is thrown away."""
 
@@ -83,49 +94,51 @@ class Index:
         ).fetchone()
         return None if row is None else Indexed(*row)
 
-    def last(self, tenant: TenantId, path: str) -> Passage | None:
-        """The last passage of a file: what is added to the file may belong to it."""
-        row = self._database.execute(
-            "SELECT id, path, place, text FROM passage WHERE tenant = ? AND path = ?"
-            " ORDER BY place DESC LIMIT 1",
-            (tenant, path),
-        ).fetchone()
-        return None if row is None else Passage(*row)
+    def reached(self, wanted: Sequence[tuple[TenantId, str]]) -> list[tuple[Indexed | None, int]]:
+        """Of each path what is indexed, and where its last passage begins: what is added to the
+        file may belong to that."""
+        found: list[tuple[Indexed | None, int]] = []
+        for where in wanted:
+            indexed = self.indexed(*where)
+            (place,) = self._database.execute(
+                "SELECT max(place) FROM passage WHERE tenant = ? AND path = ?", where
+            ).fetchone()
+            end = indexed.size if indexed is not None else 0
+            found.append((indexed, end if place is None else int(place)))
+        return found
 
-    def put(
-        self,
-        tenant: TenantId,
-        path: str,
-        indexed: Indexed | None,
-        passages: Iterable[tuple[int, str]],
-        *,
-        beyond: int = 0,
-    ) -> None:
-        """A file's passages from `beyond` on are these.  indexed: None: it is gone."""
+    def put(self, news: Sequence[News]) -> None:
         with self._database:
-            old = self._database.execute(
-                "SELECT id, text FROM passage WHERE tenant = ? AND path = ? AND place >= ?",
-                (tenant, path, beyond),
-            ).fetchall()
-            for id, text in old:
-                self._database.execute(
-                    "INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)", (id, text)
-                )
-                self._database.execute("DELETE FROM passage WHERE id = ?", (id,))
-                self._database.execute("DELETE FROM vector WHERE id = ?", (id,))
-            for place, text in passages:
-                cursor = self._database.execute(
-                    "INSERT INTO passage (tenant, path, place, text) VALUES (?, ?, ?, ?)",
-                    (tenant, path, place, text),
-                )
-                self._database.execute(
-                    "INSERT INTO words (rowid, text) VALUES (?, ?)", (cursor.lastrowid, text)
-                )
-            where = (tenant, path)
+            for one in news:
+                self._put(one)
+
+    def _put(self, new: News) -> None:
+        where = (new.tenant, new.path)
+        old = self._database.execute(
+            "SELECT id, text FROM passage WHERE tenant = ? AND path = ? AND place >= ?",
+            (*where, new.beyond),
+        ).fetchall()
+        for id, text in old:
+            self._database.execute(
+                "INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)", (id, text)
+            )
+            self._database.execute("DELETE FROM passage WHERE id = ?", (id,))
+            self._database.execute("DELETE FROM vector WHERE id = ?", (id,))
+        for place, text in new.passages:
+            cursor = self._database.execute(
+                "INSERT INTO passage (tenant, path, place, text) VALUES (?, ?, ?, ?)",
+                (*where, place, text),
+            )
+            self._database.execute(
+                "INSERT INTO words (rowid, text) VALUES (?, ?)", (cursor.lastrowid, text)
+            )
+        if (now := new.indexed) is None:
             self._database.execute("DELETE FROM file_indexed WHERE tenant = ? AND path = ?", where)
-            if indexed is not None:
-                row = (tenant, path, indexed.version, indexed.content, indexed.size)
-                self._database.execute("INSERT INTO file_indexed VALUES (?, ?, ?, ?, ?)", row)
+        else:
+            self._database.execute(
+                "INSERT OR REPLACE INTO file_indexed VALUES (?, ?, ?, ?, ?)",
+                (*where, now.version, now.content, now.size),
+            )
 
     def forget(self, tenant: TenantId) -> None:
         rows = self._database.execute(
@@ -133,8 +146,7 @@ class Index:
             " UNION SELECT path FROM passage WHERE tenant = ?",
             (tenant, tenant),
         ).fetchall()
-        for (path,) in rows:
-            self.put(tenant, path, None, ())
+        self.put([News(tenant, path, None) for (path,) in rows])
         with self._database:
             self._database.execute("INSERT INTO words (words) VALUES ('optimize')")
 

@@ -95,6 +95,12 @@ class FileStore:
         """What `work` finds in the tree, beside the event loop."""
         return await self.projection.read(seen_by(work, *args, **kwargs))
 
+    async def beside(
+        self, work: Callable[Concatenate[FileTree, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Likewise, without waiting for what is not folded yet."""
+        return await self.projection.beside(seen_by(work, *args, **kwargs))
+
     def look(
         self, work: Callable[Concatenate[FileTree, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:

@@ -4,14 +4,14 @@ from pathlib import Path
 
 from orlop.abi.ids import DEFAULT_TENANT, Seq
 from orlop.files import passages
-from orlop.files.index import Index, Indexed
+from orlop.files.index import Index, Indexed, News
 
 TENANT = DEFAULT_TENANT
 
 
 def filled(path: Path | None, identity: str = "jrn_1") -> Index:
     index = Index(path, identity)
-    index.put(TENANT, "/a", Indexed(1, 7, 9), [(0, "lime trees"), (11, "in June")])
+    index.put([News(TENANT, "/a", Indexed(1, 7, 9), [(0, "lime trees"), (11, "in June")])])
     index.note(Seq(5))
     return index
 
@@ -37,14 +37,14 @@ def test_a_damaged_file_is_begun_anew(tmp_path: Path) -> None:
 
 def test_what_is_put_again_is_not_found_twice_and_keeps_to_its_folder() -> None:
     index = filled(None)
-    index.put(TENANT, "/a", Indexed(2, 8, 4), [(0, "lime juice")])
-    index.put(TENANT, "/b/c", Indexed(1, 9, 4), [(0, "lime")])
+    index.put([News(TENANT, "/a", Indexed(2, 8, 4), [(0, "lime juice")])])
+    index.put([News(TENANT, "/b/c", Indexed(1, 9, 4), [(0, "lime")])])
     found = index.by_words(TENANT, "/", "lime", 9)
     assert sorted((one.path, one.text) for one in found) == [("/a", "lime juice"), ("/b/c", "lime")]
     assert [one.path for one in index.by_words(TENANT, "/b", "lime", 9)] == ["/b/c"]
     assert index.by_words(TENANT, "/", 'lime" OR "x', 9) != []
     assert index.by_words(TENANT, "/", '"*()', 9) == []
-    index.put(TENANT, "/a", None, ())
+    index.put([News(TENANT, "/a", None)])
     assert [one.path for one in index.by_words(TENANT, "/", "lime", 9)] == ["/b/c"]
 
 
