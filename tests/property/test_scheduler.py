@@ -181,6 +181,20 @@ class Machine(RuleBasedStateMachine):
         else:
             self.scheduler.detach(name, self.now_s)
 
+    @precondition(lambda self: self.live)
+    @rule(which=st.integers(0), candidates=st.sampled_from(CANDIDATES))
+    def offer(self, which: int, candidates: tuple[str, ...]) -> None:
+        """A model has been loaded, an engine has come or gone."""
+        work = self.live[which % len(self.live)]
+        was_waiting, before = work.phase is Phase.WAITING, work.candidates
+        waited = len(self.scheduler.waiting)
+        self.scheduler.offer(work, candidates, self.now_s)
+        if not was_waiting:
+            assert work.candidates == before
+        elif work.phase is Phase.WAITING:
+            assert work.candidates in (before, candidates)
+            assert len(self.scheduler.waiting) <= waited
+
     @rule(name=st.sampled_from(sorted(CAPACITIES)), waiting=st.integers(0, 9), old=st.booleans())
     def hear(self, name: str, waiting: int, old: bool) -> None:
         seen_s = self.now_s - (100 if old else 0)

@@ -27,6 +27,7 @@ from orlop.state.core import Kernel
 from orlop.state.process import Process
 from orlop.state.running import Running
 from orlop.subsystems import devices, ladders, seating, ways
+from orlop.subsystems.anew import Anew
 from orlop.subsystems.held import Held
 from orlop.subsystems.ladders import Attempt
 
@@ -70,7 +71,7 @@ async def on_rung(
     """why: what the rungs above said."""
     rung, latency_class = attempt.rung, call.hints.latency_class or process.row.latency_class
     async with (held := Held(kernel, attempt.cards, latency_class)) as hot:
-        seats = seating.seats(kernel, process, hot)
+        seats = dict(seating.seats(kernel, process, hot))
         size, limit = seating.size(running, call), call.output_tokens_max
         tokens = kernel.estimates.tokens(rung.model, size, limit, call.hints.output_tokens)
         start_s = ways.starts_s(kernel, seats, size, tokens[1])
@@ -80,7 +81,8 @@ async def on_rung(
             call, shrunk = ladders.shortened(kernel, call, rung, work)
             name = "; ".join(filter(None, (name, shrunk)))
         running.rung = name
-        placed, generated = await generate(kernel, running, call, work, seats)
+        anew = Anew(kernel, process, running, held, rung.model, attempt.cards, seats, work)
+        placed, generated = await generate(kernel, running, call, work, seats, anew)
     kernel.estimates.learn(rung.model, size, seating.used(generated))
     return Completion(
         choices=generated.choices,
@@ -108,13 +110,15 @@ async def generate(
     call: Infer,
     work: Work,
     seats: Mapping[EngineName, ModelCard],
+    anew: Anew,
 ) -> tuple[Placed, Generated]:
     """Wait for the call's turn and run it; again where it had to give its seat back."""
     sink = running.put if call.stream else None
     so_far: Partial | None = None
     while True:
         arrived_s = work.arrived_s = kernel.clock.now_s()
-        seat = kernel.turns.seat(work)
+        # Nobody else can go on from an engine's tokens.
+        seat = kernel.turns.seat(work, None if so_far is not None and so_far.deltas else anew)
         async with seat as grant:
             placed = placed_at(kernel, running, grant, seats, arrived_s)
             left = seating.left_s(kernel, running, call)
@@ -125,7 +129,7 @@ async def generate(
                 so_far = stopped.partial
                 seat.used = Used(input_tokens=work.input_tokens, preempted=True)
                 if so_far.deltas:
-                    work.candidates = (grant.engine,)  # Nobody else can go on from its tokens.
+                    work.candidates = (grant.engine,)
                 continue
             except DeviceFailed as error:
                 devices.failed(kernel, placed.engine, error)
@@ -144,9 +148,10 @@ async def embed(
         raise BadCall(f"input: from 1 to {EMBED_INPUTS_MAX} texts, not {len(call.inputs)}")
     latency_class = call.hints.latency_class or process.row.latency_class
     async with (held := Held(kernel, cards, latency_class)) as hot:
-        seats = seating.seats(kernel, process, hot)
+        seats = dict(seating.seats(kernel, process, hot))
         work = seating.work(kernel, process, running, call, tuple(seats))
-        async with kernel.turns.seat(work) as grant:
+        anew = Anew(kernel, process, running, held, call.model, cards, seats, work)
+        async with kernel.turns.seat(work, anew) as grant:
             placed = placed_at(kernel, running, grant, seats, work.arrived_s)
             left = seating.left_s(kernel, running, call)
             embedded = await placed.engine.embed(call, placed.card.name, left)

@@ -21,14 +21,16 @@ class Registry:
         self._unheard = set(self.engines)
         self._heard = asyncio.Event()
 
-    def learn(self, engine: EngineName, cards: Iterable[ModelCard]) -> None:
-        """What `engine` runs from now on; replaces what was known of it."""
+    def learn(self, engine: EngineName, cards: Iterable[ModelCard]) -> bool:
+        """What `engine` runs from now on; replaces what was known of it.  Whether it is more."""
+        before = {card.name for card in self._cards.get(engine, ())}
         self._cards[engine] = tuple(cards)
         self._by_name = {}
         for card in self.cards():
             for name in {card.name, f"{card.engine}/{card.name}"}:
                 self._by_name.setdefault((name, card.kind), []).append(card)
         self.heard_of(engine)
+        return any(card.name not in before for card in self._cards[engine])
 
     def heard_of(self, engine: EngineName) -> None:
         """`engine` has told what it runs, or has failed to."""

@@ -205,6 +205,18 @@ def plan(
     return tuple(planner.actions)
 
 
+def room_s(
+    one: Standing,
+    models: Sequence[Standing],
+    budgets: Mapping[str, int],
+    now_s: float,
+    terms: Terms,
+) -> float:
+    """What it costs to make room for `one`: the cold starts of those that would leave.  Only those
+    that idle; infinite where they are not enough."""
+    return _Planner(models, budgets, now_s, terms).room_s(one)
+
+
 class _Planner:
     """One look: what it has decided counts for what it decides next."""
 
@@ -241,6 +253,14 @@ class _Planner:
             for victim in fewest(others(), lacking):
                 self._make(victim, f"{one.key} needs its memory")
         return False
+
+    def room_s(self, one: Standing) -> float:
+        """See `room_s`."""
+        lacking = one.bytes - self._free[one.device] - self._leaving[one.device]
+        if lacking <= 0:
+            return 0.0
+        leaving = fewest(self._idle(one.device), lacking)
+        return sum(cost_s(other.cold_s, self._terms) for other in leaving) if leaving else math.inf
 
     def _make(self, victim: Standing, why: str) -> None:
         if victim.running:

@@ -51,9 +51,13 @@ class Line:
             works = self._works[program] = OrderedDict()
             self._owner[program] = tenant if self.policy.shares else self._everyone
             program.lines.add(self)
+        is_late = bool(works) and next(reversed(works)).order > work.order
         works[work] = None
         if first:
             works.move_to_end(work, last=False)
+        elif is_late:  # It waited elsewhere before.
+            for other in sorted(works, key=lambda one: one.order):
+                works.move_to_end(other)
         self.count += 1
         self.refresh(program)
 
@@ -139,7 +143,7 @@ class Pool:
         """The call that waits and will be, or was, the first to be promoted; and when."""
         while self._impatient:
             at_s, _, work = self._impatient[0]
-            if work.phase is Phase.WAITING:
+            if work.phase is Phase.WAITING and work.candidates == self.engines:
                 return at_s, work
             heappop(self._impatient)
         return None

@@ -8,6 +8,7 @@ Whoever drives it, the kernel or a benchmark in virtual time, does this:
     scheduler.on_yield = lambda work: ...             # an engine that `continues`: ask it to stop
     scheduler.attach("gpu0", capacity)
     scheduler.enter(work, now_s)                      # `on_grant` comes now or later, once
+    scheduler.offer(work, candidates, now_s)          # other engines can serve it now
     scheduler.leave(work, now_s, Used(...))           # done, failed, cancelled while it waited, ...
     scheduler.end(program, now_s)                     # nothing more will come of it
     scheduler.wake(now_s)                             # no later than at `next_s()`: one timer
@@ -158,6 +159,24 @@ class Scheduler:
         if self.waiting.add(work, context):
             for station in stations:
                 self.admission.let_on(station, now_s)
+        if work.phase is Phase.WAITING:
+            self.preemption.ask(work, stations, now_s)
+
+    def offer(self, work: Work, candidates: tuple[str, ...], now_s: float) -> None:
+        """Other engines can serve a call that waits, or some can't any more: it is placed anew, and
+        keeps its place in the order of arrival."""
+        if work.phase is not Phase.WAITING or candidates == work.candidates:
+            return
+        before = self.waiting.stations_of(work)
+        context = self.programs.context(work)
+        if not self.waiting.move(work, context, candidates):
+            return
+        stations = self.waiting.stations_of(work)
+        if work.latency_class == "interactive":
+            for station in stations:
+                station.interactive_s = now_s
+        for station in [*stations, *(one for one in before if one not in stations)]:
+            self.admission.let_on(station, now_s)
         if work.phase is Phase.WAITING:
             self.preemption.ask(work, stations, now_s)
 

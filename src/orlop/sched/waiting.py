@@ -111,6 +111,19 @@ class WaitingRoom:
         pool.waiting -= 1
         self._lines.pop(work).remove(work, program)
 
+    def move(self, work: Work, context: Context, candidates: tuple[str, ...]) -> bool:
+        """Let it wait for these engines instead, as if it had done so from the first; whether it
+        does.  Where too many wait for them, it stays where it is."""
+        if self.pool(candidates).waiting >= self._config.waiting_max:
+            return False
+        tenant = self._tenant(work)
+        tenant.waiting += 1  # It has had something to do all along.
+        self.remove(work, context)
+        work.candidates = candidates
+        self.add(work, context)
+        tenant.waiting -= 1
+        return True
+
     def charge(self, work: Work, token_s: float, running: int) -> None:
         """What the work's tenant has had, in token-seconds; `running`: calls more or less."""
         tenant = self._tenant(work)

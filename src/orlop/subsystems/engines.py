@@ -36,9 +36,11 @@ async def keep(kernel: Kernel, engine: Engine, *, paid: bool) -> None:
             cards = await engine.models()
             unlisted = residence.unlisted(kernel, engine, cards)
             listed = [priced(kernel, card, paid) for card in cards]
-            kernel.registry.learn(engine.name, [*listed, *unlisted])
+            is_news = kernel.registry.learn(engine.name, [*listed, *unlisted])
             residence.attend(kernel, engine)
             seating.look(kernel, engine)
+            if is_news:
+                kernel.turns.news(engine.name)
             delay_s = LOOK_S
         except KernelError as error:
             level = logging.WARNING if delay_s == RETRY_S else logging.DEBUG

@@ -56,6 +56,15 @@ class Held:
             row.running += 1
         return [card for _, card in ready]
 
+    def more(self, cards: Sequence[ModelCard]) -> Sequence[ModelCard]:
+        """Those of other cards of the same model whose model is hot by now; kept as well."""
+        pairs = [(self._kernel.residents.find(card.engine, card.name), card) for card in cards]
+        for row, _ in pairs:
+            if row is not None and row.admits and row not in self._rows:
+                row.running += 1
+                self._rows.append(row)
+        return [card for row, card in pairs if row is None or row in self._rows]
+
     async def _soonest(
         self, pairs: Sequence[tuple[Resident | None, ModelCard]]
     ) -> tuple[Resident, ModelCard]:

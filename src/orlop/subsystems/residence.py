@@ -108,6 +108,7 @@ def look(kernel: Kernel, row: Resident, seen: Seen) -> None:
     if seen.state == "hot" and row.state is not State.HOT:
         row.move("appeared")
         row.hot_since_s = row.used_s = kernel.clock.now_s()
+        kernel.turns.news(row.engine.name)
     elif seen.state == "asleep" and row.state is not State.ASLEEP and not row.running:
         row.move("dozed")
     elif seen.state == "disk" and row.state in (State.HOT, State.ASLEEP) and not row.running:
@@ -165,6 +166,7 @@ def settle(kernel: Kernel) -> None:
         if row.is_draining and row.device not in wanted:
             row.is_draining = False  # Who wanted its place has it, or has left.
             row.tell()
+            kernel.turns.news(row.engine.name)
     standings = [row.standing(now_s) for row in residents]
     rows = {row.key: row for row in residents}
     for action in plan(standings, residents.budgets, now_s, residents.terms):
@@ -236,6 +238,7 @@ def _loaded(kernel: Kernel, row: Resident, why: str, took_s: float) -> None:
         row.bytes = seen.device_bytes
     log.info("%s is loaded from %s in %.2f s: %s", row.key, row.origin, took_s, why)
     row.move("loaded")
+    kernel.turns.news(row.engine.name)
     _record(
         kernel,
         ModelLoaded(

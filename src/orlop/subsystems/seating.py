@@ -67,8 +67,11 @@ def _attach(kernel: Kernel, engine: Engine, slots: int, *, paid: bool) -> None:
     capacity = engine.capacity()
     if capacity.slots != slots or (paid and capacity.continues):
         capacity = replace(capacity, slots=slots, continues=capacity.continues and not paid)
-    if station is None or not station.attached or station.capacity != capacity:
+    is_new = station is None or not station.attached
+    if is_new or (station is not None and station.capacity != capacity):
         kernel.scheduler.attach(engine.name, capacity)
+    if is_new:
+        kernel.turns.news(engine.name)
     if (load := engine.load()) is not None:
         kernel.scheduler.heard(engine.name, load, kernel.clock.now_s())
     if (holdings := engine.holdings()) is not None:

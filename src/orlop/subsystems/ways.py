@@ -4,13 +4,14 @@ Placement adds them to what the call would take there (`sched.placement`).  A pr
 seconds that a dollar is worth (`[scheduler] seconds_per_dollar`).
 """
 
+import math
 from collections.abc import Mapping
 from typing import Final
 
 from orlop.abi.cards import ModelCard
 from orlop.abi.hints import LatencyClass
 from orlop.abi.ids import EngineName
-from orlop.models.residency import ON_DEVICE, State
+from orlop.models.residency import ON_DEVICE, State, room_s
 from orlop.models.residents import Resident
 from orlop.sched.work import NOTHING
 from orlop.state.core import Kernel
@@ -55,19 +56,25 @@ def worth_loading(
     latency_class: LatencyClass,
 ) -> tuple[Resident, ModelCard, float] | None:
     """The engine that could begin sooner once it has loaded the model than those that have it; and
-    how long these would let a call wait.  Nobody has to leave for it."""
+    how long these would let a call wait.  Who would have to leave for it counts with the start that
+    he will need in turn."""
     wait_s = min(kernel.scheduler.forecasts.wait_s(card.engine, latency_class) for _, card in ready)
-    may = [(row.cold_s(), row, card) for row, card in cold if _has_room(kernel, row)]
-    if not may or not wait_s:
+    if not wait_s:
         return None
-    load_s, row, card = min(may, key=lambda found: found[0])
+    load_s, row, card = min(
+        ((_load_s(kernel, row), row, card) for row, card in cold), key=lambda found: found[0]
+    )
     return (row, card, wait_s) if load_s < SOONER * wait_s else None
 
 
-def _has_room(kernel: Kernel, row: Resident) -> bool:
-    if row.is_draining or kernel.clock.now_s() < row.retry_s:
-        return False
+def _load_s(kernel: Kernel, row: Resident) -> float:
+    """Until it could serve, with what that costs others; infinite where it can't be loaded now."""
+    now_s = kernel.clock.now_s()
+    if row.is_draining or now_s < row.retry_s:
+        return math.inf
     if row.state in ON_DEVICE:
-        return row.state is State.LOADING
-    budget = kernel.residents.budgets.get(row.device)
-    return budget is None or kernel.residents.held_bytes(row.device) + row.bytes <= budget
+        return row.cold_s() if row.state is State.LOADING else math.inf
+    residents = kernel.residents
+    standings = [other.standing(now_s) for other in residents]
+    one = row.standing(now_s)
+    return row.cold_s() + room_s(one, standings, residents.budgets, now_s, residents.terms)

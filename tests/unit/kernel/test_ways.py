@@ -10,14 +10,16 @@ from small_kernel import Computer, ask, on, program, result
 from orlop.abi.cards import ModelCard
 from orlop.abi.devices import DeviceName
 from orlop.abi.hints import Hints, LatencyClass
-from orlop.abi.ids import EngineName, ModelName
+from orlop.abi.ids import EngineName, ModelName, ProcessId
 from orlop.abi.replies import Completion
 from orlop.hardware.configured import DeviceConfig
 from orlop.hardware.table import DeviceTable
 from orlop.kernel import syscall
 from orlop.machine.chance import SeededChance
 from orlop.models.residency import State
+from orlop.models.residents import Resident
 from orlop.sched.scheduler import Scheduler, SchedulerConfig
+from orlop.sched.work import Work
 from orlop.state.core import Kernel
 from orlop.state.process import Process
 from orlop.subsystems import residence, ways
@@ -87,6 +89,43 @@ def test_a_load_that_fails_costs_no_call_its_answer() -> None:
             await call(kernel, process, number)
         done = await asyncio.gather(*(call(kernel, process, number) for number in range(20, 50)))
         assert {one.facts.engine for one in done} == {"near"}
+
+    on(Computer, scenario)
+
+
+def test_who_would_have_to_leave_for_a_load_counts_with_the_start_that_he_will_need() -> None:
+    async def scenario(here: Computer, kernel: Kernel) -> None:
+        near = await add(here, kernel, "near", is_hot=True)
+        other = await add(here, kernel, "other", is_hot=False)
+        idle = await add(here, kernel, "idle", is_hot=True)
+        rows = {row.engine.name: row for row in kernel.residents}
+        kernel.scheduler.attach(near.name, near.capacity())
+        station = kernel.scheduler.stations[near.name]
+        station.counts.calls, station.call_s = 8, CALL_S
+        rows[near.name].running = 1
+        await here.clock.sleep(60.0)
+        cards = {card.engine: card for card in kernel.registry.cards()}
+        ready: list[tuple[Resident | None, ModelCard]] = [(rows[near.name], cards[near.name])]
+        cold = [(rows[other.name], cards[other.name])]
+
+        def queue(calls: int) -> None:
+            for number in range(calls):
+                name = ProcessId(f"p{number}")
+                work = Work(process=name, candidates=("near",), arrived_s=here.clock.now_s())
+                kernel.scheduler.enter(work, here.clock.now_s())
+
+        def engine() -> str:
+            found = ways.worth_loading(kernel, ready, cold, "standard")
+            return "" if found is None else found[1].engine
+
+        queue(12)
+        assert engine() == "other", "there is no limit"
+        kernel.residents.budgets = {rows[near.name].device: 2}
+        assert engine() == "", "a load of 4 s, and another 4 s later, for a wait of 12 s"
+        queue(12)
+        assert engine() == "other"
+        rows[idle.name].is_pinned = True
+        assert engine() == "", "nobody who idles may leave"
 
     on(Computer, scenario)
 

@@ -115,6 +115,32 @@ def test_the_lower_number_goes_first_under_priority() -> None:
     assert order("priority", calls) == ["sooner", "later"]
 
 
+def test_who_is_placed_anew_keeps_his_place_in_the_order_of_arrival() -> None:
+    desk = Desk(SchedulerConfig(policy="fifo"))
+    desk.scheduler.attach("f", Capacity(slots=1, speed=SPEED))
+    works = {"e": desk.enter("e"), "f": desk.enter("f", candidates=("f",))}
+    for name, candidates in {"a": ("e",), "b": ("e", "f"), "c": ("f",), "d": ("e",)}.items():
+        desk.now_s += 0.01
+        works[name] = desk.enter(name, candidates=candidates, program="one", context=name)
+    for name in "dca":
+        desk.scheduler.offer(works[name], ("e", "f"), desk.now_s)
+    assert desk.served == ["e", "f"], "no seat has become free"
+    assert "".join(desk.drain(works)[2:]) == "abcd"
+    desk.scheduler.offer(works["a"], ("e",), desk.now_s)  # It is over.
+
+
+def test_who_is_placed_anew_is_let_on_at_once_where_a_seat_is_free() -> None:
+    desk = Desk(SchedulerConfig())
+    desk.scheduler.attach("f", Capacity(slots=1, speed=SPEED))
+    works = {name: desk.enter(name) for name in ("first", "second", "third")}
+    desk.scheduler.offer(works["third"], ("e", "f"), desk.now_s)
+    grant = works["third"].grant
+    assert grant is not None and grant.engine == "f"
+    check(desk.scheduler, desk.now_s)
+    assert works["second"].phase is Phase.WAITING
+    desk.drain(works)
+
+
 @pytest.mark.parametrize("policy", ["programs", "las"])
 def test_who_has_had_least_goes_first_but_who_is_there_goes_on_for_a_while(
     policy: PolicyName,
