@@ -17,7 +17,7 @@ import pytest
 from exact_client import CALLS, CHAT, ask, chat, operator_token
 from live_kernel import LiveKernel, live_kernel
 
-from orlop.http.openapi_routes import OPERATIONS
+from orlop.http.operations.table import OPERATIONS
 
 PROVIDER: Final = "sk-" + "canary-provider-key-0123456789"
 AMBIENT: Final = "ambient-canary-of-the-operators-shell"

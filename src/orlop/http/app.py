@@ -31,7 +31,7 @@ from orlop.http import (
     scope,
 )
 from orlop.http.admin import Admin, missing
-from orlop.http.auth import Caller, Doorman
+from orlop.http.auth import Doorman
 from orlop.http.bodies import Bodies
 from orlop.http.budgets import Budgets
 from orlop.http.devices import Devices
@@ -137,7 +137,6 @@ class App:
         self._doorman: Doorman | None = None
         self._admin: dict[tuple[str, ...], Route] = {}
         self._native: Mapping[tuple[str, ...], NativeRoute] = NATIVE_ROUTES
-        self._human: dict[tuple[str, ...], Route] = {}
         self._signed: Route | None = None
         self._hooks: Webhooks | None = None
         self._refusal: KernelError = NotReady("the kernel is starting", retry_after_s=0.5)
@@ -166,11 +165,11 @@ class App:
         self._native = {**NATIVE_ROUTES, ("POST", "token"): rights_routes.renew}
         self._admin |= Effects(kernel).routes() | Memories(kernel).routes()
         questions, people = Questions(kernel), People(kernel)
-        self._human = questions.routes() | people.routes()
         self._signed = questions.signed
         self._hooks = Webhooks(kernel, hooks or {})
-        self._admin |= Tools(kernel).routes() | self._human | people.operators()
+        self._admin |= Tools(kernel).routes() | questions.routes() | people.routes()
         self._admin |= PolicyRoutes(kernel).routes() | TenantRoutes(kernel).routes()
+        scope.require_rows((*self._native, *self._admin))
         self._metrics = metrics.registry(kernel)
 
     def refuse(self, error: KernelError) -> None:
@@ -208,9 +207,6 @@ class App:
             await without_caller
             return
         caller = self._doorman.caller(exchange)
-        if caller.person:
-            await self._by_person(caller, exchange)
-            return
         exchange.narrowing = caller.narrowing
         route = find_dialect(exchange.method, path)
         if route is not None:
@@ -245,17 +241,6 @@ class App:
         if self._hooks is not None and is_post and self._hooks.takes(path):
             return self._hooks.receive(exchange)
         return None
-
-    async def _by_person(self, caller: Caller, exchange: Exchange) -> None:
-        """What people may do with tokens of their own: they answer, and make no calls."""
-        found = match(self._human, exchange.method, exchange.path)
-        if found is None:
-            raise Denied(
-                f"{caller.person}'s token is for questions and grants, not for {exchange.path}"
-            )
-        exchange.person, exchange.tenant = caller.person, caller.tenant
-        exchange.params = {"ref": found.ref}
-        await found.route(exchange)
 
     def _no_route(self, exchange: Exchange) -> NotFound:
         others = self.methods(exchange.path)

@@ -136,7 +136,14 @@ class Doorman:
             raise Denied(f"key {caller.key} has no right to {family}; it was made without")
 
     async def process(self, caller: Caller, headers: Headers) -> Process:
-        """The process that the call belongs to.  Raises `Fenced` for an old incarnation's token."""
+        """The process that the call belongs to.
+
+        Raises `Fenced` for an old incarnation's token, `Denied` for a person's.
+        """
+        if caller.person:
+            raise Denied(
+                f"{caller.person}'s token is for questions and grants: people make no calls"
+            )
         if isinstance(caller.principal, ProcessPrincipal):
             return self._own(caller.principal.capability)
         program, name = headers.header("orlop-program"), headers.header("orlop-process")

@@ -10,10 +10,10 @@ import msgspec
 
 import orlop
 from orlop.abi import admin
-from orlop.http.openapi_dialects import ERRORS, REPLIES, REQUESTS, Schema
-from orlop.http.openapi_operation import OURS, Operation
-from orlop.http.openapi_routes import OPERATIONS
-from orlop.http.scope import WITHIN
+from orlop.http.operations.operation import By, Operation, Schema
+from orlop.http.operations.schemas import ERRORS, REPLIES, REQUESTS
+from orlop.http.operations.table import OPERATIONS
+from orlop.http.scope import WITHIN_ONE
 
 REF: Final = "#/components/schemas/{name}"
 IN_TENANT: Final = {
@@ -89,14 +89,14 @@ def _operation(row: Operation, of_type: dict[str, dict[str, object]]) -> dict[st
         "parameters": [
             *map(_in_path, _words(row.path)),
             *map(_in_query, row.query),
-            *([IN_TENANT] if _pattern(row) in WITHIN else ()),
+            *([IN_TENANT] if row.by in WITHIN_ONE else ()),
         ],
         "responses": responses,
     }
     if row.body is not None:
         body = {"schema": _schema(row.body, of_type)}
         operation["requestBody"] = {"required": True, "content": {row.media: body}}
-    if row.public:
+    if row.by in (By.ANYBODY, By.SIGNER):
         operation["security"] = []
     return operation
 
@@ -117,12 +117,6 @@ def _error_of(path: str) -> object:
 
 def _words(path: str) -> list[str]:
     return [word[1:-1] for word in path.split("/") if word.startswith("{")]
-
-
-def _pattern(row: Operation) -> tuple[str, ...]:
-    """As the route table names it."""
-    words = row.path.removeprefix(f"{OURS}/").split("/")
-    return (row.method, *("{ref}" if word.startswith("{") else word for word in words))
 
 
 def _in_path(name: str) -> Schema:

@@ -90,6 +90,8 @@ class People:
         """Below `/orlop/v1`; for operators and people."""
         return {
             ("GET", "people"): self.people,
+            ("POST", "people"): self.add,
+            ("DELETE", "people", "{ref}"): self.remove,
             ("POST", "touches"): self.note,
             ("GET", "grants"): self.grants,
             ("POST", "grants"): self.give,
@@ -97,11 +99,4 @@ class People:
             ("GET", "autonomy"): self.autonomy,
             ("POST", "autonomy"): self.set_level,
             ("POST", "incidents"): self.incident,
-        }
-
-    def operators(self) -> dict[tuple[str, ...], Route]:
-        """For operators only."""
-        return {
-            ("POST", "people"): self.add,
-            ("DELETE", "people", "{ref}"): self.remove,
         }

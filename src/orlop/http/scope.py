@@ -1,108 +1,31 @@
-"""Within which tenant an operator's order acts, and who may give it.
+"""Within which tenant an order acts, and who may give it.
 
 The installation's operator names a tenant by `Orlop-Tenant`; without it he means `default`.  A
-tenant's own operator (`orlop key create --operator`) acts within it and nowhere else.  What is not
-in `WITHIN` is about the machine that all of them share, and the installation's alone.
+tenant's own operator (`orlop key create --operator`) acts within it and nowhere else, and a person
+with a token of his own is asked and answers there.  Each row of `operations` says who may ask, and
+a kernel with a route that has no row does not start.
 """
 
-from collections.abc import Mapping
-from enum import Enum
-from typing import Final, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Final
 
-from orlop.abi.errors import BadCall, Denied
+from orlop.abi.errors import BadCall, Broken, Denied
 from orlop.http.auth import Caller
 from orlop.http.exchange import Exchange
+from orlop.http.operations.operation import By, Pattern
+from orlop.http.operations.table import OPERATIONS
 
-Pattern: TypeAlias = tuple[str, ...]
-"""A method, and the words below `/orlop/v1`."""
+WITHIN_ONE: Final = (By.PERSON, By.TENANT, By.HOUSE)
+"""What is ordered within a tenant."""
 
-
-class By(Enum):
-    """Who may give an order about what is a tenant's."""
-
-    TENANT = "its own operator too"
-    HOUSE = "the installation's operator"
+BY: Final[Mapping[Pattern, By]] = {row.pattern: row.by for row in OPERATIONS}
 
 
-WITHIN: Final[Mapping[Pattern, By]] = {
-    ("GET", "processes"): By.TENANT,
-    ("POST", "processes"): By.TENANT,
-    ("GET", "processes", "{ref}"): By.TENANT,
-    ("POST", "processes", "{ref}", "signal"): By.TENANT,
-    ("POST", "processes", "{ref}", "resume"): By.TENANT,
-    ("POST", "processes", "{ref}", "replay"): By.TENANT,
-    ("GET", "processes", "{ref}", "wait"): By.TENANT,
-    ("GET", "processes", "{ref}", "logs"): By.TENANT,
-    ("GET", "processes", "{ref}", "trace"): By.TENANT,
-    ("GET", "processes", "{ref}", "rights"): By.TENANT,
-    ("POST", "processes", "{ref}", "grant"): By.TENANT,
-    ("POST", "processes", "{ref}", "revoke"): By.TENANT,
-    ("GET", "processes", "{ref}", "coverage"): By.TENANT,
-    ("GET", "processes", "{ref}", "egress"): By.TENANT,
-    ("GET", "keys"): By.TENANT,
-    ("POST", "keys"): By.TENANT,
-    ("DELETE", "keys", "{ref}"): By.TENANT,
-    ("POST", "tokens", "read"): By.TENANT,
-    ("POST", "tokens", "revoke"): By.TENANT,
-    ("GET", "tokens", "revoked"): By.TENANT,
-    ("GET", "schedules"): By.TENANT,
-    ("POST", "schedules"): By.TENANT,
-    ("DELETE", "schedules", "{ref}"): By.TENANT,
-    ("GET", "budgets"): By.TENANT,
-    ("POST", "budgets"): By.TENANT,
-    ("GET", "budgets", "{ref}"): By.TENANT,
-    ("DELETE", "budgets", "{ref}"): By.TENANT,
-    ("GET", "journal", "export"): By.TENANT,
-    ("GET", "questions"): By.TENANT,
-    ("GET", "questions", "{ref}"): By.TENANT,
-    ("GET", "questions", "{ref}", "case"): By.TENANT,
-    ("POST", "questions", "{ref}", "answer"): By.TENANT,
-    ("POST", "answers"): By.TENANT,
-    ("GET", "people"): By.TENANT,
-    ("POST", "people"): By.TENANT,
-    ("DELETE", "people", "{ref}"): By.TENANT,
-    ("POST", "touches"): By.TENANT,
-    ("GET", "grants"): By.TENANT,
-    ("POST", "grants"): By.TENANT,
-    ("POST", "grants", "{ref}", "revoke"): By.TENANT,
-    ("GET", "autonomy"): By.TENANT,
-    ("POST", "autonomy"): By.TENANT,
-    ("POST", "incidents"): By.TENANT,
-    ("GET", "effects"): By.TENANT,
-    ("POST", "effects", "{ref}", "settle"): By.TENANT,
-    ("GET", "sagas"): By.TENANT,
-    ("GET", "sagas", "{ref}"): By.TENANT,
-    ("POST", "sagas", "{ref}", "settle"): By.TENANT,
-    ("GET", "memory"): By.TENANT,
-    ("GET", "memories", "{ref}"): By.TENANT,
-    ("GET", "memories", "{ref}", "why"): By.TENANT,
-    ("GET", "memory", "diff"): By.TENANT,
-    ("GET", "memory", "export"): By.TENANT,
-    ("POST", "memory", "rollback"): By.TENANT,
-    ("GET", "memory", "shares"): By.TENANT,
-    ("POST", "memory", "shares"): By.TENANT,
-    ("GET", "memory", "kinds"): By.TENANT,
-    ("POST", "memory", "kinds"): By.TENANT,
-    ("POST", "memory", "subjects"): By.TENANT,
-    ("POST", "memory", "erasures"): By.TENANT,
-    ("GET", "tools"): By.TENANT,
-    ("GET", "tools", "{ref}"): By.TENANT,
-    ("GET", "parts", "{ref}"): By.TENANT,
-    ("GET", "mounts"): By.TENANT,
-    ("DELETE", "mounts"): By.TENANT,
-    ("GET", "policy"): By.TENANT,
-    ("POST", "policy"): By.TENANT,
-    ("DELETE", "policy"): By.TENANT,
-    ("POST", "policy", "check"): By.TENANT,
-    ("POST", "policy", "test"): By.TENANT,
-    ("POST", "policy", "diff"): By.TENANT,
-    ("POST", "policy", "backtest"): By.TENANT,
-    ("GET", "policy", "templates"): By.TENANT,
-    ("GET", "policy", "why", "{ref}"): By.TENANT,
-    ("POST", "mounts"): By.HOUSE,
-    ("POST", "memory", "model"): By.HOUSE,
-    ("POST", "claims"): By.HOUSE,
-}
+def require_rows(patterns: Iterable[Pattern]) -> None:
+    """Nothing is served of which nobody has said who may ask it.  Raises `Broken`."""
+    for pattern in patterns:
+        if pattern not in BY:
+            raise Broken(f"{' '.join(pattern)} has no row in http/operations: who may ask it?")
 
 
 def admit(caller: Caller, exchange: Exchange, pattern: Pattern) -> None:
@@ -110,17 +33,27 @@ def admit(caller: Caller, exchange: Exchange, pattern: Pattern) -> None:
 
     Raises `Denied`, `BadCall`.
     """
+    by = BY[pattern]
+    if not caller.person:
+        _require_operator(caller, exchange, by)
+    elif by is not By.PERSON:
+        raise Denied(
+            f"{caller.person}'s token is for questions and grants, not for {exchange.path}"
+        )
+    exchange.tenant, exchange.is_house = caller.tenant, caller.is_house
+    exchange.is_whole = caller.is_house and not caller.named
+    exchange.person = caller.person
+
+
+def _require_operator(caller: Caller, exchange: Exchange, by: By) -> None:
     caller.require_operator()
-    by = WITHIN.get(pattern)
-    if by is not By.TENANT and not caller.is_house:
+    if by not in (By.PERSON, By.TENANT) and not caller.is_house:
         raise Denied(
             f"{exchange.method} {exchange.path} is the installation's: "
             f"an operator of {caller.tenant} may order what is within {caller.tenant}"
         )
-    if by is None and caller.named:
+    if by not in WITHIN_ONE and caller.named:
         raise BadCall(
             f"Orlop-Tenant: {exchange.path} is about the whole installation, not about "
             f"{caller.tenant}; leave it out"
         )
-    exchange.tenant, exchange.is_house = caller.tenant, caller.is_house
-    exchange.is_whole = caller.is_house and not caller.named

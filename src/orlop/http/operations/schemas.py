@@ -14,8 +14,7 @@ from orlop.abi.limits import (
     STOP_SEQUENCES_MAX,
     TOKEN_MAX,
 )
-
-Schema = dict[str, object]
+from orlop.http.operations.operation import Schema
 
 NAME: Final[Schema] = {"type": "string", "minLength": 1}
 TEXT: Final[Schema] = {"type": "string"}
