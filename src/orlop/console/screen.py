@@ -45,6 +45,8 @@ def fields(pairs: Sequence[tuple[str, str]]) -> str:
 
 def terminal_width() -> int:
     """Characters a line; as good as endless where the output is no terminal."""
+    if sys.stdout is None:  # As Python has it where the caller has closed it.
+        return WIDTH_WITHOUT_TERMINAL
     try:
         # Some terminals don't know their size, and say 0.
         return os.get_terminal_size(sys.stdout.fileno()).columns or WIDTH_WITHOUT_TERMINAL

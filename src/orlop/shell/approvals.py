@@ -1,7 +1,6 @@
 """`orlop approvals`, `approve`, `deny`, `take`, `answer`: what waits for a person, and his word."""
 
 import json
-import sys
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Final
 import click
 
 from orlop.abi.questions import AnswerOrder, Question
+from orlop.console.confirm import confirm
 from orlop.console.exits import FAILED
 from orlop.console.frame import Frame, framed
 from orlop.console.screen import date, fields, money, show_json
@@ -228,9 +228,7 @@ def _meant(
     for row in rows:
         click.echo(f"{row.id}  {row.name}  {row.tool}  {json.dumps(row.arguments)}", err=True)
     if rows and not yes:
-        if not sys.stdin.isatty():
-            raise click.UsageError("--all: say --yes where nobody can be asked")
-        click.confirm(f"all {len(rows)}?", abort=True, err=True)
+        confirm(f"all {len(rows)}?")
     return [row.id for row in rows]
 
 

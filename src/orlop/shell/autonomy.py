@@ -5,6 +5,7 @@ from typing import Final, get_args
 import click
 
 from orlop.abi.autonomy import AutonomyView, IncidentOrder, Level, LevelOrder
+from orlop.abi.errors import NotFound
 from orlop.abi.questions import AnswerOrder
 from orlop.console.frame import Frame, framed
 from orlop.console.screen import date, fields, show_json, table
@@ -49,7 +50,7 @@ def why(frame: Frame, agent: str, tool: str, task: str) -> None:
         if (key.agent, key.tool, key.task) == (agent, tool, task):
             _show(frame, view)
             return
-    raise click.UsageError(f"{agent} has no level for {tool}; `orlop autonomy` lists all")
+    raise NotFound(f"{agent} has no level for {tool}; `orlop autonomy` lists all")
 
 
 @autonomy.command("set")

@@ -2,6 +2,7 @@
 
 import click
 
+from orlop.console.confirm import confirm
 from orlop.console.frame import Frame, framed
 from orlop.console.screen import show_json
 from orlop.sdk.file_words import HARMLESS, carried_out, planned, said
@@ -22,7 +23,7 @@ def do(frame: Frame, wish: str, model: str, yes: bool) -> None:
     for step in plan.steps:
         click.echo(f"- {said(step)}", err=True)
     if not yes and any(step.do not in HARMLESS for step in plan.steps):
-        click.confirm("do this?", abort=True, err=True)
+        confirm("do this?")
     for step in plan.steps:
         if text := carried_out(system.files, step):
             click.echo(text)

@@ -2,13 +2,13 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from typing import Unpack
 
 import click
 
 from orlop.abi.devices import ClaimOrder, Notice
+from orlop.console.exits import status_of_process
 from orlop.console.frame import Frame, framed
 from orlop.sdk.claim_words import ClaimOptions, claim_order
 from orlop.sdk.claims_sync import SyncClaim
@@ -46,9 +46,7 @@ def wanting(function: Callable[..., None]) -> Callable[..., None]:
 @click.argument("command", nargs=-1, required=True)
 @wanting
 @framed
-def hold(
-    frame: Frame, where: str, command: tuple[str, ...], **wanted: Unpack[ClaimOptions]
-) -> None:
+def hold(frame: Frame, where: str, command: tuple[str, ...], **wanted: Unpack[ClaimOptions]) -> int:
     """Run COMMAND while the program that this is called in holds a device.
 
     WHERE is a predicate, as in 'device.class == "gpu" && hbm_gb >= 40'.  COMMAND finds the device
@@ -68,4 +66,4 @@ def hold(
         with subprocess.Popen(command, env={**os.environ, **own}) as child:
             running.append(child)
             status = child.wait()
-    sys.exit(status if status >= 0 else 128 - status)
+    return status_of_process(status)

@@ -6,6 +6,7 @@ from typing import ClassVar, Final
 import click
 
 from orlop.abi.kernels import CALL_KINDS, ForgetOrder, PruneOrder
+from orlop.console.confirm import confirm
 from orlop.console.frame import Frame, framed, homed
 from orlop.console.lazy import Entry, LazyGroup
 from orlop.console.screen import show_json
@@ -104,7 +105,7 @@ def forget(frame: Frame, tenant: str, reason: str, yes: bool) -> None:
     Copies of the keyring in backups are not ours to find: destroy them too.
     """
     if not yes:
-        click.confirm(f"all that tenant {tenant} ever said will be unreadable; go on?", abort=True)
+        confirm(f"all that tenant {tenant} ever said will be unreadable; go on?")
     frame.operator().forget_tenant(tenant, ForgetOrder(reason=reason))
     if frame.as_json:
         show_json({"tenant": tenant})

@@ -1,14 +1,16 @@
 """`orlop`: the table of commands, and the way from a command line to an exit code."""
 
-import os
+import errno
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import ClassVar, Final
 
 import click
 
 import orlop
-from orlop.console.exits import BUG, INTERRUPTED, OK
+from orlop.abi.errors import BadCall
+from orlop.console.exits import BUG, FAILED, INTERRUPTED, OK
 from orlop.console.frame import Refusal
 from orlop.console.lazy import Entry, LazyGroup
 
@@ -17,6 +19,9 @@ PROCESSES: Final = "Processes"
 DEVICES: Final = "Models, engines, tools"
 ACCESS: Final = "Keys, budgets, schedules"
 RECORDS: Final = "Records and help"
+
+UNWRITABLE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""Why standard output can't be written; of files that the command line names, `frame` tells."""
 
 COMMANDS: Final = {
     "up": Entry(KERNEL, "Start the kernel and its engines."),
@@ -150,18 +155,36 @@ def run(arguments: Sequence[str]) -> int:
         refusal.show()
         return refusal.status
     except click.ClickException as misuse:
-        misuse.show()
+        if _wants_json(arguments):
+            Refusal(BadCall(misuse.format_message()), as_json=True).show()
+        else:
+            misuse.show()
         return misuse.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader (`| head`) has what it wanted; Python would complain at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
-    except Exception:  # A bug of ours: shown whole, so that it can be reported.
-        sys.excepthook(*sys.exc_info())
-        return BUG
+    except SystemExit:
+        return OK  # So click ends where the reader (`| head`) has what it wanted and has left.
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            return _broken()
+        with suppress(OSError):
+            click.echo(f"error: standard output can't be written: {error.strerror}", err=True)
+        return FAILED
+    except Exception:
+        return _broken()
     return status if isinstance(status, int) else OK
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Also where the command line is too wrong to be read; what follows `--` is a program's."""
+    ours = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--json" in ours
+
+
+def _broken() -> int:
+    """A bug of ours: shown whole, so that it can be reported."""
+    sys.excepthook(*sys.exc_info())
+    return BUG
 
 
 def main() -> None:

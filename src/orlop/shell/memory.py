@@ -17,6 +17,7 @@ from orlop.abi.memory_orders import (
     ShareOrder,
     SubjectOrder,
 )
+from orlop.console.confirm import confirm
 from orlop.console.frame import Frame, framed
 from orlop.console.lazy import Entry, LazyGroup
 from orlop.console.screen import date, fields, show_json, size, table
@@ -261,13 +262,21 @@ def why(frame: Frame, name: str) -> None:
         return
     for one in found.history:
         taught = ", ".join(one.sources) or f"call {one.call or '-'}"
-        click.echo(f"{_line(one)}\n    taught by {taught}, event {one.known_from}, {one.process}")
+        there = _in(found.kernels.get(one.call, ""))
+        click.echo(
+            f"{_line(one)}\n    taught by {taught}, event {one.known_from}, {one.process}{there}"
+        )
     for use in found.uses:
         then = "; then " + ", ".join(use.then) if use.then else ""
         click.echo(
             f"recalled at event {use.seq} (version {use.version}) by {use.process}"
-            f" in {use.call}{then}"
+            f" in {use.call}{_in(use.kernel)}{then}"
         )
+
+
+def _in(kernel: str) -> str:
+    """Where another kernel than the one that was asked has it."""
+    return f", on the kernel {kernel}" if kernel else ""
 
 
 @click.command()
@@ -386,7 +395,7 @@ def subject(frame: Frame, identifiers: tuple[str, ...], split: bool, reason: str
 def erase(frame: Frame, who: str, reason: str, yes: bool) -> None:
     """Erase all memories of WHO, in all versions, and print the certificate."""
     if not yes:
-        click.confirm(f"erase all that is known of {who}, for ever?", abort=True)
+        confirm(f"erase all that is known of {who}, for ever?")
     show_json(operator(frame).erase(EraseOrder(subject=who, reason=reason)))
 
 

@@ -32,10 +32,9 @@ from orlop.shell.options import (
     restart_option,
 )
 
-PASS_THROUGH = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
-
-@click.command(context_settings=PASS_THROUGH)
+# From the program's name on, options are the program's.
+@click.command(context_settings={"allow_interspersed_args": False})
 @command_argument
 @click.option("--name", default="", help="A name for people, and for other commands.")
 @class_option

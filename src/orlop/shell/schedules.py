@@ -45,9 +45,7 @@ def schedule() -> None:
     """
 
 
-@schedule.command(
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True}
-)
+@schedule.command()
 @click.argument("when")
 @command_argument
 @click.option("--name", default="", help="A name, unique among schedules.")

@@ -310,7 +310,8 @@ async def signal(kernel: Kernel, process: Process, name: SignalName, reason: str
         return
     process.unwanted = True  # Also of one that has ended: its restart may be due.
     if row.state in OVER:
-        raise Conflict(f"process {row.pid} has ended already, or lives elsewhere: {row.reason}")
+        why = f": {row.reason}" if row.reason else ""
+        raise Conflict(f"process {row.pid} has ended already, or lives elsewhere{why}")
     for child in kernel.children(row.id):
         if child.state not in OVER:
             await signal(kernel, kernel.get(child.id), name, reason)
