@@ -266,6 +266,10 @@ def test_events_are_found_by_call_and_by_kind(disk: Disk) -> None:
             newest = await journal.latest("call.entered")
             assert newest is not None and newest.header.call == CallId(f"cal_{2:026d}")
             assert await journal.latest("kernel.snapshot") is None
+            back = await journal.newest("call.returned", 2)
+            assert [event.header.call for event in back] == [
+                CallId(f"cal_{number:026d}") for number in (2, 1)
+            ]
             outcomes = await journal.of_process(AGENT, kinds=["call.returned"])
             assert [event.header.process_seq for event in outcomes] == [2, 4, 6]
             tail = await journal.of_process(AGENT, after=4)

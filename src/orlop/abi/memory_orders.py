@@ -26,6 +26,8 @@ class Use(Struct, frozen=True, kw_only=True):
     wall_ns: Nanoseconds
     then: tuple[str, ...] = ()
     """The calls that followed, up to the next recall: `infer cal_…`."""
+    kernel: str = ""
+    """Whose journal has it, where that is not the one that was asked: its schema."""
 
 
 class Why(Struct, frozen=True, kw_only=True):
@@ -33,6 +35,8 @@ class Why(Struct, frozen=True, kw_only=True):
 
     history: tuple[Memory, ...]
     uses: tuple[Use, ...]
+    kernels: dict[str, str] = {}
+    """Of calls that other kernels' journals have: whose, by its schema."""
 
 
 class Shelf(Struct, frozen=True, kw_only=True):

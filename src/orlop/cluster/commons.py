@@ -260,6 +260,21 @@ class Commons:
                 continue
         raise NotFound(f"no kernel's journal holds {name.hex()}, or it was pruned")
 
+    async def others(self) -> Sequence[tuple[str, Journal]]:
+        """The journals of all other kernels, with their schemas; also of those that are lost."""
+        schemas = await self._ask(self._common.schemas)
+        readers = [(schema, await self._reader(schema)) for schema in schemas]
+        return [(schema, reader) for schema, reader in readers if reader is not self._own]
+
+    async def schemas_of(self, places: Sequence[Seq]) -> dict[Seq, str]:
+        """Of those places that other kernels have taken: whose each is."""
+        found: dict[Seq, str] = {}
+        for place in dict.fromkeys(places):
+            for row in await self._ask(self._common.rows, place, place, 1, None):
+                if row.journal != self._own.id:
+                    found[place] = row.schema
+        return found
+
     async def strike(self, places: Sequence[Seq]) -> int:
         """Forget the bodies of these events, whosever they are.  Returns how many."""
         await self._own.flush()

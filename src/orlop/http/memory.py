@@ -14,7 +14,7 @@ from orlop.abi.memory_orders import (
 from orlop.http.admin import read, send
 from orlop.http.exchange import Exchange, Route
 from orlop.http.native import NDJSON
-from orlop.kernel import memory_erasure, memory_jobs, memory_orders, memory_views
+from orlop.kernel import memory_erasure, memory_evidence, memory_jobs, memory_orders, memory_views
 from orlop.state.core import Kernel
 
 
@@ -33,7 +33,7 @@ class Memories:
 
     async def why(self, exchange: Exchange) -> None:
         memory, tenant = exchange.params["ref"], exchange.tenant
-        await send(exchange, await memory_views.why(self._kernel, memory, tenant))
+        await send(exchange, await memory_evidence.why(self._kernel, memory, tenant))
 
     async def diff(self, exchange: Exchange) -> None:
         before, after = Seq(int(exchange.number("before", 0))), int(exchange.number("after", 0))

@@ -297,18 +297,6 @@ def uses(connection: sqlite3.Connection, memory: MemoryId, limit: int) -> list[U
     ]
 
 
-def given_before(
-    connection: sqlite3.Connection, tenant: TenantId, process: ProcessId, seq: Seq, limit: int
-) -> list[Evidence]:
-    """What a process had recalled before `seq`, newest first."""
-    rows = connection.execute(
-        "SELECT memory, version, score FROM recalled WHERE process = ? AND seq < ? AND tenant = ?"
-        " ORDER BY seq DESC, score DESC LIMIT ?",
-        (process, seq, tenant, limit),
-    )
-    return [Evidence(*row) for row in rows]
-
-
 def open_at(
     connection: sqlite3.Connection, tenant: TenantId, namespace: str, as_of: Seq | None
 ) -> dict[MemoryId, list[int]]:

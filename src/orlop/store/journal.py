@@ -326,7 +326,12 @@ class Journal:
 
     async def latest(self, kind: str) -> Stored | None:
         """The newest event of a kind; quick for `kernel.snapshot`, else a search from the end."""
-        return await self._reading(self._readable()[1].latest, kind)
+        found = await self.newest(kind, 1)
+        return found[0] if found else None
+
+    async def newest(self, kind: str, limit: int) -> list[Stored]:
+        """Of a kind, from the newest back."""
+        return await self._reading(self._readable()[1].newest, kind, limit)
 
     async def part(self, tenant: TenantId, name: bytes) -> bytes:
         """What lies under a name; `NotFound` if it was pruned or forgotten."""

@@ -101,9 +101,8 @@ class PostgresReading:
     def of_call(self, call: str) -> list[Row]:
         return self._singly("WHERE e.call = %s ORDER BY e.seq", (call,))
 
-    def latest(self, kind: str) -> Row | None:
-        rows = self._singly("WHERE e.kind = %s ORDER BY e.seq DESC LIMIT 1", (kind,))
-        return rows[0] if rows else None
+    def newest(self, kind: str, limit: int) -> list[Row]:
+        return self._singly("WHERE e.kind = %s ORDER BY e.seq DESC LIMIT %s", (kind, limit))
 
     def process_head(self, process: ProcessId) -> int:
         if self._lookup is None and (self.is_writing or self.look() is None):

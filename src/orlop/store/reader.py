@@ -61,9 +61,8 @@ class Reader:
     def of_call(self, call: CallId) -> list[Stored]:
         return self._opened(self._tape.of_call(call))
 
-    def latest(self, kind: str) -> Stored | None:
-        row = self._tape.latest(kind)
-        return None if row is None else self._opened([row])[0]
+    def newest(self, kind: str, limit: int) -> list[Stored]:
+        return self._opened(self._tape.newest(kind, limit))
 
     def part(self, tenant: TenantId, name: bytes) -> bytes:
         body = self._tape.part(name)

@@ -89,14 +89,13 @@ class SqliteReading:
     def of_call(self, call: str) -> list[Row]:
         return self._singly("WHERE e.call = ? ORDER BY e.seq", (call,))
 
-    def latest(self, kind: str) -> Row | None:
+    def newest(self, kind: str, limit: int) -> list[Row]:
         # A partial index is used only where the statement itself says the kind.
         wanted = f"'{_SNAPSHOT}'" if kind == _SNAPSHOT else "?"
-        rows = self._singly(
-            f"WHERE e.kind = {wanted} ORDER BY e.seq DESC LIMIT 1",
-            () if kind == _SNAPSHOT else (kind,),
+        return self._singly(
+            f"WHERE e.kind = {wanted} ORDER BY e.seq DESC LIMIT ?",
+            (limit,) if kind == _SNAPSHOT else (kind, limit),
         )
-        return rows[0] if rows else None
 
     def process_head(self, process: ProcessId) -> int:
         if self._lookup is None:

@@ -41,7 +41,9 @@ class Reading(Protocol):
 
     def of_call(self, call: str) -> list[Row]: ...
 
-    def latest(self, kind: str) -> Row | None: ...
+    def newest(self, kind: str, limit: int) -> list[Row]:
+        """Of a kind, from the newest back."""
+        ...
 
     def process_head(self, process: ProcessId) -> int:
         """The greatest `process_seq`; 0 if there is none."""

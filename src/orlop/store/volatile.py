@@ -7,6 +7,7 @@ loses the same.
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import msgspec
 
@@ -134,11 +135,9 @@ class VolatileTape:
     def of_call(self, call: str) -> list[Row]:
         return [self._seen(self._disk.rows[at]) for at in self._of_call.get(call, [])]
 
-    def latest(self, kind: str) -> Row | None:
-        for row in reversed(self._disk.rows):
-            if row.header.kind == kind:
-                return self._seen(row)
-        return None
+    def newest(self, kind: str, limit: int) -> list[Row]:
+        found = (row for row in reversed(self._disk.rows) if row.header.kind == kind)
+        return [self._seen(row) for row in islice(found, limit)]
 
     def process_head(self, process: ProcessId) -> int:
         places = self._of_process.get(process)

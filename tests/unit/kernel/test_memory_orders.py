@@ -19,7 +19,14 @@ from orlop.abi.memory_orders import (
     SubjectOrder,
 )
 from orlop.devices.fake import FakeConfig
-from orlop.kernel import memory_erasure, memory_jobs, memory_orders, memory_views, syscall
+from orlop.kernel import (
+    memory_erasure,
+    memory_evidence,
+    memory_jobs,
+    memory_orders,
+    memory_views,
+    syscall,
+)
 from orlop.machine.offload import InlineOffload
 from orlop.state.core import Kernel
 from orlop.store.audit import Audit
@@ -113,14 +120,14 @@ def test_a_memorys_life_is_told_from_what_taught_it_to_what_used_it() -> None:
         recalled = await mind.recall("tea")
         running = syscall.enter(mind.kernel, mind.process, ask("what does Ann drink?"))
         answer = await result(running)
-        why = await memory_views.why(mind.kernel, memory)
+        why = await memory_evidence.why(mind.kernel, memory)
         assert [one.sources for one in why.history] == [("mail:17",)]
         assert [use.call for use in why.uses] == [recalled.facts.call]
         assert why.uses[0].then == (f"infer {answer.facts.call}",)
-        rests_on = await memory_views.why(mind.kernel, answer.facts.call)
+        rests_on = await memory_evidence.why(mind.kernel, answer.facts.call)
         assert [one.text for one in rests_on.history] == ["Ann drinks tea"]
         with pytest.raises(NotFound):
-            await memory_views.why(mind.kernel, "mem_unknown")
+            await memory_evidence.why(mind.kernel, "mem_unknown")
 
     story(scenario)
 
