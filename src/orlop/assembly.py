@@ -20,9 +20,11 @@ from orlop.drivers import engines as drivers
 from orlop.drivers.engines import Workshop
 from orlop.effects import connectors
 from orlop.effects.command import SubprocessTool
+from orlop.effects.found import Source
 from orlop.effects.lifeline import Lifeline
 from orlop.effects.mcp import McpServer
 from orlop.effects.monty import MontyTool
+from orlop.effects.openapi import OpenApiSource
 from orlop.effects.postman import Postman
 from orlop.effects.python import gather_described
 from orlop.files import live
@@ -107,7 +109,6 @@ async def build(power: Power, tokens: Tokens, gate: Gate) -> Kernel:
         scheduler=Scheduler(settings.scheduler),  # who runs next
         systems=Systems(settings.systems),  # what those outside bear
         tools=await tools(settings, lifeline, cells, gate),
-        servers=servers(settings, lifeline, cells, gate),
         residents=residents(settings.models),  # which models lie where
         launcher=launcher(power, tokens, tables, cells, clock),  # what runs
         cells=cells,
@@ -181,10 +182,9 @@ def registry_of(settings: Settings, shop: Workshop) -> Registry:
     return Registry([*configured, *drivers.found(shop, settings.engines)], aliases)
 
 
-def servers(
-    settings: Settings, lifeline: Lifeline, cells: Cells, gate: Gate
-) -> tuple[McpServer, ...]:
-    return tuple(
+def sources(settings: Settings, lifeline: Lifeline, cells: Cells, gate: Gate) -> list[Source]:
+    """Whose tools come and go."""
+    servers = [
         McpServer(
             name,
             config,
@@ -193,7 +193,9 @@ def servers(
             seal=gate.sealer(cells, f"mcp {name}", config.sandbox),
         )
         for name, config in settings.mcp.items()
-    )
+    ]
+    documents = [OpenApiSource(*one, SystemClock()) for one in settings.openapi.items()]
+    return [*servers, *documents]
 
 
 def desk(power: Power) -> Desk:
@@ -232,7 +234,7 @@ async def tools(settings: Settings, lifeline: Lifeline, cells: Cells, gate: Gate
     )
     try:
         code = [MontyTool(settings.code)] if settings.code.enabled else []
-        return Catalog([*built, *ready, *code])
+        return Catalog([*built, *ready, *code], sources(settings, lifeline, cells, gate))
     except BadCall as error:
         raise Misconfigured(f"orlop.toml, [tools]: {error.message}") from error
 

@@ -24,7 +24,6 @@ from orlop.assembly import Power, build, gate_of, read_tokens, workshop
 from orlop.cluster.cluster import cluster
 from orlop.devices.device import Engine
 from orlop.drivers import engines as drivers
-from orlop.effects.openapi import OpenApiSource
 from orlop.hardware.sight import Sight
 from orlop.http.app import App
 from orlop.http.auth import Doorman
@@ -130,12 +129,9 @@ def begin(kernel: Kernel, power: Power, tokens: Tokens, gate: Gate) -> Schedules
     kernel.tasks.start(schedules.run(), "schedules")
     for engine in kernel.registry.engines.values():
         keep(kernel, engine, power.settings)
-    for server in kernel.servers:
-        known = partial(manifests.learn, kernel)
-        kernel.tasks.start(server.run(known, kernel.tasks), f"mcp {server.name}")
-    for name, document in power.settings.openapi.items():
-        source = OpenApiSource(name, document, kernel.clock)
-        kernel.tasks.start(source.run(partial(manifests.learn, kernel)), f"openapi {name}")
+    for source in kernel.tools.sources:
+        looking = source.run(partial(manifests.learn, kernel), kernel.tasks)
+        kernel.tasks.start(looking, f"{source.kind} {source.name}")
     residence.begin(kernel, kernel.registry.engines.values())
     kernel.tasks.start(residence.run(kernel), "residence")
     return schedules

@@ -10,7 +10,8 @@ PinReason = Literal["first", "configured", "trusted"]
 """Nobody had seen it before; orlop.toml names its digest; an operator has looked at it."""
 
 
-ToolState = Literal["ready", "changed", "refused"]
+ToolState = Literal["ready", "changed", "refused", "away"]
+"""`away`: its server, or the document that describes it, could not be reached at the last look."""
 
 
 class ToolPinned(Struct, frozen=True, kw_only=True, tag_field="kind", tag="tool.pinned"):
@@ -50,11 +51,13 @@ class Manifest(Struct, frozen=True, kw_only=True):
 
 
 class ToolView(Struct, frozen=True, kw_only=True):
-    """One tool in `orlop tools`."""
+    """One tool in `orlop tools`; `NAME.*` is all that a server offers that is away."""
 
     name: str
     state: ToolState
     reason: str = ""
+    fix: str = ""
+    """What to do about it."""
     card: ToolCard | None = None
     digest: str = ""
     """Of a server's tool: of what was agreed."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from orlop.abi.cards import ToolCard
+from orlop.machine.tasks import TaskOwner
 
 
 class Acting(Protocol):
@@ -43,12 +44,31 @@ class Source(Protocol):
     were agreed beforehand.  Both by plain names."""
 
     name: str
+    reason: str
+    """Why nothing new is known of it; empty: the last look went well."""
+
+    @property
+    def kind(self) -> str:
+        """As a person calls it, and how to mend it."""
+        ...
+
+    @property
+    def fix(self) -> str: ...
+
+    @property
+    def lost(self) -> str:
+        """Why its tools can't be called, those that are known too; empty: they can."""
+        ...
 
     @property
     def wanted(self) -> Sequence[str]: ...
 
     @property
     def pins(self) -> Mapping[str, str]: ...
+
+    async def run(self, found: "Teller", tasks: TaskOwner) -> None:
+        """Look again and again, until cancelled.  tasks: who owns what that starts."""
+        ...
 
 
 Teller = Callable[[Source, Sequence[Found]], Awaitable[None]]

@@ -147,6 +147,24 @@ class McpServer:
         self._alone = asyncio.Lock()
 
     @property
+    def kind(self) -> str:
+        return "MCP server"
+
+    @property
+    def fix(self) -> str:
+        """What to look at where it can't be reached."""
+        if self.config.url:
+            return f"is it up, and [mcp.{self.name}] url (and headers) right?  It is asked again"
+        program = self.config.command[0]
+        return (
+            f"does {program} start by hand, as [mcp.{self.name}] command says?  It is tried again"
+        )
+
+    @property
+    def lost(self) -> str:
+        return "" if self._link is not None else self.reason or "it has gone"
+
+    @property
     def wanted(self) -> Sequence[str]:
         return self.config.tools
 
@@ -199,9 +217,7 @@ class McpServer:
         Raises `ToolFailed`, `DeviceFailed`, `DeadlineMissed`.
         """
         if (link := self._link) is None:
-            raise DeviceFailed(
-                f"MCP server {self.name} can't be reached: {self.reason or 'it has gone'}"
-            )
+            raise DeviceFailed(f"MCP server {self.name} can't be reached: {self.lost}")
         params: dict[str, object] = {"name": tool, "arguments": dict(arguments)}
         if key:
             params["_meta"] = {mcp.KEY: key}

@@ -34,6 +34,7 @@ from orlop.effects.found import Found, Teller
 from orlop.effects.outgoing import Outgoing
 from orlop.machine.clock import Clock
 from orlop.machine.ranges import Count, Limit, Many
+from orlop.machine.tasks import TaskOwner
 from orlop.wire import openapi
 from orlop.wire.canonical import canonical
 from orlop.wire.problem import retry_after_s
@@ -123,6 +124,21 @@ class OpenApiSource:
         self._out = Outgoing(name, self._key)
 
     @property
+    def kind(self) -> str:
+        return "OpenAPI document"
+
+    @property
+    def fix(self) -> str:
+        """What to look at where it can't be read."""
+        place = credential.hidden(self.config.document, self._key)
+        return f"is {place} there, and JSON ([openapi.{self.name}] document)?  It is read again"
+
+    @property
+    def lost(self) -> str:
+        """Operations are asked for where they were at the last look."""
+        return ""
+
+    @property
     def wanted(self) -> Sequence[str]:
         return self.config.operations
 
@@ -130,7 +146,7 @@ class OpenApiSource:
     def pins(self) -> Mapping[str, str]:
         return self.config.pins
 
-    async def run(self, found: Teller) -> None:
+    async def run(self, found: Teller, tasks: TaskOwner) -> None:
         """For ever, until cancelled."""
         delay_s = FIRST_RETRY_S
         try:
@@ -182,7 +198,10 @@ class OpenApiSource:
             text = _file(place)
         else:
             accept = {"accept": openapi.JSON}
-            text = (await self._out.exchange("GET", place, accept, None, MCP_ANSWER_S)).body
+            answered = await self._out.exchange("GET", place, accept, None, MCP_ANSWER_S)
+            if answered.status != 200:
+                raise DeviceFailed(f"its server answered {answered.status}")
+            text = answered.body
         if len(text) > OPENAPI_BYTES_MAX:
             raise BadCall(f"it has more than {OPENAPI_BYTES_MAX} bytes (OPENAPI_BYTES_MAX)")
         return text

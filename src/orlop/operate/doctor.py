@@ -8,7 +8,8 @@ import socket
 import sqlite3
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ import psutil
 from orlop.abi.admin import HomeInfo
 from orlop.abi.errors import KernelError, Misconfigured, NoKernel
 from orlop.abi.limits import FREE_BYTES_MIN
+from orlop.abi.tools import ToolView
 from orlop.devices import shelf
 from orlop.devices.artefact import sha256_of
 from orlop.machine import plain_clock
@@ -193,7 +195,7 @@ def _kernel(home: Path, connect: Callable[[], Operator]) -> Iterator[Check]:
         operator = connect()
         info = operator.info()
         cards = operator.inventory().engines
-        policy = operator.policy()
+        policy, tools = operator.policy(), operator.tools()
     except KernelError as error:
         found = f"the supervisor (pid {known.supervisor_pid}) lives, but: {error.message}"
         yield Check(name="kernel", state="fail", found=found, fix=error.fix)
@@ -212,12 +214,30 @@ def _kernel(home: Path, connect: Callable[[], Operator]) -> Iterator[Check]:
             found=f"{card.health} {card.reason}".strip(),
             fix="" if is_fine else f"is {card.url or 'its model file'} right, and its server up?",
         )
+    yield from _tools(tools)
     yield Check(
         name="policy",
         state="fail" if policy.problem else "ok",
         found=f"{policy.origin} is in force" + (policy.problem and f": {policy.problem}"),
         fix="mend the files, then `orlop policy reload`" if policy.problem else "",
     )
+
+
+def _tools(views: Sequence[ToolView]) -> Iterator[Check]:
+    """Servers of tools, and tools that are not called."""
+    servers = Counter(view.card.server for view in views if view.card and view.card.server)
+    for view in views:
+        if view.state != "ready" and (view.state != "away" or view.card is None):
+            yield Check(
+                name=f"tool {view.name}",
+                state="fail" if view.state == "away" else "warn",
+                found=f"{view.state}: {view.reason}",
+                fix=view.fix,
+            )
+    away = {view.name for view in views if view.state == "away"}
+    for server, count in sorted(servers.items()):
+        if f"{server}.*" not in away:
+            yield Check(name=f"tools of {server}", state="ok", found=f"{count} can be called")
 
 
 def _port() -> Check:

@@ -19,8 +19,8 @@ def tools(frame: Frame) -> None:
     """List tools; agree to changed ones.
 
     EFFECT says what a second execution would do, and so what happens after a crash.  STATE is
-    ready, changed (its server describes it otherwise than was agreed, so it is not called) or
-    refused (it can't be used).
+    ready, changed (its server describes it otherwise than was agreed, so it is not called),
+    refused (it can't be used) or away: NAME.* is all of a server that could not be reached.
     """
     if click.get_current_context().invoked_subcommand is not None:
         return
@@ -32,6 +32,9 @@ def tools(frame: Frame) -> None:
     else:
         titles = ("TOOL", "STATE", "EFFECT", "AT ONCE", "LIMIT", "DESCRIPTION")
         click.echo(table(titles, [_row(view) for view in found], frozenset({3, 4})))
+        for view in found:
+            if view.fix and (view.card is None or view.state != "away"):
+                click.echo(f"{view.name}: {view.fix}", err=True)
 
 
 @tools.command()
@@ -90,7 +93,7 @@ def _row(view: ToolView) -> tuple[str, ...]:
     if card is None:
         return (view.name, view.state, "-", "-", "-", view.reason)
     limit = f"{card.timeout_s:g} s"
-    said = card.description.partition("\n")[0] or "-"
+    said = view.reason or card.description.partition("\n")[0] or "-"
     return (view.name, view.state, card.effect, str(card.concurrency), limit, said)
 
 
@@ -98,6 +101,8 @@ def _lines(view: ToolView) -> list[tuple[str, str]]:
     lines = [("tool", view.name), ("state", view.state)]
     if view.reason:
         lines.append(("why", view.reason))
+    if view.fix:
+        lines.append(("what to do", view.fix))
     if (card := view.card) is not None:
         lines += [
             ("description", card.description or "-"),

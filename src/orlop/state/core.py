@@ -31,7 +31,6 @@ from orlop.abi.processes import ProcessSpawned
 from orlop.cluster.commons import Commons
 from orlop.context.conversation import Namer
 from orlop.effects.functions import Offer
-from orlop.effects.mcp import McpServer
 from orlop.files.live import FileStore
 from orlop.hardware.bell import Bell
 from orlop.hardware.claim import Checkpoint
@@ -149,8 +148,6 @@ class Kernel:
     processes: dict[ProcessId, Process] = field(default_factory=dict)
     clients: Clients = field(default_factory=Clients)
     residents: Residents = field(default_factory=Residents)
-    servers: Sequence[McpServer] = ()
-    """MCP servers, whose tools come and go."""
     desk: Desk = field(default_factory=Desk)
     """What people are asked by, and who waits for them."""
     systems: Systems = field(default_factory=Systems)

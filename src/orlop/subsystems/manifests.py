@@ -113,7 +113,16 @@ async def trust(kernel: Kernel, name: str, digest: str) -> ToolView:
 
 
 def views(kernel: Kernel, tenant: TenantId = DEFAULT_TENANT) -> list[ToolView]:
-    return [view(kernel, name) for name in kernel.tools.names() if is_seen(kernel, name, tenant)]
+    """All tools; a server that is away is told of too, whether its tools are known or not."""
+    known = [view(kernel, name) for name in kernel.tools.names() if is_seen(kernel, name, tenant)]
+    gone = [away(source) for source in kernel.tools.sources if source.reason]
+    return sorted([*known, *gone], key=lambda one: one.name)
+
+
+def away(source: Source) -> ToolView:
+    reason = redaction.redacted(f"{source.kind} {source.name}: {source.reason}")
+    fix = f"{source.fix}; `orlop doctor` tells when all is well"
+    return ToolView(name=f"{source.name}.*", state="away", reason=reason, fix=fix)
 
 
 def is_seen(kernel: Kernel, name: str, tenant: TenantId) -> bool:
@@ -127,22 +136,39 @@ def is_seen(kernel: Kernel, name: str, tenant: TenantId) -> bool:
 
 def view(kernel: Kernel, name: str, tenant: TenantId = DEFAULT_TENANT) -> ToolView:
     """Raises `NotFound` for a tool that nobody of the tenant's may see."""
+    for source in kernel.tools.sources:
+        if source.reason and name == f"{source.name}.*":
+            return away(source)
     if name not in kernel.tools.names() or not is_seen(kernel, name, tenant):
         raise NotFound(f"no tool {name[:NAME_CHARS_MAX]!r} here; `orlop tools` lists all")
     known = kernel.tables.manifests.get(name) or Manifest()
     reason = kernel.tools.barred(name)
     changed = known.changed if reason else None
+    card = kernel.tools.card(name)
     state: ToolState = "changed" if changed is not None else "refused" if reason else "ready"
+    fix = {
+        "changed": f"look with `orlop tools show {name}`, then `orlop tools trust {name}`",
+        "refused": "its server has to mend it",
+    }.get(state, "")
+    if state == "ready" and card is not None and (gone := _lost(kernel, card)) is not None:
+        state, reason, fix = gone.state, gone.reason, gone.fix
     return ToolView(
         name=name,
         state=state,
         reason=reason,
-        card=told(card) if (card := kernel.tools.card(name)) is not None else None,
+        fix=fix,
+        card=told(card) if card is not None else None,
         digest=known.pinned.digest if known.pinned is not None else "",
         agreed=known.pinned.manifest if known.pinned is not None else None,
         offered=changed.manifest if changed is not None else None,
         offered_digest=changed.digest if changed is not None else "",
     )
+
+
+def _lost(kernel: Kernel, card: ToolCard) -> ToolView | None:
+    """How its server is, where that can't be reached."""
+    sources = kernel.tools.sources
+    return next((away(one) for one in sources if one.lost and one.name == card.server), None)
 
 
 def told(card: ToolCard) -> ToolCard:

@@ -1,7 +1,7 @@
 """What people are asked about a step of a saga that is stuck, and what their answer means."""
 
 from orlop.abi.effects import EffectSettled
-from orlop.abi.errors import Exhausted, NotFound
+from orlop.abi.errors import DeviceFailed, Exhausted, NotFound
 from orlop.abi.limits import PARKED_S_MAX
 from orlop.abi.questions import Question, QuestionAsked
 from orlop.abi.sagas import SagaRetried, SagaStep, SagaUndone, SagaView
@@ -52,7 +52,7 @@ def _choices(kernel: Kernel, step: SagaStep) -> tuple[str, ...]:
         return (UNDONE, AGAIN)
     try:
         plan = saga_plan.of(kernel, step)
-    except NotFound:
+    except (NotFound, DeviceFailed):
         return (NOT_HAPPENED,)
     is_needed = "result" in template.roots(plan.arguments)
     return (NOT_HAPPENED,) if is_needed else (HAPPENED, NOT_HAPPENED)

@@ -1,12 +1,13 @@
 """Which tools exist, and what goes in and out of each."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from orlop.abi.cards import ToolCard
-from orlop.abi.errors import BadCall, NotFound, ToolBarred
+from orlop.abi.errors import BadCall, DeviceFailed, NotFound, ToolBarred
 from orlop.abi.limits import NAME_CHARS_MAX
 from orlop.devices.device import Tool
+from orlop.effects.found import Source
 from orlop.tools import template
 from orlop.tools.outside import is_marked
 from orlop.tools.schema import Schema
@@ -31,12 +32,13 @@ class Barred:
 
 
 class Catalog:
-    """Tools by name; a name is either usable or barred.
+    """Tools by name; a name is either usable or barred.  sources: where others come from.
 
     Raises `BadCall` for a tool whose schemas are wrong.
     """
 
-    def __init__(self, tools: Iterable[Tool]) -> None:
+    def __init__(self, tools: Iterable[Tool], sources: Sequence[Source] = ()) -> None:
+        self.sources = sources
         self._tools: dict[str, Tool] = {}
         self._schemas: dict[str, Schemas] = {}
         self._barred: dict[str, Barred] = {}
@@ -97,11 +99,18 @@ class Catalog:
         return tool.card if tool is not None else None
 
     def find(self, name: str) -> Tool:
-        """Raises `NotFound` with the names that there are, `ToolBarred`."""
+        """Raises `NotFound` with the names that there are, `ToolBarred`, and `DeviceFailed` where
+        nobody can know, since its server has not been reached."""
         if (tool := self._tools.get(name)) is not None:
             return tool
         if reason := self.barred(name):
             raise ToolBarred(f"{name} is not called: {reason}")
+        for source in self.sources:
+            if source.reason and name.startswith(f"{source.name}."):
+                raise DeviceFailed(
+                    f"{name[:NAME_CHARS_MAX]} is not known: {source.kind} {source.name} can't be "
+                    f"reached: {source.reason}"
+                )
         raise self.unknown(name)
 
     def unknown(self, name: str) -> NotFound:

@@ -13,6 +13,7 @@ from orlop.abi.errors import BadCall, DeviceBusy, DeviceFailed, Misconfigured, T
 from orlop.effects.found import Acting, Found, Source
 from orlop.effects.openapi import OpenApiConfig, OpenApiSource, check
 from orlop.machine.clock import SystemClock
+from orlop.machine.tasks import TaskOwner
 from orlop.tools.schema import Schema
 from orlop.wire import openapi
 
@@ -129,7 +130,7 @@ def with_shop(
             assert isinstance(found, list)
             told.put_nowait(found)
 
-        running = asyncio.create_task(source.run(tell))
+        running = asyncio.create_task(source.run(tell, TaskOwner("test")))
         try:
             async with asyncio.timeout(30):
                 await told.get()

@@ -28,6 +28,10 @@ INFO = {
     "started_ns": 1,
     "ready": True,
 }
+TOOLS = [
+    {"name": "shop.*", "state": "away", "reason": "MCP server shop: gone", "fix": "start it"},
+    {"name": "shop.add", "state": "changed", "reason": "another one", "fix": "look"},
+]
 POLICY = {
     "digest": "ab",
     "origin": "closed",
@@ -96,9 +100,12 @@ def test_engines_of_a_running_kernel_are_looked_at(tmp_path: Path) -> None:
         inventory = {"engines": [ENGINE], "models": [], "tools": [], "hardware": []}
         kernel.says("GET /orlop/v1/inventory", Said(inventory))
         kernel.says("GET /orlop/v1/policy", Said(POLICY))
+        kernel.says("GET /orlop/v1/tools", Said(TOOLS))
         checks = _checks(tmp_path, tmp_path / "shelf")
     assert checks["policy"].state == "fail"
     assert checks["policy"].found == "closed is in force: no rule can be read"
+    assert checks["tool shop.*"].state == "fail" and checks["tool shop.*"].fix == "start it"
+    assert (checks["tool shop.add"].state, checks["tool shop.add"].fix) == ("warn", "look")
     assert checks["kernel"].state == "ok"
     assert (checks["engine local"].state, checks["engine local"].found) == (
         "fail",
