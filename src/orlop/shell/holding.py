@@ -3,7 +3,7 @@
 import os
 import subprocess
 from collections.abc import Callable
-from typing import Unpack
+from typing import TypeVar, Unpack
 
 import click
 
@@ -13,11 +13,13 @@ from orlop.console.frame import Frame, framed
 from orlop.sdk.claim_words import ClaimOptions, claim_order
 from orlop.sdk.claims_sync import SyncClaim
 
+R = TypeVar("R")
+
 PART = click.FloatRange(0, 1, min_open=True)
 MORE = click.FloatRange(0)
 
 
-def wanting(function: Callable[..., None]) -> Callable[..., None]:
+def wanting(function: Callable[..., R]) -> Callable[..., R]:
     """The options of a claim."""
     for option in (
         click.option("--purpose", default="", help="For people."),

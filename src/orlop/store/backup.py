@@ -68,8 +68,7 @@ def back_up(
 def _back_up(
     home: Path, config: JournalConfig, into: Path, now_ns: Nanoseconds, progress: Progress
 ) -> Manifest:
-    if not (home / "keys").is_dir():
-        raise NotFound(f"{home} holds no journal yet; `orlop up` makes one")
+    Home(home).require()
     data = into / "data"
     for folder in (into, data, into / "keys"):
         files.private_folder(folder)

@@ -12,7 +12,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from orlop.abi.errors import JournalStopped
+from orlop.abi.errors import JournalStopped, NotFound
 from orlop.abi.limits import RESERVE_BYTES
 from orlop.machine.chance import Chance
 from orlop.store import files
@@ -34,6 +34,11 @@ class Home:
         self._reserve = path / "reserve"
         self._lock_handle: int | None = None
         self._anchor_handle: int | None = None
+
+    def require(self) -> None:
+        """Raises `NotFound` where no kernel ever ran: most often `--home` names another folder."""
+        if not self.keys.is_dir():
+            raise NotFound(f"{self.path} holds no journal yet; `orlop up` makes one")
 
     def keyring(self, chance: Chance, *, has_journal: bool | None = None) -> Keyring:
         """The journal's keys; new ones only where there is no journal yet.

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from orlop.abi.errors import JournalStopped
+from orlop.abi.errors import JournalStopped, NotFound
 from orlop.abi.ids import JournalId, Seq
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
@@ -59,7 +59,7 @@ def verify(
     """Chain, bodies, blobs, checkpoints, anchor, gaps.  Needs no secret key; changes nothing.
 
     outside: copies of checkpoints that were kept elsewhere; the journal must still fit them.
-    `JournalStopped` where there is nothing to verify.
+    `NotFound` where there is nothing to verify.
     """
     home = Home(path)
     tape = open_tape(home, config)
@@ -67,7 +67,7 @@ def verify(
     try:
         found = Audit(tape, verifier, whole=True, progress=progress).run()
         if found.meta is None and found.anchor is None:
-            raise JournalStopped(f"there is no journal in {path}")
+            raise NotFound(f"{path} holds no journal")
         for said in _statements(outside, verifier):
             found.damage += _against(tape, said, found)
         if verifier is None:
@@ -98,6 +98,7 @@ async def accept_loss(
 ) -> list[Damage]:
     """Give up what `verify` finds damaged, by signed events; the old files are kept aside."""
     home = Home(path)
+    home.require()
     tape = open_tape(home, config)
     keyring = home.keyring(chance, has_journal=tape.look() is not None)
     journal = Journal(tape, keyring, clock, chance, offload)

@@ -36,6 +36,7 @@ def move(frame: Frame, target: str, schema: str) -> None:
     Also while the kernel runs: it is stopped for the last events only, and started again.
     """
     home = frame.home.expanduser().resolve()
+    Home(home).require()
     old = read_settings(None, home, ()).journal
     new = _place(old, target, schema)
     work = Move(home, old, new)
@@ -79,6 +80,7 @@ def upgrade(frame: Frame, plan: bool) -> None:
     A kernel does so itself when it starts; each step only adds.
     """
     home = frame.home.expanduser().resolve()
+    Home(home).require()
     config = read_settings(None, home, ()).journal
     steps = tapes.pending(Home(home), config)
     if not plan and steps:
