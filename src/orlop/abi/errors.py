@@ -126,7 +126,7 @@ class Conflict(KernelError):
     code = "E1202"
     fault: ClassVar[Fault] = "caller"
     http_status = 409
-    fix = "Look at the state (`orlop show PID`), then ask again."
+    fix = "The message says what stands in the way: change that, or ask for something else."
 
 
 class Fenced(Conflict):
@@ -306,7 +306,10 @@ class JournalStopped(NotReady):
 
     code = "E3101"
     fault: ClassVar[Fault] = "operator"
-    fix = "`orlop doctor` names the cause; free space or repair, then `orlop down` and `orlop up`."
+    fix = (
+        "`orlop doctor` names the cause.  PostgreSQL is looked for until it is back; a disk wants room "
+        "or repair, then `orlop down` and `orlop up`."
+    )
 
 
 class JournalDamaged(JournalStopped):
@@ -326,7 +329,7 @@ class Misconfigured(KernelError):
     code = "E3201"
     fault: ClassVar[Fault] = "operator"
     http_status = 500
-    fix = "Correct the line that the message names; `docs/settings.md` lists every setting."
+    fix = "Correct what the message names; `docs/settings.md` lists every setting."
 
 
 class PullFailed(KernelError):
