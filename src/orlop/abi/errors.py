@@ -307,8 +307,8 @@ class JournalStopped(NotReady):
     code = "E3101"
     fault: ClassVar[Fault] = "operator"
     fix = (
-        "`orlop doctor` names the cause.  PostgreSQL is looked for until it is back; a disk wants room "
-        "or repair, then `orlop down` and `orlop up`."
+        "`orlop doctor` names the cause.  PostgreSQL is looked for until it is back; a disk wants"
+        " room or repair, then `orlop down` and `orlop up`."
     )
 
 
