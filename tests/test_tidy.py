@@ -50,6 +50,8 @@ FOREIGN = {
     "ray": {"hardware/accelerators.py"},
     "numpy": {
         "devices/onnx_network.py",
+        "memory/block.py",
+        "memory/block_rows.py",
         "memory/blocks.py",
         "memory/graph.py",
         "shell/faiss_files.py",

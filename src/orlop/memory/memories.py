@@ -22,10 +22,11 @@ from orlop.machine.clock import Clock
 from orlop.machine.offload import InlineOffload, ThreadOffload
 from orlop.machine.ranges import Count, Many
 from orlop.memory import reading as reading
+from orlop.memory.meaning import Dense
 from orlop.memory.outside import Outside
 from orlop.memory.reading import Place
 from orlop.memory.rows import EVIDENCE, MEMORY_KINDS, MemoryFold
-from orlop.memory.search import Asked, Dense, Found, find
+from orlop.memory.search import Asked, Found, find
 from orlop.memory.stores import opening
 from orlop.store.journal import Journal
 from orlop.store.projection import Projection, ProjectionFile, Shared, Source

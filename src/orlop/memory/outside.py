@@ -23,8 +23,8 @@ from orlop.machine import redaction
 from orlop.machine.clock import Clock
 from orlop.memory import feed as memory_feed
 from orlop.memory.feed import Feed
-from orlop.memory.reading import Filter, born
-from orlop.memory.search import Dense
+from orlop.memory.meaning import Dense, Query, Ranking
+from orlop.memory.reading import born
 from orlop.memory.stores.store import POINTS_MAX, Place, VectorStore, batches
 from orlop.memory.vectors import unpacked
 
@@ -68,31 +68,23 @@ class Outside:
     _turn: Lock = field(default_factory=Lock)
     """Held for one call of the store."""
 
-    def search(
-        self,
-        connection: sqlite3.Connection,
-        wanted: Filter,
-        model: str,
-        vector: bytes,
-        limit: int,
-        among: Sequence[int] | None,
-    ) -> tuple[list[tuple[int, float]], bool]:
-        places = [Place(wanted.tenant, name, model) for name in wanted.namespaces]
+    def search(self, connection: sqlite3.Connection, query: Query) -> tuple[Ranking, bool]:
+        wanted = query.wanted
+        places = [Place(wanted.tenant, name, query.model) for name in wanted.namespaces]
         self._asked |= dict.fromkeys(places)
         file = born(connection)
         fed = [self._fed.get(place, (0, 0)) for place in places]
         is_fed = bool(fed) and all(one == file for one, _ in fed)
-        is_scan = among is None and wanted.as_of is None
-        if is_scan and is_fed and self.clock.now_s() >= self._again_s:
+        if query.is_of_all_now and is_fed and self.clock.now_s() >= self._again_s:
             seen = min(seq for _, seq in fed)
-            found = self._outside(connection, wanted, places, vector, limit, seen)
-            if found is not None and len(found) >= limit:
-                return found[:limit], False
-        return self.inner.search(connection, wanted, model, vector, limit, among)
+            found = self._outside(connection, query, places, seen)
+            if found is not None and len(found) >= query.limit:
+                return found[: query.limit], False
+        return self.inner.search(connection, query)
 
     def cosines(
         self, connection: sqlite3.Connection, model: str, vector: bytes, ids: Sequence[int]
-    ) -> list[tuple[int, float]]:
+    ) -> Ranking:
         return self.inner.cosines(connection, model, vector, ids)
 
     def next_feed(self) -> Callable[[sqlite3.Connection], Round]:
@@ -147,34 +139,32 @@ class Outside:
     def _outside(
         self,
         connection: sqlite3.Connection,
-        wanted: Filter,
+        query: Query,
         places: Sequence[Place],
-        vector: bytes,
-        limit: int,
         seen: int,
-    ) -> list[tuple[int, float]] | None:
-        query, most = unpacked(vector), OVERSAMPLE * limit
+    ) -> Ranking | None:
+        vector, most = unpacked(query.vector), OVERSAMPLE * query.limit
         if not self._turn.acquire(blocking=False):
             return None  # It is being fed: nobody waits for that.
         try:
             try:
-                ids = self.store.near(places, query, most)
+                ids = self.store.near(places, vector, most)
             finally:
                 self._turn.release()
             # Stores that search by a graph may name somewhat fewer than they have.
             if 2 * len(ids) < most and any(
-                2 * len(ids) < memory_feed.fed(connection, place, seen, len(vector), most)
+                2 * len(ids) < memory_feed.fed(connection, place, seen, len(query.vector), most)
                 for place in places
             ):
                 raise DeviceFailed("it has forgotten what it was given")
         except Exception as error:  # Whatever its library raises.
             self._lose(error)
             return None
-        rows = memory_feed.candidates(connection, wanted, places[0].model, ids, seen)
+        rows = memory_feed.candidates(connection, query.wanted, query.model, ids, seen)
         scored = [
-            (id, sum(a * b for a, b in zip(query, unpacked(data), strict=True)))
+            (id, sum(a * b for a, b in zip(vector, unpacked(data), strict=True)))
             for id, data in rows
-            if len(data) == len(vector)
+            if len(data) == len(query.vector)
         ]
         return sorted(scored, key=lambda pair: (-pair[1], pair[0]))
 

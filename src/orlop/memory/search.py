@@ -4,8 +4,8 @@ Runs beside the event loop, on one connection, in one thread at a time.
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from collections.abc import Sequence
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -13,51 +13,13 @@ from msgspec.structs import replace
 from orlop.abi.ids import Seq, TenantId
 from orlop.abi.limits import MEMORY_CANDIDATES_MAX
 from orlop.abi.memory import Memory, Recall
-from orlop.abi.memory_orders import Shelf
-from orlop.memory import reading as reading
+from orlop.memory import reading
 from orlop.memory.fuse import fused
+from orlop.memory.meaning import Dense, Query
 from orlop.memory.reading import Filter
 
 AMONG_MAX: Final = 200_000
 """Rows that a filter by kind, subject or attributes may name for a search by meaning."""
-
-
-class Dense(Protocol):
-    """Search by meaning.  `memory.blocks` is the one in RAM."""
-
-    def search(
-        self,
-        connection: sqlite3.Connection,
-        wanted: Filter,
-        model: str,
-        vector: bytes,
-        limit: int,
-        among: Sequence[int] | None,
-    ) -> tuple[list[tuple[int, float]], bool]:
-        """Ids and cosines, best first, and whether all came from RAM."""
-        ...
-
-    def cosines(
-        self, connection: sqlite3.Connection, model: str, vector: bytes, ids: Sequence[int]
-    ) -> list[tuple[int, float]]:
-        """How near these few are; those without a vector are left out."""
-        ...
-
-    def forget(self, tenant: TenantId | None) -> None:
-        """Let go of what is in RAM (None: of everybody's)."""
-        ...
-
-    def take_wanted(self) -> list[Callable[[], None]]:
-        """Work that would make searches of large namespaces faster; for another thread."""
-        ...
-
-    def no_graphs(self) -> None:
-        """It can't be done here."""
-        ...
-
-    def shelves(self) -> list[Shelf]:
-        """What each tenant has in RAM."""
-        ...
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -152,9 +114,10 @@ def _searched(
         among = None
         if not wanted.is_plain:
             among = reading.matching(connection, wanted, "1", (), AMONG_MAX)
-        lists["dense"], from_ram = dense.search(
-            connection, wanted, asked.model, asked.vector, each, among
+        query = Query(
+            wanted=wanted, model=asked.model, vector=asked.vector, limit=each, among=among
         )
+        lists["dense"], from_ram = dense.search(connection, query)
     if call.mode == "newest":
         lists["newest"] = by_age(reading.newest(connection, wanted, each))
     elif call.mode == "fused":

@@ -14,6 +14,7 @@ from orlop.abi.memory import Item, MemoryId, Remember, Target
 from orlop.devices.fake import FakeConfig
 from orlop.memory.blocks import Blocks
 from orlop.memory.fuse import fused
+from orlop.memory.meaning import Query
 from orlop.memory.reading import Filter, numbers_of
 from orlop.memory.vectors import packed
 from orlop.state.core import Kernel
@@ -61,8 +62,9 @@ async def lived(mind: Mind, chance: random.Random) -> list[Seq]:
     return moments
 
 
-def wanted(as_of: Seq | None) -> Filter:
-    return Filter(tenant=DEFAULT_TENANT, namespaces=PLACES, as_of=as_of, at_ns=1 << 62)
+def asked(vector: bytes, limit: int, as_of: Seq | None = None) -> Query:
+    wanted = Filter(tenant=DEFAULT_TENANT, namespaces=PLACES, as_of=as_of, at_ns=1 << 62)
+    return Query(wanted=wanted, model=MODEL, vector=vector, limit=limit)
 
 
 def test_ram_disk_and_a_small_budget_give_the_same_at_every_moment() -> None:
@@ -86,7 +88,7 @@ def test_ram_disk_and_a_small_budget_give_the_same_at_every_moment() -> None:
                     query: bytes = query,
                     as_of: Seq | None = as_of,
                 ) -> list[int]:
-                    found, _ = arm.search(connection, wanted(as_of), MODEL, query, 10, None)
+                    found, _ = arm.search(connection, asked(query, 10, as_of))
                     return [id for id, _ in found]
 
                 found = [await mind.memories.read(search, arm) for arm in arms]
@@ -106,10 +108,7 @@ def test_a_graph_gives_nothing_that_is_not_so_and_knows_what_came_after_it() -> 
         hits = 0
 
         def both(connection: sqlite3.Connection, query: bytes) -> tuple[list[int], list[int]]:
-            arms = [
-                arm.search(connection, wanted(None), MODEL, query, 5, None)[0]
-                for arm in (exact, graph)
-            ]
+            arms = [arm.search(connection, asked(query, 5))[0] for arm in (exact, graph)]
             return [id for id, _ in arms[0]], [id for id, _ in arms[1]]
 
         await mind.memories.read(both, packed(vector(chance)))
@@ -173,9 +172,9 @@ def test_cosines_of_a_few_are_those_that_a_search_finds() -> None:
         query, blocks = packed(vector(chance)), Blocks.within(1 << 30, (), 0)
 
         def both(connection: sqlite3.Connection) -> tuple[dict[int, float], dict[int, float]]:
-            found, _ = blocks.search(connection, wanted(None), MODEL, query, 10, None)
-            asked = [*(id for id, _ in found), 10**9]  # The last one is nobody's.
-            return dict(found), dict(blocks.cosines(connection, MODEL, query, asked))
+            found, _ = blocks.search(connection, asked(query, 10))
+            few = [*(id for id, _ in found), 10**9]  # The last one is nobody's.
+            return dict(found), dict(blocks.cosines(connection, MODEL, query, few))
 
         found, near = await mind.memories.read(both)
         assert found and found.keys() == near.keys()
