@@ -102,6 +102,10 @@ class SagaUndoing(Struct, frozen=True, kw_only=True, tag_field="kind", tag="saga
     """Those of the policy that permit it."""
     cleared_by: str = ""
     """Who has agreed, where a person is asked."""
+    verdict: Literal["permit", "ask"] = "permit"
+    """What the rules said; an `ask` was agreed to."""
+    labels: tuple[str, ...] = ()
+    """Those of the step's call."""
 
 
 class SagaUndone(Struct, frozen=True, kw_only=True, tag_field="kind", tag="saga.undone"):

@@ -2,6 +2,7 @@
 
 The journal is folded once more, event by event; before each call's intent is folded in, the tables
 are as they were when the call came, so that counts, money and labels are those of that moment.
+What undoes a step of a saga is asked about as the call of its tool that it is.
 Engines, tools and models are taken as they are now.
 """
 
@@ -10,12 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from orlop.abi.calls import Call
+from orlop.abi.calls import Call, CallTool
 from orlop.abi.errors import BadCall
 from orlop.abi.events import CallEntered, Header, Snapshot
 from orlop.abi.ids import DEFAULT_TENANT, CallId, Nanoseconds, Seq, TenantId
 from orlop.abi.limits import DIFFERENCES_KEPT_MAX
 from orlop.abi.policy import BacktestOrder, BacktestReport, Decision, Difference, PolicyRefused
+from orlop.abi.sagas import SagaUndoing
 from orlop.access.policy import Policy
 from orlop.access.policy_cases import change
 from orlop.state import codec, policy_facts
@@ -103,18 +105,16 @@ def _look(
     kernel: Kernel, made: Policy, tables: Tables, header: Header, event: object, sums: Sums
 ) -> None:
     """One call: what was said of it, and what these rules say."""
-    if not isinstance(event, CallEntered | PolicyRefused) or header.call is None:
-        return
-    row = tables.rows.get(header.process)
-    was = event.decision or Decision()
-    if row is None:
+    row, meant = tables.rows.get(header.process), _meant(tables, header, event)
+    if row is None or meant is None:
         return
     sums.calls += 1
-    for asked, now in _said(kernel, made, tables, header, event.body, event.labels):
+    was = meant.was
+    for asked, now in _said(kernel, made, tables, header, meant.call, meant.labels):
         if now.verdict != was.verdict:
             sums.add(
                 Difference(
-                    call=CallId(header.call),
+                    call=meant.id,
                     pid=row.pid,
                     agent=row.name,
                     action=asked.action,
@@ -126,6 +126,31 @@ def _look(
                 )
             )
             return
+
+
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """What rules were asked of.  id: of a compensation, its step's."""
+
+    id: CallId
+    call: Call
+    labels: tuple[str, ...]
+    was: Decision
+
+
+def _meant(tables: Tables, header: Header, event: object) -> Meant | None:
+    match event:
+        case CallEntered() | PolicyRefused() if header.call is not None:
+            return Meant(header.call, event.body, event.labels, event.decision or Decision())
+        case SagaUndoing():
+            call = CallTool(tool=event.tool, arguments=event.arguments, saga=event.saga)
+            was = Decision(verdict=event.verdict, rules=event.rules)
+            saga = tables.sagas.rows.get(event.saga)
+            steps = {step.seq: step.call for step in saga.steps} if saga is not None else {}
+            id = steps.get(event.step, CallId(event.saga))
+            return Meant(id, call, event.labels, was)
+        case _:
+            return None
 
 
 def _said(

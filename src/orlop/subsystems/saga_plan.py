@@ -12,6 +12,7 @@ from orlop.abi.cards import ToolCard
 from orlop.abi.errors import NotApproved, RuleForbids
 from orlop.abi.ids import CallId, NanoDollars, Nanoseconds
 from orlop.abi.limits import SAGA_TRIES_MAX
+from orlop.abi.policy import Decision, PolicyRefused
 from orlop.abi.sagas import SagaStep, SagaView, UndoPlan
 from orlop.machine.clock import NS_PER_S
 from orlop.state import policy_facts, saga_holds
@@ -57,19 +58,22 @@ def permitted(
     card: ToolCard,
     arguments: Mapping[str, object],
     labels: frozenset[str],
-) -> tuple[str, ...]:
-    """The rules that permit the compensation now.  Raises `RuleForbids`, and `NotApproved` where a
-    person is asked of it and has not agreed."""
+) -> Decision:
+    """What lets the compensation happen now: rules, or a person that they ask.
+
+    Raises `RuleForbids` (and the journal says so), and `NotApproved` where a person is asked of it
+    and has not agreed.
+    """
     if card.approval == "always" and not step.cleared_by:
         raise NotApproved(f"a person is asked of each call of {card.name}")
     guards, owner = kernel.guard.over(row.tenant), kernel.tables.rows.get(row.process)
     if not guards:
-        return ()
+        return Decision()
     if owner is None:
         if step.cleared_by:
-            return ()
+            return Decision()
         raise NotApproved("its process is forgotten, so no rule can be asked")
-    world, found = policy.world_of(kernel), tuple[str, ...]()
+    world, found = policy.world_of(kernel), Decision()
     call = CallTool(tool=card.name, arguments=dict(arguments), saga=row.id)
     for action, thing in policy_facts.things(kernel.tables, world, owner, call):
         asked = Asked(
@@ -83,11 +87,24 @@ def permitted(
             world=world,
         )
         decision, _ = policy.together(kernel, guards, asked, thing, CallId(row.id))
-        said = policy.said(action, thing.id, decision)
         if decision.verdict == "forbid":
-            raise RuleForbids(said)
+            _refused(kernel, row, asked, decision)
+            raise RuleForbids(policy.said(action, thing.id, decision))
         if decision.verdict == "ask" and not step.cleared_by:
             rules = ", ".join(decision.rules)
             raise NotApproved(f"{rules} asks a person of {card.name}: {decision.reason}")
-        found += decision.rules
+        verdict = found.verdict if decision.verdict == "permit" else decision.verdict
+        found = Decision(verdict=verdict, rules=(*found.rules, *decision.rules))
     return found
+
+
+def _refused(kernel: Kernel, row: SagaView, asked: Asked, decision: Decision) -> None:
+    """Once each time: the step is a person's from then on."""
+    event = PolicyRefused(
+        decision=policy.compact(decision),
+        action=asked.action,
+        resource=asked.resource,
+        body=asked.call,
+        labels=tuple(sorted(asked.labels)),
+    )
+    kernel.emit(row.process, row.tenant, event, call=kernel.new_call())

@@ -69,7 +69,7 @@ async def once(kernel: Kernel, row: SagaView, step: SagaStep, undoing: Undoing) 
         _settle(kernel, row, step, SagaUndone(saga=row.id, step=step.seq, ran_ns=undoing.ran_ns))
         return
     labels = frozenset(entered.labels)
-    rules = saga_plan.permitted(kernel, row, step, tool.card, arguments, labels)
+    said = saga_plan.permitted(kernel, row, step, tool.card, arguments, labels)
     intent = SagaUndoing(
         saga=row.id,
         step=step.seq,
@@ -77,8 +77,10 @@ async def once(kernel: Kernel, row: SagaView, step: SagaStep, undoing: Undoing) 
         arguments=dict(arguments),
         key=key,
         attempt=step.attempts + undoing.tries + 1,
-        rules=rules,
+        rules=said.rules,
         cleared_by=step.cleared_by,
+        verdict="permit" if said.verdict == "permit" else "ask",
+        labels=entered.labels,
     )
     await _undone(kernel, row, tool, intent, undoing)
 
