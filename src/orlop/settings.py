@@ -26,7 +26,7 @@ from orlop.hardware.configured import DeviceConfig
 from orlop.http.gate import EgressConfig
 from orlop.http.place import HttpConfig
 from orlop.machine.ranges import Chances, Count, Seconds
-from orlop.machine.settings import default_models_dir, load
+from orlop.machine.settings import default_models_dir, load, placed
 from orlop.memory import memories as memory
 from orlop.memory.memories import MemoryConfig
 from orlop.meter.usage import PriceConfig
@@ -133,6 +133,17 @@ def read_settings(config: Path | None, home: Path, engine_flags: Sequence[str]) 
         if not found or not name or not url.startswith(("http://", "https://")):
             raise Misconfigured(f"--engine {flag}: write NAME=URL, as in vllm=http://host:8000")
         settings.engines[name] = EngineConfig(url=url)
+    try:
+        return _checked(settings, home)
+    except Misconfigured as error:
+        raise placed(path, error) from error
+
+
+def _checked(settings: Settings, home: Path) -> Settings:
+    """What no single line tells: whether it fits together, and this machine.
+
+    Raises `Misconfigured`; the message begins with the place.
+    """
     for name, entry in settings.engines.items():
         drivers.check(name, entry, models_dir(settings))
     for name, tool in settings.tools.items():

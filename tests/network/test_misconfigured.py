@@ -19,22 +19,47 @@ WRONG = {
     "not a number": ("[http]\nstall_s = nan", "orlop.toml:2: http.stall_s: "),
     "an infinite time": ("[kernel]\nrestart_delay_s = inf", "orlop.toml:2: kernel.restart_delay_s"),
     "an unknown choice": ('[scheduler]\npolicy = "lifo"', "orlop.toml:2: scheduler.policy: "),
-    "a tool without a command": ('[tools.pay]\neffect = "pure"', "[tools.pay]: needs `command`"),
+    "a tool without a command": (
+        '[tools.pay]\neffect = "pure"',
+        "orlop.toml:1: [tools.pay]: needs `command`",
+    ),
     "a table that is none": ("engines = 5", "orlop.toml:1: engines: should be a table"),
     "no TOML": ("[http\nport = 1", "orlop.toml: "),
     "not UTF-8": ("[http]\nhost = '\udcff'", "orlop.toml: can't be read"),
-    "a URL that is none": ('[engines.a]\nurl = "host:80"', "engines.a: url should be http"),
+    "a URL that is none": (
+        '[engines.a]\nurl = "host:80"',
+        "orlop.toml:2: engines.a: url should be http",
+    ),
     "a key that is not set": (
         '[engines.a]\nurl = "http://h"\nkey_env = "ORLOP_TEST_NO_SUCH"',
-        "engines.a: key_env: $ORLOP_TEST_NO_SUCH is not set",
+        "orlop.toml:3: engines.a: key_env: $ORLOP_TEST_NO_SUCH is not set",
     ),
     "a key file that is not there": (
         '[engines.a]\nurl = "http://h"\nkey_file = "/nowhere/key"',
-        "engines.a: key_file can't be read",
+        "orlop.toml:3: engines.a: key_file can't be read",
     ),
+    "a file of a model that is not there": (
+        '[engines.a]\ndriver = "llamacpp"\n\nmodel = "/nowhere/x.gguf"',
+        "orlop.toml:4: engines.a: model: no model '/nowhere/x.gguf'; there is no such file",
+    ),
+    "a rate that is none": ('[systems.s]\nrate = "fast"', "orlop.toml:2: [systems.s] rate: write"),
+    "a shift that is none": (
+        '[escalations.m]\nend = "deny"\nsteps = [{to = ["a"], hours = "Mon 09"}]',
+        "orlop.toml:1: [escalations.m] step 1: hours 'Mon 09'",
+    ),
+    "an artefact of no engine": (
+        '[models.cards.s]\nreference = "a"\n\n[models.cards.s.artefacts.a]\nengine = "x"\n'
+        'model = "m"',
+        "orlop.toml:5: models.cards.s.artefacts.a: engine: no engine 'x'",
+    ),
+    "a store that is none": (
+        '[memory]\nstore = "qdrant"',
+        "orlop.toml:2: memory.store: ",
+    ),
+    "a host that others reach": ('[http]\nhost = "0.0.0.0"', "orlop.toml:2: [http] host = "),
     "a model that is not there": (
         '[engines.a]\ndriver = "llamacpp"\nmodel = "nope"',
-        "engines.a: no model 'nope'; `orlop pull nope`",
+        "orlop.toml:3: engines.a: model: no model 'nope'; `orlop pull nope`",
     ),
 }
 

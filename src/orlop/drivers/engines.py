@@ -79,6 +79,9 @@ class EngineConfig:
     rank); needs `orlop[kv-events]`.  Newer vLLM says itself where."""
     kv_replay: list[str] = field(default_factory=list[str])
     """Where batches of each of them that were missed can be had again; may be left out."""
+    continues: bool = True
+    """Of vllm and sglang: a call may give its seat back to a more urgent one and go on later from
+    its token ids, where the server tells them; false: none does (docs/engines.md says what for)."""
     cloud: CloudTerms = field(default_factory=CloudTerms)
     """What the provider behind a `cloud` engine counts and keeps."""
     contexts: ContextsConfig = field(default_factory=ContextsConfig)
@@ -170,6 +173,7 @@ def _server(
                 slots=slots or vllm.SLOTS,
                 watch_s=watch_s,
                 kv_sources=heard,
+                continues=config.continues,
                 **common,
             )
         case "sglang":
@@ -180,6 +184,7 @@ def _server(
                 slots=slots or sglang.SLOTS,
                 watch_s=watch_s,
                 kv_sources=heard,
+                continues=config.continues,
                 **common,
             )
         case "ollama":
@@ -250,9 +255,9 @@ def _model(name: str, config: EngineConfig, models_dir: Path) -> shelf.Model:
         return on_shelf
     path = Path(config.model).expanduser()
     if not config.model or not path.is_file():
-        raise Misconfigured(
-            f"engines.{name}: no model {config.model!r}; `orlop pull {config.model or 'smollm2'}`"
-        )
+        is_file = path.name != config.model or path.suffix
+        way = "there is no such file" if is_file else f"`orlop pull {config.model or 'smollm2'}`"
+        raise Misconfigured(f"engines.{name}: model: no model {config.model!r}; {way}")
     return shelf.Model(
         name=ModelName(path.stem),
         kind="chat",

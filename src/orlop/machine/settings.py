@@ -11,13 +11,22 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from orlop.abi.errors import Misconfigured
 
 T = TypeVar("T")
+
+_PLACE: Final = re.compile(
+    r"""
+    \[ ([^\]]+) \] (?: [ ]`?(\w+) )?           # [tools.pay] retries
+    | (\w+ (?: \. [^\s.:]+ )+ (?: :[ ]\w+ )?)  # engines.a: url, or memory.store
+    """,
+    re.VERBOSE,
+)
+"""What a message says first, where it is about a place of orlop.toml."""
 
 
 def load(path: Path, schema: type[T]) -> T:
@@ -34,6 +43,22 @@ def load(path: Path, schema: type[T]) -> T:
     except tomllib.TOMLDecodeError as error:
         raise Misconfigured(f"{path}: {error}") from error
     return _Reader(path, text).table(data, schema, ())
+
+
+def placed(path: Path, error: Misconfigured) -> Misconfigured:
+    """`error` with file and line, where its message begins with a place of that file.
+
+    Checks that look at several settings at once come after reading.  They begin with the place, as
+    in `[tools.pay] retries: …` or `engines.a: url …`, and need not know where it was written.
+    """
+    found = _PLACE.match(error.message)
+    try:
+        reader = _Reader(path, path.read_text())
+    except (OSError, UnicodeDecodeError):
+        return error
+    if found is None or not (line := reader.line((*_keys(found[1] or found[3]), found[2] or ""))):
+        return error
+    return Misconfigured(f"{path}:{line}: {error.message}")
 
 
 class _Reader:
@@ -92,12 +117,12 @@ class _Reader:
         return value
 
     def _wrong(self, where: tuple[str, ...], what: str) -> Misconfigured:
-        return Misconfigured(f"{self._path}:{self._line(where)}: {'.'.join(where)}: {what}")
+        return Misconfigured(f"{self._path}:{self.line(where) or 1}: {'.'.join(where)}: {what}")
 
-    def _line(self, where: tuple[str, ...]) -> int:
-        """The line that sets `where`, or that opens the nearest table around it."""
+    def line(self, where: tuple[str, ...]) -> int:
+        """The line that sets `where`, or that opens the nearest table around it; 0: none does."""
         table: tuple[str, ...] = ()
-        best, best_depth = 1, 0
+        best, best_depth = 0, 0
         for number, line in enumerate(self._lines, 1):
             if header := re.match(r"\s*\[+([^\]]+)\]", line):
                 table = _keys(header[1])
@@ -112,7 +137,7 @@ class _Reader:
 
 
 def _keys(dotted: str) -> tuple[str, ...]:
-    return tuple(part.strip().strip("\"'") for part in dotted.split("."))
+    return tuple(part.strip().strip("\"'") for part in dotted.replace(": ", ".").split("."))
 
 
 def _choices(kind: object) -> list[str]:

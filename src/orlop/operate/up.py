@@ -30,6 +30,7 @@ from orlop.http import tls
 from orlop.http.place import HttpConfig
 from orlop.machine import plain_clock
 from orlop.machine.output import speak_to
+from orlop.machine.settings import placed
 from orlop.operate.running import LOCK, PORT, answers
 from orlop.settings import Settings, read_settings
 from orlop.store import files
@@ -78,7 +79,10 @@ def prepare(home: Path, config: Path | None, engines: Sequence[str]) -> Settings
     except OSError as error:
         raise Misconfigured(f"{home} can't be used as a home: {error.strerror}") from error
     settings = read_settings(config, home, engines)
-    tls.check(settings.http)
+    try:
+        tls.check(settings.http)
+    except Misconfigured as error:
+        raise placed(config or home / "orlop.toml", error) from error
     return settings
 
 
