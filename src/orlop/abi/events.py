@@ -95,12 +95,14 @@ class Header(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Empty: the process itself."""
     tenant: TenantId = DEFAULT_TENANT
     wall_ns: Nanoseconds
-    mono_ns: Nanoseconds
-    """For reading; neither clock ever orders anything."""
+    """For reading; no clock ever orders anything."""
+    mono_ns: Nanoseconds = Nanoseconds(0)
+    """Of journals of release 0.1 and before."""
     epoch: int
     """The fencing epoch of the kernel that wrote it."""
     key: bytes | None = None
-    """Outcomes only: one outcome a key, by a unique index."""
+    """Outcomes only: one outcome a key, by a unique index.  The number of the intent; until release
+    0.1 the call's id, which the header has anyway."""
     args_digest: bytes | None = None
     body_digest: bytes
     """SHA-256 over the ciphertexts of the body and of the parts that came with it."""

@@ -62,7 +62,7 @@ async def conclude(
             event,
             call=running.id,
             cause=running.seq,
-            key=running.id.encode(),
+            key=codec.once(running.seq),
             parts=parts,
         ).seq
         if admitted.is_limited and (incident := accounts.exceeded(admitted.hold, event)):

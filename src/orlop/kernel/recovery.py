@@ -90,7 +90,7 @@ def settle(kernel: Kernel, open_call: OpenCall) -> None:
         ),
         call=open_call.call,
         cause=open_call.seq,
-        key=open_call.call.encode(),
+        key=codec.once(open_call.seq),
     )
 
 

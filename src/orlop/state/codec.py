@@ -11,7 +11,7 @@ from orlop.abi.egress import Fetch
 from orlop.abi.errors import JournalDamaged
 from orlop.abi.events import NO_CHUNKS, CallEntered, CallReturned, Event
 from orlop.abi.hints import Hints
-from orlop.abi.ids import ProcessId, TenantId
+from orlop.abi.ids import ProcessId, Seq, TenantId
 from orlop.abi.memory import Recall, Remember
 from orlop.abi.messages import Message
 from orlop.abi.replies import Completion, Delta
@@ -47,6 +47,11 @@ def decode(stored: Stored) -> Event | None:
         return _events.decode(stored.body)
     except msgspec.DecodeError as error:
         raise JournalDamaged(f"event {stored.header.seq} can't be read: {error}") from error
+
+
+def once(intent: Seq) -> bytes:
+    """The key of an intent's outcome: a second one would have the same."""
+    return intent.to_bytes((intent.bit_length() + 7) // 8)
 
 
 def plain(call: Call) -> Call:

@@ -14,14 +14,14 @@ from msgspec.structs import force_setattr
 
 from orlop.abi.errors import TooLarge
 from orlop.abi.events import Header
-from orlop.abi.ids import BootId, Nanoseconds, ProcessId, Seq, TenantId
+from orlop.abi.ids import BootId, ProcessId, Seq, TenantId
 from orlop.abi.limits import (
     BLOB_BYTES_MIN,
     JOURNAL_PARTS_KNOWN,
     JOURNAL_PROCESSES_KNOWN,
     MESSAGES_PER_CALL_MAX,
 )
-from orlop.machine.clock import NS_PER_S, Clock
+from orlop.machine.clock import Clock
 from orlop.store.chain import GENESIS, body_digest, encode, link
 from orlop.store.rows import Body, Draft, Entry, Part, Row
 from orlop.store.seal import Sealer
@@ -155,7 +155,6 @@ class Stamper:
             actor=draft.actor,
             tenant=draft.tenant,
             wall_ns=self._clock.wall_ns(),
-            mono_ns=Nanoseconds(int(self._clock.now_s() * NS_PER_S)),
             epoch=self._epoch,
             key=draft.key,
             args_digest=draft.args_digest,
