@@ -1,7 +1,8 @@
 """Who is let on, and where: the decision that everything else is made for.
 
 Invariant: no seat is free while a call waits that could take it, but for seats kept for interactive
-calls and for memory that is kept for programs that will be back.
+calls, for memory that is kept for programs that will be back, and for the time until a prompt has
+been read: what waits in an engine for that can't be put into another order any more.
 """
 
 import math
@@ -23,6 +24,9 @@ from orlop.sched.work import Grant, Work
 PROMOTE_EVERY: Final = 16
 """Of the grants while somebody has waited too long, one in so many is his."""
 
+READ_AHEAD_S: Final = 0.05
+"""Of prompts that are on an engine and not yet read: so much is there for it to go on with."""
+
 RESERVED_FOR_S: Final = 60.0
 """After the last interactive call an engine's reserved seats are for all."""
 
@@ -32,7 +36,7 @@ def _ignore_grant(work: Work, grant: Grant) -> None: ...
 
 class Admission:
     """`promoted`: calls that were let on before their turn.  `room_s`: when places that fade may
-    make room for a call that waits for it."""
+    make room for a call that waits for it, or prompts will have been read."""
 
     def __init__(
         self,
@@ -75,6 +79,8 @@ class Admission:
             return True  # It has waited for too long; or an engine would idle, and serve nobody.
         if not work.is_model_call:
             return True
+        if self._must_wait_to_read(work, station, now_s):
+            return False
         shelf, limit = station.shelf, self.config.admit_to
         if context.engine == station.name:
             own = shelf.counted(context, work.head, now_s)
@@ -85,6 +91,14 @@ class Admission:
         room_s = shelf.room_at_s(work.tokens, own, limit, now_s)
         self.room_s = min(self.room_s, room_s)
         return False
+
+    def _must_wait_to_read(self, work: Work, station: Station, now_s: float) -> bool:
+        """Its prompt would only wait in the engine for others'."""
+        read_s = station.read_s - READ_AHEAD_S
+        if work.latency_class == "interactive" or now_s >= read_s:
+            return False
+        self.room_s = min(self.room_s, read_s)
+        return True
 
     def _has_seat(self, work: Work, station: Station, now_s: float) -> bool:
         """One that it may have: those that are kept are not even for who has waited too long."""
@@ -172,6 +186,7 @@ class Admission:
         station, home = choice.station, context.engine
         if work.is_model_call:
             self.places.take(work, context, station, now_s)
+            station.reads(work, choice.cached_tokens, now_s)
         self.books.begin(work, context, station, now_s)
         work.grant = Grant(
             engine=station.name,

@@ -72,6 +72,7 @@ class Books:
         took_s = station.service_s(used) if used.input_tokens or used.output_tokens else 0.0
         station.observe(used, held_s)
         station.gate.give(work)
+        station.has_read(work, now_s)
         del station.running[work]
         station.yielding.discard(work)
         program.running -= 1

@@ -5,6 +5,7 @@ none.  So each forecast made at a program's start is kept until its end and comp
 of the two orders says how much it counts (`quality`).
 """
 
+import math
 from bisect import bisect_right, insort
 from collections import OrderedDict, deque
 from collections.abc import Sequence
@@ -59,6 +60,21 @@ class Totals:
             return max(attained_s, self._sorted[-1])
         return sum(longer) / len(longer) - attained_s
 
+    def price_s(self, attained_s: float) -> float:
+        """Engine seconds for one more end among programs that have had so much: each is served
+        until it ends or has had as much as is best (the inverse of Gittins' index); of one that
+        outlives all, as much again."""
+        longer = self._sorted[bisect_right(self._sorted, attained_s) :]
+        if not longer:
+            return max(attained_s, self._sorted[-1])
+        least_s, ended_s, left = math.inf, 0.0, len(longer)
+        for ended, total_s in enumerate(longer, 1):
+            had_s = total_s - attained_s
+            left -= 1
+            ended_s += had_s
+            least_s = min(least_s, (ended_s + left * had_s) / ended)
+        return least_s
+
 
 class History:
     """Kinds of programs by name; the least recently used are lost."""
@@ -74,6 +90,11 @@ class History:
         """None: no program of this kind has ended yet."""
         kind = self._kinds.get(agent)
         return kind.remaining_s(attained_s) if kind is not None else None
+
+    def price_s(self, agent: str, attained_s: float) -> float | None:
+        """None: no program of this kind has ended yet."""
+        kind = self._kinds.get(agent)
+        return kind.price_s(attained_s) if kind is not None else None
 
     def ended(self, agent: str, total_s: float, predicted_s: float | None) -> None:
         """A program of this kind has ended; `predicted_s` was said of it at its start."""

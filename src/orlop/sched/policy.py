@@ -65,12 +65,16 @@ def predicted(work: Work, program: Program, history: History, quantum_s: float) 
 
 
 def blended(work: Work, program: Program, history: History, quantum_s: float) -> float:
-    """Least attained service, and predicted remaining work as far as its forecasts rank well."""
-    had_s = attained_s(work, program)
+    """Least attained service, and what an end costs among programs of its kind, as far as
+    forecasts of kinds rank well.  Prices have no steps: of two kinds' programs one goes first."""
+    had = level(attained_s(work, program), quantum_s)
     trust = history.quality
-    if trust > 0:
-        had_s = (1 - trust) * had_s + trust * remaining_s(work, program, history)
-    return level(had_s, quantum_s)
+    if trust <= 0:
+        return had
+    price_s = history.price_s(program.agent, program.work_s + program.running_s)
+    if price_s is None:
+        return had
+    return (1 - trust) * had + trust * math.log2(1 + price_s / quantum_s)
 
 
 def fewest(work: Work, program: Program, history: History, quantum_s: float) -> float:

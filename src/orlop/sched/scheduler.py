@@ -19,8 +19,8 @@ leaves with `preempted=True` and enters again as it is (the same `Work`, more `i
 
 Invariants:
 1. an engine never runs more calls than it has seats;
-2. no seat is free while a call waits that could take it, but for seats kept for interactive calls
-   and for memory that is kept for programs that will be back;
+2. no seat is free while a call waits that could take it, but for seats kept for interactive calls,
+   for memory that is kept for programs that will be back, and until a prompt has been read;
 3. whatever enters leaves, and gives back what it held;
 4. a call that waits is let on after a bounded number of others (policies that are `patient`).
 """

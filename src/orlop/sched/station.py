@@ -43,6 +43,10 @@ class Station:
     """Smoothed seconds that a call holds its seat."""
     token_s: float = 0.0
     """The same, divided by the tokens that it wrote."""
+    read_s: float = float("-inf")
+    """When the prompts that were let on will have been read, as its speed tells."""
+    reading: Work | None = None
+    """The last of them."""
     interactive_s: float = float("-inf")
     """When an interactive call was last seen."""
     counts: Counts = field(default_factory=Counts)
@@ -84,6 +88,20 @@ class Station:
         new = max(0, used.input_tokens - used.cached_tokens)
         prefill_s = self.capacity.speed.prefill_s(new, used.cached_tokens)
         return prefill_s + used.output_tokens * step_s / batch
+
+    def reads(self, work: Work, cached_tokens: int, now_s: float) -> None:
+        """A prompt is let on; engines read them one after another.  Nothing is known of engines
+        whose speed nobody knows."""
+        if self.capacity.speed is GUESS:
+            return
+        new = max(0, work.input_tokens - cached_tokens)
+        took_s = self.capacity.speed.prefill_s(new, cached_tokens)
+        self.read_s, self.reading = max(now_s, self.read_s) + took_s, work
+
+    def has_read(self, work: Work, now_s: float) -> None:
+        """Its call is over: if it was the last, nothing is left to read."""
+        if work is self.reading:
+            self.read_s, self.reading = min(now_s, self.read_s), None
 
     def observe(self, used: Used, held_s: float) -> None:
         self.call_s += (held_s - self.call_s) * LEARN

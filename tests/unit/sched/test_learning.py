@@ -120,6 +120,21 @@ def test_what_is_left_of_a_program_is_that_of_those_who_lived_as_long() -> None:
     assert history.remaining_s("agent", 40.0) == pytest.approx(40.0), "as much again"
 
 
+def test_an_end_costs_least_where_most_end_soon() -> None:
+    history = History()
+    for total_s in (1.0, 1.0, 1.0, 97.0):
+        history.ended("mostly short", total_s, None)
+        history.ended("long", 25.0, None)
+    assert history.price_s("unknown", 0.0) is None
+    # A second for each of four, and three end: though all in all they take as much as the long.
+    assert history.price_s("mostly short", 0.0) == pytest.approx(4 / 3)
+    assert history.price_s("long", 0.0) == 25.0
+    # Who has outlived the short ones will be long, and is dearer than who began long and is near.
+    assert history.price_s("mostly short", 1.0) == 96.0
+    assert history.price_s("long", 20.0) == 5.0
+    assert history.price_s("long", 30.0) == 30.0, "older than all: as much again"
+
+
 def test_kinds_are_forgotten_when_there_are_too_many() -> None:
     history = History(limit=2)
     for agent in "abc":

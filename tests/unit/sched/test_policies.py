@@ -19,6 +19,9 @@ from orlop.sched.work import Grant, Order, Phase, Used, Work
 SPEED = Linear(decode_a_s=0.02, prefill_b_s=0.001)
 """A token of an answer takes 20 ms, one of a prompt 1 ms."""
 
+READS_AT_ONCE = Linear(decode_a_s=0.02, prefill_b_s=1e-6)
+"""So that nobody waits for a prompt to be read."""
+
 
 class Desk:
     """A scheduler with one engine `e`, and who was let on, in order."""
@@ -53,6 +56,12 @@ class Desk:
         )
         self.scheduler.enter(work, self.now_s)
         return work
+
+    def pass_(self, seconds: float) -> None:
+        self.now_s += seconds
+        if self.scheduler.next_s() <= self.now_s:
+            self.scheduler.wake(self.now_s)
+        check(self.scheduler, self.now_s)
 
     def leave(self, work: Work, after_s: float = 1.0, **used: object) -> None:
         self.now_s += after_s
@@ -199,6 +208,41 @@ def test_forecasts_rule_once_they_rank_well() -> None:
     assert desk.drain(works)[-2:] == ["short", "long"]
 
 
+def test_prompts_are_let_on_one_by_one_and_who_comes_meanwhile_may_go_before() -> None:
+    desk = Desk(SchedulerConfig(policy="priority"), Capacity(slots=4, speed=SPEED))
+    works = [desk.enter(f"p{n}", (1_000, 10), priority=-n) for n in range(3)]
+    waiting = [work.phase is Phase.WAITING for work in works]
+    assert waiting == [False, True, True], "two more prompts would wait in the engine"
+    assert 0.9 < desk.scheduler.next_s() < 1.0
+    desk.pass_(1.0)
+    assert desk.served == ["p0", "p2"], "the order could still be changed"
+    desk.pass_(1.0)
+    assert desk.served == ["p0", "p2", "p1"], "and the others answer meanwhile"
+
+
+def test_a_prompt_that_is_read_sooner_than_thought_keeps_nobody_waiting() -> None:
+    desk = Desk(SchedulerConfig(), Capacity(slots=4, speed=SPEED))
+    desk.enter("answers", (10, 900))
+    desk.pass_(0.1)
+    reads = desk.enter("reads", (50_000, 10))
+    desk.enter("waits", (10, 10))
+    assert desk.served == ["answers", "reads"]
+    desk.leave(reads, after_s=0.1, cached_tokens=50_000)
+    assert desk.served == ["answers", "reads", "waits"]
+
+
+def test_of_an_engine_of_unknown_speed_nobody_says_when_a_prompt_is_read() -> None:
+    desk = Desk(SchedulerConfig(), Capacity(slots=4))
+    works = [desk.enter(f"p{n}", (50_000, 10)) for n in range(4)]
+    assert all(work.phase is Phase.RUNNING for work in works)
+
+
+def test_an_urgent_prompt_waits_for_no_other() -> None:
+    desk = Desk(SchedulerConfig(), Capacity(slots=4, speed=SPEED))
+    desk.enter("reads", (50_000, 10))
+    assert desk.enter("urgent", (10, 10), "interactive").phase is Phase.RUNNING
+
+
 def test_a_batch_call_has_its_turn_among_endless_urgent_ones() -> None:
     desk = Desk(SchedulerConfig(patience_min_s=5.0, patience=1.0))
     running = desk.enter("u0", latency_class="interactive")
@@ -245,6 +289,7 @@ def test_who_has_waited_too_long_gets_the_next_seat_and_not_the_one_kept_for_urg
 def test_an_urgent_call_asks_the_batch_call_with_most_left_for_its_seat_once() -> None:
     desk = Desk(SchedulerConfig(), Capacity(slots=2, speed=SPEED, continues=True))
     short = desk.enter("short", (100, 100), "batch")
+    desk.pass_(0.1)  # Its prompt has been read.
     long = desk.enter("long", (100, 900), "batch")
     urgent = desk.enter("urgent", (10, 10), "interactive")
     desk.enter("another", (10, 10), "interactive")
@@ -332,7 +377,7 @@ def test_a_context_is_believed_to_lie_where_it_was_for_as_long_as_the_engine_kee
 
 
 def test_new_programs_wait_while_memory_is_kept_for_those_who_come_back() -> None:
-    desk = Desk(SchedulerConfig(), Capacity(slots=8, kv_tokens=10_000, speed=SPEED))
+    desk = Desk(SchedulerConfig(), Capacity(slots=8, kv_tokens=10_000, speed=READS_AT_ONCE))
     desk.leave(desk.enter("away", (8_000, 100)), tool="bash")
     small = desk.enter("small", (1_000, 100))
     new = desk.enter("new", (5_000, 100))
@@ -391,7 +436,7 @@ def test_who_is_away_for_long_hibernates_and_is_forgotten_by_the_engine() -> Non
 
 
 def test_an_engine_that_queues_or_throws_out_gets_fewer_calls_and_then_more_again() -> None:
-    desk = Desk(SchedulerConfig(), Capacity(slots=8, speed=SPEED))
+    desk = Desk(SchedulerConfig(), Capacity(slots=8, speed=READS_AT_ONCE))
     works = [desk.enter(f"p{n}") for n in range(16)]
     gate = desk.scheduler.stations["e"].gate
     desk.scheduler.heard("e", EngineLoad(running=8, waiting=5, seen_s=0.0), desk.now_s)

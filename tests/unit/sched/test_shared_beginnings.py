@@ -8,6 +8,7 @@ from orlop.sched.scheduler import Scheduler, SchedulerConfig
 from orlop.sched.work import Phase, Used, Work
 
 SPEED = Linear(decode_a_s=0.02, prefill_b_s=0.001)
+READS_AT_ONCE = Linear(decode_a_s=0.02, prefill_b_s=1e-6)
 COMMON, OWN = 1_000, 100
 
 
@@ -44,13 +45,13 @@ def runs(works: list[Work]) -> int:
 
 
 def test_twelve_programs_with_one_system_prompt_run_where_two_would_fit_without() -> None:
-    alone, together = engine(), engine()
+    alone, together = engine(speed=READS_AT_ONCE), engine(speed=READS_AT_ONCE)
     assert runs([enter(alone, f"p{n}", head=0) for n in range(12)]) == 2
     assert runs([enter(together, f"p{n}") for n in range(12)]) == 12
 
 
 def test_an_engine_that_keeps_no_prefixes_shares_none() -> None:
-    scheduler = engine(prefix_cache=False)
+    scheduler = engine(prefix_cache=False, speed=READS_AT_ONCE)
     assert runs([enter(scheduler, f"p{n}") for n in range(12)]) == 2
 
 
