@@ -12,6 +12,7 @@ import msgspec
 from orlop.abi.errors import BadCall, KernelError, NoKernel
 from orlop.abi.limits import CLIENT_PATIENCE_S
 from orlop.console.exits import status_of
+from orlop.console.screen import NEW_LINE, visible
 from orlop.sdk.link import Link
 from orlop.sdk.operator import Operator
 from orlop.sdk.people import People
@@ -71,7 +72,7 @@ class Refusal(click.ClickException):
             click.echo(msgspec.json.encode({"error": _as_data(error)}).decode(), err=True)
             return
         title = click.style(f"error {error.code} {type(error).__name__}", fg="red", bold=True)
-        click.echo(f"{title}: {error.message}", err=True)
+        click.echo(f"{title}: {visible(error.message, keep=NEW_LINE)}", err=True)
         click.echo(f"  fix: {error.fix}", err=True)
         if error.retry_after_s is not None:
             click.echo(f"  try again in: {error.retry_after_s:g} s", err=True)
@@ -122,11 +123,14 @@ def homed(command: Callable[Concatenate[Frame, P], R]) -> Callable[..., R]:
 def _shown(
     command: Callable[Concatenate[Frame, P], R], frame: Frame, /, *args: P.args, **kwargs: P.kwargs
 ) -> R:
-    """Its `KernelError`s look as they should, and so does a file of the user's that is no use."""
+    """Its `KernelError`s look as they should, and so does what the user named and is no use."""
     try:
         return command(frame, *args, **kwargs)
     except KernelError as error:
         raise Refusal(error, frame.as_json) from error
+    except UnicodeEncodeError as error:
+        what = f"{error.object!r} is not UTF-8: a kernel can't be told of it"
+        raise Refusal(BadCall(what), frame.as_json) from error
     except OSError as error:
         if error.filename is None:
             raise  # Of no file that the command line has named: a bug of ours.

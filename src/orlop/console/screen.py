@@ -12,6 +12,7 @@ from orlop.abi.ids import NanoDollars, Nanoseconds
 from orlop.machine import plain_clock
 
 GAP: Final = "  "
+NEW_LINE: Final = "\n"
 WIDTH_WITHOUT_TERMINAL: Final = 10_000
 WHAT_CHARS_MAX: Final = 60
 _NS_PER_S: Final = 1_000_000_000
@@ -30,7 +31,7 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset
 
     right: the columns of numbers.
     """
-    cells = [titles, *rows]
+    cells = [titles, *([visible(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(titles))]
     limit = terminal_width()
     lines = [_line(row, widths, right)[:limit].rstrip() for row in cells]
@@ -40,7 +41,23 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset
 def fields(pairs: Sequence[tuple[str, str]]) -> str:
     """Names and values, one pair a line."""
     width = max(len(name) for name, _ in pairs)
-    return "\n".join(f"{click.style(name.ljust(width), bold=True)}{GAP}{v}" for name, v in pairs)
+    return "\n".join(
+        f"{click.style(name.ljust(width), bold=True)}{GAP}{visible(value, keep=NEW_LINE)}"
+        for name, value in pairs
+    )
+
+
+def visible(text: str, keep: str = "") -> str:
+    """What a terminal would obey or break a line at, spelt out: names and errors are others' words.
+
+    keep: characters that stay as they are.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() or one in keep else one.encode("unicode_escape").decode()
+        for one in text
+    )
 
 
 def terminal_width() -> int:
@@ -101,8 +118,8 @@ def shortened(text: str) -> str:
 
 
 def command(words: Sequence[str]) -> str:
-    """A command line as people know it: the program without its folder."""
-    return " ".join([os.path.basename(words[0]), *words[1:]]) if words else "(client)"
+    """A command line as people know it: the program without its folder, in one line."""
+    return visible(" ".join([os.path.basename(words[0]), *words[1:]])) if words else "(client)"
 
 
 def size(value_bytes: int) -> str:

@@ -216,7 +216,7 @@ class SubprocessTool:
         finally:
             await _end(child)
         if child.returncode != 0:
-            tail = said.decode(errors="replace")[-SAID_CHARS_MAX:].strip()
+            tail = (said.strip() or output).decode(errors="replace")[-SAID_CHARS_MAX:].strip()
             raise ToolFailed(f"{self._card.name} ended with status {child.returncode}: {tail}")
         return output
 

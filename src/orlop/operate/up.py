@@ -73,6 +73,8 @@ class Listeners:
 
 def prepare(home: Path, config: Path | None, engines: Sequence[str]) -> Settings:
     """All that can be wrong before anything starts.  Raises `Misconfigured`."""
+    if not str(home).isprintable():
+        raise Misconfigured(f"{str(home)!r} can't be used as a home: choose a name that prints")
     try:
         for folder in (home, home / "log", home / "run", home / "engines"):
             files.private_folder(folder)

@@ -30,6 +30,14 @@ PASSED_ON = frozenset(
 PASSED_ON_PREFIXES = ("LC_", "PYTHON", "XDG_")
 
 
+def here() -> str:
+    """The folder that this program is in.  Raises `BadCall` where it is gone."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError as error:
+        raise BadCall("the folder that this is started in was removed: `cd` to another") from error
+
+
 def passed_on(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The variables that every process gets from the program that starts it."""
     return {

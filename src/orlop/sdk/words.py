@@ -3,7 +3,6 @@
 Both faces of the SDK, the asynchronous and the synchronous one, are made of these.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Protocol, TypedDict, TypeVar
 
@@ -26,7 +25,7 @@ from orlop.abi.hints import Hints, LatencyClass
 from orlop.abi.ids import ProcessId
 from orlop.abi.messages import Message, ToolSpec
 from orlop.abi.replies import Done
-from orlop.sdk.environment import passed_on
+from orlop.sdk.environment import here, passed_on
 from orlop.sdk.place import is_process
 from orlop.wire import http_head
 
@@ -142,7 +141,7 @@ def spawn_call(
     return Spawn(
         command=command,
         name=options.get("name", ""),
-        cwd=options.get("cwd") or os.getcwd(),
+        cwd=options.get("cwd") or here(),
         env={**inherited, **options.get("env", {})},
         latency_class=options.get("latency_class", "standard"),
         budget=options.get("budget", Budget()),

@@ -8,8 +8,10 @@ from typing import ParamSpec, TypeVar
 
 import click
 
+from orlop.abi.errors import BadCall
 from orlop.abi.limits import RAM_MIB_MIN
 from orlop.abi.sandbox import Sandbox
+from orlop.sdk.environment import here
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,16 +61,19 @@ def _sandbox(
         if read or write or net or memory is not None or ram is not None:
             raise click.UsageError("--read, --write, --net, --memory, --ram: with --sandbox only")
         return None
-    here = os.getcwd()
+    try:
+        folder = here()
+    except BadCall as error:
+        raise click.UsageError(error.message) from error
     for path in (*read, *write):
         if not os.path.exists(path):
             raise click.UsageError(f"{path}: there is no such file or folder")
-    if Path.home().is_relative_to(here):
+    if Path.home().is_relative_to(folder):
         raise click.UsageError(
-            f"{here} holds your whole home: start it from a folder of its own, which it may read"
+            f"{folder} holds your whole home: start it from a folder of its own, which it may read"
         )
     return Sandbox(
-        read=(here, *(os.path.abspath(path) for path in read)),
+        read=(folder, *(os.path.abspath(path) for path in read)),
         write=tuple(os.path.abspath(path) for path in write),
         net=net,
         memory_bytes=memory << 20 if memory is not None else None,

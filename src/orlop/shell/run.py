@@ -1,7 +1,5 @@
 """`orlop run` and `orlop resume`: programs as processes, followed on the terminal."""
 
-import os
-
 import click
 
 from orlop.abi.admin import ProcessView, ResumeOrder
@@ -10,7 +8,7 @@ from orlop.abi.sandbox import Sandbox
 from orlop.console.exits import OK
 from orlop.console.frame import Frame, framed
 from orlop.console.screen import show_json
-from orlop.sdk.environment import with_named
+from orlop.sdk.environment import here, with_named
 from orlop.sdk.operator import Operator
 from orlop.shell.confine import sandbox_options
 from orlop.shell.ending import report_end
@@ -77,7 +75,7 @@ def run(
     order = Spawn(
         command=command,
         name=name,
-        cwd=os.getcwd(),
+        cwd=here(),
         env=with_named(named, kept),
         latency_class=CLASSES[latency_class or "standard"],
         budget=budget or Budget(),

@@ -1,6 +1,5 @@
 """`orlop schedule`: programs that start at set times."""
 
-import os
 from typing import get_args
 
 import click
@@ -9,7 +8,7 @@ from orlop.abi.admin import Missed, Overlap, ScheduleOrder, ScheduleView
 from orlop.abi.calls import Budget
 from orlop.console.frame import Frame, framed
 from orlop.console.screen import date, show_json, table
-from orlop.sdk.environment import with_named
+from orlop.sdk.environment import here, with_named
 from orlop.shell.options import (
     CLASSES,
     RESTARTS,
@@ -94,7 +93,7 @@ def add(
         zone=zone,
         missed=MISSED[missed],
         overlap=OVERLAPS[overlap],
-        cwd=os.getcwd(),
+        cwd=here(),
         env=with_named(named, kept),
         latency_class=CLASSES[latency_class or "batch"],
         budget=budget or Budget(),

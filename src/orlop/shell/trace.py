@@ -8,7 +8,7 @@ import click
 from orlop.abi.admin import ProcessView, Trace, TraceCall
 from orlop.abi.ids import NanoDollars, Nanoseconds
 from orlop.console.frame import Frame, framed
-from orlop.console.screen import between, counted, money, seconds, shortened, show_json
+from orlop.console.screen import between, counted, money, seconds, shortened, show_json, visible
 
 BRANCH: Final = "├─ "
 LAST: Final = "└─ "
@@ -102,8 +102,14 @@ def _call(call: TraceCall, start_ns: Nanoseconds) -> str:
         parts.append(f"by {call.cleared_by}")
     if call.status != "ok":
         why = f"{call.status}: {call.message}" if call.message else call.status
-        parts.append(click.style(why, fg="yellow" if call.status == "open" else "red"))
+        parts.append(click.style(_one_line(why), fg="yellow" if call.status == "open" else "red"))
     return "  ".join(parts)
+
+
+def _one_line(why: str) -> str:
+    """An error of many lines, as a tool's traceback is, by its first and its last."""
+    lines = [line for line in why.splitlines() if line.strip()]
+    return visible(" … ".join([lines[0], *lines[1:][-1:]]) if lines else "")
 
 
 def _duration(call: TraceCall) -> str:

@@ -101,3 +101,28 @@ def test_where_nobody_can_be_asked_the_way_out_is_named(
     assert ended.returncode == 2
     assert "say --yes" in ended.stderr
     assert ended.stdout == ""
+
+
+def test_words_that_are_no_utf8_are_refused_by_name(tmp_path: Path) -> None:
+    home = {"url": "http://127.0.0.1:1", "socket": "/nowhere", "home": str(tmp_path)}
+    info = {**home, "supervisor_pid": 0, "version": "0"}
+    (tmp_path / "info.json").write_text(json.dumps(info))
+    (tmp_path / "keys").mkdir()
+    token = tmp_path / "keys" / "operator.token"
+    token.write_text("orlo_" + "0" * 64)
+    token.chmod(0o600)
+    ended = _ended("memory", "add", "\udcff", home=tmp_path)
+    assert ended.returncode == 2
+    assert "'\\udcff' is not UTF-8" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_folder_that_was_removed_is_said(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = f"cd {gone} && rmdir {gone} && {sys.executable} -m orlop.shell.main run -- true"
+    ended = subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ended.returncode == 2
+    assert "was removed" in ended.stderr

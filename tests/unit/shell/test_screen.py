@@ -8,7 +8,16 @@ import sys
 import pytest
 
 from orlop.abi.ids import NanoDollars
-from orlop.console.screen import command, counted, money, seconds, shortened, size, table
+from orlop.console.screen import (
+    command,
+    counted,
+    fields,
+    money,
+    seconds,
+    shortened,
+    size,
+    table,
+)
 
 
 @pytest.mark.parametrize(
@@ -70,3 +79,11 @@ def test_a_terminal_that_does_not_know_its_size_shows_all() -> None:
         os.close(ours)
         os.close(theirs)
     assert b"1  2" in shown
+
+
+def test_what_others_say_neither_breaks_a_row_nor_commands_the_terminal() -> None:
+    said = "sh -c echo\n\x1b[2J☃"
+    spelt = "sh -c echo\\n\\x1b[2J☃"
+    assert table(["COMMAND"], [[said]], frozenset()).splitlines()[1:] == [spelt]
+    assert command(said.split(" ")) == spelt
+    assert fields([("note", "one\ntwo\x1b[2J")]).endswith("one\ntwo\\x1b[2J")
