@@ -174,7 +174,7 @@ def settings() -> Iterator[str]:
     for table, schema, tables in setting_tables():
         yield f"## [{table}]"
         yield inspect.cleandoc(schema.__doc__ or "")
-        notes = _notes(schema)
+        notes, own = _notes(schema), schema.__annotations__
         rows = [
             (
                 f"`{field.name}`",
@@ -182,7 +182,8 @@ def settings() -> Iterator[str]:
                 _setting_default(field),
                 notes.get(field.name, ""),
             )
-            for field in dataclasses.fields(schema)
+            # What several tables have in common comes last.
+            for field in sorted(dataclasses.fields(schema), key=lambda one: one.name not in own)
             if field.name not in tables
         ]
         yield _table(("key", "type", "default", "meaning"), rows)
@@ -263,9 +264,12 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
 
 def _notes(struct: type) -> dict[str, str]:
     """The strings below fields, which Python itself does not keep."""
+    notes: dict[str, str] = {}
+    for base in struct.__bases__:
+        if base.__module__.startswith("orlop."):
+            notes |= _notes(base)
     body = ast.parse(inspect.getsource(struct)).body[0]
     assert isinstance(body, ast.ClassDef)
-    notes: dict[str, str] = {}
     for above, below in zip(body.body, body.body[1:], strict=False):
         if not (isinstance(above, ast.AnnAssign) and isinstance(above.target, ast.Name)):
             continue

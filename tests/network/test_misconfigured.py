@@ -36,7 +36,7 @@ WRONG = {
     ),
     "a key file that is not there": (
         '[engines.a]\nurl = "http://h"\nkey_file = "/nowhere/key"',
-        "orlop.toml:3: engines.a: key_file can't be read",
+        "orlop.toml:3: engines.a: key_file: can't be read",
     ),
     "a file of a model that is not there": (
         '[engines.a]\ndriver = "llamacpp"\n\nmodel = "/nowhere/x.gguf"',

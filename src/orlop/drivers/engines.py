@@ -1,7 +1,5 @@
 """Engines as `orlop.toml` names them, and as the models on this disk call for."""
 
-import os
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -29,9 +27,9 @@ from orlop.drivers.sglang import SGLang
 from orlop.drivers.triton import Triton
 from orlop.drivers.vllm import VLLM
 from orlop.drivers.watch import WATCH_S
-from orlop.machine import redaction
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
+from orlop.machine.credential import KeyConfig
 from orlop.machine.ranges import Count, Many, Seconds
 
 ServerDriver = Literal[
@@ -45,7 +43,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EngineConfig:
+class EngineConfig(KeyConfig):
     """One `[engines.NAME]` table of orlop.toml."""
 
     driver: Driver = "openai"
@@ -60,10 +58,6 @@ class EngineConfig:
     """Calls it serves at once; 0: the driver's own choice."""
     context_tokens: Many = 4096
     """What one slot of an embedded engine holds."""
-    key_env: str = ""
-    """The environment variable that holds its key; keys never come from callers."""
-    key_file: str = ""
-    """The file that holds its key; refused if others may read it."""
     paid: bool | None = None
     """A call costs money, so its intent is durable first; by default, servers beyond loopback."""
     limit_field: str = "max_tokens"
@@ -135,7 +129,7 @@ def check(name: str, config: EngineConfig, models_dir: Path) -> None:
             )
     if len(config.kv_replay) > len(config.kv_events):
         raise Misconfigured(f"engines.{name}: kv_replay names more places than kv_events")
-    read_key(name, config)
+    config.key(f"engines.{name}:")
 
 
 def build(name: str, config: EngineConfig, shop: Workshop) -> Engine:
@@ -159,7 +153,7 @@ def _server(
     engine: EngineName, driver: ServerDriver, config: EngineConfig, shop: Workshop
 ) -> Engine:
     """A driver of a server that runs elsewhere."""
-    common = _Common(clock=shop.clock, chance=shop.chance, key=read_key(engine, config))
+    common = _Common(clock=shop.clock, chance=shop.chance, key=config.key(f"engines.{engine}:"))
     url, slots, watch_s = config.url, config.slots, config.watch_s
     match driver:
         case "openai":
@@ -266,20 +260,3 @@ def _model(name: str, config: EngineConfig, models_dir: Path) -> shelf.Model:
         size_bytes=path.stat().st_size,
         source=str(path),
     )
-
-
-def read_key(name: str, config: EngineConfig) -> str:
-    """The engine's key.  Raises `Misconfigured` where it is missing or open to others."""
-    if config.key_env:
-        if not (key := os.environ.get(config.key_env, "")):
-            raise Misconfigured(f"engines.{name}: key_env: ${config.key_env} is not set")
-        return redaction.hide(key)
-    if not config.key_file:
-        return ""
-    path = Path(config.key_file).expanduser()
-    try:
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise Misconfigured(f"engines.{name}: {path} is open to others; `chmod 600 {path}`")
-        return redaction.hide(path.read_text().strip())
-    except OSError as error:
-        raise Misconfigured(f"engines.{name}: key_file can't be read: {error}") from error

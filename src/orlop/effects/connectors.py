@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from orlop.abi.errors import Misconfigured
-from orlop.effects import credential, folder, mail, sql, webhooks
+from orlop.effects import folder, mail, sql, webhooks
 from orlop.effects.folder import Folder, FolderConfig
 from orlop.effects.found import Acting
 from orlop.effects.mail import MailConfig, MailTool
@@ -27,7 +27,7 @@ def check(
     mail.check(mails)
     webhooks.check(hooks)
     for name, config in databases.items():
-        credential.read(f"sql.{name}", config.key_env, config.key_file)
+        config.key(f"[sql.{name}]")
 
 
 def build(
@@ -58,7 +58,7 @@ def database(name: str, config: SqlConfig) -> Database:
     if config.url.startswith(SQLITE):
         path = Path(config.url.removeprefix(SQLITE.rstrip("/")).removeprefix("//")).expanduser()
         return Sqlite(path, ThreadOffload(f"sql {name}"))
-    password = credential.read(f"sql.{name}", config.key_env, config.key_file)
+    password = config.key(f"[sql.{name}]")
     try:
         from orlop.effects.sql_postgres import Postgres
     except ImportError as error:

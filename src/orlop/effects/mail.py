@@ -17,8 +17,8 @@ from typing import Final, Literal
 from orlop.abi.cards import Approval, ToolCard
 from orlop.abi.errors import BadCall, DeviceBusy, DeviceFailed, Misconfigured, ToolFailed
 from orlop.abi.limits import MAIL_RECIPIENTS_MAX
-from orlop.effects import credential
 from orlop.machine.clock import NS_PER_S, Clock
+from orlop.machine.credential import KeyConfig, hidden
 from orlop.machine.offload import Offload
 from orlop.machine.ranges import Limit
 
@@ -37,7 +37,7 @@ PARAMETERS: Final[dict[str, object]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MailConfig:
+class MailConfig(KeyConfig):
     """One `[mail.NAME]` table of orlop.toml: a tool called `NAME.send`."""
 
     host: str
@@ -50,10 +50,6 @@ class MailConfig:
     """`none` is for servers on this machine."""
     user: str = ""
     """Who logs in; empty: nobody."""
-    key_env: str = ""
-    """The environment variable with the password; or `key_file`, readable by its owner only."""
-    key_file: str = ""
-    """See `key_env`."""
     recipients: tuple[str, ...] = ()
     """The only addresses, or domains as in `@example.com`, that may be written to; empty: any."""
     approval: Approval = "never"
@@ -71,7 +67,7 @@ def check(servers: Mapping[str, MailConfig]) -> None:
             raise Misconfigured(f"[mail.{name}] sender: {config.sender!r} is no address")
         if config.user and config.tls == "none":
             raise Misconfigured(f"[mail.{name}] tls: a password is not sent in the clear")
-        credential.read(f"mail.{name}", config.key_env, config.key_file)
+        config.key(f"[mail.{name}]")
 
 
 class MailTool:
@@ -81,7 +77,7 @@ class MailTool:
         self._config = config
         self._clock = clock
         self._offload = offload
-        self._password = credential.read(f"mail.{name}", config.key_env, config.key_file)
+        self._password = config.key(f"[mail.{name}]")
         self.card = ToolCard(
             name=f"{name}.send",
             description="Send an e-mail.",
@@ -165,7 +161,7 @@ class MailTool:
                 server.login(config.user, self._password)
         except (smtplib.SMTPException, OSError) as error:
             server.close()
-            said = credential.hidden(str(error), self._password)
+            said = hidden(str(error), self._password)
             raise ToolFailed(f"{config.host} lets nobody in: {said}") from error
         return server
 

@@ -29,10 +29,10 @@ from orlop.abi.limits import (
     OPERATIONS_MAX,
     TOOL_RETRIES_MAX,
 )
-from orlop.effects import credential
 from orlop.effects.found import Found, Teller
 from orlop.effects.outgoing import Outgoing
 from orlop.machine.clock import Clock
+from orlop.machine.credential import KeyConfig, hidden
 from orlop.machine.ranges import Count, Limit, Many
 from orlop.machine.tasks import TaskOwner
 from orlop.wire import openapi
@@ -48,7 +48,7 @@ FIRST_RETRY_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenApiConfig:
+class OpenApiConfig(KeyConfig):
     """One `[openapi.NAME]` table of orlop.toml: operations become tools called `NAME.OPERATION`."""
 
     document: str
@@ -64,10 +64,6 @@ class OpenApiConfig:
     """By operation, the tool that undoes a call of it when its saga is given up."""
     compensate_with: dict[str, dict[str, object]] = field(default_factory=dict)
     """By operation, that tool's arguments, with places as in `{ id = "{result.id}" }`."""
-    key_env: str = ""
-    """The environment variable with the credential; or `key_file`, readable by its owner only."""
-    key_file: str = ""
-    """See `key_env`."""
     key_header: str = ""
     """Where the credential goes; by default where the document says, else as a bearer token."""
     approval: Approval = "never"
@@ -106,7 +102,7 @@ def check(documents: Mapping[str, OpenApiConfig]) -> None:
                     f"[{where}] effects: {operation} can't be `queryable`; say `idempotent` if the "
                     "server does nothing twice under one Idempotency-Key"
                 )
-        credential.read(where, config.key_env, config.key_file)
+        config.key(f"[{where}]")
 
 
 class OpenApiSource:
@@ -118,7 +114,7 @@ class OpenApiSource:
         self.reason = "not read yet"
         """Why nothing of it can be called; empty: it can."""
         self._clock = clock
-        self._key = credential.read(f"openapi.{name}", config.key_env, config.key_file)
+        self._key = config.key(f"[openapi.{name}]")
         self._base = config.base_url.rstrip("/")
         self._scheme = openapi.BEARER
         self._out = Outgoing(name, self._key)
@@ -130,7 +126,7 @@ class OpenApiSource:
     @property
     def fix(self) -> str:
         """What to look at where it can't be read."""
-        place = credential.hidden(self.config.document, self._key)
+        place = hidden(self.config.document, self._key)
         return f"is {place} there, and JSON ([openapi.{self.name}] document)?  It is read again"
 
     @property
@@ -221,7 +217,7 @@ class OpenApiSource:
         status, body = answered.status, answered.body
         if 200 <= status < 300:
             return _value(answered.headers, body)
-        said = credential.hidden(body.decode(errors="replace")[:SAID_CHARS_MAX], self._key)
+        said = hidden(body.decode(errors="replace")[:SAID_CHARS_MAX], self._key)
         text = f"{self.name} answered {status}: {said or 'nothing'}"
         if status == 429:
             raise DeviceBusy(text, retry_after_s=retry_after_s(answered.headers))

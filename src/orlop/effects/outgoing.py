@@ -11,7 +11,7 @@ import aiohttp
 
 from orlop.abi.errors import DeadlineMissed, DeviceBusy, DeviceFailed
 from orlop.abi.limits import ENGINE_CONNECT_S, TOOL_OUTPUT_BYTES_MAX
-from orlop.effects import credential
+from orlop.machine.credential import hidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Outgoing:
         except aiohttp.ClientConnectorError as error:
             raise DeviceBusy(f"{self._name} can't be reached: {error}") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            said = credential.hidden(str(error), self._key)
+            said = hidden(str(error), self._key)
             raise DeviceFailed(f"{self._name} did not answer: {said}") from error
 
     async def close(self) -> None:

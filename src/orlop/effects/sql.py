@@ -15,6 +15,7 @@ import msgspec
 from orlop.abi.cards import Approval, ToolCard, Trust
 from orlop.abi.errors import Misconfigured, ToolFailed
 from orlop.abi.limits import ROWS_MAX
+from orlop.machine.credential import KeyConfig
 from orlop.machine.ranges import Limit, Many
 
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -50,17 +51,13 @@ class StatementConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SqlConfig:
+class SqlConfig(KeyConfig):
     """One `[sql.NAME]` table of orlop.toml: a database."""
 
     url: str
     """`sqlite:///FILE` or `postgresql://USER@HOST/DATABASE`."""
     statements: dict[str, StatementConfig]
     """What may be asked of it, by name."""
-    key_env: str = ""
-    """The environment variable with the password; or `key_file`, readable by its owner only."""
-    key_file: str = ""
-    """See `key_env`."""
     timeout_s: Limit = 30.0
     """A statement that takes longer is ended, and changes nothing."""
     concurrency: Many = 4

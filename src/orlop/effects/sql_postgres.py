@@ -19,8 +19,8 @@ from orlop.abi.errors import (
     ToolFailed,
 )
 from orlop.abi.limits import DATABASE_CONNECT_S
-from orlop.effects.credential import hidden
 from orlop.effects.sql import OUTBOX, Answer, pyformat
+from orlop.machine.credential import hidden
 
 CREATE: Final = (
     f"CREATE TABLE IF NOT EXISTS {OUTBOX}(key text PRIMARY KEY, result text, "

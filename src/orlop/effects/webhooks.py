@@ -10,9 +10,9 @@ from orlop.abi.cards import Approval, ToolCard
 from orlop.abi.errors import DeviceBusy, DeviceFailed, Misconfigured, ToolFailed
 from orlop.abi.ids import DEFAULT_TENANT
 from orlop.abi.limits import TOOL_RETRIES_MAX
-from orlop.effects import credential
 from orlop.effects.outgoing import Outgoing
 from orlop.machine.clock import NS_PER_S, Clock
+from orlop.machine.credential import from_file
 from orlop.machine.ranges import Count, Limit
 from orlop.wire import webhook
 from orlop.wire.openapi import NAME
@@ -76,11 +76,11 @@ def check(hooks: Mapping[str, WebhookConfig]) -> None:
 
 def secret(name: str, config: WebhookConfig) -> bytes:
     """Raises `Misconfigured`."""
-    where = f"webhooks.{name}"
+    where = f"[webhooks.{name}] secret_file"
     try:
-        return webhook.secret(credential.read(where, "", config.secret_file))
+        return webhook.secret(from_file(where, config.secret_file))
     except ValueError as error:
-        raise Misconfigured(f"[{where}] secret_file: {error}") from error
+        raise Misconfigured(f"{where}: {error}") from error
 
 
 class WebhookTool:
