@@ -72,6 +72,12 @@ def test_the_status_of_a_tool_that_fails_and_what_it_said_are_in_the_error(tmp_p
         asyncio.run(tool(tmp_path, script).call({}, "", 60.0))
 
 
+def test_a_tool_that_fails_without_an_error_is_known_by_what_it_printed(tmp_path: Path) -> None:
+    script = "print('no such order'); raise SystemExit(3)"
+    with pytest.raises(ToolFailed, match="status 3: no such order"):
+        asyncio.run(tool(tmp_path, script).call({}, "", 60.0))
+
+
 def test_a_tool_that_dies_of_a_signal_has_a_shells_status(tmp_path: Path) -> None:
     script = "import os; os.kill(os.getpid(), 11)"
     with pytest.raises(ToolFailed, match="status 139"):
