@@ -32,7 +32,11 @@ def test_every_call_ends_once_with_all_its_tokens_or_was_cancelled(
         restore_bytes_s=1e9,
         speed=SPEED,
     )
-    model = EngineModel(capacity, step_tokens=draw.choice([256, 2_048, 8_192]))
+    model = EngineModel(
+        capacity,
+        step_tokens=draw.choice([256, 2_048, 8_192]),
+        contexts_max=draw.choice([None, slots, slots + 3]),
+    )
     held: dict[str, int] = {}
     asked: dict[int, int] = {}
     ended: dict[int, int] = {}

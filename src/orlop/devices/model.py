@@ -33,10 +33,17 @@ STEP_TOKENS: Final = 8_192
 class EngineModel:
     """One engine.  Time only goes forward; every method that takes it brings the model up to it."""
 
-    def __init__(self, capacity: Capacity, *, step_tokens: int = STEP_TOKENS) -> None:
+    def __init__(
+        self,
+        capacity: Capacity,
+        *,
+        step_tokens: int = STEP_TOKENS,
+        contexts_max: int | None = None,
+    ) -> None:
+        """contexts_max: on the device; None: as many as its memory has room for."""
         self.capacity = capacity
         self.count = Counters()
-        self.memory = Memory(capacity.kv_tokens or 2**62, capacity.host_tokens)
+        self.memory = Memory(capacity.kv_tokens or 2**62, capacity.host_tokens, contexts_max)
         self._speed = capacity.speed
         self._weights_s = capacity.speed.decode_s(1, 0)
         self._step_tokens = step_tokens

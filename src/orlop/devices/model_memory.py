@@ -6,8 +6,8 @@ only grows at its end, so we count tokens a chain instead of blocks.  A chain ma
 shared one (a system prompt), which then has to be whole.  The host keeps a copy of what was
 computed (write-through, as vLLM's native offloading), least recently used out first.
 
-Invariants: 1. `held + idle <= kv_tokens`; 2. `idle` is the sum of chains that nobody uses;
-3. the host's copies are at most `host_tokens`.
+Invariants: 1. `held + idle <= kv_tokens`; 2. `idle` is the sum of chains that nobody uses; 3. the
+host's copies are at most `host_tokens`; 4. nothing idle lies there beyond `chains_max` chains.
 """
 
 from collections import OrderedDict
@@ -78,10 +78,13 @@ class Copies:
 class Memory:
     """Room for `kv_tokens` on the device and for `host_tokens` beside it."""
 
-    __slots__ = ("_busy", "_idle", "held", "host", "idle", "kv_tokens")
+    __slots__ = ("_busy", "_chains_max", "_idle", "held", "host", "idle", "kv_tokens")
 
-    def __init__(self, kv_tokens: int, host_tokens: int) -> None:
+    def __init__(self, kv_tokens: int, host_tokens: int, chains_max: int | None = None) -> None:
+        """chains_max: as many contexts lie on the device at most, however short, as in
+        llama.cpp's slots; None: as many as there is room for."""
         self.kv_tokens = kv_tokens
+        self._chains_max = chains_max
         self.held = 0
         """Tokens that running calls use or have been promised; they can't be evicted."""
         self.idle = 0
@@ -173,6 +176,7 @@ class Memory:
                 self.held -= base.tokens - computed
                 base.tokens = computed
             self._leave(shared, base, shared_tokens, whole)
+        self._fit()
 
     def _leave(self, name: str, chain: Chain, length: int, whole: bool) -> None:
         chain.lengths.remove(length)
@@ -217,12 +221,19 @@ class Memory:
             if tokens > over:
                 self._idle[oldest] = tokens - over
                 self._idle.move_to_end(oldest, last=False)
+        if self._chains_max is not None:
+            while self._idle and len(self._busy) + len(self._idle) > self._chains_max:
+                _, tokens = self._idle.popitem(last=False)
+                self.idle -= tokens
 
     def check(self) -> None:
         """The invariants above."""
         busy = sum(chain.tokens for chain in self._busy.values())
         if self.held + self.idle > self.kv_tokens or busy > self.held:
             raise AssertionError(f"{self.held} held and {self.idle} idle of {self.kv_tokens}")
+        chains = len(self._busy) + len(self._idle)
+        if self._chains_max is not None and self._idle and chains > self._chains_max:
+            raise AssertionError(f"{chains} contexts lie where {self._chains_max} may")
         if self.idle != sum(self._idle.values()):
             raise AssertionError("idle tokens are miscounted")
         if self.host.tokens > self.host.tokens_max:

@@ -53,6 +53,16 @@ def test_a_call_alone_takes_its_prefill_and_a_step_for_each_further_token() -> N
     assert end.at_s == pytest.approx(0.1 + 10 * 0.011)
 
 
+def test_a_slot_keeps_one_context_and_the_one_longest_unused_gives_way() -> None:
+    model = engine(slots=2, contexts_max=2)
+    for number, chain in enumerate("aba", 1):
+        model.submit(job(number, prompt=100, output=1, chain=chain, prefix=99), 0.0)
+        run(model)
+    model.submit(job(4, prompt=100, output=1, chain="c"), 0.0)
+    run(model)
+    assert [model.memory.resident(chain) for chain in "abc"] == [101, 0, 101]
+
+
 def test_calls_together_share_each_step() -> None:
     model = engine()
     for number in (1, 2):

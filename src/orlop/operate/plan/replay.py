@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from orlop.devices.device import Capacity
-from orlop.devices.model import EngineModel
+from orlop.devices.model import STEP_TOKENS, EngineModel
 from orlop.devices.model_calls import Ended, Job
 from orlop.operate.plan.tasks import Arrival, Step, Task
 
@@ -29,6 +29,15 @@ class Host:
     tier_min: int = 0
     window_tokens: int = 2**53
     """The longest context that its model takes."""
+    step_tokens: int = STEP_TOKENS
+    """It computes in one step."""
+    contexts_max: int | None = None
+    """On its device at a time, however short, as in llama.cpp's slots; None: what has room."""
+
+    def engine(self) -> EngineModel:
+        return EngineModel(
+            self.capacity, step_tokens=self.step_tokens, contexts_max=self.contexts_max
+        )
 
 
 @dataclass(eq=False, slots=True)
@@ -86,7 +95,7 @@ class Fleet:
 
     @classmethod
     def of(cls, hosts: Sequence[Host]) -> "Fleet":
-        return cls(hosts, [EngineModel(host.capacity) for host in hosts])
+        return cls(hosts, [host.engine() for host in hosts])
 
     def able(self, task: Task) -> list[int]:
         """Engines of its tier whose model and memory take its longest context."""
