@@ -15,7 +15,7 @@ from postgres_server import Server, postgres
 
 from orlop.abi.errors import Fenced, JournalStopped, Misconfigured, NotReady
 from orlop.abi.ids import BootId, JournalId, TenantId
-from orlop.cluster.cluster_key import ClusterKey, make_key_file
+from orlop.cluster.cluster_key import ClusterKey
 from orlop.cluster.peers import Me
 from orlop.cluster.postgres_peers import PostgresPeers
 from orlop.machine.chance import SystemChance
@@ -254,7 +254,7 @@ def test_a_key_file_that_is_missing_short_or_open_to_others_is_refused(tmp_path:
     path.chmod(0o600)
     with pytest.raises(Misconfigured, match="32"):
         ClusterKey.read(path, chance)
-    make_key_file(path, chance)
+    path.write_text(chance.token(32).hex() + "\n")
     assert ClusterKey.read(path, chance).name == ClusterKey.read(path, chance).name
     path.chmod(0o644)
     with pytest.raises(Misconfigured, match="chmod"):

@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from orlop.abi.errors import Misconfigured
 from orlop.machine.chance import Chance
-from orlop.store import files
 
 SECRET_BYTES_MIN: Final = 32
 _NONCE_BYTES: Final = 12
@@ -65,9 +64,3 @@ class ClusterKey:
             return self._box.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], what.encode())
         except InvalidTag as error:
             raise Misconfigured(f"journal.key_file: it did not wrap the key of {what}") from error
-
-
-def make_key_file(path: Path, chance: Chance) -> None:
-    """A new one, for tests and for `openssl`'s absence."""
-    files.private_folder(path.parent)
-    files.replace(path, chance.token(SECRET_BYTES_MIN).hex().encode() + b"\n", 0o600)

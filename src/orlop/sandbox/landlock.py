@@ -27,7 +27,6 @@ READ_FILE: Final = 1 << 2
 READ_DIR: Final = 1 << 3
 MAKE_CHAR: Final = 1 << 6
 MAKE_BLOCK: Final = 1 << 11
-REFER: Final = 1 << 13
 TRUNCATE: Final = 1 << 14
 IOCTL_DEV: Final = 1 << 15
 
