@@ -7,6 +7,7 @@ unless the rule's mode says that the host's other methods are `idempotent` or `p
 """
 
 import ipaddress
+from collections.abc import Iterable
 from typing import ClassVar, Literal
 
 from msgspec import Struct
@@ -68,6 +69,11 @@ def read_rule(text: str) -> NetRule:
         if known == mode:
             return NetRule(host, port, known)
     raise BadCall(f"net {text!r}: no mode {mode!r}; there is: {', '.join(filter(None, MODES))}")
+
+
+def read_rules(texts: Iterable[str]) -> tuple[NetRule, ...]:
+    """Raises `BadCall`."""
+    return tuple(read_rule(text) for text in texts)
 
 
 def split_host(text: str) -> tuple[str, int | None]:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from orlop.abi.egress import NetRule, read_rule
+from orlop.abi.egress import NetRule, read_rules
 from orlop.abi.errors import BadCall, Misconfigured
 from orlop.abi.sandbox import Sandbox
 from orlop.effects.lifeline import Seal
@@ -47,7 +47,7 @@ class EgressConfig:
     def rules(self) -> tuple[NetRule, ...]:
         """Raises `Misconfigured`."""
         try:
-            return tuple(read_rule(text) for text in self.allow)
+            return read_rules(self.allow)
         except BadCall as error:
             raise Misconfigured(f"[egress] allow: {error.message}") from error
 
@@ -81,7 +81,7 @@ class Gate:
         Raises `Misconfigured`.
         """
         try:
-            rules = [read_rule(text) for text in net]
+            rules = list(read_rules(net))
         except BadCall as error:
             raise Misconfigured(f"{who}: {error.message}") from error
         token = self._chance.token(24).hex()

@@ -134,8 +134,10 @@ def child(cell: Plan, env: dict[str, str], ours: socket.socket) -> NoReturn:
         os.closerange(3, 65_536)
         os.execve(command, cell.command, env)
     except BaseException as error:  # Whatever it is: nothing of ours may go on in a child.
-        os.write(2, f"can't be started in its sandbox: {cell.command[0]}: {error}\n".encode())
-        os._exit(NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE)
+        is_missing = isinstance(error, FileNotFoundError)
+        why = "it is not in there; name its folder (--read)" if is_missing else error
+        os.write(2, f"can't be started in its sandbox: {cell.command[0]}: {why}\n".encode())
+        os._exit(NOT_FOUND if is_missing else NOT_EXECUTABLE)
 
 
 def start(cell: Plan, env: dict[str, str]) -> tuple[int, int]:

@@ -114,7 +114,7 @@ def _one_line(why: str) -> str:
 
 def _duration(call: TraceCall) -> str:
     if call.seconds is None:
-        return "not finished"
+        return "not finished" if call.status == "open" else "refused"
     phases = {
         "load": call.load_s,
         "queue": call.queue_s,

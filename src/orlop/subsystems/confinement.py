@@ -1,6 +1,7 @@
 """Which sandbox a process gets: what was asked for, never wider than its parent's."""
 
 from orlop.abi.calls import Spawn
+from orlop.abi.egress import read_rules
 from orlop.abi.errors import Denied, NotReady
 from orlop.abi.ids import TenantId
 from orlop.abi.sandbox import Sandbox
@@ -12,14 +13,16 @@ from orlop.state.process import Process
 async def sandbox_of(
     kernel: Kernel, parent: Process | None, call: Spawn, tenant: TenantId
 ) -> Sandbox | None:
-    """Raises `Denied` for more than the parent has, or the tenant; `NotReady` where none can be
-    kept here."""
+    """Raises `BadCall` for a rule of the network that is none, `Denied` for more than the parent
+    has, or the tenant; `NotReady` where none can be kept here."""
     held = parent.row.sandbox if parent is not None else None
     if held is None:
         held = kernel.tables.tenants.rows[tenant].sandbox
     wanted = call.sandbox
     if wanted is None and held is None and call.command and kernel.cells is not None:
         wanted = kernel.cells.default
+    if wanted is not None:
+        read_rules(wanted.net)
     try:
         sandbox = narrowed(held, wanted)
     except ValueError as field:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from orlop.abi.cards import Effect
-from orlop.abi.egress import EgressRefused, Fetch, NetRule, read_rule
+from orlop.abi.egress import EgressRefused, Fetch, NetRule, read_rules
 from orlop.abi.errors import Denied, EffectUnknown, KernelError
 from orlop.abi.ids import DEFAULT_TENANT, ProcessId
 from orlop.access.rights import Narrowing
@@ -17,7 +17,7 @@ from orlop.subsystems import rights
 def rules(kernel: Kernel, process: Process) -> Sequence[NetRule]:
     """Its own, then everybody's."""
     own = process.row.sandbox.net if process.row.sandbox is not None else ()
-    return (*(read_rule(text) for text in own), *kernel.egress)
+    return (*read_rules(own), *kernel.egress)
 
 
 def require(

@@ -1,6 +1,7 @@
 """Tenants: made, looked at, and removed with all that speaks for them."""
 
 from orlop.abi.budgets import ORGANISATION
+from orlop.abi.egress import read_rules
 from orlop.abi.errors import BadCall, Conflict, Exhausted, NotFound
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, NanoDollars, TenantId
 from orlop.abi.keys import KeyRevoked
@@ -8,7 +9,7 @@ from orlop.abi.limits import NAME_CHARS_MAX, TENANTS_MAX
 from orlop.abi.schedules import ScheduleRemoved
 from orlop.abi.tenants import TenantCreated, TenantOrder, TenantRemoved, TenantView, read_name
 from orlop.state.core import Kernel
-from orlop.state.process import OVER
+from orlop.state.process import ALIVE, OVER
 from orlop.state.saga_table import OVER as SAGAS_OVER
 from orlop.state.tenant_table import TenantRow
 from orlop.subsystems import lifecycle
@@ -47,8 +48,11 @@ def require_open(kernel: Kernel, tenant: TenantId) -> None:
 async def create(kernel: Kernel, order: TenantOrder) -> TenantView:
     """Durable when it returns.  Raises `BadCall`, `Conflict`, `Exhausted`."""
     name, table = read_name(order.name), kernel.tables.tenants
+    await kernel.alone()
     if len(order.note) > NAME_CHARS_MAX or not order.note.isprintable():
         raise BadCall(f"note: at most {NAME_CHARS_MAX} printable characters")
+    if order.sandbox is not None:
+        read_rules(order.sandbox.net)
     if name in table.rows:
         was = "is here already" if table.rows[name].is_open else "was removed: its name stays its"
         raise Conflict(f"tenant {name} {was}")
@@ -64,8 +68,10 @@ async def remove(kernel: Kernel, name: str, reason: str) -> TenantView:
     """End its clients, take its keys and schedules back, and close its name.  What it has said
     stays in the journal until its key is forgotten (`orlop journal forget`).
 
-    Raises `NotFound`, `BadCall`; `Conflict` while programs of it have not ended.
+    Its programs at other kernels are ended.  Raises `NotFound`, `BadCall`; `Conflict` while
+    programs of it have not ended here.
     """
+    await kernel.alone()
     tenant = find(kernel, name)
     if tenant == DEFAULT_TENANT:
         raise BadCall(f"tenant {tenant} is the installation's own: it stays")
@@ -74,17 +80,35 @@ async def remove(kernel: Kernel, name: str, reason: str) -> TenantView:
     require_ended(kernel, tenant)
     # From here on only the journal can fail; a removal that was cut off is made again.
     tables = kernel.tables
-    for row in [row for row in tables.rows.values() if row.tenant == tenant]:
-        if row.state not in OVER:
-            lifecycle.end(kernel, kernel.get(row.id), 0, f"tenant {tenant} is removed")
+    _end_clients(kernel, tenant)
     for key in [row.id for row in tables.keys.rows.values() if row.tenant == tenant]:
         kernel.emit(KERNEL_PROCESS, tenant, KeyRevoked(key_id=key))
-    for id in [id for id, row in tables.schedules.rows.items() if row.tenant == tenant]:
-        kernel.emit(KERNEL_PROCESS, tenant, ScheduleRemoved(schedule=id))
+    _unschedule(kernel, tenant)
     removed = TenantRemoved(tenant=tenant, reason=reason)
     header = kernel.emit(KERNEL_PROCESS, DEFAULT_TENANT, removed)
     await kernel.journal.durable(header.seq)
     return view(kernel, tables.tenants.rows[tenant])
+
+
+def _end_clients(kernel: Kernel, tenant: TenantId) -> None:
+    for row in [row for row in kernel.tables.rows.values() if row.tenant == tenant]:
+        if row.state not in OVER and (row.is_client or row.state not in ALIVE):
+            lifecycle.end(kernel, kernel.get(row.id), 0, f"tenant {tenant} is removed")
+
+
+def _unschedule(kernel: Kernel, tenant: TenantId) -> None:
+    rows = kernel.tables.schedules.rows.items()
+    for id in [id for id, row in rows if row.tenant == tenant]:
+        kernel.emit(KERNEL_PROCESS, tenant, ScheduleRemoved(schedule=id))
+
+
+async def close(kernel: Kernel, tenant: TenantId) -> None:
+    """Another kernel has removed it: what it has here ends, its programs too."""
+    _end_clients(kernel, tenant)
+    _unschedule(kernel, tenant)
+    for row in [row for row in kernel.tables.rows.values() if row.tenant == tenant]:
+        if row.state not in OVER and not kernel.is_over(row.id):
+            await lifecycle.signal(kernel, kernel.get(row.id), "kill", f"{tenant} is removed")
 
 
 def require_ended(kernel: Kernel, tenant: TenantId) -> None:

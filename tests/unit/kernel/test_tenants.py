@@ -173,6 +173,12 @@ def test_programs_of_a_tenant_get_no_more_than_its_sandbox() -> None:
             with pytest.raises(Denied, match="more than the sandbox holds"):
                 order = Spawn(command=("agent",), sandbox=wanted)
                 await confinement.sandbox_of(kernel, None, order, ACME)
+        with pytest.raises(BadCall, match=r"'http://x\.org': no such port"):
+            order = Spawn(command=("agent",), sandbox=Sandbox(net=("http://x.org",)))
+            await confinement.sandbox_of(kernel, None, order, DEFAULT_TENANT)
+        with pytest.raises(BadCall, match="no mode 'once'"):
+            wrong = TenantOrder(name=ZETA, sandbox=Sandbox(net=("x.org=once",)))
+            await tenants.create(kernel, wrong)
         # A client has no program here, so nothing is to be confined.
         found = await confinement.sandbox_of(kernel, None, Spawn(command=()), ACME)
         assert found == box

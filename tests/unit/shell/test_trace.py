@@ -69,3 +69,15 @@ def test_calls_and_children_come_in_the_order_of_time() -> None:
 
 def test_a_process_without_calls_is_one_line() -> None:
     assert len(list(drawn(msgspec.convert({"process": view(), "calls": []}, Trace)))) == 1
+
+
+def test_a_refused_call_is_refused_and_an_error_of_many_lines_is_one() -> None:
+    refused = _call(seconds=None, status="E1104", message="refused by few-refunds")
+    failed = _call(
+        status="E2101", message="score ended with status 1: Traceback\n  x\n  y: \x1b[2J"
+    )
+    tree = {"process": ended(0), "calls": [refused, failed], "children": []}
+    lines = [click.unstyle(line) for line in drawn(msgspec.convert(tree, Trace))]
+    assert len(lines) == 3
+    assert "refused  " in lines[1] and "not finished" not in lines[1]
+    assert lines[2].endswith("E2101: score ended with status 1: Traceback …   y: \\x1b[2J")
