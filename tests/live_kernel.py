@@ -1,5 +1,6 @@
 """A kernel as users have it, on a home of its own: `orlop up` in a process, ended with the test."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -13,9 +14,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.request import urlopen
+from typing import TypeVar
+from urllib.request import Request, urlopen
 
+import msgspec
+
+from orlop.abi.admin import Inventory, NewKey
 from orlop.machine.settings import default_models_dir
+
+T = TypeVar("T")
 
 ORLOP = (sys.executable, "-m", "orlop.shell.main")
 READY_S = 30.0
@@ -93,8 +100,8 @@ def live_kernel(config: str = "", *, models: Path | None = None) -> Iterator[Liv
         )
     try:
         url = _wait_ready(home, up)
-        key = json.loads(orlop(home, ("key", "create", "tests", "--json")))["secret"]
-        yield LiveKernel(home, url, key)
+        made = _order(home, f"{url}/orlop/v1/keys", NewKey, b'{"name":"tests"}')
+        yield LiveKernel(home, url, made.secret)
     finally:
         up.send_signal(signal.SIGTERM)
         up.wait(30)
@@ -110,37 +117,24 @@ def real_models() -> Path | None:
 def _wait_ready(home: Path, up: subprocess.Popen[bytes]) -> str:
     """The kernel's URL, once it admits calls to all of its engines."""
     give_up_s = time.monotonic() + READY_S
-    said = ""
+    said: object = "it does not answer"
     while time.monotonic() < give_up_s:
         assert up.poll() is None, _logs(home)
-        if _answers(home / "info.json"):
-            done = subprocess.run(
-                [*ORLOP, "devices", "--json"],
-                env={**os.environ, "ORLOP_HOME": str(home)},
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
-            )
-            said = done.stdout + done.stderr
-            if done.returncode == 0 and _all_ready(json.loads(done.stdout)):
-                return str(json.loads((home / "info.json").read_text())["url"])
-        time.sleep(0.1)
+        with contextlib.suppress(OSError, ValueError):  # Not yet.
+            url = str(json.loads((home / "info.json").read_text())["url"])
+            said = _order(home, f"{url}/orlop/v1/inventory", Inventory).engines
+            if all(engine.health == "ready" for engine in said):
+                return url
+        time.sleep(0.05)
     raise AssertionError(f"no kernel within {READY_S:g} s: {said}\n{_logs(home)}")
 
 
-def _answers(info: Path) -> bool:
-    """The kernel itself does, so that no command waits for one that will never come."""
-    try:
-        url = str(json.loads(info.read_text())["url"])
-        with urlopen(f"{url}/health", timeout=1, context=ANYBODY):
-            return True
-    except (OSError, ValueError):
-        return False
-
-
-def _all_ready(devices: Mapping[str, Sequence[Mapping[str, object]]]) -> bool:
-    return all(engine.get("health") == "ready" for engine in devices["engines"])
+def _order(home: Path, url: str, kind: type[T], body: bytes | None = None) -> T:
+    """What the kernel tells its operator: without a command, whose start takes longer."""
+    token = (home / "keys" / "operator.token").read_text().strip()
+    request = Request(url, body, headers={"authorization": f"Bearer {token}"})
+    with urlopen(request, timeout=5, context=ANYBODY) as answer:
+        return msgspec.json.decode(answer.read(), type=kind)
 
 
 def _logs(home: Path) -> str:
