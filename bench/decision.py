@@ -27,8 +27,8 @@ from orlop.abi.cards import ToolCard
 from orlop.abi.ids import DEFAULT_TENANT, CallId
 from orlop.abi.messages import Message
 from orlop.abi.replies import Delta
-from orlop.access.policy import read
 from orlop.access.policy_calls import targets
+from orlop.access.policy_reading import read
 from orlop.devices.fake import FakeConfig
 from orlop.kernel import syscall
 from orlop.kernel.admit import admit

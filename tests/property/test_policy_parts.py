@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orlop.access import policy_words
-from orlop.access.policy import Policy, read
+from orlop.access.policy import Policy
+from orlop.access.policy_reading import read
 from orlop.access.policy_words import ACTIONS, Entity, leaves_of
 
 AGENTS = ("ada", "bob", "clerk-1", "clerk-2")

@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 from orlop.abi.ids import DEFAULT_TENANT, TenantId
 from orlop.abi.limits import DIFFERENCES_KEPT_MAX
 from orlop.abi.policy import Difference, Files
-from orlop.access.policy import Policy, read
+from orlop.access.policy import Policy
+from orlop.access.policy_reading import read
 from orlop.machine.offload import InlineOffload, Offload
 from orlop.state.policy_facts import World
 

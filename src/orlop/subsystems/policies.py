@@ -33,8 +33,9 @@ from orlop.abi.policy import (
     ShadowView,
 )
 from orlop.access import policy_cases
-from orlop.access.policy import Policy, Read, read
+from orlop.access.policy import Policy
 from orlop.access.policy_calls import targets
+from orlop.access.policy_reading import Read, read
 from orlop.access.policy_rule import Rule
 from orlop.access.policy_text import GROUPS_FILE, digest_of
 from orlop.state import codec, policy_facts

@@ -6,7 +6,8 @@ import pytest
 
 from orlop.abi.policy import Case, Files
 from orlop.access import policy_cases
-from orlop.access.policy import Policy, Read, read
+from orlop.access.policy import Policy
+from orlop.access.policy_reading import Read, read
 from orlop.access.policy_templates import TEMPLATES
 
 ALL = '@id("all") permit(principal, action, resource);\n'

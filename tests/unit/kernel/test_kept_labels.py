@@ -27,7 +27,8 @@ from orlop.abi.labels import MANY, together
 from orlop.abi.limits import LABELS_MAX
 from orlop.abi.memory import Item, Remember, Target
 from orlop.abi.memory_orders import EraseOrder, RollbackOrder
-from orlop.access.policy import Policy, read
+from orlop.access.policy import Policy
+from orlop.access.policy_reading import read
 from orlop.access.policy_templates import TEMPLATES
 from orlop.kernel import memory_erasure, memory_orders, syscall
 from orlop.state.core import Kernel

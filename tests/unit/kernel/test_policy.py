@@ -18,7 +18,8 @@ from orlop.abi.ids import NanoDollars, Seq
 from orlop.abi.limits import POLICY_ARGUMENTS_BYTES_MAX, REFUSALS_JOURNALED_MAX
 from orlop.abi.policy import Files, PolicyRefused
 from orlop.abi.questions import AnswerOrder
-from orlop.access.policy import Policy, read
+from orlop.access.policy import Policy
+from orlop.access.policy_reading import read
 from orlop.kernel import operator, syscall
 from orlop.people import answering, asking
 from orlop.state import codec

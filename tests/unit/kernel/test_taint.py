@@ -21,7 +21,8 @@ from orlop.abi.errors import KernelError, Killed, RuleForbids, ToolFailed
 from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.messages import Image, Message, Text, ToolUse
 from orlop.abi.replies import Choice, Completion, Generated, ToolResult
-from orlop.access.policy import Policy, read
+from orlop.access.policy import Policy
+from orlop.access.policy_reading import read
 from orlop.access.policy_templates import TEMPLATES
 from orlop.devices.device import ALONE, Sink, Turn
 from orlop.devices.fake import FakeEngine

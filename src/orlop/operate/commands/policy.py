@@ -8,7 +8,8 @@ import click
 from orlop.abi.cards import ToolCard
 from orlop.abi.policy import CaseResult, Finding
 from orlop.access import policy_cases
-from orlop.access.policy import Policy, read
+from orlop.access.policy import Policy
+from orlop.access.policy_reading import read
 from orlop.console.exits import FAILED, OK
 from orlop.console.frame import Frame, framed
 from orlop.console.screen import counted, show_json
