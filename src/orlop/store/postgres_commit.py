@@ -74,7 +74,7 @@ def insert(
 
     statement: for another schema than the one that was prepared.  share: where places are taken.
     """
-    values = [epoch.to_bytes(8, signed=True), *_events(entries), *_bodies(entries)]
+    values = [epoch.to_bytes(8, signed=True), *columns(entries)]
     name = _NAME
     if share is not None:
         name = _PLACED
@@ -89,6 +89,11 @@ def insert(
         raise JournalStopped(
             f"epoch {epoch} of this journal is over: another kernel has taken it over"
         )
+
+
+def columns(entries: Sequence[Entry]) -> list[bytes]:
+    """Of both tables, each as an array."""
+    return [*_events(entries), *_bodies(entries)]
 
 
 def _judge(result: pq.abc.PGresult, wanted: pq.ExecStatus) -> None:

@@ -59,17 +59,10 @@ class Stamper:
         process_seq = self.process_head(draft.process) + 1
         new = self._new_parts(draft.parts) if draft.parts else ()
         key_id, data = self._sealer.seal(draft.tenant, self._epoch, seq << PART_BITS, draft.body)
-        brought = tuple(
-            [self._seal(draft.tenant, seq, at, part) for at, part in enumerate(new, start=1)]
-        )
-        parts = b"".join([digest for _, digest in brought])
+        brought, parts = self._brought(draft.tenant, seq, new) if new else ((), b"")
         own = sha256(data).digest()
         header = self._header(draft, seq, process_seq, body_digest(own, parts))
-        entry = Entry(
-            self._row(header, parts, key_id, data, own),
-            header,
-            tuple([body for body, _ in brought]),
-        )
+        entry = Entry(self._row(header, parts, key_id, data, own), header, brought)
         # From here on nothing can fail.
         self.head_seq, self.head_hash = seq, header.hash
         self._processes[draft.process] = (process_seq, seq)
@@ -122,6 +115,13 @@ class Stamper:
             else:
                 new[name] = part
         return tuple(new.values())
+
+    def _brought(
+        self, tenant: TenantId, seq: Seq, new: tuple[Part, ...]
+    ) -> tuple[tuple[Body, ...], bytes]:
+        """The sealed bodies of parts, and the digests of their ciphertexts, joined."""
+        sealed = [self._seal(tenant, seq, at, part) for at, part in enumerate(new, start=1)]
+        return tuple([body for body, _ in sealed]), b"".join([digest for _, digest in sealed])
 
     def _seal(self, tenant: TenantId, seq: Seq, at: int, part: Part) -> tuple[Body, bytes]:
         """A part's sealed body, and the digest of its ciphertext."""
