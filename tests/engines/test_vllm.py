@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from patience import until
 
 from orlop.abi.calls import Infer, Sampling
@@ -25,7 +26,7 @@ from orlop.abi.errors import DeviceRefused
 from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.messages import Message
 from orlop.abi.replies import Delta
-from orlop.devices.device import EngineLoad, Turn
+from orlop.devices.device import EngineLoad, Preempted, Turn
 from orlop.drivers.vllm import VLLM
 from orlop.machine.chance import SystemChance
 from orlop.machine.clock import SystemClock
@@ -210,6 +211,73 @@ def test_it_says_whose_context_it_holds_and_when_it_has_forgotten_all(
             # It publishes with its next step.
             await driver.infer(ask(model, "hello"), model, None, 120.0, Turn(program="prc_33"))
             await until(lambda: bool((held := driver.holdings()) and held.is_cleared))
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("stops_after", [0, 1, 2, 5, 11])
+def test_a_call_that_gives_its_seat_back_says_in_the_end_what_it_would_have_said(
+    server: tuple[str, str], stops_after: int
+) -> None:
+    """Greedy, so that each token follows from those before it; left at several places."""
+
+    async def scenario() -> None:
+        async with engine(server) as (driver, model):
+            assert driver.capacity().continues and driver.card().continues
+            call = ask(model, "Tell me of the sea, café and 海. Use emojis 🌊.", tokens=160)
+            assert driver.goes_on(call)
+            whole = await driver.infer(call, model, None, 120.0)
+            deltas, stop = list[Delta](), asyncio.Event()
+
+            def read(delta: Delta) -> None:
+                deltas.append(delta)
+                if len(deltas) == stops_after:
+                    stop.set()
+
+            if not stops_after:
+                stop.set()  # Its prompt has not been read yet.
+            turn = Turn(program="cut", urgency=2, yield_now=stop)
+            with pytest.raises(Preempted) as stopped:
+                await driver.infer(call, model, read, 120.0, turn)
+            partial = stopped.value.partial
+            assert partial.deltas == len(deltas) and (len(partial.tokens) > 0) is (stops_after > 0)
+            while running(driver.load()) != 0:  # It has noticed.
+                await driver._watch.look()
+            other = Turn(program="other")
+            await driver.infer(ask(model, "something else", tokens=20), model, None, 120.0, other)
+            turn = Turn(program="cut", urgency=2, yield_now=asyncio.Event(), so_far=partial)
+            made = await driver.infer(call, model, read, 120.0, turn)
+            assert "".join(delta.text for delta in deltas) == whole.choices[0].message.text()
+            assert made.choices == whole.choices
+            assert made.usage.input_tokens == whole.usage.input_tokens
+            assert made.usage.output_tokens == whole.usage.output_tokens == 160
+
+    asyncio.run(scenario())
+
+
+def test_of_a_call_that_nobody_limits_the_rest_is_as_long_as_it_would_have_been(
+    server: tuple[str, str],
+) -> None:
+    """A server's own default for token ids is short."""
+
+    async def scenario() -> None:
+        async with engine(server) as (driver, model):
+            call = replace(ask(model, "tell me all"), output_tokens_max=None)
+            stop, read = asyncio.Event(), list[Delta]()
+
+            def take(delta: Delta) -> None:
+                read.append(delta)
+                stop.set()
+
+            with pytest.raises(Preempted) as stopped:
+                await driver.infer(call, model, take, 300.0, Turn(yield_now=stop))
+            (card,) = await driver.models()
+            so_far = stopped.value.partial
+            turn = Turn(yield_now=asyncio.Event(), so_far=so_far)
+            made = await driver.infer(call, model, take, 300.0, turn)
+            used = made.usage.input_tokens + made.usage.output_tokens
+            assert used == card.context_tokens
+            assert made.choices[0].finish == "length"
 
     asyncio.run(scenario())
 

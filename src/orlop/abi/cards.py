@@ -132,6 +132,8 @@ class EngineCard(Struct, frozen=True, kw_only=True, omit_defaults=True):
     kv_events: str = ""
     """Whether what it holds is known by its own events: `heard`, or why it is inferred; empty: it
     publishes none, or nobody has said where."""
+    continues: bool = False
+    """A call on it can give its seat back, and goes on later as if never stopped."""
 
 
 class HardwareCard(Struct, frozen=True, kw_only=True, omit_defaults=True):

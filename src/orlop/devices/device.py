@@ -103,6 +103,8 @@ class Partial(Struct, frozen=True):
     tokens: tuple[int, ...] = ()
     deltas: int = 0
     """Deltas already given to the sink: they are not repeated."""
+    prompt: tuple[int, ...] = ()
+    """The ids that it began with, where `tokens` are told."""
 
 
 class Preempted(Exception):
@@ -239,6 +241,11 @@ class Engine(Protocol):
     @property
     def residence(self) -> Residence | None:
         """How to move its models; None: it has what it has."""
+        ...
+
+    def goes_on(self, call: Infer) -> bool:
+        """Whether an answer to it that has begun can be stopped and gone on with, on an engine that
+        `continues`."""
         ...
 
     async def infer(

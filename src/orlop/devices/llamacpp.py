@@ -27,7 +27,7 @@ from orlop.devices.artefact import remembered_digest
 from orlop.devices.device import ALONE, Capacity, Contexts, Sink, Turn
 from orlop.devices.engine_host import HostKeeper, HostSettings, HostState
 from orlop.devices.lines import Lines
-from orlop.devices.llamacpp_calls import Props, asked, one_choice, passing, together
+from orlop.devices.llamacpp_calls import Props, asked, goes_on, one_choice, passing, together
 from orlop.devices.llamacpp_memory import EngineMemory, MemoryConfig
 from orlop.devices.llamacpp_residence import HostResidence
 from orlop.devices.openai import OpenAI
@@ -135,6 +135,9 @@ class LlamaCpp:
     def residence(self) -> HostResidence:
         return self._residence
 
+    def goes_on(self, call: Infer) -> bool:
+        return goes_on(call)
+
     def card(self) -> EngineCard:
         seat = self._seat
         card = EngineCard(
@@ -145,6 +148,7 @@ class LlamaCpp:
             reason=self._reason,
             device="cpu",
             models=(self._config.model,),
+            continues=self.capacity().continues,
         )
         if seat is None:
             return card

@@ -146,11 +146,18 @@ def goes_on(asked: Infer) -> bool:
     return (
         sampling.n == 1
         and not asked.tools
+        and all(_is_text(message) for message in asked.messages)
         and kind == "text"
         and not sampling.logprobs
         and not is_drawn
         and _STATEFUL.isdisjoint(asked.extra)
     )
+
+
+def _is_text(message: Message) -> bool:
+    """What else there is, a prompt of token ids does not hold."""
+    parts = message.content if isinstance(message.content, tuple) else ()
+    return all(isinstance(part, Text) for part in parts)
 
 
 def joined(before: str, made: Generated | None, prompt: int, tokens: int) -> Generated:

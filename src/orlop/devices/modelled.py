@@ -103,6 +103,7 @@ class ModelledEngine(Plain):
             models=(self._model,),
             running=self._engine.running,
             waiting=self._engine.waiting,
+            continues=self.capacity().continues,
         )
 
     async def start(self) -> None:

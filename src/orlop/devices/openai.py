@@ -28,6 +28,7 @@ from orlop.wire.openai import read_chat_response, write_chat_request
 from orlop.wire.openai_embed import read_embed_response, read_models, write_embed_request
 from orlop.wire.openai_legacy import write_text_request
 from orlop.wire.openai_stream import ChatStreamReader, whole
+from orlop.wire.token_trace import TokenTrace
 
 SLOTS: Final = 16
 """Calls at once where nobody says how many."""
@@ -109,15 +110,27 @@ class OpenAI(Remote):
         deadline_s: float,
         turn: Turn = ALONE,
     ) -> Generated:
+        return await self.leg(call, model, sink, deadline_s, turn)
+
+    async def leg(
+        self,
+        call: Infer,
+        model: ModelName,
+        sink: Sink | None,
+        deadline_s: float,
+        turn: Turn,
+        trace: TokenTrace | None = None,
+    ) -> Generated:
+        """One call as it goes over the wire.  trace: ask for token ids, and tell them here."""
         path = "chat/completions" if call.prompt is None else "completions"
-        body = self._body(call, model, turn, stream=sink is not None)
+        body = self._body(call, model, turn, stream=sink is not None, traced=trace is not None)
         async with deadline(deadline_s, f"{self.name}'s answer"):
             with self._one_more():
                 ends_s = self._clock.now_s() + deadline_s
                 response = await self.server.open("POST", self._urls[path], body, ends_s)
                 if sink is None:
                     return read_chat_response(await self.server.read(response))
-                return await self._stream(response, sink)
+                return await self._stream(response, sink, trace)
 
     async def embed(self, call: Embed, model: ModelName, deadline_s: float) -> Embedded:
         body = write_embed_request(call, model)
@@ -127,7 +140,9 @@ class OpenAI(Remote):
                 response = await self.server.open("POST", self._urls["embeddings"], body, ends_s)
                 return read_embed_response(await self.server.read(response), len(call.inputs))
 
-    def _body(self, call: Infer, model: ModelName, turn: Turn, *, stream: bool) -> bytes:
+    def _body(
+        self, call: Infer, model: ModelName, turn: Turn, *, stream: bool, traced: bool
+    ) -> bytes:
         manner = self._manner
         if any(name in call.extra for name in manner.own_fields):
             kept = {k: held for k, held in call.extra.items() if k not in manner.own_fields}
@@ -135,13 +150,15 @@ class OpenAI(Remote):
         write = write_chat_request if call.prompt is None else write_text_request
         body = write(call, model, stream=stream, limit_field=manner.limit_field, tiers=manner.tiers)
         words = manner.words(call, turn)
+        if traced:
+            words = {**words, "return_token_ids": True}
         # A conversation may be megabytes long: it is not taken apart again for a few words.
         return body[:-1] + b"," + msgspec.json.encode(words)[1:] if words else body
 
-    async def _stream(self, response: Response, sink: Sink) -> Generated:
+    async def _stream(self, response: Response, sink: Sink, trace: TokenTrace | None) -> Generated:
         if response.content_type == "application/json":
             return _pass_whole(read_chat_response(await self.server.read(response)), sink)
-        reader = ChatStreamReader(self.name)
+        reader = ChatStreamReader(self.name, trace)
         async with response, self.server.streamed(response) as pieces:
             async for piece in pieces:
                 for delta in reader.feed(piece):

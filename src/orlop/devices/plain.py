@@ -1,5 +1,6 @@
 """What an engine says that tells nothing of its load and whose contexts and models stay put."""
 
+from orlop.abi.calls import Infer
 from orlop.devices.device import Contexts, EngineLoad, Holdings, Residence
 
 
@@ -8,6 +9,9 @@ class Plain:
 
     def load(self) -> EngineLoad | None:
         return None
+
+    def goes_on(self, call: Infer) -> bool:
+        return True
 
     def holdings(self) -> Holdings | None:
         return None

@@ -49,6 +49,7 @@ class Remote(Plain, ABC):
             reason=self.server.reason,
             models=tuple(card.name for card in self._models),
             running=self.running,
+            continues=self.capacity().continues,
         )
 
     async def start(self) -> None:

@@ -37,7 +37,7 @@ from orlop.devices.device import (
     Sink,
     Turn,
 )
-from orlop.devices.llamacpp_calls import Props, asked, one_choice, passing, together
+from orlop.devices.llamacpp_calls import Props, asked, goes_on, one_choice, passing, together
 from orlop.devices.openai import Manner
 from orlop.drivers import stoppable
 from orlop.drivers.llama_slots import SlotTable
@@ -223,6 +223,14 @@ class LlamaServer(Watched):
             for index in range(call.sampling.n)
         ]
         return together(call, answers)
+
+    tells_more = False
+
+    def goes_on(self, call: Infer) -> bool:
+        return goes_on(call)
+
+    async def said(self, pieces: Sequence[str]) -> tuple[int, ...] | None:
+        return stoppable.ids_of(pieces, await self.tokens("".join(pieces)))
 
     async def prompt(self, call: Infer) -> tuple[int, ...]:
         """The ids that the call's prompt begins with, as the server itself makes them."""

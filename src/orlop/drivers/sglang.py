@@ -22,18 +22,24 @@ from orlop.abi.limits import ENGINE_CALLS_MAX, ENGINE_KV_TOKENS_MAX, ENGINE_LOOK
 from orlop.abi.replies import Generated
 from orlop.devices.device import ALONE, Capacity, EngineLoad, Sink, Turn
 from orlop.devices.openai import Manner
+from orlop.drivers import stoppable, told_ids
 from orlop.drivers.kv_stream import KVSource
 from orlop.drivers.metrics_text import bounded
 from orlop.drivers.naps import Naps
+from orlop.drivers.told_ids import Told, version
 from orlop.drivers.watch import WATCH_S
 from orlop.drivers.watched import Watched
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
 from orlop.machine.tasks import TaskOwner
+from orlop.wire.token_trace import TokenTrace
 
 SLOTS: Final = 64
 
 _RANKS_MAX: Final = 4_096
+
+TELLS_IDS: Final = (0, 5, 23)
+"""Of which it is known that it tells token ids in the stream of the old completions."""
 _OWN: Final = ("priority", "session_id", "rid", "cache_salt", "extra_key")
 
 
@@ -43,6 +49,11 @@ class _Info(Struct, frozen=True):
     enable_priority_scheduling: bool = False
     schedule_low_priority_values_first: bool = False
     enable_memory_saver: bool = False
+    version: str = ""
+
+
+class _Text(Struct, frozen=True):
+    text: str
 
 
 class _Rank(Struct, frozen=True):
@@ -78,6 +89,7 @@ class SGLang(Watched):
         slots: int = SLOTS,
         watch_s: float = WATCH_S,
         kv_sources: Sequence[KVSource] = (),
+        continues: bool = True,
     ) -> None:
         manner = Manner(driver="sglang", words=self._words, own_fields=_OWN)
         super().__init__(
@@ -92,6 +104,8 @@ class SGLang(Watched):
             kv_sources=kv_sources,
         )
         self._chance = chance
+        self._may_continue = continues
+        self._tells_ids = False
         self._info = _Info()
         self._kv_tokens: int | None = None
         self._aborts = TaskOwner(f"aborts on {name}")
@@ -103,7 +117,12 @@ class SGLang(Watched):
         )
 
     def capacity(self) -> Capacity:
-        return Capacity(slots=self.slots, kv_tokens=self._kv_tokens)
+        continues = self._tells_ids and self._may_continue
+        return Capacity(slots=self.slots, kv_tokens=self._kv_tokens, continues=continues)
+
+    def goes_on(self, call: Infer) -> bool:
+        """It tells no ids in the stream of a chat."""
+        return call.prompt is not None and told_ids.goes_on(call)
 
     @property
     def residence(self) -> Naps:
@@ -117,7 +136,31 @@ class SGLang(Watched):
         deadline_s: float,
         turn: Turn = ALONE,
     ) -> Generated:
+        ends_s = self._clock.now_s() + deadline_s
         await self._naps.wake_for_call(deadline_s)
+        goes_on = self._tells_ids and self.goes_on(call)
+        if not told_ids.may_stop(call, turn, sink, goes_on=goes_on):
+            return await self._named(call, model, sink, ends_s, turn, None)
+        told = Told(turn.so_far, goes_on=goes_on, text=self._text)
+
+        async def ask(one: Infer, pass_on: Sink) -> Generated:
+            return await self._named(one, model, pass_on, ends_s, turn, told.trace)
+
+        try:
+            return await stoppable.infer(call, turn, sink, ask, told)
+        finally:
+            self._tells_ids = self._tells_ids and told.tells_more
+
+    async def _named(
+        self,
+        call: Infer,
+        model: ModelName,
+        sink: Sink | None,
+        ends_s: float,
+        turn: Turn,
+        trace: TokenTrace | None,
+    ) -> Generated:
+        """One call, sent with a name to abort it by."""
         rid = self._chance.token(16).hex()
         named = _Named(
             program=turn.program,
@@ -126,12 +169,22 @@ class SGLang(Watched):
             salt=turn.salt,
             rid=rid,
         )
+        left_s = max(0.001, ends_s - self._clock.now_s())
         try:
-            return await super().infer(call, model, sink, deadline_s, named)
+            return await self.leg(call, model, sink, left_s, named, trace)
         except (asyncio.CancelledError, KernelError):
             # A deadline or a caller that left; of a call that it refused it knows nothing more.
             self._aborts.start(self._abort(rid))
             raise
+
+    async def _text(self, ids: Sequence[int]) -> str:
+        """What they say: it gives away the printable part of a letter that is not whole."""
+        body = msgspec.json.encode({"tokens": list(ids)})
+        said = await self.server.look("detokenize", ENGINE_LOOK_S, method="POST", body=body)
+        try:
+            return msgspec.json.decode(said, type=_Text).text
+        except msgspec.MsgspecError as error:
+            raise DeviceFailed(f"{self.name}: what tokens say can't be read: {error}") from error
 
     async def close(self) -> None:
         await self._aborts.close()
@@ -162,6 +215,7 @@ class SGLang(Watched):
             self._info = msgspec.json.decode(said, type=_Info)
         except (KernelError, msgspec.MsgspecError):
             self._info = _Info()
+        self._tells_ids = version(self._info.version) >= TELLS_IDS
         self._naps.learn(can_sleep=self._info.enable_memory_saver)
 
     async def _look(self) -> EngineLoad | None:

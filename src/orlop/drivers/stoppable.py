@@ -20,7 +20,7 @@ from orlop.abi.calls import Infer
 from orlop.abi.errors import KernelError
 from orlop.abi.replies import Delta, Generated
 from orlop.devices.device import Partial, Preempted, Sink, Turn
-from orlop.devices.llamacpp_calls import goes_on, joined
+from orlop.devices.llamacpp_calls import joined
 
 NOTHING: Final = Partial()
 
@@ -31,12 +31,22 @@ Ask: TypeAlias = Callable[[Infer, Sink], Coroutine[None, None, Generated]]
 class Words(Protocol):
     """Texts and token ids, as the server has them.  Raises a `KernelError` where it won't say."""
 
+    @property
+    def tells_more(self) -> bool:
+        """What it can't tell of these pieces it may be able to tell after the next."""
+        ...
+
+    def goes_on(self, call: Infer) -> bool:
+        """Whether an answer to it, cut at a token, goes on as if never cut."""
+        ...
+
     async def prompt(self, call: Infer) -> tuple[int, ...]:
         """The ids that the call's prompt begins with."""
         ...
 
-    async def tokens(self, text: str) -> Sequence[tuple[int, bytes]]:
-        """Of a piece of an answer, each with its own text."""
+    async def said(self, pieces: Sequence[str]) -> tuple[int, ...] | None:
+        """The ids of an answer's pieces; None where it is not sure that they are those that were
+        generated."""
         ...
 
 
@@ -51,10 +61,12 @@ class _Tap:
         self.is_plain = True
         """Text and nothing else."""
         self.is_holding = False
+        self.news = asyncio.Event()
 
     def take(self, delta: Delta) -> None:
         if delta.reasoning or delta.refusal or delta.tool_uses or delta.logprobs:
             self.is_plain = False
+        self.news.set()
         if self.is_holding:
             self._kept.append(delta)
         else:
@@ -75,25 +87,29 @@ class _Tap:
 
 async def infer(call: Infer, turn: Turn, sink: Sink | None, ask: Ask, words: Words) -> Generated:
     """Raises `Preempted` once `turn.yield_now` is set, where the call allows it."""
-    before, prompt = turn.so_far or NOTHING, 0
+    before = turn.so_far or NOTHING
+    prompt = len(before.prompt)
     wanted = call
     if before.tokens:
-        ids = await words.prompt(call)
-        prompt = len(ids)
         left = None
         if call.output_tokens_max is not None:
             left = call.output_tokens_max - len(before.tokens)
             if left <= 0:
                 return joined(before.text, None, prompt, len(before.tokens))
-        wanted = _longer(call, ids + before.tokens, left)
+        wanted = _longer(call, before.prompt + before.tokens, left)
     tap = _Tap(sink)
     leg = asyncio.create_task(ask(wanted, tap.take))
     try:
         await _first(leg, turn.yield_now)
-        stopped = None if leg.done() else await _stopped(call, before, tap, words)
-        if stopped is not None and not leg.done():
-            raise Preempted(stopped)
-        tap.flush()
+        while not leg.done():
+            tap.news.clear()
+            stopped = await _stopped(call, before, tap, words)
+            if stopped is not None and not leg.done():
+                raise Preempted(stopped)
+            tap.flush()
+            if not (words.tells_more and tap.is_plain and words.goes_on(call)):
+                break
+            await _first(leg, tap.news)
         made = await leg
         tap.flush()
     finally:
@@ -106,20 +122,21 @@ async def infer(call: Infer, turn: Turn, sink: Sink | None, ask: Ask, words: Wor
 
 async def _stopped(call: Infer, before: Partial, tap: _Tap, words: Words) -> Partial | None:
     """All that was given; None where it can't be gone on from."""
-    if not any(tap.pieces):
+    if not tap.pieces:
         return before  # Its prompt is being read: nothing is lost but that.
-    if not tap.is_plain or not goes_on(call):
+    if not tap.is_plain or not words.goes_on(call):
         return None
     tap.is_holding = True
     pieces = list(tap.pieces)
     try:
-        tokens = ids_of(pieces, await words.tokens("".join(pieces)))
+        tokens = await words.said(pieces)
+        prompt = before.prompt or await words.prompt(call)
     except KernelError:
         return None
     if tokens is None:
         return None
     text = before.text + "".join(pieces)
-    return Partial(text, before.tokens + tokens, before.deltas + len(pieces))
+    return Partial(text, before.tokens + tokens, before.deltas + len(pieces), prompt)
 
 
 def ids_of(pieces: Sequence[str], tokens: Sequence[tuple[int, bytes]]) -> tuple[int, ...] | None:

@@ -131,6 +131,9 @@ class Triton:
     def holdings(self) -> None:
         """What it holds is what was sent to it."""
 
+    def goes_on(self, call: Infer) -> bool:
+        return False
+
     def load(self) -> EngineLoad | None:
         return None
 

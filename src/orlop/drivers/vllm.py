@@ -3,8 +3,9 @@
 What it is told: `session_id` (whose context this is; it comes back in KV events) and `priority`
 (lower is sooner), which servers without `--scheduling-policy priority` refuse: then the call goes
 again without, and so do all later ones.  What it tells: cached tokens
-(`--enable-prompt-tokens-details`), its load and its KV memory (`/metrics`), and which blocks it
-holds (`--kv-events-config`; newer ones say where).  A caller that leaves ends its call there.  In
+(`--enable-prompt-tokens-details`), its load and its KV memory (`/metrics`), which blocks it holds
+(`--kv-events-config`; newer ones say where), and, from 0.10.2 on, the token ids of what it says: so
+a call can be left, and gone on with from there.  A caller that leaves ends its call there.  In
 development mode (`VLLM_SERVER_DEV_MODE=1`, `--enable-sleep-mode`) it sleeps and wakes.
 """
 
@@ -13,6 +14,7 @@ from typing import Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from orlop.abi.calls import Infer
 from orlop.abi.errors import DeviceRefused, KernelError
@@ -21,13 +23,16 @@ from orlop.abi.limits import ENGINE_KV_TOKENS_MAX, ENGINE_LOOK_S, KV_SOURCES_MAX
 from orlop.abi.replies import Delta, Generated
 from orlop.devices.device import ALONE, Capacity, EngineLoad, Sink, Turn
 from orlop.devices.openai import Manner
+from orlop.drivers import stoppable, told_ids
 from orlop.drivers.kv_stream import KVSource
 from orlop.drivers.metrics_text import Samples, bounded, read
 from orlop.drivers.naps import Naps
+from orlop.drivers.told_ids import Told, version
 from orlop.drivers.watch import WATCH_S, LoadNames, read_load
 from orlop.drivers.watched import Watched
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
+from orlop.wire.token_trace import TokenTrace
 
 SLOTS: Final = 64
 
@@ -40,6 +45,13 @@ _NAMES: Final = LoadNames(
 _CACHE: Final = "vllm:cache_config_info"
 
 _OWN: Final = ("priority", "session_id", "cache_salt")
+
+TELLS_IDS: Final = (0, 10, 2)
+"""The first that tells token ids beside its pieces."""
+
+
+class _Version(Struct, frozen=True):
+    version: str
 
 
 class _Sleeping(Struct, frozen=True):
@@ -69,6 +81,7 @@ class VLLM(Watched):
         slots: int = SLOTS,
         watch_s: float = WATCH_S,
         kv_sources: Sequence[KVSource] = (),
+        continues: bool = True,
     ) -> None:
         manner = Manner(driver="vllm", words=self._words, own_fields=_OWN)
         super().__init__(
@@ -83,6 +96,8 @@ class VLLM(Watched):
             kv_sources=kv_sources,
         )
         self._has_priority = True
+        self._may_continue = continues
+        self._tells_ids = False
         self._kv_tokens: int | None = None
         self._naps = Naps(
             self,
@@ -92,7 +107,11 @@ class VLLM(Watched):
         )
 
     def capacity(self) -> Capacity:
-        return Capacity(slots=self.slots, kv_tokens=self._kv_tokens)
+        continues = self._tells_ids and self._may_continue
+        return Capacity(slots=self.slots, kv_tokens=self._kv_tokens, continues=continues)
+
+    def goes_on(self, call: Infer) -> bool:
+        return told_ids.goes_on(call)
 
     @property
     def residence(self) -> Naps:
@@ -108,6 +127,31 @@ class VLLM(Watched):
     ) -> Generated:
         ends_s = self._clock.now_s() + deadline_s
         await self._naps.wake_for_call(deadline_s)
+        goes_on = self._tells_ids and self.goes_on(call)
+        if not told_ids.may_stop(call, turn, sink, goes_on=goes_on):
+            return await self._in_order(call, model, sink, ends_s, turn, None)
+        told = Told(turn.so_far, goes_on=goes_on)
+
+        async def ask(one: Infer, pass_on: Sink) -> Generated:
+            if one.output_tokens_max is None and isinstance(one.prompt, tuple):
+                one = replace(one, output_tokens_max=self._longest(model, one.prompt))
+            return await self._in_order(one, model, pass_on, ends_s, turn, told.trace)
+
+        try:
+            return await stoppable.infer(call, turn, sink, ask, told)
+        finally:
+            self._tells_ids = self._tells_ids and told.tells_more
+
+    async def _in_order(
+        self,
+        call: Infer,
+        model: ModelName,
+        sink: Sink | None,
+        ends_s: float,
+        turn: Turn,
+        trace: TokenTrace | None,
+    ) -> Generated:
+        """One call, sent with its priority unless the server takes none."""
         passed: list[Delta] = []
 
         def pass_on(delta: Delta) -> None:
@@ -118,14 +162,21 @@ class VLLM(Watched):
 
         taken = None if sink is None else pass_on
         try:
-            return await super().infer(call, model, taken, deadline_s, turn)
+            return await self.leg(call, model, taken, self._left_s(ends_s), turn, trace)
         except DeviceRefused as error:
             is_ours = self._has_priority and turn.urgency and "priority" in error.message.lower()
             if not is_ours or passed:
                 raise
             self._has_priority = False
-        left_s = max(0.001, ends_s - self._clock.now_s())
-        return await super().infer(call, model, sink, left_s, turn)
+        return await self.leg(call, model, sink, self._left_s(ends_s), turn, trace)
+
+    def _left_s(self, ends_s: float) -> float:
+        return max(0.001, ends_s - self._clock.now_s())
+
+    def _longest(self, model: ModelName, prompt: Sequence[int]) -> int | None:
+        """Of an answer to token ids; else the server would take its own default, which is short."""
+        held = {card.name: card.context_tokens for card in self._models}.get(model)
+        return None if held is None else max(1, held - len(prompt))
 
     def _words(self, call: Infer, turn: Turn) -> Mapping[str, object]:
         words: dict[str, object] = {}
@@ -149,7 +200,8 @@ class VLLM(Watched):
         return [_reached(one, host) for one in ranks if one.publisher == "zmq"]
 
     async def _learn(self) -> None:
-        """Without development mode there is no such page."""
+        """Without development mode there is no page that says whether it sleeps."""
+        self._tells_ids = await self._version() >= TELLS_IDS
         try:
             said = await self.server.look("is_sleeping", ENGINE_LOOK_S)
             is_asleep = msgspec.json.decode(said, type=_Sleeping).is_sleeping
@@ -157,6 +209,14 @@ class VLLM(Watched):
             self._naps.learn(can_sleep=False, is_asleep=False)
         else:
             self._naps.learn(can_sleep=True, is_asleep=is_asleep)
+
+    async def _version(self) -> tuple[int, ...]:
+        """As far as it is numbers."""
+        try:
+            said = await self.server.look("version", ENGINE_LOOK_S)
+            return version(msgspec.json.decode(said, type=_Version).version)
+        except (KernelError, msgspec.MsgspecError):
+            return ()
 
     async def _look(self) -> EngineLoad | None:
         page = await self.server.look("metrics", ENGINE_LOOK_S)

@@ -10,12 +10,13 @@ from orlop.abi.calls import Infer
 from orlop.abi.cards import EngineCard
 from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.replies import Generated
-from orlop.devices.device import ALONE, EngineLoad, Holdings, Sink, Turn
+from orlop.devices.device import EngineLoad, Holdings, Sink, Turn
 from orlop.devices.openai import Manner, OpenAI
 from orlop.drivers.kv_stream import KVSource, KVStream
 from orlop.drivers.watch import WATCH_S, Watch
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
+from orlop.wire.token_trace import TokenTrace
 
 
 class Watched(OpenAI):
@@ -67,15 +68,16 @@ class Watched(OpenAI):
         await self._watch.close()
         await super().close()
 
-    async def infer(
+    async def leg(
         self,
         call: Infer,
         model: ModelName,
         sink: Sink | None,
         deadline_s: float,
-        turn: Turn = ALONE,
+        turn: Turn,
+        trace: TokenTrace | None = None,
     ) -> Generated:
-        generated = await super().infer(call, model, sink, deadline_s, turn)
+        generated = await super().leg(call, model, sink, deadline_s, turn, trace)
         if turn.program and len(generated.choices) == 1:
             usage = generated.usage
             self._kv_stream.spoke(turn.program, usage.input_tokens + usage.output_tokens)

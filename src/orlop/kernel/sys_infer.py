@@ -123,6 +123,7 @@ async def generate(
             placed = placed_at(kernel, running, grant, seats, arrived_s)
             left = seating.left_s(kernel, running, call)
             turn = seating.turn(kernel, work, grant, so_far)
+            work.goes_on = turn.yield_now is None or placed.engine.goes_on(call)
             try:
                 generated = await placed.engine.infer(call, placed.card.name, sink, left, turn)
             except Preempted as stopped:

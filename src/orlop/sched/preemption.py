@@ -30,18 +30,18 @@ class Preemption:
             return
         band = self._waiting.band(work.latency_class)
         for station in stations:
-            if not station.capacity.continues or station.yielding:
+            if not station.capacity.continues or any(one.goes_on for one in station.yielding):
                 continue
             left = {one: _left_s(one, now_s) for one in station.running}
             if not left or min(left.values()) <= self._config.preempt_s:
                 continue  # A seat will be free before anything could be gained.
             lesser = [
-                (self._waiting.band(one.latency_class), left_s, one)
+                (one.goes_on, self._waiting.band(one.latency_class), left_s, one)
                 for one, left_s in left.items()
                 if self._waiting.band(one.latency_class) > band and one.preemptions == 0
             ]
             if lesser:
-                self._stop(max(lesser, key=lambda found: found[:2])[2], station)
+                self._stop(max(lesser, key=lambda found: found[:3])[3], station)
                 return
 
     def slice_s(self, work: Work, station: Station) -> float:

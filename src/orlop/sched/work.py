@@ -96,6 +96,9 @@ class Work:
     start_s: Mapping[str, float] = field(default_factory=lambda: NOTHING)
     """Seconds before an engine could begin: a model to load or wake, a round trip."""
     preemptions: int = 0
+    goes_on: bool = True
+    """Stopped in its answer, it can be gone on with, where its engine `continues`; if not, it can
+    be stopped only while its prompt is being read."""
     phase: Phase = Phase.NEW
     grant: Grant | None = None
     granted_s: float = 0.0

@@ -123,6 +123,8 @@ def _said(frame: Frame, card: DeviceCard) -> None:
 
 
 def _engine(card: EngineCard) -> tuple[str, ...]:
+    known = [f"KV events: {card.kv_events}"] if card.kv_events else []
+    known += ["calls can be stopped and gone on with"] if card.continues else []
     return (
         card.name,
         card.driver,
@@ -131,7 +133,7 @@ def _engine(card: EngineCard) -> tuple[str, ...]:
         str(card.waiting),
         ",".join(card.models) or "-",
         card.url or "-",
-        card.reason or (f"KV events: {card.kv_events}" if card.kv_events else "-"),
+        card.reason or "; ".join(known) or "-",
     )
 
 

@@ -25,6 +25,7 @@ from orlop.wire.openai_terms import (
     write_logprobs,
     write_usage,
 )
+from orlop.wire.token_trace import TokenTrace
 
 DONE: Final = b"data: [DONE]\n\n"
 _encode: Final = msgspec.json.Encoder().encode
@@ -203,11 +204,12 @@ class _Answer:
 class ChatStreamReader:
     """The client's half: bytes in, in any pieces; deltas out, and at the end what they made.
 
-    It reads the streams of the old completions too.
+    It reads the streams of the old completions too.  trace: told the token ids beside the answer.
     """
 
-    def __init__(self, name: str = "the engine") -> None:
+    def __init__(self, name: str = "the engine", trace: TokenTrace | None = None) -> None:
         self._name = name
+        self._trace = trace
         self._events = sse.Reader()
         self._answers: dict[int, _Answer] = {}
         self._top: dict[str, object] = {}
@@ -246,6 +248,8 @@ class ChatStreamReader:
         if chunk.get("error"):
             raise problem.engine_problem(self._name, 0, {}, problem.told_in(chunk))
         fields = Fields(chunk)
+        if self._trace is not None:
+            self._trace.take_prompt(fields.raw.pop("prompt_token_ids", None))
         for at, raw in enumerate(fields.items("choices")):
             self._take_choice(raw, ("choices", at), deltas)
         self._top.update(fields.rest())
@@ -265,6 +269,9 @@ class ChatStreamReader:
             if delta is not None:
                 answer.take(delta)
                 deltas.append(delta)
+            if self._trace is not None:
+                self._trace.take_prompt(fields.raw.get("prompt_token_ids"))
+                self._trace.take(fields.raw.get("token_ids"), says=delta is not None)
         if finish := fields.text("finish_reason"):
             answer.finish = finish
             stop = fields.raw.get("stop_reason")

@@ -58,6 +58,14 @@ class Server:
         choice = Choice(message=Message("assistant", text), finish="stop")
         return Generated(choices=(choice,), usage=usage)
 
+    tells_more = False
+
+    def goes_on(self, call: Infer) -> bool:
+        return True
+
+    async def said(self, pieces: Sequence[str]) -> tuple[int, ...] | None:
+        return ids_of(pieces, await self.tokens("".join(pieces)))
+
     async def prompt(self, call: Infer) -> tuple[int, ...]:
         return PROMPT
 
