@@ -468,7 +468,7 @@ def test_a_lost_engine_does_not_take_what_rested_there_and_elsewhere_in_one_mome
 
 def test_who_could_not_go_on_is_asked_for_his_seat_last() -> None:
     desk = Desk(SchedulerConfig(reserved=0.0), Capacity(slots=2, speed=SPEED, continues=True))
-    rigid, supple = (desk.enter(name, (100, 900), "batch") for name in ("rigid", "supple"))
+    rigid, supple = (desk.enter(name, (10, 900), "batch") for name in ("rigid", "supple"))
     rigid.goes_on = False
     desk.enter("urgent", latency_class="interactive")
     assert desk.asked == [supple], "the other may have begun to answer, and then he stays"
@@ -476,12 +476,12 @@ def test_who_could_not_go_on_is_asked_for_his_seat_last() -> None:
 
 def test_who_stays_though_he_was_asked_keeps_nobody_else_from_being_asked() -> None:
     desk = Desk(SchedulerConfig(reserved=0.0), Capacity(slots=2, speed=SPEED, continues=True))
-    rigid, first = desk.enter("rigid", (100, 900), "batch"), desk.enter("first", (100, 900))
+    rigid, first = desk.enter("rigid", (10, 900), "batch"), desk.enter("first", (10, 900))
     first.preemptions, rigid.goes_on = 1, False
     urgent = desk.enter("urgent", latency_class="interactive")
     assert desk.asked == [rigid], "there is nobody else"
     desk.leave(first)
     desk.leave(urgent)
-    supple = desk.enter("supple", (100, 900), "batch")
+    supple = desk.enter("supple", (10, 900), "batch")
     desk.enter("later", latency_class="interactive")
     assert desk.asked == [rigid, supple]
