@@ -8,7 +8,7 @@ so that a count is never too small.
 from array import array
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -21,6 +21,11 @@ FINE_SLOTS: Final = 3_600 // SLOT_S
 DAY_SLOTS: Final = 86_400 // SLOT_S + 1
 TIDY_SLOTS: Final = 1_024
 """A counter of more slots is made coarser, and what is older than a day is dropped."""
+
+NEVER: Final = -1
+"""The slot of a counter that has counted nothing."""
+
+NOTHING: Final = array("q")
 
 Key = tuple[str, str, str, str]
 """Tenant, account, action, resource."""
@@ -35,37 +40,52 @@ class CounterState(Struct, frozen=True, array_like=True):
 
 
 class Counter:
-    """`totals[i]`: all calls up to and with slot `slots[i]`."""
+    """The newest slot and all calls up to and with it; `_slots` and `_totals` are those before.
 
-    __slots__ = ("slots", "totals")
+    Most counters have counted in one slot only, so the arrays are made with the second.
+    """
 
-    def __init__(self, slots: Iterable[int] = (), totals: Iterable[int] = ()) -> None:
-        self.slots = array("q", slots)
-        self.totals = array("q", totals)
+    __slots__ = ("_slot", "_slots", "_total", "_totals")
+
+    def __init__(self, slots: Sequence[int] = (), totals: Sequence[int] = ()) -> None:
+        self._slot = slots[-1] if slots else NEVER
+        self._total = totals[-1] if totals else 0
+        self._slots = array("q", slots[:-1]) if len(slots) > 1 else NOTHING
+        self._totals = array("q", totals[:-1]) if len(totals) > 1 else NOTHING
 
     def add(self, slot: int) -> None:
         """A clock that is set back counts into the newest slot."""
-        slots, totals = self.slots, self.totals
-        if slots and slots[-1] >= slot:
-            totals[-1] += 1
-            return
-        slots.append(slot)
-        totals.append(totals[-1] + 1 if totals else 1)
-        if len(slots) > TIDY_SLOTS:
-            self._tidy(slot)
+        if self._slot < slot:
+            if self._slot != NEVER:
+                self._keep()
+            self._slot = slot
+        self._total += 1
 
     def within(self, slot: int, window_s: int) -> int:
         """Calls in the last `window_s` seconds, seen from `slot`."""
-        slots = self.slots
         first = slot - window_s // SLOT_S
-        if not slots or slots[-1] < first:
+        if self._slot < first:
             return 0
-        place = bisect_left(slots, first)
-        return self.totals[-1] - (self.totals[place - 1] if place else 0)
+        place = bisect_left(self._slots, first)
+        return self._total - (self._totals[place - 1] if place else 0)
+
+    def state(self, key: Key) -> CounterState:
+        if self._slot == NEVER:
+            return CounterState(key, [], [])
+        return CounterState(key, [*self._slots, self._slot], [*self._totals, self._total])
+
+    def _keep(self) -> None:
+        """The newest slot is over."""
+        if not self._slots:
+            self._slots, self._totals = array("q"), array("q")
+        self._slots.append(self._slot)
+        self._totals.append(self._total)
+        if len(self._slots) >= TIDY_SLOTS:
+            self._tidy(self._slot)
 
     def _tidy(self, now: int) -> None:
         coarse, kept = COARSE_S // SLOT_S, list[tuple[int, int]]()
-        for slot, total in zip(self.slots, self.totals, strict=True):
+        for slot, total in zip(self._slots, self._totals, strict=True):
             is_old = slot < now - FINE_SLOTS
             # An old slot stands at its end, so that its calls are counted for rather too long.
             moved = (slot // coarse + 1) * coarse - 1 if is_old else slot
@@ -75,8 +95,8 @@ class Counter:
                 kept.append((moved, total))
         while len(kept) > 1 and kept[1][0] < now - DAY_SLOTS:
             del kept[0]
-        self.slots = array("q", [slot for slot, _ in kept])
-        self.totals = array("q", [total for _, total in kept])
+        self._slots = array("q", [slot for slot, _ in kept])
+        self._totals = array("q", [total for _, total in kept])
 
 
 class Counts:
@@ -109,10 +129,7 @@ class Counts:
             del self._counters[key]
 
     def state(self) -> list[CounterState]:
-        return [
-            CounterState(key, list(counter.slots), list(counter.totals))
-            for key, counter in self._counters.items()
-        ]
+        return [counter.state(key) for key, counter in self._counters.items()]
 
     def restore(self, states: Iterable[CounterState]) -> None:
         for state in states:

@@ -21,7 +21,6 @@ Invariant: labels of a process are never taken away.
 """
 
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -117,8 +116,9 @@ class Tracker:
     """Of messages, by name; those without labels are not kept."""
     _prints: dict[int, dict[int, Labels]] = field(default_factory=dict)
     """Pieces of data as numbers, by how many words they have."""
-    _uses: OrderedDict[bytes, list[tuple[str, Labels]]] = field(default_factory=OrderedDict)
-    """Uses of tools that models have asked for: by arguments, the tool's name and its labels."""
+    _uses: dict[bytes, list[tuple[str, Labels]]] = field(default_factory=dict)
+    """Uses of tools that models have asked for: by arguments, the tool's name and its labels; what
+    was asked for last is last."""
     _seen: set[bytes] = field(default_factory=set)
     """Names of messages that were looked at and are clean."""
 
@@ -242,12 +242,11 @@ class Tracker:
         for use in message.tool_uses:
             if (key := _key(use.arguments)) is None:
                 continue
-            uses = self._uses.setdefault(key, [])
-            self._uses.move_to_end(key)
+            uses = self._uses[key] = self._uses.pop(key, [])
             if (use.name, labels) not in uses:
                 uses.append((use.name, labels))
             if len(self._uses) > TOOL_USES_KNOWN_MAX:
-                self._uses.popitem(last=False)
+                del self._uses[next(iter(self._uses))]
         self.received(labels, call, message_text(message), name=name)
         self._bound()
 

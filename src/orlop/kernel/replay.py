@@ -90,7 +90,7 @@ def _is_unpatched(record: Record, running: Running, call: Patch) -> bool:
     once it is live, since a later incarnation will be told the same."""
     is_told = record.mode != "first" and (record.remaining or record.answers_only)
     if is_told and running.digest not in record.answers:
-        record.unpatched.add(call.name)
+        record.unpatched |= {call.name}
     return call.name in record.unpatched
 
 

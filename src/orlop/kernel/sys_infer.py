@@ -1,6 +1,6 @@
 """The `infer` and `embed` system calls."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -43,14 +43,21 @@ class Placed(Struct, frozen=True):
     """No other call ran there when it began: its pace is the device's own."""
 
 
-async def infer(
+def infer(
     kernel: Kernel, process: Process, running: Running, call: Infer, attempts: Sequence[Attempt]
-) -> Completion:
+) -> Awaitable[Completion]:
     """By the first rung that can; most models are a ladder of one."""
     if not call.messages and call.prompt is None:
         raise BadCall("messages: at least one is needed")
     if len(attempts) == 1 and not attempts[0].rung.defer_s:
-        return await on_rung(kernel, process, running, call, attempts[0], "")
+        return on_rung(kernel, process, running, call, attempts[0], "")
+    return down(kernel, process, running, call, attempts)
+
+
+async def down(
+    kernel: Kernel, process: Process, running: Running, call: Infer, attempts: Sequence[Attempt]
+) -> Completion:
+    """A ladder of several rungs."""
     refused: KernelError | None = None
     for attempt in attempts:
         wanted = ladders.as_tried(call, attempt.rung)

@@ -16,6 +16,8 @@ T = TypeVar("T")
 class Channel(Generic[T]):
     """`put_nowait` never waits: whoever puts items bounds their number, and `limit` checks it."""
 
+    __slots__ = ("_closed", "_error", "_items", "_limit", "_waiter")
+
     def __init__(self, limit: int) -> None:
         self._items: deque[T] | None = None  # Made by the first item: most of a call is waiting.
         self._limit = limit

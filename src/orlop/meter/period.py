@@ -12,6 +12,9 @@ NS: Final = 1_000_000_000
 SECONDS_KEPT: Final = 61
 """Any 60 seconds touch at most so many whole ones."""
 
+NOTHING: Final[dict[int, tuple[int, int]]] = {}
+"""Never written to."""
+
 
 def begins(per: Period, now_ns: Nanoseconds) -> Nanoseconds:
     """The beginning of the period that `now_ns` lies in; 0 for `ever`."""
@@ -45,7 +48,8 @@ class Minute:
     __slots__ = ("_newest", "_seconds", "calls", "tokens")
 
     def __init__(self, kept: Sequence[tuple[int, int, int]] = ()) -> None:
-        self._seconds = {second: (calls, tokens) for second, calls, tokens in kept}
+        # Most accounts have no rate, and keep nothing.
+        self._seconds = {each[0]: each[1:] for each in kept} if kept else NOTHING
         self._newest = 0
         self.calls = sum(calls for _, calls, _ in kept)
         self.tokens = sum(tokens for _, _, tokens in kept)
@@ -67,6 +71,8 @@ class Minute:
         """At the newest second or at one before it; below 0 for what was held and not used."""
         if second <= self._newest - SECONDS_KEPT:
             return
+        if not self._seconds:
+            self._seconds = {}
         was_calls, was_tokens = self._seconds.get(second, (0, 0))
         is_calls, is_tokens = max(0, was_calls + calls), max(0, was_tokens + tokens)
         self._seconds[second] = (is_calls, is_tokens)

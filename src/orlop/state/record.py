@@ -4,7 +4,7 @@ Recorded answers are matched by (digest of the call, occurrence), so concurrent 
 in another order.  Only headers are held in RAM; an answer is read from the journal when asked for.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -46,23 +46,26 @@ class Recorded(Struct, frozen=True):
 
 @dataclass(eq=False, slots=True)
 class Record:
-    """`answers` are what later calls may be answered from; `mode` is the incarnation's."""
+    """`answers` are what later calls may be answered from; `mode` is the incarnation's.
+
+    Each process has one, and few have answers: hence lists, an empty deque weighs 760 bytes.
+    """
 
     mode: str
     strict: bool
     incarnation: int
     past: list[Recorded]
-    answers: dict[Digest, deque[Recorded]] = field(default_factory=dict)
-    order: deque[Recorded] = field(default_factory=deque)
+    answers: dict[Digest, list[Recorded]] = field(default_factory=dict)
+    order: list[Recorded] = field(default_factory=list)
     """The answers in the order of their calls; only `strict` keeps to it."""
     remaining: int = 0
     unfinished: Counter[Digest] = field(default_factory=Counter)
-    parked: dict[Digest, deque[Running]] = field(default_factory=dict)
+    parked: dict[Digest, list[Running]] = field(default_factory=dict)
     """Sleeps and waits of earlier incarnations, which went on without them."""
     forgot: bool = False
     """There were more calls in the past than `past` holds."""
     diverged: str = ""
-    unpatched: set[str] = field(default_factory=set)
+    unpatched: frozenset[str] = frozenset()
     """Changes of the program that this incarnation was told do not apply to its run."""
     progress: Latch = field(default_factory=Latch)
     """Set and replaced whenever an answer is taken."""
@@ -79,7 +82,7 @@ class Record:
             return None
         if self.strict and self.order[0].digest != digest:
             return None
-        recorded = waiting.popleft()
+        recorded = waiting.pop(0)
         self.order.remove(recorded)
         self.remaining -= 1
         self.progress.set()
@@ -96,17 +99,17 @@ class Record:
     def expect(self, parked: Sequence[Running]) -> None:
         """These calls will be made again, and joined then."""
         for running in parked:
-            self.parked.setdefault(running.digest, deque()).append(running)
+            self.parked.setdefault(running.digest, []).append(running)
 
     def take_parked(self, digest: Digest) -> Running | None:
         """The parked call that is now made again, if there is one."""
         waiting = self.parked.get(digest)
-        return waiting.popleft() if waiting else None
+        return waiting.pop(0) if waiting else None
 
     def drop(self) -> tuple[Seq, ...]:
         """Forget the answers that are left; their intents' sequence numbers."""
         dropped = tuple(recorded.intent for recorded in self.order)
-        self.answers, self.order, self.remaining = {}, deque(), 0
+        self.answers, self.order, self.remaining = {}, [], 0
         self.unfinished.clear()
         return dropped
 
@@ -138,7 +141,7 @@ def build(
         if recorded.outcome is None or not is_answer:
             record.unfinished[recorded.digest] += 1
         else:
-            record.answers.setdefault(recorded.digest, deque()).append(recorded)
+            record.answers.setdefault(recorded.digest, []).append(recorded)
             record.order.append(recorded)
     record.remaining = len(record.order)
     return record
