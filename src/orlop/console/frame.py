@@ -12,7 +12,7 @@ import msgspec
 from orlop.abi.errors import BadCall, KernelError, NoKernel
 from orlop.abi.limits import CLIENT_PATIENCE_S
 from orlop.console.exits import status_of
-from orlop.console.screen import NEW_LINE, visible
+from orlop.console.screen import LAYOUT, visible
 from orlop.sdk.link import Link
 from orlop.sdk.operator import Operator
 from orlop.sdk.people import People
@@ -72,7 +72,7 @@ class Refusal(click.ClickException):
             click.echo(msgspec.json.encode({"error": _as_data(error)}).decode(), err=True)
             return
         title = click.style(f"error {error.code} {type(error).__name__}", fg="red", bold=True)
-        click.echo(f"{title}: {visible(error.message, keep=NEW_LINE)}", err=True)
+        click.echo(f"{title}: {visible(error.message, keep=LAYOUT)}", err=True)
         click.echo(f"  fix: {error.fix}", err=True)
         if error.retry_after_s is not None:
             click.echo(f"  try again in: {error.retry_after_s:g} s", err=True)

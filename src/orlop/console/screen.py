@@ -12,7 +12,8 @@ from orlop.abi.ids import NanoDollars, Nanoseconds
 from orlop.machine import plain_clock
 
 GAP: Final = "  "
-NEW_LINE: Final = "\n"
+LAYOUT: Final = "\n\t"
+"""Of texts that have lines of their own."""
 WIDTH_WITHOUT_TERMINAL: Final = 10_000
 WHAT_CHARS_MAX: Final = 60
 _NS_PER_S: Final = 1_000_000_000
@@ -42,7 +43,7 @@ def fields(pairs: Sequence[tuple[str, str]]) -> str:
     """Names and values, one pair a line."""
     width = max(len(name) for name, _ in pairs)
     return "\n".join(
-        f"{click.style(name.ljust(width), bold=True)}{GAP}{visible(value, keep=NEW_LINE)}"
+        f"{click.style(name.ljust(width), bold=True)}{GAP}{visible(value, keep=LAYOUT)}"
         for name, value in pairs
     )
 

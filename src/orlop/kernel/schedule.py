@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from orlop.abi.admin import ScheduleOrder, ScheduleView
 from orlop.abi.calls import Spawn
-from orlop.abi.errors import BadCall, Exhausted, KernelError, NotFound
+from orlop.abi.errors import BadCall, Conflict, Exhausted, KernelError, NotFound
 from orlop.abi.ids import KERNEL_PROCESS, Nanoseconds, ScheduleId, TenantId
 from orlop.abi.limits import MISSED_RUNS_MAX, SCHEDULES_MAX
 from orlop.abi.rights import canonical
@@ -42,7 +42,7 @@ class Schedules:
         """Runs due before this were missed: the kernel, or the machine, was away."""
 
     async def set(self, tenant: TenantId, order: ScheduleOrder) -> ScheduleId:
-        """Durable when it returns.  Raises `BadCall`, `Exhausted`."""
+        """Durable when it returns.  Raises `BadCall`, `Conflict`, `Exhausted`."""
         kernel = self._kernel
         if not order.command:
             raise BadCall("command: what should be run?")
@@ -58,7 +58,13 @@ class Schedules:
         allow = None if order.allow is None else canonical(order.allow)
         start_ns = kernel.clock.wall_ns()
         tenants.require_open(self._kernel, tenant)
-        parse(order.when, order.zone, start_ns)
+        if parse(order.when, order.zone, start_ns).after(start_ns) is None:
+            raise BadCall(f"when: {order.when!r} is past: it would never run")
+        if order.name and self._called(tenant, order.name):
+            raise Conflict(
+                f"a schedule is called {order.name!r} already: `orlop schedule remove {order.name}`"
+                " first, or choose another name"
+            )
         if len(kernel.tables.schedules.rows) >= SCHEDULES_MAX:
             raise Exhausted(f"{SCHEDULES_MAX} schedules exist (SCHEDULES_MAX)")
         id = kernel.new_schedule()
@@ -83,13 +89,23 @@ class Schedules:
         return id
 
     async def remove(self, tenant: TenantId, reference: str) -> None:
-        """By id or name.  Raises `NotFound`."""
-        for id, row in tuple(self._kernel.tables.schedules.rows.items()):
-            if row.tenant == tenant and reference in (id, row.set.name):
-                header = self._kernel.emit(KERNEL_PROCESS, tenant, ScheduleRemoved(schedule=id))
-                await self._kernel.journal.durable(header.seq)
-                return
-        raise NotFound(f"no schedule {reference!r}; `orlop schedule list` lists all")
+        """By id, or by a name that only one has.  Raises `NotFound`, `Conflict`."""
+        found = self._called(tenant, reference)
+        if not found:
+            raise NotFound(f"no schedule {reference!r}; `orlop schedule list` lists all")
+        if len(found) > 1:  # Those without a name of their own are called as their command is.
+            which = ", ".join(f"{row.set.schedule} ({row.set.when})" for row in found)
+            raise Conflict(f"{len(found)} schedules are called {reference!r}: name one of {which}")
+        event = ScheduleRemoved(schedule=found[0].set.schedule)
+        await self._kernel.journal.durable(self._kernel.emit(KERNEL_PROCESS, tenant, event).seq)
+
+    def _called(self, tenant: TenantId, reference: str) -> list[ScheduleRow]:
+        """By id or name."""
+        return [
+            row
+            for id, row in self._kernel.tables.schedules.rows.items()
+            if row.tenant == tenant and reference in (id, row.set.name)
+        ]
 
     async def run(self) -> None:
         """Until power off: decide what is due, then sleep until the next."""

@@ -109,6 +109,8 @@ def spawn(call: Spawn) -> None:
     name("program", call.program)
     name("version", call.version)
     name("team", call.team)
+    if call.command and not call.command[0]:
+        raise BadCall("command: its first word is empty, and names no program")
     if any("\0" in word for word in (*call.command, *call.env, *call.env.values(), call.cwd)):
         raise BadCall("command, env, cwd: no NUL characters")
     if any(not variable or "=" in variable for variable in call.env):

@@ -9,6 +9,7 @@ from simulation_loop import simulate
 from small_kernel import Computer
 
 from orlop.abi.admin import Missed, Overlap, ScheduleOrder, ScheduleView
+from orlop.abi.errors import BadCall, Conflict
 from orlop.abi.ids import DEFAULT_TENANT
 from orlop.abi.schedules import ScheduleFired
 from orlop.kernel.schedule import Schedules, view
@@ -165,6 +166,37 @@ def test_a_removed_schedule_starts_nothing_more() -> None:
         await schedules.remove(DEFAULT_TENANT, "s")
         await asyncio.sleep(100)
         assert len(kernel.tables.rows) == 1
+        await here.close(kernel)
+
+    with_schedules(scenario)
+
+
+def test_a_name_is_given_once_and_what_has_the_same_is_told_apart() -> None:
+    async def scenario(here: Computer, kernel: Kernel, schedules: Schedules) -> None:
+        await schedules.set(DEFAULT_TENANT, order("every 10s"))
+        with pytest.raises(Conflict, match="a schedule is called 's' already"):
+            await schedules.set(DEFAULT_TENANT, order("every 20s"))
+        nameless = ScheduleOrder(when="every 30s", command=("/bin/run",))
+        one = await schedules.set(DEFAULT_TENANT, nameless)
+        other = await schedules.set(DEFAULT_TENANT, nameless)
+        with pytest.raises(Conflict, match=f"2 schedules are called 'run': .*{one}.*{other}"):
+            await schedules.remove(DEFAULT_TENANT, "run")
+        await schedules.remove(DEFAULT_TENANT, one)
+        await schedules.remove(DEFAULT_TENANT, "run")
+        await schedules.remove(DEFAULT_TENANT, "s")
+        assert not kernel.tables.schedules.rows
+        await here.close(kernel)
+
+    with_schedules(scenario)
+
+
+def test_a_moment_that_is_past_is_refused() -> None:
+    async def scenario(here: Computer, kernel: Kernel, schedules: Schedules) -> None:
+        with pytest.raises(BadCall, match="it would never run"):
+            await schedules.set(DEFAULT_TENANT, order("at 1970-01-01T00:00"))
+        with pytest.raises(BadCall, match="names no program"):
+            wrong = ScheduleOrder(when="every 10s", command=("", "x"))
+            await schedules.set(DEFAULT_TENANT, wrong)
         await here.close(kernel)
 
     with_schedules(scenario)
