@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-import msgspec
 from msgspec import Struct
 
 from orlop.abi.errors import DeviceFailed, DeviceRefused
+from orlop.devices import slot_map
 from orlop.devices.engine_host import HostState
 from orlop.devices.llamacpp_api import Restored, Saved
 from orlop.devices.llamacpp_slots import Held, Match, Table
+from orlop.devices.slot_map import Seat
 from orlop.devices.snapshots import READ_BYTES_S, Note, Snapshots
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
@@ -33,24 +34,6 @@ _WORTH_TOKENS: Final = 64
 
 _BLOCK_TOKENS: Final = 30
 """In a block of text, about: for plans before anything was counted."""
-
-
-class _Seated(Struct, frozen=True):
-    """One slot, as the next kernel should know it."""
-
-    slot: int
-    id: str
-    program: str
-    tokens: int
-    blocks: tuple[int, ...]
-
-
-class _Map(Struct, frozen=True):
-    """What lies in a host's slots.  Of another host it says nothing."""
-
-    pid: int
-    started_s: float
-    seated: tuple[_Seated, ...] = ()
 
 
 class Measured(Struct):
@@ -121,15 +104,15 @@ class HostContexts:
             for _, note in self._snapshots.notes.values():
                 self._table.add(_held(note))
         self._host, self._api = host, api
-        known_before = await self._offload(_read_map, self._map_path, host)
+        known_before = await self._offload(slot_map.read, self._map_path, host)
         self._salts = dict.fromkeys(range(self._slots), None) if known_before else {}
-        for seated in known_before:
-            if seated.slot < self._slots and self._table.occupant(seated.slot) is None:
-                known = self._snapshots.notes.get(seated.id)
-                held = Held(seated.id, seated.program, saved_tokens=known[1].tokens if known else 0)
-                self._table.seat(held, seated.slot)
-                self._table.grown(held, seated.blocks)
-                held.tokens = seated.tokens
+        for seat in known_before:
+            if seat.slot < self._slots and self._table.occupant(seat.slot) is None:
+                known = self._snapshots.notes.get(seat.id)
+                held = Held(seat.id, seat.program, saved_tokens=known[1].tokens if known else 0)
+                self._table.seat(held, seat.slot)
+                self._table.grown(held, seat.blocks)
+                held.tokens = seat.tokens
 
     async def detach(self) -> None:
         """The host is gone; what was saved is not."""
@@ -203,7 +186,7 @@ class HostContexts:
             if held.is_doomed:
                 self._table.forget(held)
         self._table.give_back(place.slot)
-        self._note_map()
+        self._note_seats()
 
     async def save(self, program: str) -> int:
         saved = 0
@@ -228,7 +211,7 @@ class HostContexts:
     async def drop(self, program: str) -> None:
         for held in self._table.of(program):
             await self._drop(held)
-        self._note_map()
+        self._note_seats()
 
     async def _drop(self, held: Held) -> None:
         await self._settled(held)
@@ -394,40 +377,19 @@ class HostContexts:
             raise DeviceFailed("the engine host is gone")
         return self._api
 
-    def _note_map(self) -> None:
+    def _note_seats(self) -> None:
         if self._host is None:
             return
-        seated = tuple(
-            _Seated(slot, held.id, held.program, held.tokens, held.blocks)
+        seats = [
+            Seat(slot, held.id, held.program, held.tokens, held.blocks)
             for slot, held in self._table.seated()
+        ]
+        writing = asyncio.create_task(
+            self._offload(slot_map.write, self._map_path, self._host, seats)
         )
-        told = _Map(self._host.pid, self._host.started_s, seated)
-        writing = asyncio.create_task(self._write_map(told))
         self._keeping.add(writing)
         writing.add_done_callback(self._keeping.discard)
-
-    async def _write_map(self, told: _Map) -> None:
-        await self._offload(_write_map, self._map_path, told)
 
 
 def _held(note: Note) -> Held:
     return Held(note.context, note.program, note.blocks, saved_tokens=note.tokens)
-
-
-def _read_map(path: Path, host: HostState) -> tuple[_Seated, ...]:
-    try:
-        told = msgspec.json.decode(path.read_bytes(), type=_Map)
-    except (OSError, msgspec.DecodeError):
-        return ()
-    same = (told.pid, told.started_s) == (host.pid, host.started_s)
-    return told.seated if same else ()
-
-
-def _write_map(path: Path, told: _Map) -> None:
-    """Not fsynced: after a loss of power there is no host whose slots it could tell."""
-    fresh = path.with_suffix(".new")
-    try:
-        fresh.write_bytes(msgspec.json.encode(told))
-        fresh.replace(path)
-    except OSError as error:
-        log.warning("what lies in the slots is not noted: %s", error)
