@@ -109,10 +109,12 @@ def read(text: str) -> Scope:
         raise BadCall(f"a right has at most {RIGHT_CHARS_MAX} printable characters (abi.limits)")
     if text == "*":
         return Scope("*")
-    family, _, rest = text.partition(":")
+    family, colon, rest = text.partition(":")
     if family not in FAMILIES:
         raise BadCall(f"right {text!r}: no family {family!r}; there is: {', '.join(FAMILIES)}")
-    name, access = _parts(family, rest)
+    name, access = _parts(family, rest) if colon else ("*", _ALL)
+    if not name:  # Most often a variable that was not set: nobody means everything by that.
+        raise BadCall(f"right {text!r}: its name is empty; `{family}` alone stands for all names")
     if family in NAMELESS and name != "*":
         raise BadCall(f"right {text!r}: {family} takes no name")
     if family == "file" and not name.startswith(("/", "*")):
@@ -190,13 +192,13 @@ def shown(rights: Sequence[str]) -> str:
 def _parts(family: str, rest: str) -> tuple[str, tuple[str, ...]]:
     """Name and access of `NAME[:ACCESS]`."""
     if family not in WITH_ACCESS:
-        return rest or "*", _ALL
+        return rest, _ALL
     name, colon, last = rest.rpartition(":")
     if last == "write|read":
         last = "read|write"
     if colon and last in _ACCESSES:
-        return name or "*", _ACCESSES[last]
-    return rest or "*", _ALL
+        return name, _ACCESSES[last]
+    return rest, _ALL
 
 
 def _has_port(host: str) -> bool:

@@ -72,6 +72,10 @@ def test_a_right_does_not_allow(
         "file:data:read",
         "file:/data/../etc",
         "tool:\n",
+        "tool:",
+        "memory:",
+        "memory::read",
+        "net:",
         "tool:" + "x" * RIGHT_CHARS_MAX,
     ],
 )
