@@ -49,6 +49,17 @@ def _rest(running: "subprocess.Popen[str]") -> tuple[str, str]:
         return running.stdout.read(), running.stderr.read()
 
 
+def test_what_has_ended_keeps_no_signal_from_the_others(kernel: LiveKernel) -> None:
+    for name in ("first", "second"):
+        attempt(kernel.home, "run", "--detach", "--name", name, "--", "sleep", "100")
+    assert attempt(kernel.home, "run", "--name", "over", "--", "true").returncode == 0
+    done = attempt(kernel.home, "kill", "first", "nobody", "over", "second")
+    assert done.returncode == 6
+    assert "no process 'nobody'" in done.stderr and "has ended already" in done.stderr
+    attempt(kernel.home, "wait", "first", "second")
+    assert [_show(kernel, name)["state"] for name in ("first", "second")] == ["exited", "exited"]
+
+
 def test_a_program_is_run_and_its_status_is_ours(kernel: LiveKernel) -> None:
     command = 'echo "$ORLOP_PROCESS"; echo oops >&2; exit 3'
     done = attempt(kernel.home, "run", "--name", "three", "--", "sh", "-c", command)

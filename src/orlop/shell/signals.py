@@ -5,8 +5,9 @@ from typing import get_args
 import click
 
 from orlop.abi.calls import SignalName
+from orlop.abi.errors import Conflict, NotFound
 from orlop.console.exits import OK, status_of_process
-from orlop.console.frame import Frame, framed
+from orlop.console.frame import Frame, Refusal, framed
 from orlop.console.screen import show_json, show_json_line
 
 SIGNALS: dict[str, SignalName] = {name: name for name in get_args(SignalName)}
@@ -67,8 +68,18 @@ def wait(frame: Frame, processes: tuple[str, ...]) -> int:
 
 
 def _send(frame: Frame, processes: tuple[str, ...], signal: SignalName) -> None:
+    """One that has ended meanwhile keeps no signal from the others."""
     operator = frame.operator()
+    refused: dict[str, NotFound | Conflict] = {}
     for ref in processes:
-        operator.signal(ref, signal)
+        try:
+            operator.signal(ref, signal)
+        except (NotFound, Conflict) as error:
+            refused[ref] = error
     if frame.as_json:
-        show_json({"signal": signal, "processes": processes})
+        show_json({"signal": signal, "processes": [ref for ref in processes if ref not in refused]})
+    errors = list(refused.values())
+    for error in errors[:-1]:
+        Refusal(error, frame.as_json).show()
+    if errors:
+        raise errors[-1]
