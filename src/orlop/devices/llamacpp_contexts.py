@@ -89,7 +89,7 @@ class HostContexts:
         self._chance = chance
         self._table = Table(slots)
         self._salts: dict[int, str | None] = {}
-        """Whose context lay in each slot last; None: a kernel before us knew."""
+        """Whose context lay in each slot last; None: nobody here knows."""
         self._host: HostState | None = None
         self._api: SlotHost | None = None
         self._keeping: set[asyncio.Task[None]] = set()
@@ -105,7 +105,7 @@ class HostContexts:
                 self._table.add(_held(note))
         self._host, self._api = host, api
         known_before = await self._offload(slot_map.read, self._map_path, host)
-        self._salts = dict.fromkeys(range(self._slots), None) if known_before else {}
+        self._salts = dict.fromkeys(range(self._slots), None)
         for seat in known_before:
             if seat.slot < self._slots and self._table.occupant(seat.slot) is None:
                 known = self._snapshots.notes.get(seat.id)
@@ -169,7 +169,7 @@ class HostContexts:
         if place.held.slot == place.slot:
             return
         await self._clear(place.slot)
-        if self._salts.get(place.slot, "") != salt:
+        if self._salts.get(place.slot) != salt:
             await self._erase(place.slot)
         self._salts[place.slot] = salt
         source = match.own or match.like

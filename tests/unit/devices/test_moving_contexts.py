@@ -272,6 +272,24 @@ def test_the_next_kernel_knows_the_slots_of_a_host_that_still_runs(tmp_path: Pat
     run(tmp_path, second)
 
 
+def test_a_slot_of_which_nobody_knows_whose_it_was_is_wiped_before_it_is_used(
+    tmp_path: Path,
+) -> None:
+    async def first(bench: Bench) -> None:
+        bench.contexts.leave(await bench.contexts.enter("p", blocks(1, 10), "one"), 300)
+
+    async def second(bench: Bench) -> None:
+        bench.host.slots[0] = ("p", 300)
+        bench.contexts.leave(await bench.contexts.enter("q", blocks(2, 10)), 300)
+        assert bench.host.erased == [0]
+        bench.contexts.leave(await bench.contexts.enter("q", blocks(2, 11)), 310)
+        assert bench.host.erased == [0], "from then on it is known"
+
+    run(tmp_path, first)
+    (tmp_path / "ram" / "slots.map").unlink()
+    run(tmp_path, second)
+
+
 def test_a_host_that_ended_has_lost_its_slots_and_none_of_the_files(tmp_path: Path) -> None:
     async def scenario(bench: Bench) -> None:
         await bench.call("saved", blocks(1, 10), 300)
