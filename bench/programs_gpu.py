@@ -23,7 +23,7 @@ import uvloop
 from msgspec.structs import replace
 
 from bench.real_arms import Straight, Through
-from bench.real_load import Answer, Arm, Outcome, Program, call_of, recorded, run
+from bench.real_load import Answer, Arm, Outcome, Program, Session, call_of, recorded, run
 from bench.report import Report, begin, finish, powered
 from orlop.abi.calls import Infer
 from orlop.abi.hints import LatencyClass
@@ -112,7 +112,7 @@ async def through(plan: Plan) -> AsyncIterator[Named]:
 
 
 def tasks(
-    sessions: Sequence[Sequence[str]], plan: Plan, seed: int, jobs_s: float, tag: str
+    sessions: Sequence[Session], plan: Plan, seed: int, jobs_s: float, tag: str
 ) -> list[Program]:
     """Agents whose first prompt is as long as the plan says, with few that make most of the calls.
 
@@ -123,7 +123,7 @@ def tasks(
     size, step = plan.context * CHARS_PER_TOKEN, plan.context * CHARS_PER_TOKEN // 16
     for number in range(plan.agents):
         calls = min(40, int(2 * chance.paretovariate(1.2)))
-        text = "\n".join("\n".join(chance.choice(sessions)) for _ in range(4))
+        text = "\n".join("\n".join(chance.choice(sessions).says) for _ in range(4))
         text = text * (1 + (size + step * calls) // max(1, len(text)))
         head = f"[{tag}, agent {number}] {text[:size]}"
         rest = (text[size + at * step :][:step] or "Go on." for at in range(calls - 1))
@@ -138,7 +138,7 @@ def p95(values: Sequence[float]) -> float:
 
 
 async def loads(
-    report: Report, arms: dict[str, Named], sessions: list[list[str]], plan: Plan
+    report: Report, arms: dict[str, Named], sessions: list[Session], plan: Plan
 ) -> None:
     """Open loop, at shares of what the server does by itself when it is never idle."""
     closed = await run(tasks(sessions, plan, SEED - 1, 0.0, "all"), arms["straight"], "warm")

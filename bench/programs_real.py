@@ -1,160 +1,45 @@
 """What does the kernel do for agents on a real model, against the same engine without it?
 
-Agents with recorded prompts and heavy-tailed lengths arrive at and beyond what the engine can do.
-Each round runs every arm on the same programs, one after another (ABAB), each with a host of its
-own that idles meanwhile.  "Shipped" is llama.cpp's server with its host prompt cache, "bare" is
-the same without it; both are asked directly, without any kernel.
+Agents of three recorded kinds, with their prompts and heavy-tailed lengths, arrive at and beyond
+what the engine can do (bench/real_load.py).  Each round runs every arm on the same programs, one
+after another (ABAB), each with a host of its own that idles meanwhile.  "Shipped" is llama.cpp's
+server with its host prompt cache, "bare" is the same without it; both are asked directly, without
+any kernel.  The kernel has seen 24 other programs before it is measured.
 """
 
 import argparse
 import asyncio
-import math
+import dataclasses
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
 
-from bench import real_forecast
-from bench.real_arms import SLOTS, Straight, Through, straight, through
-from bench.real_load import (
-    Arm,
-    Outcome,
-    Program,
-    call_of,
-    programs,
-    recorded,
-    run,
-)
+from bench.real_arms import SLOTS, Through, straight, through
+from bench.real_forecast import Pace
+from bench.real_load import Arm, Session, call_of, programs, recorded, run
+from bench.real_mix import MIXES, SEED, Bench, Mix, WorkS, percentile
 from bench.report import Report, begin, finish
 from orlop.abi.ids import EngineName
 from orlop.abi.messages import Message
 from orlop.devices.llamacpp import LlamaCpp
+from orlop.devices.llamacpp_host import PIECE_TOKENS
 
 EXPECTED = (
-    "mean job time 1.4 times better than shipped and 2.5 than bare beyond the knee, about the same "
-    "below it; a switch in tens of milliseconds against seconds to compute again"
+    "mean job time 1.4 times better than shipped at twice the knee, where who knows all lengths "
+    "gets 1.6, 1.2 at the knee, and the same below it and with eight agents; 2.5 times better than "
+    "bare; a switch in tens of milliseconds against seconds to compute again"
 )
-SEED = 20_261_121
-PIECE_TOKENS = 128
 DATA = Path("../shared/data")
-
-WorkS = Callable[[int, int], float]
-
-
-def percentile(values: Sequence[float], part: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, math.ceil(part * len(ordered)) - 1)]
-
-
-def geometric(values: Sequence[float]) -> float:
-    return math.exp(statistics.fmean(math.log(value) for value in values))
-
-
-async def pace(arm: Straight) -> tuple[float, float]:
-    """Seconds to read a token and to write one, alone: what the load is scaled to."""
-    prompt = [Message("user", "one two three four five six seven eight nine ten " * 60)]
-    await arm.ask("pace", call_of([Message("user", "warm")], 2))
-    read = await arm.ask("pace", call_of(prompt, 1))
-    write = await arm.ask("pace", call_of(prompt, 33))
-    return read.total_s / read.input_tokens, (write.total_s - write.first_s) / 32
-
-
-async def mix(
-    report: Report,
-    arms: Mapping[str, Arm],
-    sessions: Sequence[Sequence[str]],
-    work_s: WorkS,
-    *,
-    count: int,
-    load: float,
-    rounds: int,
-) -> None:
-    """The same programs on each arm, arm after arm, round after round."""
-    found: dict[str, list[Outcome]] = {name: [] for name in arms}
-    rounds_given = [programs(sessions, count, SEED + n, work_s, load) for n in range(rounds)]
-    for number, given in enumerate(rounds_given):
-        names = list(arms)
-        # Each arm is first as often as last.
-        for name in names if number % 2 == 0 else reversed(names):
-            found[name].append(await run(given, arms[name], f"{name}-{load}-{number}"))
-    title = f"{count} agents, {load:g} of capacity" if load else f"{count} agents, all at once"
-    for name, outcomes in found.items():
-        report.add(f"{title}: mean job time, {name}", mean_s(outcomes), "s")
-    ours = found["kernel"]
-    goals = {"shipped": "≥ 1.4", "bare": "≥ 2.5"} if load >= 1 or not load else {}
-    for name, outcomes in found.items():
-        if name == "kernel":
-            continue
-        ratios = [
-            statistics.fmean(off.took_s) / statistics.fmean(on.took_s)
-            for off, on in zip(outcomes, ours, strict=True)
-        ]
-        tails = [
-            percentile(off.took_s, 0.95) / percentile(on.took_s, 0.95)
-            for off, on in zip(outcomes, ours, strict=True)
-        ]
-        report.add(
-            f"{title}: mean, {name} ÷ kernel", geometric(ratios), "ratio", goals.get(name, "")
-        )
-        report.add(f"{title}: least of {rounds} rounds, {name}", min(ratios), "ratio")
-        report.add(f"{title}: p95, {name} ÷ kernel", geometric(tails), "ratio", "≥ 1")
-    for name, outcomes in found.items():
-        read = sum(outcome.input_tokens for outcome in outcomes)
-        cached = sum(outcome.cached_tokens for outcome in outcomes)
-        report.add(f"{title}: tokens found computed, {name}", cached / read, "share")
-    forecasts(report, title, rounds_given, found, arms)
-    same = (
-        [
-            one == other
-            for off, on in zip(found["shipped"], ours, strict=True)
-            for one, other in zip(off.texts, on.texts, strict=True)
-        ]
-        if "shipped" in found
-        else []
-    )
-    if same:
-        report.add(
-            f"{title}: programs with word-for-word equal answers", sum(same) / len(same), "share"
-        )
-
-
-def forecasts(
-    report: Report,
-    title: str,
-    given: Sequence[Sequence[Program]],
-    found: Mapping[str, Sequence[Outcome]],
-    arms: Mapping[str, Arm],
-) -> None:
-    """The engine model in virtual time, against what really ran."""
-    ours = arms["kernel"]
-    assert isinstance(ours, Through)
-    capacity = ours.kernel.registry.engines[EngineName("local")].capacity()
-    for name, make in (("kernel", real_forecast.kernel), ("shipped", real_forecast.straight)):
-        ratios = [
-            real_forecast.mean_s(programs, real, capacity, make) / statistics.fmean(real.took_s)
-            for programs, real in zip(given, found[name], strict=True)
-        ]
-        report.add(f"{title}: simulated ÷ real, {name}", geometric(ratios), "ratio", "0.8 to 1.2")
-    bounds = [
-        real_forecast.mean_s(programs, real, capacity, real_forecast.straight)
-        / real_forecast.mean_s(programs, real, capacity, real_forecast.clairvoyant)
-        for programs, real in zip(given, found["shipped"], strict=True)
-    ]
-    report.add(f"{title}: mean, shipped ÷ clairvoyant, simulated", geometric(bounds), "ratio")
-
-
-def mean_s(outcomes: Sequence[Outcome]) -> float:
-    return statistics.fmean(took_s for outcome in outcomes for took_s in outcome.took_s)
 
 
 async def interactive(
     report: Report,
     arms: Mapping[str, Arm],
-    sessions: Sequence[Sequence[str]],
+    sessions: Sequence[Session],
     *,
     calls: int,
     piece_s: float,
@@ -164,7 +49,8 @@ async def interactive(
     for name, arm in arms.items():
         idle = [await _question(arm, name, at) for at in range(calls)]
         background = [
-            asyncio.create_task(_grind(arm, f"{name}-grind-{at}", sessions[at])) for at in range(6)
+            asyncio.create_task(_grind(arm, f"{name}-grind-{at}", sessions[at].says))
+            for at in range(6)
         ]
         try:
             await asyncio.sleep(1.0)
@@ -251,7 +137,7 @@ async def cold_starts(report: Report, rounds: int) -> None:
 
 
 async def aios(
-    report: Report, ours: Through, sessions: Sequence[Sequence[str]], work_s: WorkS, count: int
+    report: Report, ours: Through, sessions: Sequence[Session], work_s: WorkS, count: int
 ) -> None:
     """The AIOS paper's setting: all at once, an engine that computes each prompt from its start."""
     given = programs(sessions, count, SEED + 99, work_s, 0.0)
@@ -268,20 +154,11 @@ async def aios(
     report.add("all at once, no prefix reuse: mean ÷ kernel", ratio, "ratio")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
-    """Of the mixes."""
-
-    rounds: int
-    count: int
-    loads: tuple[float, ...]
-
-
-PARTS = ("switch", "interactive", "mix", "aios", "cold")
+PARTS = ("switch", "interactive", *MIXES, "aios", "cold")
 
 
 async def measure(
-    report: Report, data: Path, parts: Sequence[str], size: Size, *, quick: bool
+    report: Report, data: Path, parts: Sequence[str], mixes: Sequence[Mix], rounds: int, quick: bool
 ) -> None:
     """Load is scaled to what the engine does alone, so it is measured first, on this machine."""
     sessions = recorded(data)
@@ -289,27 +166,29 @@ async def measure(
         shipped = await stack.enter_async_context(straight(cache=True))
         bare = await stack.enter_async_context(straight(cache=False))
         kernel = await stack.enter_async_context(through())
-        read_s, write_s = await pace(shipped)
+        arms: dict[str, Arm] = {"shipped": shipped, "bare": bare, "kernel": kernel}
+        pace = Pace(shipped)
+        await pace.measure()
+        speed = await pace.measure()
+        read_s, write_s = speed.prefill_b_s, speed.decode_s(1, 0)
         report.add("reading a token, alone", read_s * 1e3, "ms")
         report.add("writing a token, alone", write_s * 1e3, "ms")
+        report.add("writing a token each, four calls", speed.decode_s(SLOTS, 0) * 1e3, "ms")
 
         def work_s(read: int, write: int) -> float:
             # Four slots write at once in little more than one step's time.
             return read * read_s + write * write_s / 2
 
         if "switch" in parts:
-            await switches(report, kernel, " ".join(sessions[0]), 3 if quick else 9)
+            said = " ".join(sessions[0].says)
+            await switches(report, kernel, said, 3 if quick else 9)
         if "interactive" in parts:
             fast: dict[str, Arm] = {"shipped": shipped, "kernel": kernel}
             calls, piece_s = 4 if quick else 20, PIECE_TOKENS * read_s
             await interactive(report, fast, sessions, calls=calls, piece_s=piece_s)
-        arms: dict[str, Arm] = {"shipped": shipped, "bare": bare, "kernel": kernel}
-        for load in size.loads if "mix" in parts else ():
-            await mix(
-                report, arms, sessions, work_s, count=size.count, load=load, rounds=size.rounds
-            )
-        if "mix" in parts and 0.0 not in size.loads and not quick:
-            await mix(report, arms, sessions, work_s, count=32, load=0.0, rounds=2)
+        bench = Bench(report, arms, sessions, pace, work_s, rounds)
+        for mix in mixes:
+            await bench.mix(mix)
         if "aios" in parts:
             await aios(report, kernel, sessions, work_s, 6 if quick else 16)
     if "cold" in parts:
@@ -320,20 +199,25 @@ def main() -> None:
     assert __doc__
     question = __doc__.splitlines()[0]
     parser = argparse.ArgumentParser(description=question)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, for a first look")
+    parser.add_argument("--quick", action="store_true", help="one round of few, for a first look")
     parser.add_argument("--json", type=Path, help="write rows of name, value, unit, goal here")
     parser.add_argument("--data", type=Path, default=DATA, help="a folder with `lmcache_agent/`")
     parser.add_argument("--part", action="append", choices=PARTS, help="only this; may be repeated")
-    parser.add_argument("--agents", type=int, default=24, help="of each mix")
-    parser.add_argument("--load", type=float, action="append", help="only this; may be repeated")
     parser.add_argument("--rounds", type=int, default=5, help="of each mix, a seed each")
+    parser.add_argument("--agents", type=int, default=0, help="of each mix, instead of its own")
+    parser.add_argument("--load", type=float, default=0.0, help="likewise")
     given = parser.parse_args()
     report = begin(question, EXPECTED)
-    loads = tuple(given.load or (0.5, 1.0, 1.6))
-    size = Size(rounds=given.rounds, count=given.agents, loads=loads)
+    parts = given.part or PARTS
+    mixes = [
+        dataclasses.replace(mix, agents=given.agents or mix.agents, load=given.load or mix.load)
+        for name, mix in MIXES.items()
+        if name in parts
+    ]
+    rounds = given.rounds
     if given.quick:
-        size = Size(rounds=1, count=10, loads=(1.6,))
-    uvloop.run(measure(report, given.data, given.part or PARTS, size, quick=given.quick))
+        mixes, rounds = [Mix(agents=10, load=2.0, arms=("shipped", "bare", "kernel"))], 1
+    uvloop.run(measure(report, given.data, parts, mixes, rounds, given.quick))
     finish(report, given.json)
 
 

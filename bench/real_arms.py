@@ -70,7 +70,7 @@ class Straight:
 
 @dataclass(slots=True)
 class Through:
-    """Each program is a process of its own in one kernel."""
+    """Each program is a process of its own in one kernel, named for what kind of agent it is."""
 
     kernel: Kernel
     processes: dict[str, Process] = field(default_factory=dict)
@@ -104,9 +104,9 @@ class Through:
 
     async def _process(self, program: str) -> Process:
         if program not in self.processes:
-            made = await lifecycle.create(
-                self.kernel, Spawn(command=(), name="agent"), DEFAULT_TENANT
-            )
+            kind, _, rest = program.partition("/")
+            named = Spawn(command=(), name=kind if rest else "agent")
+            made = await lifecycle.create(self.kernel, named, DEFAULT_TENANT)
             await lifecycle.start(self.kernel, made, "first")
             self.processes[program] = made
         return self.processes[program]

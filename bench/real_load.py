@@ -1,4 +1,8 @@
-"""Agents for a real model: prompts of recorded agents, heavy-tailed lengths, open-loop arrivals."""
+"""Agents for a real model: prompts of recorded agents, heavy-tailed lengths, open-loop arrivals.
+
+A program is of the kind of agent that was recorded, says what that one said, call by call, as far
+as it fits the model's window, and makes at least as many calls as any of them did.
+"""
 
 import asyncio
 import gzip
@@ -19,11 +23,21 @@ from orlop.abi.messages import Message
 FIRST_CHARS = 1_600
 """Of an agent's first prompt: about 400 tokens."""
 
-STEP_CHARS = 480
-"""Of what each later call adds: about 120 tokens."""
+STEP_CHARS = 960
+"""Of what each later call adds, at most: about 240 tokens."""
 
-OUTPUT_TOKENS = 16
-CALLS_MAX = 14
+SAID_CHARS = 9_000
+"""Of all that an agent says: a slot has 4,096 tokens."""
+
+OUTPUT_TOKENS = 8
+"""A tool's name and a word or two."""
+
+CALLS_MIN = 4
+"""The fewest that a recorded agent made."""
+
+CALLS_MAX = 24
+TAIL = 1.5
+"""Pareto's index of the number of calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +65,21 @@ class Arm(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Session:
+    """One recorded agent: of which kind it was, and what its prompts added call by call."""
+
+    kind: str
+    says: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """One agent's task: what it says call by call, and how long its tools take between."""
 
     arrives_s: float
     says: tuple[str, ...]
     gaps_s: tuple[float, ...]
+    kind: str = "agent"
 
 
 @dataclass(slots=True)
@@ -73,19 +96,22 @@ class Outcome:
     span_s: float = 0.0
 
 
-def recorded(data: Path) -> list[list[str]]:
-    """What recorded agents' prompts added call by call, one list a session."""
+def recorded(data: Path) -> list[Session]:
     path = data / "lmcache_agent" / "agent_text.jsonl.gz"
-    sessions: dict[str, list[tuple[int, str]]] = {}
+    sessions: dict[tuple[str, str], list[tuple[int, str]]] = {}
     with gzip.open(path, "rt") as lines:
         for line in lines:
             row = json.loads(line)
-            sessions.setdefault(row["session"], []).append((row["i"], row["append"]))
-    return [[said for _, said in sorted(rows)] for rows in sessions.values()]
+            key = row["family"], row["session"]
+            sessions.setdefault(key, []).append((row["i"], row["append"]))
+    return [
+        Session(kind, tuple(said for _, said in sorted(rows)))
+        for (kind, _), rows in sessions.items()
+    ]
 
 
 def programs(
-    sessions: Sequence[Sequence[str]],
+    sessions: Sequence[Session],
     count: int,
     seed: int,
     work_s: Callable[[int, int], float],
@@ -94,32 +120,43 @@ def programs(
     """work_s: what a program takes alone, given its tokens to read and to write.
 
     load: work that arrives in a second, in seconds: 1 is what the engine can just do; 0: all come
-    at once.  Lengths are Pareto's with a tail index of 1.2, so few programs have most of the calls.
+    at once.  Of the calls few programs have most.
     """
     chance = random.Random(seed)
     made, arrives_s = [], 0.0
     for number in range(count):
         session = chance.choice(sessions)
-        calls = min(CALLS_MAX, int(chance.paretovariate(1.2)), len(session))
+        wanted = min(CALLS_MAX, int(CALLS_MIN * chance.paretovariate(TAIL)))
         # A header of its own, so that no run finds what another has computed.
-        head = f"[run {seed}, agent {number}] {session[0]}"[:FIRST_CHARS]
-        rest = (said[:STEP_CHARS] or "Go on." for said in session[1:calls])
-        gaps = (0.0, *(min(20.0, chance.paretovariate(1.5) * 0.5) for _ in range(calls - 1)))
-        says = (head, *rest)
-        made.append(Program(arrives_s, says, tuple(gaps)))
+        says = _said(f"[run {seed}, agent {number}] ", session.says[:wanted])
+        gaps = (0.0, *(min(20.0, chance.paretovariate(1.5) * 0.5) for _ in says[1:]))
+        made.append(Program(arrives_s, says, gaps, session.kind))
         if load:
             read = sum(len(said) for said in says) // 4
-            arrives_s += chance.expovariate(1.0) * work_s(read, calls * OUTPUT_TOKENS) / load
+            written = len(says) * OUTPUT_TOKENS
+            arrives_s += chance.expovariate(1.0) * work_s(read, written) / load
     return made
 
 
+def _said(header: str, recorded: Sequence[str]) -> tuple[str, ...]:
+    """As much of it as fits the window."""
+    says, chars = [(header + recorded[0])[:FIRST_CHARS]], FIRST_CHARS
+    for said in recorded[1:]:
+        says.append(said[:STEP_CHARS] or "Go on.")
+        chars += len(says[-1])
+        if chars > SAID_CHARS:
+            break
+    return tuple(says)
+
+
 async def run(given: Sequence[Program], arm: Arm, tag: str) -> Outcome:
-    """All programs against one arm; `tag` makes their names its own."""
+    """All programs against one arm; `tag` makes their names its own: KIND/TAG-NUMBER."""
     outcome = Outcome([0.0] * len(given), [""] * len(given), [[] for _ in given])
     began_s = time.perf_counter()
     async with asyncio.TaskGroup() as tasks:
         for number, program in enumerate(given):
-            tasks.create_task(_agent(number, program, arm, f"{tag}-{number}", outcome, began_s))
+            name = f"{program.kind}/{tag}-{number}"
+            tasks.create_task(_agent(number, program, arm, name, outcome, began_s))
     outcome.span_s = time.perf_counter() - began_s
     return outcome
 

@@ -25,7 +25,7 @@ from orlop.devices.artefact import digest_of
 from orlop.devices.engine_host import MEMORY, HostSettings, HostState
 from orlop.machine.chance import SystemChance
 
-_PIECE_TOKENS: Final = 128
+PIECE_TOKENS: Final = 128
 """A prompt's piece: 256 and 512 tokens are no faster on a CPU, and slower to stop."""
 
 _CACHE_MIB_MAX: Final = 8_192
@@ -150,7 +150,7 @@ def _load(options: _Options, key: str) -> _Server:
 def _settings(options: _Options, key: str) -> dict[str, object]:
     """Of llama.cpp's `common_params`, those that are not as they come."""
     # An embedding model sees a text as a whole.
-    piece_tokens = options.context if options.embedding else _PIECE_TOKENS
+    piece_tokens = options.context if options.embedding else PIECE_TOKENS
     return {
         "model_alias": {options.name},
         "hostnames": ["127.0.0.1"],

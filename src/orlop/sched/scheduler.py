@@ -50,12 +50,13 @@ __all__ = ["Scheduler", "SchedulerConfig"]
 
 
 class Scheduler:
-    def __init__(self, config: SchedulerConfig) -> None:
+    def __init__(self, config: SchedulerConfig, history: History | None = None) -> None:
+        """history: of programs that have run before; None: nothing is known."""
         self.config = config
         self.policy = POLICIES[config.policy]
         self.programs = ProgramTable(PROGRAMS_KNOWN_MAX)
         self.gaps = Gaps()
-        self.history = History()
+        self.history = history or History()
         self.stations: dict[str, Station] = {}
         self.waiting = WaitingRoom(config, self.history, self.stations)
         self.places = Places(config, self.gaps, self.programs, self.stations)

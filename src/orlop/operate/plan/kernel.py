@@ -10,6 +10,7 @@ from typing import Final
 from orlop.abi.ids import ProcessId
 from orlop.devices.model_calls import Ended
 from orlop.operate.plan.replay import Call, Fleet, Program
+from orlop.sched.history import History
 from orlop.sched.scheduler import Scheduler, SchedulerConfig
 from orlop.sched.work import Grant, Used, Work
 
@@ -20,8 +21,10 @@ OUTPUT_GUESS: Final = 256.0
 class KernelDispatcher:
     """A `Dispatcher`."""
 
-    def __init__(self, fleet: Fleet, config: SchedulerConfig) -> None:
-        self.scheduler = Scheduler(config)
+    def __init__(
+        self, fleet: Fleet, config: SchedulerConfig, history: History | None = None
+    ) -> None:
+        self.scheduler = Scheduler(config, history)
         self.scheduler.on_grant = self._granted
         self.scheduler.on_yield = self._asked_to_stop
         self._fleet = fleet
