@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Literal, TypedDict, get_args
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
+
 from orlop.abi.errors import Misconfigured
 from orlop.abi.ids import EngineName, ModelName
 from orlop.devices import shelf
@@ -21,6 +23,8 @@ from orlop.drivers.anthropic import Anthropic
 from orlop.drivers.cloud import CLOUD_SLOTS, Cloud, CloudTerms
 from orlop.drivers.kv_stream import KVSource
 from orlop.drivers.llama_server import LlamaServer
+from orlop.drivers.modelled import ModelledEngine
+from orlop.drivers.modelled_config import ModelledConfig, capacity
 from orlop.drivers.ollama import Ollama
 from orlop.drivers.onnx import Onnx, OnnxConfig
 from orlop.drivers.sglang import SGLang
@@ -37,7 +41,7 @@ ServerDriver = Literal[
 ]
 """What speaks to a server that runs elsewhere."""
 
-Driver = ServerDriver | Literal["llamacpp", "minilm", "onnx", "fake"]
+Driver = ServerDriver | Literal["llamacpp", "minilm", "onnx", "modelled", "fake"]
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -53,7 +57,7 @@ class EngineConfig(KeyConfig):
     """Of a server, with or without `/v1`."""
     model: str = ""
     """Of an embedded engine: a name from `orlop models`, or a path to a GGUF file; of `onnx`, to an
-    ONNX file with `tokenizer.json` beside it."""
+    ONNX file with `tokenizer.json` beside it; of `modelled`, the name that clients use."""
     slots: Count = 0
     """Calls it serves at once; 0: the driver's own choice."""
     context_tokens: Many = 4096
@@ -82,6 +86,8 @@ class EngineConfig(KeyConfig):
     """Where an embedded engine keeps the contexts of programs that are away."""
     onnx: OnnxConfig = field(default_factory=OnnxConfig)
     """How an `onnx` engine runs its model."""
+    modelled: ModelledConfig = field(default_factory=ModelledConfig)
+    """The hardware that a `modelled` engine stands for (docs/how-to/rehearse.md)."""
     fake: FakeConfig = field(default_factory=FakeConfig)
     """How a `fake` engine behaves."""
 
@@ -118,6 +124,8 @@ def check(name: str, config: EngineConfig, models_dir: Path) -> None:
         ("http://", "https://")
     ):
         raise Misconfigured(f"engines.{name}: url should be http://…, not {config.url!r}")
+    if config.driver == "modelled":
+        capacity(config.modelled, f"engines.{name}.modelled", Path(), config.model)
     if config.driver in ("llamacpp", "minilm", "onnx"):
         model = _model(name, config, models_dir)
         if config.driver == "onnx" and not model.path.endswith(".onnx"):
@@ -137,6 +145,8 @@ def build(name: str, config: EngineConfig, shop: Workshop) -> Engine:
     check(name, config, shop.models_dir)
     engine = EngineName(name)
     match config.driver:
+        case "modelled":
+            return _modelled(engine, config, shop)
         case "fake":
             return FakeEngine(engine, config.fake, clock=shop.clock, chance=shop.chance)
         case "llamacpp" | "minilm":
@@ -147,6 +157,17 @@ def build(name: str, config: EngineConfig, shop: Workshop) -> Engine:
             return Onnx(engine, model.name, path, config.onnx, slots=config.slots, clock=shop.clock)
         case driver:
             return _server(engine, driver, config, shop)
+
+
+def _modelled(engine: EngineName, config: EngineConfig, shop: Workshop) -> Engine:
+    """Hardware that is not here, in real time.  Raises `Misconfigured`."""
+    spec, model = config.modelled, config.model or "modelled"
+    holds = capacity(spec, f"engines.{engine}.modelled", Path(), model)
+    if config.slots:
+        holds = replace(holds, slots=config.slots)
+    return ModelledEngine(
+        engine, holds, clock=shop.clock, model=model, window_tokens=spec.window_tokens
+    )
 
 
 def _server(

@@ -116,9 +116,11 @@ async def serving(routes: Sequence[web.RouteDef]) -> AsyncGenerator[str]:
 
 
 @asynccontextmanager
-async def vllm(server: Recorded, **how: bool) -> AsyncGenerator[VLLM]:
+async def vllm(server: Recorded, *, continues: bool = True) -> AsyncGenerator[VLLM]:
     async with serving(server.routes()) as url:
-        engine = VLLM(NAME, url, clock=SystemClock(), chance=SeededChance(1), watch_s=0, **how)
+        engine = VLLM(
+            NAME, url, clock=SystemClock(), chance=SeededChance(1), watch_s=0, continues=continues
+        )
         await engine.start()
         try:
             yield engine
@@ -260,16 +262,13 @@ def test_what_a_server_keeps_beside_its_tokens_is_not_left_behind() -> None:
 
 
 def test_of_a_piece_with_several_ids_nobody_knows_where_its_letters_end() -> None:
-    trace = TokenTrace()
+    trace, told = TokenTrace(), list[tuple[int, ...] | None]()
     trace.take_prompt([1, 2])
-    assert trace.said == ()
-    trace.take([10], says=True)
-    trace.take([11], says=False)
-    assert trace.said == (10,)
-    trace.take([12, 13], says=True)
-    assert trace.said is None
-    trace.take([14], says=True)
-    assert (trace.prompt, trace.said) == ((1, 2), (10, 11, 12, 13, 14))
+    for ids, says in (([], False), ([10], True), ([11], False), ([12, 13], True), ([14], True)):
+        trace.take(ids, says=says)
+        told.append(trace.said)
+    assert told == [(), (10,), (10,), None, (10, 11, 12, 13, 14)]
+    assert trace.prompt == (1, 2) and trace.is_told
     trace.take(["x"], says=True)
     assert not trace.is_told and trace.said is None
 

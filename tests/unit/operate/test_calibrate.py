@@ -11,8 +11,8 @@ from orlop.abi.errors import DeviceFailed
 from orlop.abi.ids import EngineName, ModelName
 from orlop.devices.calibration import Calibration
 from orlop.devices.device import Capacity
-from orlop.devices.modelled import ModelledEngine
 from orlop.devices.speed import Linear
+from orlop.drivers.modelled import ModelledEngine
 from orlop.machine.chance import SeededChance
 from orlop.machine.clock import SystemClock
 from orlop.operate.calibrate import Calibrator

@@ -59,10 +59,12 @@ class ModelledEngine(Plain):
         clock: Clock,
         model: str = "modelled",
         tokens: int = 200,
+        window_tokens: int | None = None,
     ) -> None:
         self._name = name
         self._model = ModelName(model)
         self._tokens = tokens
+        self._window = window_tokens
         self._clock = clock
         self._engine = EngineModel(capacity)
         self._inside: dict[int, _Inside] = {}
@@ -99,7 +101,6 @@ class ModelledEngine(Plain):
             driver="modelled",
             slots=self.slots,
             health=self._health,
-            device="an engine model",
             models=(self._model,),
             running=self._engine.running,
             waiting=self._engine.waiting,
@@ -111,7 +112,7 @@ class ModelledEngine(Plain):
         self._tasks.start(self._keep_time())
 
     async def models(self) -> Sequence[ModelCard]:
-        tokens = self._engine.capacity.kv_tokens
+        tokens = self._window or self._engine.capacity.kv_tokens
         return (ModelCard(name=self._model, engine=self._name, context_tokens=tokens),)
 
     async def infer(
@@ -163,6 +164,10 @@ class ModelledEngine(Plain):
         so_far = turn.so_far or Partial()
         prompt = input_tokens + so_far.deltas
         output = max(1, sum(words_in(choice) for choice in choices) - so_far.deltas)
+        if self._window is not None and prompt + output > self._window:
+            raise DeviceRefused(
+                f"{self._model} takes {self._window} tokens, and the call needs {prompt + output}"
+            )
         if not self._engine.fits(prompt, output):
             raise DeviceRefused(
                 f"{self._name} holds {self._engine.memory.kv_tokens} tokens, and the call needs"

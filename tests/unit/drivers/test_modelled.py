@@ -12,8 +12,8 @@ from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.messages import Message
 from orlop.abi.replies import Delta
 from orlop.devices.device import Capacity, Preempted, Turn
-from orlop.devices.modelled import ModelledEngine
 from orlop.devices.speed import Linear
+from orlop.drivers.modelled import ModelledEngine
 from orlop.machine.clock import SystemClock
 
 MODEL = ModelName("modelled")
