@@ -78,8 +78,7 @@ def _send(frame: Frame, processes: tuple[str, ...], signal: SignalName) -> None:
             refused[ref] = error
     if frame.as_json:
         show_json({"signal": signal, "processes": [ref for ref in processes if ref not in refused]})
-    errors = list(refused.values())
-    for error in errors[:-1]:
-        Refusal(error, frame.as_json).show()
+    for each in (errors := list(refused.values()))[:-1]:
+        Refusal(each, frame.as_json).show()
     if errors:
         raise errors[-1]
