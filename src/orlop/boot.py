@@ -30,7 +30,7 @@ from orlop.http.auth import Doorman
 from orlop.http.gate import Gate
 from orlop.http.place import Place
 from orlop.http.server import serve
-from orlop.kernel import lease, memory_jobs, printed, recovery, retention
+from orlop.kernel import hearing, lease, memory_jobs, printed, recovery, retention
 from orlop.kernel.lease import Lease
 from orlop.kernel.schedule import Schedules
 from orlop.kernel.shutdown import shut_down
@@ -94,6 +94,7 @@ async def run(power: Power) -> int:
     except JournalStopped as reason:
         return await refused(power, app, stop, reason)
     await recovery.recover(kernel)
+    hearing.begin(kernel)
     lease.begin(place_among)
     schedules = begin(kernel, power, tokens, gate)
 

@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
@@ -19,7 +20,7 @@ from simulation_loop import simulate
 
 from orlop.abi.calls import Call, CallTool, Spawn
 from orlop.abi.cards import ToolCard
-from orlop.abi.errors import DeviceFailed, Fenced, JournalStopped, KernelError, NotReady
+from orlop.abi.errors import Conflict, DeviceFailed, Fenced, JournalStopped, KernelError, NotReady
 from orlop.abi.ids import BootId, JournalId, ProcessId, Seq, TenantId
 from orlop.abi.kernels import JournalKnown
 from orlop.abi.memory import Item, Recall, Recalled, Remember, Remembered
@@ -29,7 +30,7 @@ from orlop.cluster.commons import Commons
 from orlop.cluster.peers import Me, Peer
 from orlop.cluster.witness import Witness
 from orlop.context.conversation import Namer
-from orlop.kernel import recovery, syscall
+from orlop.kernel import hearing, recovery, syscall
 from orlop.kernel.lease import Lease
 from orlop.machine.chance import Chance, SeededChance
 from orlop.machine.offload import InlineOffload
@@ -343,6 +344,7 @@ class Town:
             await journal.close()
             raise
         await recovery.recover(kernel)
+        hearing.begin(kernel)
         self._lease.begin()
         for keeping in (commons.run(), memories.projection.run(), memories.evidence.run()):
             kernel.tasks.start(keeping, "commons")
@@ -386,7 +388,8 @@ class Town:
         assert self.kernel is not None
         spawn = Spawn(command=(name,), name=name, restart="on-failure")
         if self.kernel.tables.tenants.find(TENANT) is None:
-            await tenants.create(self.kernel, TenantOrder(name=TENANT, sandbox=None))
+            with suppress(Conflict):  # The other town was faster, and this one has heard of it.
+                await tenants.create(self.kernel, TenantOrder(name=TENANT, sandbox=None))
         process = await lifecycle.create(self.kernel, spawn, TENANT)
         await lifecycle.start(self.kernel, process, "first")
 

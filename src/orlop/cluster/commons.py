@@ -22,7 +22,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from orlop.abi.commons import COMMON_KINDS, TABLED_KINDS
+from orlop.abi.commons import TABLED_KINDS, is_common
 from orlop.abi.errors import JournalDamaged, JournalStopped, KernelError, NotFound, NotReady
 from orlop.abi.events import Header
 from orlop.abi.ids import JournalId, Seq, TenantId
@@ -153,12 +153,12 @@ class Commons:
 
     # Writing.
 
-    def place(self, kind: str) -> Seq | None:
+    def place(self, kind: str, tenant: TenantId) -> Seq | None:
         """The place that an event gets that is appended right now; None: it needs none."""
-        if kind not in COMMON_KINDS:
+        if not is_common(kind, tenant):
             return None
         if not self.is_held:  # Whoever emits these waits for `pen` first.
-            raise NotReady("another kernel is just writing memories and files", retry_after_s=0.1)
+            raise NotReady("another kernel is just writing what all share", retry_after_s=0.1)
         return Seq(self.head_seq + 1)
 
     def appended(self, header: Header, body: bytes) -> None:
@@ -295,15 +295,19 @@ class Commons:
     async def join(self, known: Seq) -> None:
         """Before anything runs here: tell what others have said since place `known` that every
         kernel holds in RAM."""
+        self.head_seq = await self.tell(known, self.told)
+
+    async def tell(self, known: Seq, told: Callable[[Stored], None]) -> Seq:
+        """All of that since place `known`, whoever wrote it, in order; the newest place."""
         standing = await self._ask(self._common.look, self._own.id)
         while known < standing.head:
             rows = await self._ask(
                 self._common.rows, Seq(known + 1), standing.head, JOURNAL_READ_EVENTS, TABLED_KINDS
             )
             for stored in await self._stored(rows):
-                self.told(stored)
+                told(stored)
             known = rows[-1].place if rows else standing.head
-        self.head_seq = standing.head
+        return standing.head
 
     async def run(self) -> None:
         """Until cancelled, or our journal has stopped."""

@@ -241,6 +241,15 @@ class PostgresPeers(PostgresShared):
             return None
         return TenantKey(key_id, self._key.unwrap(found[1], f"tenant {found[0]}"))
 
+    def has(self, tenant: TenantId) -> bool:
+        with self.asked() as connection:
+            found = connection.execute(
+                "SELECT 1 FROM orlop_kernels.tenant_key"
+                " WHERE cluster = %s AND tenant = %s AND wrapped IS NOT NULL",
+                (self._key.name, tenant),
+            ).fetchone()
+        return found is not None
+
     def forget(self, tenant: TenantId) -> None:
         with self.asked() as connection:
             connection.execute(

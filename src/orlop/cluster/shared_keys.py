@@ -31,6 +31,9 @@ class SharedKeyring(Keyring):
             self._known[key_id] = key
         return key
 
+    def has(self, tenant: TenantId) -> bool:
+        return self._shared.has(tenant)
+
     def forget(self, tenant: TenantId) -> None:
         self._shared.forget(tenant)
         self._known.clear()

@@ -149,6 +149,9 @@ class Index:
         self.put([News(tenant, path, None) for (path,) in rows])
         with self._database:
             self._database.execute("INSERT INTO words (words) VALUES ('optimize')")
+        # What was deleted stays in the file, and in its log, until both are written anew.
+        self._database.execute("VACUUM")
+        self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def note(self, seq: Seq) -> None:
         with self._database:

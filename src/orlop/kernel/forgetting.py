@@ -7,7 +7,7 @@ next boot, before anybody is answered.
 
 import logging
 
-from orlop.abi.errors import BadCall, Conflict
+from orlop.abi.errors import BadCall, Conflict, NotReady
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, Seq, TenantId
 from orlop.abi.kernels import TenantForgotten
 from orlop.kernel.retention import BODIES_AT_ONCE, events_of
@@ -25,23 +25,47 @@ async def forget(kernel: Kernel, name: str, reason: str) -> None:
     """
     if not reason:
         raise BadCall("reason: why? it stays in the journal")
+    await kernel.alone()
     row = kernel.tables.tenants.rows.get(TenantId(name))
     if row is None:
         raise tenants.unknown(name)
     if row.is_open and row.name != DEFAULT_TENANT:
         raise Conflict(f"tenant {row.name} is open: `orlop tenant remove {row.name}` first")
+    if row.name == DEFAULT_TENANT and kernel.commons is not None:
+        raise Conflict(f"the key of {row.name} is all kernels': none of them could start again")
     tenants.require_ended(kernel, row.name)
     tenants.require_settled(kernel, row.name)
     # From here on only the journal can fail, and what is said is done, now or at the next boot.
     event = TenantForgotten(reason=f"{row.name}: {reason}", tenant=row.name)
     kernel.emit(KERNEL_PROCESS, DEFAULT_TENANT, event)
+    await follow(kernel, row.name)
+
+
+async def follow(kernel: Kernel, tenant: TenantId) -> None:
+    """What was said is done here: by this kernel, or by another one with the same keys."""
+    await _forget(kernel, tenant)
+    await _compact(kernel)
+
+
+async def _forget(kernel: Kernel, tenant: TenantId) -> None:
     kernel.snapshot()
     await kernel.journal.flush()
-    if row.name != DEFAULT_TENANT:
-        kernel.guard.own.pop(row.name, None)
+    if tenant != DEFAULT_TENANT:
+        kernel.guard.own.pop(tenant, None)
         kernel.forget()
-        await _clear(kernel, row.name)
-    await kernel.journal.forget(row.name)
+        await _clear(kernel, tenant)
+    await kernel.journal.forget(tenant)
+
+
+async def _compact(kernel: Kernel) -> None:
+    """What was deleted stays in a file, and in its log, until that is written anew."""
+    if kernel.memories is not None:
+        kernel.memories.forget_cached()
+    for projection in kernel.all_projections:
+        try:
+            await projection.compact()
+        except NotReady as error:
+            log.warning("what was forgotten may be in an index still: %s", error.message)
 
 
 async def finish(kernel: Kernel) -> None:
@@ -49,10 +73,8 @@ async def finish(kernel: Kernel) -> None:
     for row in tuple(kernel.tables.tenants.rows.values()):
         if row.is_forgotten and kernel.journal.has_key(row.name):
             log.warning("tenant %s was being forgotten when the kernel was lost", row.name)
-            kernel.snapshot()
-            await kernel.journal.flush()
-            await _clear(kernel, row.name)
-            await kernel.journal.forget(row.name)
+            await _forget(kernel, row.name)
+            kernel.tasks.start(_compact(kernel), "indexes")  # They are not read yet.
 
 
 async def _clear(kernel: Kernel, tenant: TenantId) -> None:

@@ -180,7 +180,11 @@ class Lease:
             return
         is_settled = self._kernel.clock.now_s() - self._joined_s >= self._lease_s
         if is_settled and not self._kernel.closing and peer.journal not in self._damaged:
-            await self._take(peer)
+            try:
+                await self._take(peer)
+                self._quiet.discard(peer.journal)
+            except NotReady as error:  # It is tried again, and others are looked at meanwhile.
+                self._say(peer.journal, f"{peer.journal} is taken over later: {error.message}")
 
     async def _take(self, peer: Peer) -> None:
         kernel = self._kernel

@@ -201,6 +201,7 @@ async def create_key(
     is_operator: bool = False,
 ) -> NewKey:
     """A client key; the journal holds its digest only.  Raises `BadCall`."""
+    await kernel.alone()
     tenants.require_open(kernel, tenant)
     bounds.name("name", name)
     bounds.name("team", team)
@@ -225,6 +226,7 @@ def expiry(kernel: Kernel, expires_s: float | None) -> Nanoseconds | None:
 
 async def revoke_key(kernel: Kernel, tenant: TenantId, id: str) -> None:
     """Raises `NotFound`."""
+    await kernel.alone()
     row = kernel.tables.keys.rows.get(KeyId(id))
     if row is None or row.tenant != tenant:
         raise NotFound(f"no key {id!r}; `orlop key list` lists all")

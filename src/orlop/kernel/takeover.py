@@ -25,11 +25,13 @@ from orlop.cluster.peers import Peer
 from orlop.cluster.witness import Seen
 from orlop.kernel import recovery
 from orlop.people.carrying import carried
+from orlop.state import codec
 from orlop.state.arrivals import Belongings, packed
 from orlop.state.core import Kernel
 from orlop.state.process import OVER, Process, Row, State
 from orlop.state.tables import Tables
 from orlop.store.journal import Journal
+from orlop.store.rows import Stored
 from orlop.subsystems import lifecycle, policies
 
 log = logging.getLogger(__name__)
@@ -54,8 +56,11 @@ async def take_over(kernel: Kernel, peer: Peer, host: str, seen: Seen | None) ->
     elder = await kernel.elders.reach(introduction)
     await require(elder, seen)
     tables, _ = await recovery.read_tables(elder)
+    await told(kernel, tables)
     number = introduce(kernel, introduction, tables)
     await kernel.elders.put(number, elder)
+    if is_owed(kernel, tables):
+        await kernel.alone()
     arrived: list[ProcessId] = []
     meet(kernel, tables)
     for row in sorted(tables.rows.values(), key=lambda row: row.pid):
@@ -68,6 +73,27 @@ async def take_over(kernel: Kernel, peer: Peer, host: str, seen: Seen | None) ->
         "kernel %s on %s is lost: %d processes live here now", peer.journal, peer.host, len(arrived)
     )
     return Taken(peer.journal, number, tuple(arrived))
+
+
+async def told(kernel: Kernel, tables: Tables) -> None:
+    """What all kernels have in common, as the lost one knew it too: a key that was revoked here is
+    no key there."""
+
+    def apply(stored: Stored) -> None:
+        if (event := codec.decode(stored)) is not None:
+            tables.apply(stored.header, event)
+
+    if kernel.commons is not None:
+        await kernel.commons.tell(tables.place, apply)
+
+
+def is_owed(kernel: Kernel, tables: Tables) -> bool:
+    """Whether it has tenants or keys of a time when they were not all kernels'."""
+    known = kernel.tables
+    return bool(
+        tables.tenants.rows.keys() - known.tenants.rows.keys()
+        or tables.keys.rows.keys() - known.keys.rows.keys()
+    )
 
 
 async def require(elder: Journal, seen: Seen | None) -> None:

@@ -235,7 +235,7 @@ class Kernel:
         if (row := self.tables.rows.get(process)) is not None:
             check(row.state, event)
         body, kind = encode(event), KIND[type(event)]
-        place = None if self.commons is None else self.commons.place(kind)
+        place = None if self.commons is None else self.commons.place(kind, tenant)
         header = self.journal.append(
             Draft(
                 process=process,
@@ -271,6 +271,12 @@ class Kernel:
         if self.commons is None or self.files is None or self.memories is None:
             return self.projections
         return (*self.projections, self.files.projection, self.memories.projection)
+
+    async def alone(self) -> None:
+        """Until the next wait no other kernel writes what all have in common, and all that others
+        have written is here.  Raises `NotReady` where one of them does not let go in time."""
+        if self.commons is not None:
+            await self.commons.pen(self.commons.followers[0])
 
     def hear(self, stored: Stored) -> None:
         """Another kernel has changed what all have in common."""

@@ -98,6 +98,15 @@ def restore(kernel: Kernel, tenant: TenantId) -> None:
         guard.put_shadow(_trusted(sets.shadow.files, sets.shadow.origin))
 
 
+def follow(kernel: Kernel, tenant: TenantId) -> None:
+    """Another kernel has changed them."""
+    sets, guard = kernel.tables.policies.of(tenant), kernel.guard.of(tenant)
+    guard.put(opened())
+    guard.put_shadow(None)
+    if sets.current is not None or sets.shadow is not None:
+        restore(kernel, tenant)
+
+
 def _trusted(files: Files, origin: str) -> Policy:
     """A set that was in force: it was right then, and still is but for what its rules speak of."""
     return Policy(files, origin, read(files, lambda tool: None))
@@ -202,6 +211,7 @@ async def put(kernel: Kernel, order: PolicyOrder, tenant: TenantId = DEFAULT_TEN
             f"this policy lies in {folder} (orlop.toml): change it there, and `orlop policy reload`"
         )
     found = await made(kernel, order.files, order.origin or "an operator")
+    await kernel.alone()
     _put(kernel, tenant, found, shadow=order.shadow)
     await kernel.journal.flush()
     return view(kernel, tenant)
@@ -209,6 +219,7 @@ async def put(kernel: Kernel, order: PolicyOrder, tenant: TenantId = DEFAULT_TEN
 
 async def remove(kernel: Kernel, tenant: TenantId = DEFAULT_TENANT, *, shadow: bool) -> PolicyView:
     """Back to what is built in; or no shadow any more.  Raises `Conflict`, `NotFound`."""
+    await kernel.alone()
     sets, guard = kernel.tables.policies.of(tenant), kernel.guard.of(tenant)
     config = guard.config
     if config.shadow if shadow else config.dir:
