@@ -76,8 +76,9 @@ class Registry:
             )
         if not found:
             names = ", ".join(sorted({card.name for card in self.cards() if card.kind == kind}))
-            shown = model[:NAME_CHARS_MAX]
-            raise NotFound(f"no {kind} model {shown!r} here; there is: {names or 'none'}")
+            shown, meant = model[:NAME_CHARS_MAX], self.meant(model)
+            behind = "" if meant == model else f" ([models.aliases] has it stand for {meant!r})"
+            raise NotFound(f"no {kind} model {shown!r} here{behind}; there is: {names or 'none'}")
         return found
 
     def meant(self, model: str) -> str:

@@ -27,6 +27,7 @@ from orlop.operate.running import PORT
 from orlop.operate.sandbox_check import sandboxes
 from orlop.sdk.operator import Operator
 from orlop.sdk.place import INFO_FILE, read_home, runs
+from orlop.settings import Settings, models_dir, read_settings
 
 PYTHON_MIN: Final = (3, 11)
 SQLITE_SOUND: Final = (3, 51, 3)
@@ -44,15 +45,23 @@ GIB: Final = 1024**3
 LOOPBACK: Final = "127.0.0.1"
 
 
-def examine(home: Path, models_dir: Path, connect: Callable[[], Operator]) -> Iterator[Check]:
-    """Every check, as it is made; `connect` gives the kernel of `home`."""
+def examine(
+    home: Path, connect: Callable[[], Operator], models: Path | None = None
+) -> Iterator[Check]:
+    """Every check, as it is made.
+
+    connect: gives the kernel of `home`.  models: where they lie; None: where orlop.toml says.
+    """
+    wrong, settings = _settings(home)
     yield _python()
     yield _sqlite()
     yield _clock(home)
     yield _ram()
     yield from sandboxes()
     yield from _home(home)
-    yield from _models(models_dir)
+    yield wrong
+    yield from _anchors(settings.journal.anchors)
+    yield from _models(models or models_dir(settings))
     yield from _kernel(home, connect)
 
 
@@ -120,6 +129,30 @@ def _home(home: Path) -> Iterator[Check]:
         yield _closed("key file", path, "600")
 
 
+def _settings(home: Path) -> tuple[Check, Settings]:
+    """What orlop.toml says, and whether a kernel would start with it."""
+    try:
+        settings = read_settings(None, home, ())
+    except Misconfigured as error:
+        wrong = Check(name="settings", state="fail", found=error.message, fix=error.fix)
+        return wrong, Settings()
+    there = "orlop.toml makes sense" if (home / "orlop.toml").exists() else "as they come"
+    return Check(name="settings", state="ok", found=there), settings
+
+
+def _anchors(paths: Sequence[str]) -> Iterator[Check]:
+    """Where checkpoints are copied to: a kernel goes on without, and only its log tells."""
+    for path in map(Path, paths):
+        there = path if path.exists() else path.parent
+        is_fine = os.access(there, os.W_OK)
+        yield Check(
+            name="journal anchor",
+            state="ok" if is_fine else "fail",
+            found=str(path) if is_fine else f"{path} can't be written: no checkpoint is copied",
+            fix="" if is_fine else f"is {there} there, and may the kernel write to it?",
+        )
+
+
 def _closed(name: str, path: Path, mode: str) -> Check:
     """Nobody else may read it."""
     if path.stat().st_mode & SECRET_BITS:
@@ -145,7 +178,7 @@ def _disk(home: Path) -> Check:
     return Check(name="disk", state="ok", found=found)
 
 
-def _models(models_dir: Path) -> Iterator[Check]:
+def _models(folder: Path) -> Iterator[Check]:
     if importlib.util.find_spec("xllamacpp") is None:
         yield Check(
             name="embedded engines",
@@ -154,7 +187,7 @@ def _models(models_dir: Path) -> Iterator[Check]:
             fix="pip install 'orlop[local]'",
         )
     try:
-        found = shelf.installed(models_dir)
+        found = shelf.installed(folder)
     except Misconfigured as error:
         yield Check(name="models", state="fail", found=error.message, fix="orlop pull")
         return
@@ -162,15 +195,15 @@ def _models(models_dir: Path) -> Iterator[Check]:
         yield Check(
             name="models",
             state="warn",
-            found=f"none in {models_dir}",
+            found=f"none in {folder}",
             fix="orlop pull smollm2 minilm, or `orlop up --engine NAME=URL`",
         )
     for model in found:
-        yield _digest(models_dir, model)
+        yield _digest(folder, model)
 
 
-def _digest(models_dir: Path, model: shelf.Model) -> Check:
-    path = models_dir / model.path
+def _digest(folder: Path, model: shelf.Model) -> Check:
+    path = folder / model.path
     if sha256_of(path) != model.sha256:
         return Check(
             name=f"model {model.name}",

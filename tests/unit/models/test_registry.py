@@ -60,3 +60,11 @@ def test_a_model_is_unknown_once_all_engines_have_been_heard_of() -> None:
             known.find("large", "chat")
 
     asyncio.run(scenario())
+
+
+def test_an_alias_of_nothing_is_told_with_what_it_stands_for() -> None:
+    known = registry()
+    for engine in (ONE, OTHER):
+        known.learn(engine, [])
+    with pytest.raises(NotFound, match=r"'gpt' here \(\[models.aliases\] has it stand for 'small'"):
+        known.find("gpt", "chat")

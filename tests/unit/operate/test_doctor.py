@@ -46,7 +46,7 @@ def _checks(home: Path, shelf: Path) -> dict[str, Check]:
     def connect() -> Operator:
         return operator(home=home, patience_s=0.0)
 
-    return {check.name: check for check in examine(home, shelf, connect)}
+    return {check.name: check for check in examine(home, connect, shelf)}
 
 
 def test_an_empty_machine_is_in_order_but_for_its_models(tmp_path: Path) -> None:
@@ -55,6 +55,24 @@ def test_an_empty_machine_is_in_order_but_for_its_models(tmp_path: Path) -> None
     assert checks["models"].state == "warn"
     assert "orlop pull" in checks["models"].fix
     assert checks["kernel"].fix == "orlop up -d"
+
+
+def test_settings_that_no_kernel_would_start_with_fail(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(0o700)
+    (home / "orlop.toml").write_text("[http]\nprot = 1\n")
+    found = _checks(home, tmp_path)["settings"]
+    assert found.state == "fail"
+    assert "orlop.toml:2: http.prot: no such setting" in found.found
+
+
+def test_an_anchor_that_can_not_be_written_fails(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(0o700)
+    (home / "orlop.toml").write_text('[journal]\nanchors = ["/nowhere/at/all"]\n')
+    found = _checks(home, tmp_path)
+    assert found["settings"].state == "ok"
+    assert found["journal anchor"].state == "fail"
 
 
 def test_a_key_that_others_may_read_fails(tmp_path: Path) -> None:

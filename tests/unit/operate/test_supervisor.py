@@ -1,6 +1,7 @@
 """The supervisor and whoever ends it, with real processes in the place of kernels."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -69,6 +70,18 @@ def test_down_ends_no_stranger_who_has_the_number_of_a_dead_supervisor(tmp_path:
     finally:
         stranger.kill()
         stranger.wait()
+
+
+def test_down_ends_a_supervisor_whose_notes_can_not_be_read(tmp_path: Path) -> None:
+    program = "import sys, time; from orlop.operate import up; from pathlib import Path\n"
+    program += "up.lock(Path(sys.argv[1])); print('held', flush=True); time.sleep(600)"
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as supervisor:
+        assert supervisor.stdout is not None and supervisor.stdout.readline() == b"held\n"
+        (tmp_path / "info.json").write_text("garbage")
+        assert running.down(tmp_path, 30.0) == 0
+        assert supervisor.wait(30) == -signal.SIGTERM
+    assert not (tmp_path / "info.json").exists()
 
 
 def test_a_home_is_held_as_long_as_its_lock(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import click
 from orlop.console.exits import FAILED, OK
 from orlop.console.frame import Frame, homed
 from orlop.console.screen import show_json
-from orlop.machine.settings import default_models_dir
 from orlop.operate import agent_keys
 from orlop.operate.check import Check
 from orlop.operate.doctor import examine
@@ -30,11 +29,7 @@ def doctor(frame: Frame, folder: Path | None) -> int:
 
     Works with and without a running kernel; exits with 1 where something fails.
     """
-    checks = (
-        examine(frame.home, default_models_dir(), frame.operator)
-        if folder is None
-        else agent_keys.examine(folder)
-    )
+    checks = examine(frame.home, frame.operator) if folder is None else agent_keys.examine(folder)
     if frame.as_json:
         found = list(checks)
         show_json(found)

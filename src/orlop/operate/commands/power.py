@@ -11,7 +11,7 @@ from orlop.console.frame import Frame, homed
 from orlop.console.progress import bars
 from orlop.console.screen import show_json
 from orlop.machine import plain_clock
-from orlop.operate.running import PORT, read_info
+from orlop.operate.running import PORT, holder
 from orlop.operate.running import down as power_off
 from orlop.sdk.place import read_home
 
@@ -85,7 +85,7 @@ def down(frame: Frame, timeout_s: float) -> int:
 
     Running processes are interrupted; the next start continues them as their restart rule says.
     """
-    was_up = read_info(frame.home) is not None
+    was_up = holder(frame.home) is not None
     status = power_off(frame.home, timeout_s)
     if frame.as_json:
         show_json({"home": str(frame.home), "was_up": was_up})
@@ -111,9 +111,13 @@ def _wait_for_engines(frame: Frame) -> None:
     for engine in engines:
         if engine.health != "ready" and not frame.as_json:
             click.echo(f"engine {engine.name} is {engine.health}: {engine.reason}", err=True)
-    for reason in operator.info().missing:
-        if not frame.as_json:
-            click.echo(f"no calls yet: {reason}", err=True)
+    missing, policy = operator.info().missing, operator.policy()
+    if frame.as_json:
+        return
+    for reason in missing:
+        click.echo(f"no calls yet: {reason}", err=True)
+    if policy.problem:
+        click.echo(f"policy: {policy.origin} is in force: {policy.problem}", err=True)
 
 
 def _say_nothing(line: str) -> None:
