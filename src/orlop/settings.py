@@ -33,7 +33,7 @@ from orlop.meter.usage import PriceConfig
 from orlop.models import forms, ladder
 from orlop.models.forms import CardConfig
 from orlop.models.ladder import LadderConfig
-from orlop.people import chains, rules
+from orlop.people import chains, house, rules
 from orlop.people.chains import ChainConfig
 from orlop.people.house import PeopleConfig
 from orlop.people.rules import AutonomyConfig
@@ -155,6 +155,7 @@ def _checked(settings: Settings, home: Path) -> Settings:
     connectors.check(settings.sql, settings.mail, settings.webhooks)
     folder.check(settings.folders, home)
     policies.check_config(settings.policy)
+    house.check(settings.people)
     chains.check(settings.escalations)
     rules.check(settings.autonomy)
     if os.environ.get("ORLOP_AIRGAP"):

@@ -52,6 +52,10 @@ WRONG = {
         'model = "m"',
         "orlop.toml:5: models.cards.s.artefacts.a: engine: no engine 'x'",
     ),
+    "a webhook that is none": (
+        '[people]\nwebhook_url = "ftp://x"',
+        "orlop.toml:2: [people] webhook_url: write http",
+    ),
     "a store that is none": (
         '[memory]\nstore = "qdrant"',
         "orlop.toml:2: memory.store: ",

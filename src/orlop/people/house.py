@@ -8,6 +8,7 @@ from typing import Annotated, Final, Protocol
 from msgspec import Meta
 
 from orlop.abi.cards import ToolCard
+from orlop.abi.errors import Misconfigured
 from orlop.abi.events import Header
 from orlop.abi.ids import DEFAULT_TENANT, CallId, ProcessId, TenantId
 from orlop.abi.people import PeopleEvent
@@ -43,6 +44,13 @@ class PeopleConfig:
     the home, made at the first start.  Others must not be able to read it."""
     webhook_answers: bool = False
     """Take people's answers by signed webhooks (`POST /orlop/v1/webhooks/answers`)."""
+
+
+def check(config: PeopleConfig) -> None:
+    """Raises `Misconfigured`."""
+    url = config.webhook_url
+    if url and not url.startswith(("http://", "https://")):
+        raise Misconfigured(f"[people] webhook_url: write http://… or https://…, not {url!r}")
 
 
 @dataclass(frozen=True, slots=True)
