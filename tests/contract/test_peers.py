@@ -239,7 +239,9 @@ async def test_all_kernels_of_a_cluster_use_one_key_a_tenant_and_others_do_not_s
     with psycopg.connect(server.url) as reader:
         for (wrapped,) in reader.execute("SELECT wrapped FROM orlop_kernels.tenant_key"):
             assert made.key not in bytes(wrapped)
+    assert west.has(tenant) and not west.has(TenantId(f"{tenant}-x"))
     east.forget(tenant)
+    assert not west.has(tenant)
     assert west.by_id(made.id) is None
     assert west.of_tenant(tenant) != made
     for peers in (east, west, stranger):

@@ -10,7 +10,8 @@ Level = Literal["observe", "suggest", "approve", "sample", "autonomous"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 """From the least to the most."""
 
-Cause = Literal["start", "evidence", "drift", "incident", "version", "ceiling", "person"]
+Cause = Literal["start", "evidence", "drift", "incident", "version", "ceiling", "person", "arrival"]
+"""`arrival`: a kernel that was lost trusted it less, and its processes live here now."""
 
 
 class AutonomyMoved(
@@ -69,6 +70,16 @@ class AutonomyRow(Struct, frozen=True, kw_only=True):
     """Calls that went through unseen, ever."""
     moves: tuple[Move, ...] = ()
     """The newest, oldest first."""
+
+
+class AutonomyCarried(
+    Struct, frozen=True, kw_only=True, tag_field="kind", tag="autonomy.carried", omit_defaults=True
+):
+    """A level of a lost kernel goes on here, with the evidence that it was earned by there."""
+
+    row: AutonomyRow
+    seen: tuple[str, ...] = ()
+    """Models and prompts that the agent has used there."""
 
 
 class AutonomyView(Struct, frozen=True, kw_only=True):

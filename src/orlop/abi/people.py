@@ -5,7 +5,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from orlop.abi.admin import ProcessView, TraceCall
-from orlop.abi.autonomy import AutonomyMoved
+from orlop.abi.autonomy import AutonomyCarried, AutonomyMoved
 from orlop.abi.grants import Grant, GrantGiven, GrantRevoked
 from orlop.abi.ids import DEFAULT_TENANT, NanoDollars, Nanoseconds, Pid, ProcessId, TenantId
 from orlop.abi.messages import Message
@@ -60,6 +60,7 @@ PeopleEvent: TypeAlias = (
     | GrantGiven
     | GrantRevoked
     | AutonomyMoved
+    | AutonomyCarried
 )
 """All that the journal knows of people."""
 

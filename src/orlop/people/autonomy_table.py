@@ -2,14 +2,14 @@
 
 A judgement is a person's answer to a question that was asked at some level; an edit, a denial and a
 disagreement are overrides.  A level changes by `autonomy.moved` alone, and its evidence begins
-anew with it.
+anew with it; with `autonomy.carried` both go on that began at a kernel which was lost.
 """
 
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from orlop.abi.autonomy import AutonomyKey, AutonomyMoved, AutonomyRow, Move
+from orlop.abi.autonomy import AutonomyCarried, AutonomyKey, AutonomyMoved, AutonomyRow, Move
 from orlop.abi.ids import Nanoseconds, TenantId
 from orlop.abi.limits import (
     AUTONOMY_MOVES_KEPT,
@@ -25,6 +25,14 @@ class Autonomy:
     rows: dict[AutonomyKey, AutonomyRow] = field(default_factory=dict)
     seen: dict[tuple[TenantId, str], dict[str, None]] = field(default_factory=dict)
     """By agent that some rule is about: models and prompts that it has used."""
+
+    def fold(
+        self, tenant: TenantId, now_ns: Nanoseconds, event: AutonomyMoved | AutonomyCarried
+    ) -> None:
+        if isinstance(event, AutonomyCarried):
+            self.carried(event)
+        else:
+            self.moved(tenant, now_ns, event)
 
     def moved(self, tenant: TenantId, now_ns: Nanoseconds, event: AutonomyMoved) -> None:
         key = AutonomyKey(tenant=tenant, agent=event.agent, tool=event.tool, task=event.task)
@@ -43,6 +51,17 @@ class Autonomy:
             incidents=row.incidents + (event.cause == "incident"),
             moves=moves,
         )
+        self._bound()
+
+    def carried(self, event: AutonomyCarried) -> None:
+        """From a kernel that was lost; what is known here already stays as it is."""
+        key = event.row.key
+        self.rows.setdefault(key, event.row)
+        for version in event.seen:
+            self._saw(key.tenant, key.agent, version)
+        self._bound()
+
+    def _bound(self) -> None:
         while len(self.rows) > AUTONOMY_ROWS_MAX:
             del self.rows[next(iter(self.rows))]  # It begins anew where its rule starts.
 
@@ -75,10 +94,13 @@ class Autonomy:
 
     def used(self, tenant: TenantId, agent: str, model: str, prompt: str) -> None:
         """A model call of an agent that some rule is about."""
-        seen = self.seen.setdefault((tenant, agent), {})
         for version in (f"model:{model}", f"prompt:{prompt}"):
-            seen.pop(version, None)
-            seen[version] = None
+            self._saw(tenant, agent, version)
+
+    def _saw(self, tenant: TenantId, agent: str, version: str) -> None:
+        seen = self.seen.setdefault((tenant, agent), {})
+        seen.pop(version, None)
+        seen[version] = None
         while len(seen) > VERSIONS_KNOWN_MAX:
             del seen[next(iter(seen))]
         while len(self.seen) > AUTONOMY_ROWS_MAX:

@@ -1,20 +1,26 @@
-"""What people have said to a kernel that is lost, and another kernel must know: tokens and grants.
+"""What people have said to a kernel that is lost, and another kernel must know: tokens, grants, and
+how far agents are trusted.
 
-Levels of autonomy are not carried: their evidence is in the other journal, so here it begins anew.
+A level comes with its evidence where none is known here; where one is, the lower of the two holds:
+an incident there is one here too.
 """
 
 from collections.abc import Iterator
+from typing import TypeAlias
 
 from msgspec.structs import replace
 
+from orlop.abi.autonomy import LEVELS, AutonomyCarried, AutonomyMoved, AutonomyRow
 from orlop.abi.grants import Grant, GrantGiven
 from orlop.abi.ids import TenantId
 from orlop.abi.people import PersonAdded
 from orlop.people.house import House
 from orlop.people.office import Office
 
+Carried: TypeAlias = PersonAdded | GrantGiven | AutonomyCarried | AutonomyMoved
 
-def carried(house: House, there: Office) -> Iterator[tuple[TenantId, PersonAdded | GrantGiven]]:
+
+def carried(house: House, there: Office) -> Iterator[tuple[TenantId, Carried]]:
     """there: as the lost kernel left it.  What is known here already stays as it is."""
     here = house.office
     for person in there.roster.people.values():
@@ -25,6 +31,30 @@ def carried(house: House, there: Office) -> Iterator[tuple[TenantId, PersonAdded
     for grant in there.grants.open(house.clock.wall_ns()):
         if grant.id not in here.grants.rows:
             yield grant.tenant, left(grant)
+    for row in there.autonomy.rows.values():
+        seen = there.autonomy.seen.get((row.key.tenant, row.key.agent), {})
+        if (event := trusted(here.autonomy.rows.get(row.key), row, tuple(seen))) is not None:
+            yield row.key.tenant, event
+
+
+def trusted(
+    here: AutonomyRow | None, there: AutonomyRow, seen: tuple[str, ...]
+) -> AutonomyCarried | AutonomyMoved | None:
+    """None: what is known here stays.  seen: models and prompts that the agent used there."""
+    if here is None:
+        return AutonomyCarried(row=there, seen=seen)
+    if LEVELS.index(there.level) >= LEVELS.index(here.level):
+        return None
+    return AutonomyMoved(
+        agent=there.key.agent,
+        tool=there.key.tool,
+        task=there.key.task,
+        was=here.level,
+        level=there.level,
+        cause="arrival",
+        reason="a kernel that was lost, whose processes live here now, trusted it no further",
+        known=there.known,
+    )
 
 
 def left(grant: Grant) -> GrantGiven:

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from orlop.abi.autonomy import AutonomyKey, AutonomyMoved, AutonomyRow
+from orlop.abi.autonomy import AutonomyCarried, AutonomyKey, AutonomyMoved, AutonomyRow
 from orlop.abi.calls import CallTool, Infer
 from orlop.abi.events import CallEntered, CallFailed, CallReturned, Header
 from orlop.abi.grants import Grant, GrantGiven, GrantRevoked
@@ -104,8 +104,8 @@ class Office:
                 self.grants.given(header.tenant, header.wall_ns, event)
             case GrantRevoked():
                 self.grants.revoked(header.wall_ns, event)
-            case AutonomyMoved():
-                self.autonomy.moved(header.tenant, header.wall_ns, event)
+            case AutonomyMoved() | AutonomyCarried():
+                self.autonomy.fold(header.tenant, header.wall_ns, event)
 
     def _answered(
         self, header: Header, event: QuestionAnswered, pid: Pid | None, name: str
