@@ -93,9 +93,13 @@ class Admission:
         return False
 
     def _must_wait_to_read(self, work: Work, station: Station, now_s: float) -> bool:
-        """Its prompt would only wait in the engine for others'."""
+        """Its prompt would only wait in the engine for others', or hold up answers."""
+        if work.latency_class == "interactive":
+            return False
+        if station.gate.running >= station.useful:
+            return True
         read_s = station.read_s - READ_AHEAD_S
-        if work.latency_class == "interactive" or now_s >= read_s:
+        if now_s >= read_s:
             return False
         self.room_s = min(self.room_s, read_s)
         return True

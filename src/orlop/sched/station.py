@@ -1,6 +1,8 @@
 """One engine, or one tool, as the scheduler plans with it."""
 
+import math
 from dataclasses import dataclass, field
+from typing import Final
 
 from orlop.devices.device import Capacity
 from orlop.devices.speed import GUESS
@@ -9,8 +11,11 @@ from orlop.sched.line import Pool
 from orlop.sched.residency import Shelf
 from orlop.sched.work import Used, Work
 
-LEARN = 1 / 16
+LEARN: Final = 1 / 16
 """Of each observation, in a smoothed number."""
+
+ANSWER_FACTOR: Final = 2.0
+"""Answers are held up by prompts: so many times longer than alone they may take."""
 
 
 @dataclass(eq=False, slots=True)
@@ -47,6 +52,9 @@ class Station:
     """When the prompts that were let on will have been read, as its speed tells."""
     reading: Work | None = None
     """The last of them."""
+    prompt_s: float = 0.0
+    """Smoothed seconds of reading a prompt, and of writing an answer, as its speed tells."""
+    answer_s: float = 0.0
     interactive_s: float = float("-inf")
     """When an interactive call was last seen."""
     counts: Counts = field(default_factory=Counts)
@@ -89,6 +97,14 @@ class Station:
         prefill_s = self.capacity.speed.prefill_s(new, used.cached_tokens)
         return prefill_s + used.output_tokens * step_s / batch
 
+    @property
+    def useful(self) -> float:
+        """Calls at once that it can make use of: one is read, and meanwhile so many answer as are
+        read while one does (Little's law).  More would only hold up the others' answers."""
+        if not self.prompt_s:
+            return math.inf
+        return 1 + max(1, math.ceil(ANSWER_FACTOR * self.answer_s / self.prompt_s))
+
     def reads(self, work: Work, cached_tokens: int, now_s: float) -> None:
         """A prompt is let on; engines read them one after another.  Nothing is known of engines
         whose speed nobody knows."""
@@ -106,6 +122,8 @@ class Station:
     def observe(self, used: Used, held_s: float) -> None:
         self.call_s += (held_s - self.call_s) * LEARN
         counts = self.counts
+        if used.output_tokens and self.capacity.speed is not GUESS:
+            self._learn_parts(used)
         if used.output_tokens:
             each_s = held_s / used.output_tokens
             self.token_s += (each_s - self.token_s) * (LEARN if self.token_s else 1.0)
@@ -114,3 +132,13 @@ class Station:
         counts.cached_tokens += used.cached_tokens
         counts.output_tokens += used.output_tokens
         counts.preempted += used.preempted
+
+    def _learn_parts(self, used: Used) -> None:
+        gate, speed = self.gate, self.capacity.speed
+        new = max(0, used.input_tokens - used.cached_tokens)
+        prompt_s = speed.prefill_s(new, used.cached_tokens)
+        context = max(gate.kv_used, used.input_tokens)
+        answer_s = used.output_tokens * speed.decode_s(max(1, gate.running), context)
+        rate = LEARN if self.prompt_s else 1.0
+        self.prompt_s += (prompt_s - self.prompt_s) * rate
+        self.answer_s += (answer_s - self.answer_s) * rate

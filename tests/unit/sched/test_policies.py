@@ -231,6 +231,20 @@ def test_a_prompt_that_is_read_sooner_than_thought_keeps_nobody_waiting() -> Non
     assert desk.served == ["answers", "reads", "waits"]
 
 
+@pytest.mark.parametrize(("tokens", "at_once"), [((2_000, 10), 2), ((500, 100), 9), ((0, 99), 16)])
+def test_so_many_are_let_on_at_once_as_an_engine_that_reads_one_by_one_can_use(
+    tokens: tuple[int, int], at_once: int
+) -> None:
+    # A token of a prompt takes 1 ms, one of an answer 20: 2 s and 0.2 s, 0.5 and 2, 0 and 2.
+    desk = Desk(SchedulerConfig(), Capacity(slots=16, speed=SPEED))
+    desk.leave(desk.enter("before", tokens), after_s=3.0)
+    for number in range(20):
+        desk.enter(f"p{number}", tokens)
+    for _ in range(40):
+        desk.pass_(0.5)
+    assert desk.scheduler.stations["e"].gate.running == at_once
+
+
 def test_of_an_engine_of_unknown_speed_nobody_says_when_a_prompt_is_read() -> None:
     desk = Desk(SchedulerConfig(), Capacity(slots=4))
     works = [desk.enter(f"p{n}", (50_000, 10)) for n in range(4)]
