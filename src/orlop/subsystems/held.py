@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
+from typing import TypeAlias
 
 from orlop.abi.cards import ModelCard
 from orlop.abi.errors import DoesNotFit, Exhausted, KernelError, from_code
@@ -16,6 +17,9 @@ from orlop.models.residency import ON_DEVICE, State
 from orlop.models.residents import Resident
 from orlop.state.core import Kernel
 from orlop.subsystems import ways
+
+Pair: TypeAlias = tuple[Resident | None, ModelCard]
+"""A card, and its model where the kernel moves it."""
 
 
 class Held:
@@ -44,12 +48,13 @@ class Held:
         for row, _ in pairs:
             if row is not None and fits(kernel, row):
                 row.arrivals.note(now_s, row.cold_s())
-        ready = [(row, card) for row, card in pairs if row is None or row.admits]
-        if not ready:
-            ready = [await self._soonest(pairs)]
-            self.waited_s = kernel.clock.now_s() - now_s
-        elif len(ready) < len(pairs) and (sooner := await self._sooner(ready, pairs)) is not None:
-            ready = [sooner]
+        ready = _ready(pairs)
+        if len(ready) < len(pairs):
+            if ready:
+                await self._sooner(ready, pairs)
+            # While it has waited, other models may have come, and some gone.
+            while not (ready := _ready(pairs)):
+                await self._soonest(pairs)
             self.waited_s = kernel.clock.now_s() - now_s
         self._rows = [row for row, _ in ready if row is not None]
         for row in self._rows:
@@ -65,39 +70,31 @@ class Held:
                 self._rows.append(row)
         return [card for row, card in pairs if row is None or row in self._rows]
 
-    async def _soonest(
-        self, pairs: Sequence[tuple[Resident | None, ModelCard]]
-    ) -> tuple[Resident, ModelCard]:
+    async def _soonest(self, pairs: Sequence[Pair]) -> None:
         """Wait for the one that can be hot first; one that can't be is passed over."""
         refusals: list[KernelError] = []
-        outside = [(row, card) for row, card in pairs if row is not None]
-        for row, card in sorted(outside, key=lambda pair: _wait_s(pair[0])):
+        outside = [row for row, _ in pairs if row is not None]
+        for row in sorted(outside, key=_wait_s):
             try:
                 require_room(self._kernel, row)
             except KernelError as error:
                 refusals.append(error)
                 continue
             await hot(self._kernel, row)
-            return row, card
+            return
         raise refusals[0]
 
-    async def _sooner(
-        self,
-        ready: list[tuple[Resident | None, ModelCard]],
-        pairs: Sequence[tuple[Resident | None, ModelCard]],
-    ) -> tuple[Resident, ModelCard] | None:
-        """An engine that has loaded the model before those that have it could begin; None where
-        there is none, or where it took longer than that."""
+    async def _sooner(self, ready: Sequence[Pair], pairs: Sequence[Pair]) -> None:
+        """Wait for an engine that could begin sooner once it has loaded the model than those that
+        have it; no longer than these would let the call wait."""
         cold = [(row, card) for row, card in pairs if row is not None and not row.admits]
         found = ways.worth_loading(self._kernel, ready, cold, self._class)
         if found is None:
-            return None
-        row, card, wait_s = found
+            return
+        row, _, wait_s = found
         with suppress(TimeoutError, KernelError):
             async with asyncio.timeout(wait_s):
                 await hot(self._kernel, row)
-                return row, card
-        return None
 
     async def __aexit__(
         self,
@@ -113,6 +110,10 @@ class Held:
             row.used_s = now_s
         if any(row.waiting for row in self._kernel.residents):
             self._kernel.residents.wake.set()
+
+
+def _ready(pairs: Sequence[Pair]) -> list[Pair]:
+    return [(row, card) for row, card in pairs if row is None or row.admits]
 
 
 def _wait_s(row: Resident) -> tuple[bool, float]:

@@ -5,7 +5,7 @@ seconds that a dollar is worth (`[scheduler] seconds_per_dollar`).
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from orlop.abi.cards import ModelCard
@@ -51,8 +51,8 @@ def starts_s(
 
 def worth_loading(
     kernel: Kernel,
-    ready: list[tuple[Resident | None, ModelCard]],
-    cold: list[tuple[Resident, ModelCard]],
+    ready: Sequence[tuple[Resident | None, ModelCard]],
+    cold: Sequence[tuple[Resident, ModelCard]],
     latency_class: LatencyClass,
 ) -> tuple[Resident, ModelCard, float] | None:
     """The engine that could begin sooner once it has loaded the model than those that have it; and
