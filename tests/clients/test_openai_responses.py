@@ -91,6 +91,17 @@ def test_a_tool_is_called_and_the_conversation_goes_on_by_name(kernel: LiveKerne
     assert [item.type for item in items] == ["message", "function_call", "function_call_output"]
 
 
+@pytest.mark.parametrize("id", ["resp_nobody", "resp_", "msg_1"])
+def test_a_response_that_is_not_there_is_named_as_it_was_asked_for(
+    kernel: LiveKernel, id: str
+) -> None:
+    with OpenAI(max_retries=0) as client:
+        with pytest.raises(openai.NotFoundError, match=f"no response '{id}'"):
+            client.responses.create(model="fake", input="x", previous_response_id=id)
+        with pytest.raises(openai.NotFoundError, match=f"no response '{id}'"):
+            client.responses.retrieve(id)
+
+
 def test_a_response_is_read_back_as_it_was(kernel: LiveKernel) -> None:
     with OpenAI() as client:
         made = client.responses.create(model="fake", input="[[say hello]]", temperature=0.5)

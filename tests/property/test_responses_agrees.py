@@ -161,7 +161,7 @@ def test_a_conversation_goes_on_by_name_as_it_would_by_sending_it_all(
             {"model": "m", "input": [more], "previous_response_id": HEAD.id("resp_")}
         )
     )
-    assert by_name.previous == CALL
+    assert by_name.previous is not None and call_of(by_name.previous) == CALL
     body = msgspec.json.decode(write_response(ASKED, completion, HEAD))
     everything = [{"role": "user", "content": "hello"}, *body["output"], more]
     sent = read_responses_request(msgspec.json.encode({"model": "m", "input": everything})).call

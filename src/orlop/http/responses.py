@@ -9,7 +9,8 @@ from typing import Final
 import msgspec
 
 from orlop.abi.calls import Infer
-from orlop.abi.errors import BadCall
+from orlop.abi.errors import BadCall, NotFound
+from orlop.abi.limits import NAME_CHARS_MAX
 from orlop.abi.replies import Completion
 from orlop.http.exchange import Exchange, Route
 from orlop.http.replies import completed, door_of, entered, fact_headers, head_for, stream
@@ -34,7 +35,7 @@ async def create(exchange: Exchange) -> None:
     request = read_responses_request(await exchange.body())
     call = request.call
     if request.previous is not None:
-        earlier, answer = await door_of(exchange).recorded(request.previous)
+        earlier, answer = await _recorded(exchange, request.previous)
         call = continued(call, earlier, answer)
     running = entered(exchange, call)
     with exchange.watched(running):
@@ -69,7 +70,11 @@ async def delete(exchange: Exchange) -> None:
 
 
 async def _recorded(exchange: Exchange, name: str) -> tuple[Infer, Completion]:
-    call, answer = await door_of(exchange).recorded(call_of(name))
+    call_id = call_of(name)
+    try:
+        call, answer = await door_of(exchange).recorded(call_id)
+    except NotFound as error:
+        raise NotFound(f"this key has had no response {name[:NAME_CHARS_MAX]!r}") from error
     check_kept(call, name)
     return call, answer
 

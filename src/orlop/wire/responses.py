@@ -54,7 +54,8 @@ class ResponsesRequest(Struct, frozen=True):
     """A call with its own input only; `previous` is the call whose conversation it goes on with."""
 
     call: Infer
-    previous: CallId | None = None
+    previous: str | None = None
+    """The id of a response, as the caller has it."""
 
 
 def read_responses_request(body: bytes) -> ResponsesRequest:
@@ -86,7 +87,7 @@ def read_responses_request(body: bytes) -> ResponsesRequest:
         dialect="responses",
         extra=_read_extra(fields) | extra,
     )
-    return ResponsesRequest(call, call_of(previous) if previous else None)
+    return ResponsesRequest(call, previous or None)
 
 
 def call_of(response: str) -> CallId:
