@@ -49,7 +49,7 @@ from orlop.subsystems import file_index, lifecycle
 QUESTION = "What do files cost, through the door, with the journal durable?"
 EXPECTED = (
     "a small write or read some 0.7 ms; 1,000 files listed in some ms; nobody waits 10 ms for a "
-    "megabyte; 2.9 kB a step of LangGraph"
+    "megabyte; 1.8 kB a step of LangGraph"
 )
 WORDS = (__doc__ or "").split()
 FOLDER_FILES = 1_000

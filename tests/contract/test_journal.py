@@ -26,6 +26,7 @@ from orlop.abi.events import Booted, Header
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, CallId, ProcessId, Seq, TenantId
 from orlop.abi.kernels import ARRIVED
 from orlop.abi.limits import BLOB_BYTES_MIN, CHECKPOINT_EVENTS
+from orlop.store import whole
 from orlop.store.audit import Audit, Finding
 from orlop.store.chain import GENESIS
 from orlop.store.journal import Draft, Journal
@@ -251,6 +252,32 @@ def test_large_bodies_come_back_byte_for_byte(disk: Disk) -> None:
             assert (await journal.read(seq, seq))[0].body == large
             assert await journal.part(DEFAULT_TENANT, part.name) == part.data
         assert audited(disk).damage == []
+
+    asyncio.run(scenario())
+
+
+def test_a_call_in_one_row_is_read_as_its_three_events(disk: Disk) -> None:
+    async def scenario() -> None:
+        async with opened(disk) as journal:
+            await step(journal, 0)
+            bodies = [b'{"kind":"%b"}' % kind.encode() for kind in whole.HELD]
+            draft = msgspec.structs.replace(intent(7), kind=whole.KIND, key=b"7")
+            draft = msgspec.structs.replace(draft, body=whole.joined(bodies))
+            seq = journal.append(draft).seq
+            last = journal.append(intent(8)).seq
+            await journal.flush()
+            events = await journal.read(seq, seq)
+            assert [(one.header.kind, one.body) for one in events] == list(
+                zip(whole.HELD, bodies, strict=True)
+            )
+            assert await journal.of_call(CallId(f"cal_{7:026d}")) == events
+            whole_life = await journal.of_process(AGENT)
+            assert [one.header.process_seq for one in whole_life] == [1, 2, 3, 3, 3, 4]
+            outcomes = await journal.of_process(AGENT, kinds=["call.returned"])
+            assert [one.header.seq for one in outcomes] == [seq - 1, seq]
+            back = await journal.newest("call.entered", 2)
+            assert [one.header.seq for one in back] == [last, seq]
+            assert await journal.at((seq,)) == events
 
     asyncio.run(scenario())
 

@@ -10,6 +10,9 @@ import msgspec
 import pytest
 from golden_home import Exchanged, Golden, OldKernel, opened, tables_of
 
+from orlop.store import schema
+from orlop.store.home import Home
+from orlop.store.sqlite import SqliteTape
 from orlop.store.verify import verify
 
 JOURNALS = Path(__file__).parent / "journals"
@@ -44,6 +47,17 @@ def test_there_is_a_journal_of_some_release() -> None:
 
 def test_it_is_small(release: Path) -> None:
     assert sum(path.stat().st_size for path in release.rglob("*") if path.is_file()) < BYTES_MAX
+
+
+def test_a_kernel_of_today_brings_its_views_up_to_date(home: Path) -> None:
+    tape = SqliteTape(Home(home), free_bytes_min=0)
+    tape.lock()
+    tape.write()
+    tape.close()
+    connection = sqlite3.connect(home / "journal.db")
+    assert connection.execute(schema.VIEWS_ARE_OLD).fetchone() == (0,)
+    assert connection.execute("SELECT count(*) FROM calls").fetchone() > (0,)
+    connection.close()
 
 
 def test_it_verifies_offline(home: Path) -> None:

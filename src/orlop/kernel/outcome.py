@@ -20,7 +20,7 @@ from orlop.abi.ids import Nanoseconds, Seq
 from orlop.abi.memory import Recalled
 from orlop.abi.replies import Completion, Done
 from orlop.context.conversation import extend
-from orlop.kernel import replay
+from orlop.kernel import brief, replay
 from orlop.kernel.admit import Admitted
 from orlop.machine.clock import NS_PER_S
 from orlop.machine.faults import point
@@ -56,15 +56,7 @@ async def conclude(
     event = tainted.labelled(kernel, process, running, event, done, parts)
     seq: Seq | None = None
     try:
-        seq = kernel.emit(
-            process.id,
-            process.row.tenant,
-            event,
-            call=running.id,
-            cause=running.seq,
-            key=codec.once(running.seq),
-            parts=parts,
-        ).seq
+        seq = recorded(kernel, process, running, event, parts)
         if admitted.is_limited and (incident := accounts.exceeded(admitted.hold, event)):
             log.warning("%s billed more than was held for %s", incident.engine, running.id)
             kernel.emit(process.id, process.row.tenant, incident, call=running.id, cause=seq)
@@ -79,6 +71,27 @@ async def conclude(
     if done is None:
         raise error or Broken(f"call {running.id} ended in nothing")
     return replay.with_facts(done, seq=seq)
+
+
+def recorded(
+    kernel: Kernel,
+    process: Process,
+    running: Running,
+    event: CallReturned | CallFailed,
+    parts: tuple[Part, ...],
+) -> Seq:
+    if running.brief is not None and isinstance(event, CallReturned):
+        return brief.emit(kernel, process, running, event)
+    brief.enter(kernel, process, running)
+    return kernel.emit(
+        process.id,
+        process.row.tenant,
+        event,
+        call=running.id,
+        cause=running.seq,
+        key=codec.once(running.seq),
+        parts=parts,
+    ).seq
 
 
 def outcome(

@@ -163,7 +163,7 @@ async def _read(kernel: Kernel, process: Process, running: Running, found: Recor
     """A recorded outcome, as its caller got it then; a stream in its recorded pieces."""
     assert found.outcome is not None
     await kernel.journal.durable(found.outcome)
-    stored = await history.event(kernel, found.outcome)
+    stored = await history.outcome(kernel, found.outcome)
     event = codec.decode(stored)
     match event:
         case CallFailed():

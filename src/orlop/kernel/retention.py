@@ -97,6 +97,8 @@ def moment(kernel: Kernel, older_s: float) -> Nanoseconds:
 
 def is_old(stored: Stored, kinds: Sequence[str], before_ns: Nanoseconds) -> bool:
     header = stored.header
+    if stored.shares:  # The file that it wrote is kept, and it says no more than which.
+        return False
     return header.kind in kinds and header.wall_ns < before_ns and stored.body is not None
 
 

@@ -30,6 +30,7 @@ from orlop.files import listing, paths
 from orlop.files.live import Head
 from orlop.files.rules import MountRow
 from orlop.files.tree import FileTree, Version
+from orlop.kernel import brief
 from orlop.machine import jail
 from orlop.state.core import Kernel
 from orlop.state.process import Process
@@ -98,16 +99,20 @@ def emit(
 ) -> Changed:
     """Record the versions that a call makes.  sizes: of each."""
     tenant = process.row.tenant
+    changed = FilesChanged(changes=tuple(changes))
+    made = tuple(FileVersion(path=change.path, version=change.version) for change in changes)
+    if running.brief is not None:
+        running.brief.changed, running.brief.sizes = changed, sizes
+        return Changed(files=made, at=brief.next_seq(kernel), facts=Facts(call=running.id))
     header = kernel.emit(
         process.id,
         tenant,
-        FilesChanged(changes=tuple(changes)),
+        changed,
         call=running.id,
         cause=running.seq,
         parts=running.parts,
     )
     files.store(kernel).note(tenant, changes, sizes, header.moment)
-    made = tuple(FileVersion(path=change.path, version=change.version) for change in changes)
     return Changed(files=made, at=header.moment, facts=Facts(call=running.id))
 
 

@@ -32,7 +32,7 @@ from orlop.abi.limits import (
 )
 from orlop.abi.replies import Done
 from orlop.access.rights import Narrowing
-from orlop.kernel import held_values, replay
+from orlop.kernel import brief, held_values, replay
 from orlop.kernel.admit import Admitted, admit
 from orlop.kernel.dispatch import dispatch
 from orlop.kernel.outcome import conclude
@@ -42,7 +42,7 @@ from orlop.people import trust
 from orlop.state import codec
 from orlop.state.core import Kernel
 from orlop.state.process import ALIVE, Process
-from orlop.state.running import Phase, Running
+from orlop.state.running import Brief, Phase, Running
 from orlop.subsystems import (
     bounds,
     engines,
@@ -290,27 +290,31 @@ def record_intent(
     described: Described,
     admitted: Admitted,
 ) -> None:
-    """Append `CallEntered`.  Raises `JournalStopped`."""
+    """Append `CallEntered`, or keep it for `conclude`.  Raises `JournalStopped`."""
+    entered = CallEntered(
+        incarnation=process.row.incarnation,
+        body=codec.plain(running.call),
+        context=described.context,
+        effect=running.effect,
+        nonce=running.nonce,
+        held=admitted.hold.tokens,
+        held_cost=admitted.hold.nano_dollars,
+        held_ns=admitted.hold.ns,
+        cleared_by=running.cleared_by,
+        prompt=prompt_of(kernel, process, running.call),
+        labels=tuple(sorted(running.labels)) if running.labels else (),
+        decision=policy.recorded(kernel, running),
+        token=running.narrowing.token if running.narrowing is not None else running.token,
+        undo=admitted.undo,
+    )
+    if brief.is_brief(kernel, process, running, admitted):
+        running.brief = Brief(entered)
+        return
     new = len(described.context.new) if described.context is not None else 0
     header = kernel.emit(
         process.id,
         process.row.tenant,
-        CallEntered(
-            incarnation=process.row.incarnation,
-            body=codec.plain(running.call),
-            context=described.context,
-            effect=running.effect,
-            nonce=running.nonce,
-            held=admitted.hold.tokens,
-            held_cost=admitted.hold.nano_dollars,
-            held_ns=admitted.hold.ns,
-            cleared_by=running.cleared_by,
-            prompt=prompt_of(kernel, process, running.call),
-            labels=tuple(sorted(running.labels)) if running.labels else (),
-            decision=policy.recorded(kernel, running),
-            token=running.narrowing.token if running.narrowing is not None else running.token,
-            undo=admitted.undo,
-        ),
+        entered,
         call=running.id,
         args_digest=described.digest,
         parts=tuple(described.parts[len(described.parts) - new :]),

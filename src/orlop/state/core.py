@@ -11,7 +11,8 @@ from orlop.abi.commons import TABLED_KINDS
 from orlop.abi.devices import ClaimId
 from orlop.abi.egress import NetRule
 from orlop.abi.errors import Exhausted, KernelError, NotFound, NotReady
-from orlop.abi.events import Event, Header
+from orlop.abi.events import CallEntered, CallReturned, Event, Header
+from orlop.abi.files import FilesChanged
 from orlop.abi.ids import (
     DEFAULT_TENANT,
     KERNEL_PROCESS,
@@ -62,6 +63,7 @@ from orlop.state.process import OVER, Process, Row, check
 from orlop.state.refusals import Refusals
 from orlop.state.tables import Tables
 from orlop.state.web import Web
+from orlop.store import whole
 from orlop.store.journal import Draft, Journal, Part, Stored
 from orlop.store.projection import Projection
 from orlop.tools.catalog import Catalog
@@ -257,13 +259,54 @@ class Kernel:
         else:
             self.tables.place = place
             self.commons.appended(header, body)
-        self._follow(process)
+        self._appended(header)
+        return header
+
+    def emit_whole(
+        self,
+        process: ProcessId,
+        tenant: TenantId,
+        entered: CallEntered,
+        changed: FilesChanged,
+        returned: CallReturned,
+        *,
+        call: CallId,
+        key: bytes,
+        args_digest: bytes,
+        parts: tuple[Part, ...],
+    ) -> Header:
+        """Append a call that is over in this moment, as one event, and fold all that it holds.
+
+        For a kernel that has nothing in common with others: an event of those has its own place.
+        """
+        events: tuple[Event, Event, Event] = (entered, changed, returned)
+        bodies = [encode(event) for event in events]
+        header = self.journal.append(
+            Draft(
+                process=process,
+                tenant=tenant,
+                kind=whole.KIND,
+                body=whole.joined(bodies),
+                parts=parts,
+                call=call,
+                key=key,
+                args_digest=args_digest,
+            )
+        )
+        for each, event, body in zip(whole.headers(header), events, bodies, strict=True):
+            self.tables.apply(each, event)
+            for projection in self.projections:
+                projection.put(each, body)
+        self._appended(header)
+        return header
+
+    def _appended(self, header: Header) -> None:
+        self._follow(header.process)
         if header.seq - self.snapshot_seq >= self.config.snapshot_events:
             try:
                 self.snapshot()
             except KernelError as error:  # The event itself is in: its caller must not hear of it.
                 log.warning("no snapshot this time: %s", error.message)
-        return header
 
     @property
     def all_projections(self) -> Sequence[Projection]:

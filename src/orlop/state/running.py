@@ -5,11 +5,14 @@ its outcome is being written, and nothing can take that back.
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
 from orlop.abi.calls import PARKED, Call
 from orlop.abi.errors import KernelError, Killed
+from orlop.abi.events import CallEntered
+from orlop.abi.files import FilesChanged
 from orlop.abi.ids import CallId, Digest, EngineName, ProcessId, Seq
 from orlop.abi.limits import REPLIES_UNREAD_MAX, UNHEARD_S_MAX
 from orlop.abi.policy import Decision
@@ -35,6 +38,15 @@ class Phase(Enum):
     RUNNING = "running"
     CONCLUDING = "concluding"
     ENDED = "ended"
+
+
+@dataclass(eq=False, slots=True)
+class Brief:
+    """A call that writes files, until its one event is written."""
+
+    entered: CallEntered
+    changed: FilesChanged | None = None
+    sizes: Sequence[int] = ()
 
 
 @dataclass(eq=False, slots=True)
@@ -97,6 +109,8 @@ class Running:
     """The question that it waits for now."""
     parts: tuple[Part, ...] = ()
     """The content that it brings, for the event that it will lie beside."""
+    brief: Brief | None = None
+    """It is over before anything else happens, and is recorded as one event then."""
     onward: Sink | None = None
     """Takes an answer from outside piece by piece as it comes, where its caller wants that."""
     deltas: list[Delta] = field(default_factory=list[Delta])

@@ -8,6 +8,7 @@ from orlop.abi.errors import JournalDamaged, NotFound
 from orlop.abi.ids import BootId, CallId, ProcessId, Seq, TenantId
 from orlop.abi.kernels import ARRIVED
 from orlop.abi.limits import JOURNAL_READ_EVENTS
+from orlop.store import whole
 from orlop.store.chain import digest_of, flaw_in_body, header_of
 from orlop.store.rows import Row, Stored
 from orlop.store.seal import Sealer
@@ -35,11 +36,11 @@ class Reader:
         for wanted, row in enumerate(rows, start=first):
             if row.seq != wanted:
                 raise JournalDamaged(f"event {wanted} is missing")
-        return self._opened(rows)
+        return whole.told(self._opened(rows))
 
     def at(self, seqs: Sequence[Seq]) -> list[Stored]:
         """Those of them that are there, in order."""
-        return self._opened(self._tape.at(seqs))
+        return whole.told(self._opened(self._tape.at(seqs)))
 
     def of_process(
         self, process: ProcessId, after: int, kinds: Sequence[str] | None
@@ -48,7 +49,8 @@ class Reader:
 
         What a process did elsewhere before it arrived here is no gap.
         """
-        found = self._opened(self._tape.of_process(process, after, kinds, JOURNAL_READ_EVENTS))
+        asked = whole.asked(kinds)
+        found = self._opened(self._tape.of_process(process, after, asked, JOURNAL_READ_EVENTS))
         wanted = after + 1
         for event in found:
             header = event.header
@@ -56,13 +58,17 @@ class Reader:
             if header.process != process or (kinds is None and not is_next):
                 raise JournalDamaged(f"event {wanted} of process {process} is missing")
             wanted = header.process_seq + 1
-        return found
+        return whole.told(found, kinds)
 
     def of_call(self, call: CallId) -> list[Stored]:
-        return self._opened(self._tape.of_call(call))
+        return whole.told(self._opened(self._tape.of_call(call)))
 
     def newest(self, kind: str, limit: int) -> list[Stored]:
-        return self._opened(self._tape.newest(kind, limit))
+        rows = self._tape.newest(kind, limit)
+        if kind in whole.HELD:
+            rows += self._tape.newest(whole.KIND, limit)
+            rows.sort(key=lambda row: row.seq, reverse=True)
+        return whole.told(self._opened(rows[:limit]), (kind,))
 
     def part(self, tenant: TenantId, name: bytes) -> bytes:
         body = self._tape.part(name)

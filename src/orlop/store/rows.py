@@ -43,6 +43,8 @@ class Stored(Struct, frozen=True, gc=False):
 
     header: Header
     body: bytes | None
+    shares: bool = False
+    """Its row holds others too (`store.whole`): its body can't be forgotten alone."""
 
 
 class Body(Struct, frozen=True, gc=False):

@@ -85,11 +85,15 @@ SELECT i.call, i.process, i.tenant, i.seq AS entered_seq, o.seq AS ended_seq,
 FROM events i LEFT JOIN events o
   ON o.call = i.call AND o.kind IN ('call.returned', 'call.failed')
   AND (o.cause IS NULL OR o.cause = i.seq)
-WHERE i.kind = 'call.entered';
+WHERE i.kind = 'call.entered'
+UNION ALL
+SELECT call, process, tenant, seq, seq, time, time, 0.0, 'returned'
+FROM events WHERE kind = 'call.whole';
 CREATE VIEW processes AS
 SELECT process, min(tenant) AS tenant, count(*) AS events, min(seq) AS first_seq,
-  max(seq) AS last_seq, sum(kind = 'call.entered') AS calls_entered,
-  sum(kind = 'call.returned') AS calls_returned, sum(kind = 'call.failed') AS calls_failed,
+  max(seq) AS last_seq, sum(kind IN ('call.entered', 'call.whole')) AS calls_entered,
+  sum(kind IN ('call.returned', 'call.whole')) AS calls_returned,
+  sum(kind = 'call.failed') AS calls_failed,
   sum(kind = 'process.started') AS incarnations,
   (max(wall_ns) - min(wall_ns)) / 1e9 AS seconds
 FROM events GROUP BY process;
@@ -97,6 +101,15 @@ FROM events GROUP BY process;
 
 CREATE: Final = f"BEGIN IMMEDIATE;{_TABLES}{_GUARDS}{_VIEWS}"
 """Leaves the transaction open: the identity goes into it."""
+
+VIEWS_ARE_OLD: Final = """
+SELECT count(*) FROM sqlite_master WHERE name = 'calls' AND instr(sql, 'call.whole') = 0
+"""
+RENEW_VIEWS: Final = f"""
+BEGIN IMMEDIATE;
+DROP VIEW calls; DROP VIEW processes; DROP VIEW events;{_VIEWS}COMMIT;
+"""
+"""Of journals that release 0.1 has made; views hold nothing."""
 
 
 @cache

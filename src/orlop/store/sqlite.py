@@ -80,6 +80,8 @@ class SqliteTape(SqliteReading):
             self._writer.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
             self._writer.execute(f"PRAGMA journal_size_limit = {WAL_PAGES * _PAGE_BYTES}")
             self._writer.create_function("orlop_sha256", 1, _sha256, deterministic=True)
+            if self._writer.execute(schema.VIEWS_ARE_OLD).fetchone() != (0,):
+                self._writer.executescript(schema.RENEW_VIEWS)
             self.home.make_reserve()
         self.look()
 

@@ -180,6 +180,14 @@ async def event(kernel: Kernel, seq: Seq) -> Stored:
     return found[0]
 
 
+async def outcome(kernel: Kernel, seq: Seq) -> Stored:
+    """Likewise an outcome, which is the last of those that have a number."""
+    found = await kernel.elders.event(seq)
+    if not found or found[-1].body is None:
+        raise NotFound(f"event {seq} is no longer kept; the chain holds its digest only")
+    return found[-1]
+
+
 async def restore(
     kernel: Kernel, tenant: TenantId, returned: CallReturned
 ) -> tuple[Done, list[Delta]]:
