@@ -1,7 +1,7 @@
 # Two commands do all the set-up that there is: `make demo` and `make test`.
 #
 #   make demo       a support desk of 24 agents on an embedded model, through a crash
-#   make test       all tests
+#   make test       all tests; TESTERS=6 on a larger machine
 #   make test-engines   real engines: VLLM=… TRITON=… name environments that have them
 #   make check      what CI runs: format, lint, types, floors, tests
 #   make simulate   the whole kernel in virtual time; SEEDS=1000 for more
@@ -12,6 +12,7 @@
 
 PYTHON ?= python3
 SEEDS ?= 50
+TESTERS ?= 3
 ENGINE ?=
 MODEL ?=
 VLLM ?=
@@ -20,13 +21,18 @@ TRITON ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
+# A file's tests share what they start.  Whoever tests waits much of the time, for kernels that start
+# and that were killed, so there are more testers than cores of a small machine.  Files are taken as
+# they are named, which leaves many short ones for the end; xdist's own order leaves the longest.
+PYTEST := $(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder
+
 .PHONY: demo test test-engines check simulate bench clean setup pulled
 
 demo: pulled
 	$(BIN)/python examples/support_desk/demo.py $(if $(ENGINE),--engine '$(ENGINE)') $(if $(MODEL),--model '$(MODEL)')
 
 test: pulled
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST)
 
 # What a real engine is needed for and is not there is skipped, and said so.  Recipes for VLLM and
 # TRITON (virtual environments of their own) are in docs/how-to/test-real-engines.md.
@@ -38,7 +44,7 @@ check: pulled
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST)
 
 simulate: $(READY)
 	ORLOP_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/simulation

@@ -13,16 +13,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
-from typing import TypeVar
 from urllib.request import Request, urlopen
 
 import msgspec
 
 from orlop.abi.admin import Inventory, NewKey
 from orlop.machine.settings import default_models_dir
-
-T = TypeVar("T")
 
 ORLOP = (sys.executable, "-m", "orlop.shell.main")
 READY_S = 30.0
@@ -67,6 +65,10 @@ class LiveKernel:
             "OPENAI_AGENTS_DISABLE_TRACING": "1",
         }
 
+    def ask(self, path: str) -> bytes:
+        """What the kernel tells its operator at a path below `/orlop/v1`; cheap enough to poll."""
+        return told(self.home, f"{self.url}/orlop/v1/{path}")
+
     def orlop(self, *arguments: str) -> str:
         """What an `orlop` command prints."""
         return orlop(self.home, arguments)
@@ -100,8 +102,8 @@ def live_kernel(config: str = "", *, models: Path | None = None) -> Iterator[Liv
         )
     try:
         url = _wait_ready(home, up)
-        made = _order(home, f"{url}/orlop/v1/keys", NewKey, b'{"name":"tests"}')
-        yield LiveKernel(home, url, made.secret)
+        made = told(home, f"{url}/orlop/v1/keys", b'{"name":"tests"}')
+        yield LiveKernel(home, url, msgspec.json.decode(made, type=NewKey).secret)
     finally:
         up.send_signal(signal.SIGTERM)
         up.wait(30)
@@ -120,21 +122,23 @@ def _wait_ready(home: Path, up: subprocess.Popen[bytes]) -> str:
     said: object = "it does not answer"
     while time.monotonic() < give_up_s:
         assert up.poll() is None, _logs(home)
-        with contextlib.suppress(OSError, ValueError):  # Not yet.
+        with contextlib.suppress(OSError, HTTPException, ValueError):  # Not yet.
             url = str(json.loads((home / "info.json").read_text())["url"])
-            said = _order(home, f"{url}/orlop/v1/inventory", Inventory).engines
+            inventory = told(home, f"{url}/orlop/v1/inventory")
+            said = msgspec.json.decode(inventory, type=Inventory).engines
             if all(engine.health == "ready" for engine in said):
                 return url
         time.sleep(0.05)
     raise AssertionError(f"no kernel within {READY_S:g} s: {said}\n{_logs(home)}")
 
 
-def _order(home: Path, url: str, kind: type[T], body: bytes | None = None) -> T:
-    """What the kernel tells its operator: without a command, whose start takes longer."""
+def told(home: Path, url: str, body: bytes | None = None) -> bytes:
+    """What the kernel answers its operator: without a command, whose start takes longer."""
     token = (home / "keys" / "operator.token").read_text().strip()
     request = Request(url, body, headers={"authorization": f"Bearer {token}"})
-    with urlopen(request, timeout=5, context=ANYBODY) as answer:
-        return msgspec.json.decode(answer.read(), type=kind)
+    with urlopen(request, timeout=READY_S, context=ANYBODY) as answer:
+        said: bytes = answer.read()
+        return said
 
 
 def _logs(home: Path) -> str:

@@ -4,6 +4,7 @@ Each runs where its framework is installed: in this interpreter, or in one of th
 environments in the folder that ORLOP_FRAMEWORKS names (`docs/how-to/frameworks.md`).
 """
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -14,11 +15,15 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 from live_kernel import ORLOP, LiveKernel, live_kernel
+
+from orlop.abi.admin import OutputLine
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "frameworks"
 QUESTIONS = 6
@@ -34,7 +39,7 @@ QUIET = (
 SLOW = """
 [engines.thoughtful]
 driver = "fake"
-fake = { models = ["thoughtful"], embed_models = [], tokens = 4, decode_s = 0.5 }
+fake = { models = ["thoughtful"], embed_models = [], tokens = 4, decode_s = 0.25 }
 """
 
 
@@ -143,9 +148,9 @@ def test_an_agent_goes_on_after_its_kernel_and_then_it_are_killed(
     )
     with run:
         wait_for_answers(kernel, name, 1, run)
-        os.kill(int(json.loads(kernel.orlop("info", "--json"))["os_pid"]), signal.SIGKILL)
+        os.kill(int(json.loads(kernel.ask("info"))["os_pid"]), signal.SIGKILL)
         wait_for_answers(kernel, name, 3, run)
-        shown = json.loads(kernel.orlop("show", name, "--json"))
+        shown = json.loads(kernel.ask(f"processes/{name}"))
         assert (shown["incarnation"] == 1) or framework.streams
         (agent,) = psutil.Process(int(shown["os_pid"])).children()
         agent.kill()
@@ -165,16 +170,12 @@ def wait_for_answers(kernel: LiveKernel, name: str, count: int, run: subprocess.
     give_up_s = time.monotonic() + GIVE_UP_S
     while time.monotonic() < give_up_s:
         assert run.poll() is None, run.communicate()[0]
-        done = subprocess.run(
-            [*ORLOP, "logs", name, "--stream", "out", "--home", str(kernel.home)],
-            capture_output=True,
-            text=True,
-            timeout=GIVE_UP_S,
-            check=False,
-        )
-        if done.returncode == 0 and len(told(done.stdout)) >= count:
-            return
-        time.sleep(0.1)
+        with contextlib.suppress(OSError, HTTPException):  # The kernel is not back yet.
+            lines = kernel.ask(f"processes/{name}/logs?stream=out").splitlines()
+            texts = [msgspec.json.decode(line, type=OutputLine).text for line in lines]
+            if len(told("".join(texts))) >= count:
+                return
+        time.sleep(0.05)
     raise AssertionError(f"{name} has not printed {count} answers within {GIVE_UP_S:g} s")
 
 

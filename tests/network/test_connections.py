@@ -235,7 +235,7 @@ GARBAGE = {
 def test_what_is_not_http_is_answered_with_a_client_error(kernel: LiveKernel, said: bytes) -> None:
     with connect(kernel) as client:
         answer = b""
-        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+        with contextlib.suppress(OSError):  # The kernel has hung up, at whatever moment.
             client.sendall(said)
             client.shutdown(socket.SHUT_WR)
             answer = read_all(client)

@@ -69,10 +69,11 @@ def until(said: str, ask: "Path | LiveKernel", *words: str) -> str:
     text = ""
     while said not in text:
         assert time.monotonic() < give_up_s, text
-        time.sleep(0.05)
         if isinstance(ask, LiveKernel):
+            time.sleep(0.3)  # Each look starts a command, and keeps others waiting.
             text = ask.orlop(*words)
         else:
+            time.sleep(0.05)
             text = ask.read_text() if ask.exists() else ""
     return text
 
