@@ -16,7 +16,7 @@ from simulation.town import Life, Town
 from simulation.witness import said
 
 from orlop.abi.budgets import NOTHING, AccountName
-from orlop.abi.calls import PARKED, CallTool, Infer
+from orlop.abi.calls import CallTool, Infer, is_parked
 from orlop.abi.events import CallEntered, CallFailed, CallReturned, Event, Header
 from orlop.abi.ids import DEFAULT_TENANT, CallId, ScheduleId, Seq
 from orlop.abi.processes import ProcessSpawned
@@ -100,7 +100,7 @@ class Chronicle:
                 assert header.cause == made.header.seq
                 made.outcomes.append((header, event))
         for call, made in calls.items():
-            fewest = 0 if isinstance(made.entered.body, PARKED) else 1
+            fewest = 0 if is_parked(made.entered.body) else 1
             assert fewest <= len(made.outcomes) <= 1, (call, made)
         return {made.header.seq: made for made in calls.values()}
 

@@ -4,7 +4,7 @@ Every call may carry `hints`; they are wishes and outside the call's digest, as 
 in a class's `TRANSPORT`.
 """
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeGuard, get_args
 
 from msgspec import Struct
 
@@ -269,8 +269,15 @@ Call = (
 METERED = (Infer, Embed, CallTool, Fetch)
 """Calls that count against budgets."""
 
-PARKED = (Wait, Sleep, Ask, WatchFiles, Take, CloseSaga)
+Parked = Wait | Sleep | Ask | WatchFiles | Take | CloseSaga
 """Calls that hold no slot, may wait for days, and are re-armed at boot."""
+
+_PARKED = frozenset(get_args(Parked))
+
+
+def is_parked(call: object) -> TypeGuard[Parked]:
+    """Asked several times a call: a look into a set, and no question to each class."""
+    return type(call) in _PARKED
 
 
 def call_name(call: Struct) -> str:

@@ -19,7 +19,7 @@ def beginning(call: Infer) -> tuple[int, int]:
     Tools are told apart by their names: two lists of the same names that differ otherwise would be
     taken for one, which makes a memory look larger, and a call slower, never wrong.
     """
-    texts = list[str]()
+    texts: list[str] = []
     for message in call.messages:
         if message.role not in _RULES or not isinstance(message.content, str):
             break

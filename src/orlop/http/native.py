@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from orlop.abi.calls import PARKED, Call
+from orlop.abi.calls import Call, is_parked
 from orlop.abi.errors import BadCall, KernelError, NotFound, from_code
 from orlop.abi.events import CallFailed, CallReturned
 from orlop.abi.ids import CallId
@@ -64,7 +64,7 @@ async def call(kernel: Kernel, process: Process, exchange: Exchange) -> None:
     )
     if streams:
         await stream(running, exchange)
-    elif detached or isinstance(made, PARKED):
+    elif detached or is_parked(made):
         await answer_parked(kernel, running, exchange, _preferred_s(prefer))
     else:
         with exchange.watched(running):

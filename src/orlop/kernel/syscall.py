@@ -10,7 +10,7 @@ import logging
 from collections.abc import Coroutine
 from typing import Final
 
-from orlop.abi.calls import PARKED, Call, CallTool, Infer, call_name
+from orlop.abi.calls import Call, CallTool, Infer, call_name, is_parked
 from orlop.abi.errors import (
     BadCall,
     Conflict,
@@ -97,7 +97,7 @@ def enter(
         started_s=kernel.clock.now_s(),
         incarnation=process.row.incarnation,
         nonce=nonce,
-        keep=isinstance(call, PARKED) or detached,
+        keep=is_parked(call) or detached,
         detached=detached,
         parts=parts,
         size=described.size,
@@ -144,7 +144,7 @@ def check(kernel: Kernel, process: Process, call: Call) -> None:
             "(CALLS_PER_PROCESS_MAX)",
             retry_after_s=1.0,
         )
-    if isinstance(call, PARKED):
+    if is_parked(call):
         if kernel.calls_parked >= PARKED_CALLS_MAX:
             raise Exhausted(f"{PARKED_CALLS_MAX} calls are parked", retry_after_s=60.0)
     elif kernel.calls_in_flight >= CALLS_IN_FLIGHT_MAX:
@@ -238,7 +238,7 @@ async def live(
     Raises what the call ended in; by then that is in the journal too.
     """
     done, error = await attempt(process, running, dispatched(kernel, process, running, admitted))
-    if kernel.closing and isinstance(running.call, PARKED) and error is not None:
+    if kernel.closing and is_parked(running.call) and error is not None:
         raise error  # Its intent stays open: the next boot lets it go on.
     running.phase = Phase.CONCLUDING
     point("door.done")
@@ -333,12 +333,12 @@ def prompt_of(kernel: Kernel, process: Process, call: Call) -> str:
 
 def deadline_s(call: Call) -> float:
     """Seconds that the call may take."""
-    longest = PARKED_S_MAX if isinstance(call, PARKED) else CALL_DEADLINE_S
+    longest = PARKED_S_MAX if is_parked(call) else CALL_DEADLINE_S
     return call.hints.deadline_s or longest
 
 
 def _count(kernel: Kernel, call: Call, by: int) -> None:
-    if isinstance(call, PARKED):
+    if is_parked(call):
         kernel.calls_parked += by
     else:
         kernel.calls_in_flight += by

@@ -263,7 +263,7 @@ class Shelf:
         if self.is_told:
             return []
         limit = self.capacity.kv_tokens
-        gone = list[Context]()
+        gone: list[Context] = []
         if limit is not None and self.device_tokens > limit:
             for context in self._device:
                 if self.device_tokens <= limit:

@@ -62,11 +62,11 @@ class Station:
     @property
     def is_wanted(self) -> bool:
         """Some call waits that it could serve."""
-        return any(pool.waiting for pool in self.pools)
+        return self.waiting > 0
 
     @property
     def waiting(self) -> int:
-        return sum(pool.waiting for pool in self.pools)
+        return sum([pool.waiting for pool in self.pools])
 
     def isolated_s(self, input_tokens: int, cached_tokens: int, output_tokens: int) -> float:
         """What a call takes that is alone on the engine."""

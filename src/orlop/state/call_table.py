@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from orlop.abi.calls import PARKED, Call, CallTool
+from orlop.abi.calls import Call, CallTool, is_parked
 from orlop.abi.effects import EffectSettled, SettledEffect, UnknownEffect
 from orlop.abi.egress import Fetch
 from orlop.abi.events import CallEntered, CallFailed, CallReturned, Header
@@ -56,7 +56,7 @@ class Calls:
             tenant=header.tenant,
             seq=header.seq,
             wall_ns=header.wall_ns,
-            parked=body if isinstance(body, PARKED) else None,
+            parked=body if is_parked(body) else None,
             incarnation=event.incarnation,
             nonce=event.nonce,
             digest=header.args_digest or b"",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from orlop.abi.calls import PARKED, Call
+from orlop.abi.calls import Call, is_parked
 from orlop.abi.errors import KernelError, Killed
 from orlop.abi.events import CallEntered
 from orlop.abi.files import FilesChanged
@@ -127,7 +127,7 @@ class Running:
     @property
     def is_parked(self) -> bool:
         """It waits in the journal too, so it outlives the program that made it."""
-        return isinstance(self.call, PARKED) and self.seq > 0
+        return is_parked(self.call) and self.seq > 0
 
     @property
     def reply_id(self) -> CallId:

@@ -31,7 +31,8 @@ class Described:
 def describe(kernel: Kernel, process: Process, call: Call) -> Described:
     tenant = process.row.tenant
     context: ContextRef | None = None
-    context_digest, parts = EMPTY, list[Part]()
+    context_digest = EMPTY
+    parts: list[Part] = []
     if isinstance(call, Infer) and call.messages:
         parts = [kernel.namer.part(tenant, message) for message in call.messages]
         context_digest, context = process.contexts.refer(parts)

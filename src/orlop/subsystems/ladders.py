@@ -55,7 +55,8 @@ def models(kernel: Kernel, call: Infer) -> list[Infer]:
 def attempts(kernel: Kernel, process: Process, running: Running, call: Infer) -> list[Attempt]:
     """At least one.  A rung that nothing serves now is left out; raises as the first one does if
     all are."""
-    found, refused = list[Attempt](), list[KernelError]()
+    found: list[Attempt] = []
+    refused: list[KernelError] = []
     for rung in rungs(kernel, call):
         try:
             if may := cards(kernel, process, running, rung.model, "chat"):
