@@ -68,7 +68,7 @@ class Admission:
             station.shelf.expire(now_s)
         if len(stations) == 1:
             return placement.only(work, context, stations[0])
-        choice = placement.best(work, context, stations)
+        choice = placement.best(work, context, stations, now_s)
         return choice if choice.station in free else None
 
     def _fits(self, work: Work, context: Context, station: Station, now_s: float) -> bool:
@@ -132,14 +132,15 @@ class Admission:
             overdue.is_promoted = True
             if self._try(overdue, station, now_s):
                 return True
-            if self._is_here(overdue, station):
+            if self._is_here(overdue, station, now_s):
                 return False  # It does not fit yet: the engine makes room, nobody is let on.
         return self._try_in_order(station, now_s)
 
-    def _is_here(self, work: Work, station: Station) -> bool:
+    def _is_here(self, work: Work, station: Station, now_s: float) -> bool:
         """Whether this is the engine on which it should run."""
         stations = self.waiting.stations_of(work)
-        return placement.best(work, self.programs.context(work), stations).station is station
+        choice = placement.best(work, self.programs.context(work), stations, now_s)
+        return choice.station is station
 
     def _try_in_order(self, station: Station, now_s: float) -> bool:
         """Let the first on that fits; in a better band than his nobody waits for memory."""

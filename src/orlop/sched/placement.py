@@ -48,13 +48,17 @@ def fetch_s(station: Station, context: Context, work: Work) -> tuple[float, int]
     return best_s, there
 
 
-def cost_s(work: Work, context: Context, station: Station, ahead: int) -> tuple[float, int]:
+def cost_s(
+    work: Work, context: Context, station: Station, ahead: int, now_s: float
+) -> tuple[float, int]:
     """Seconds until the call would be done there, with those it costs others; and cached tokens."""
     # Where the memory is full, the next of those that run to end makes room.
     full_s = 0.0
     if not station.gate.has_room(work):
         full_s = station.call_s / max(1, station.gate.running)
-    total_s = max(full_s, wait_s(station, ahead)) + work.start_s.get(station.name, 0.0)
+    total_s = max(full_s, wait_s(station, ahead), station.read_s - now_s) + work.start_s.get(
+        station.name, 0.0
+    )
     if not work.is_model_call:
         return total_s, 0
     kv_tokens = station.capacity.kv_tokens
@@ -77,9 +81,9 @@ def only(work: Work, context: Context, station: Station) -> Choice:
     return Choice(station, 0.0, "the only engine", cached)
 
 
-def best(work: Work, context: Context, stations: Sequence[Station]) -> Choice:
+def best(work: Work, context: Context, stations: Sequence[Station], now_s: float) -> Choice:
     """The cheapest; ties to the first.  `stations`: at least one."""
-    found = [(*cost_s(work, context, station, 0), station) for station in stations]
+    found = [(*cost_s(work, context, station, 0, now_s), station) for station in stations]
     least_s, cached, station = min(found, key=lambda one: one[0])
     if context.engine == station.name and cached:
         why = f"its context is there ({cached} tokens), of {len(stations)} engines"
