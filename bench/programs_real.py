@@ -169,7 +169,7 @@ async def measure(
         arms: dict[str, Arm] = {"shipped": shipped, "bare": bare, "kernel": kernel}
         pace = Pace(shipped)
         await pace.measure()
-        speed = await pace.measure()
+        speed = (await pace.measure()).speed
         read_s, write_s = speed.prefill_b_s, speed.decode_s(1, 0)
         report.add("reading a token, alone", read_s * 1e3, "ms")
         report.add("writing a token, alone", write_s * 1e3, "ms")

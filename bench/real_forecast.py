@@ -39,6 +39,15 @@ WORDS = "one two three four five six seven eight nine ten "
 Make = Callable[[Fleet], Dispatcher]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """How fast the engine was."""
+
+    speed: Linear
+    call_s: float
+    """What a call takes beside its tokens: the way there and back."""
+
+
 class Pace:
     """How fast the engine is just now, measured by calls straight to it while nothing else runs."""
 
@@ -46,19 +55,17 @@ class Pace:
         self._arm = arm
         self._asked = 0
 
-    async def measure(self) -> Linear:
+    async def measure(self) -> Measured:
         few, many = await self._read(FEW), await self._read(MANY)
         one_s = await self._write(1)
         all_s = await self._write(SLOTS)
         new = _new(many) - _new(few)
         each_s = max(1e-5, (many.total_s - few.total_s) / max(1, new))
         beside_s = max(0.0, (all_s - one_s) / (SLOTS - 1))
-        return Linear(
-            decode_a_s=max(1e-4, one_s - beside_s),
-            decode_b_s=beside_s,
-            prefill_a_s=max(0.0, few.total_s - _new(few) * each_s),
-            prefill_b_s=each_s,
+        speed = Linear(
+            decode_a_s=max(1e-4, one_s - beside_s), decode_b_s=beside_s, prefill_b_s=each_s
         )
+        return Measured(speed=speed, call_s=max(0.0, few.total_s - _new(few) * each_s))
 
     async def _read(self, times: int) -> Answer:
         self._asked += 1
@@ -81,18 +88,19 @@ def _new(answer: Answer) -> int:
     return answer.input_tokens - answer.cached_tokens
 
 
-def between(before: Linear, after: Linear) -> Linear:
+def between(before: Measured, after: Measured) -> Measured:
     """Half of each."""
 
     def half(one: float, other: float) -> float:
         return (one + other) / 2
 
-    return Linear(
-        decode_a_s=half(before.decode_a_s, after.decode_a_s),
-        decode_b_s=half(before.decode_b_s, after.decode_b_s),
-        prefill_a_s=half(before.prefill_a_s, after.prefill_a_s),
-        prefill_b_s=half(before.prefill_b_s, after.prefill_b_s),
+    one, other = before.speed, after.speed
+    speed = Linear(
+        decode_a_s=half(one.decode_a_s, other.decode_a_s),
+        decode_b_s=half(one.decode_b_s, other.decode_b_s),
+        prefill_b_s=half(one.prefill_b_s, other.prefill_b_s),
     )
+    return Measured(speed=speed, call_s=half(before.call_s, after.call_s))
 
 
 @dataclass(slots=True)
@@ -105,18 +113,18 @@ class Forecasts:
     capacity: Capacity
     history: History = field(default_factory=History)
 
-    def mean_s(self, arm: str, given: Sequence[Program], real: Outcome, speed: Linear) -> float:
+    def mean_s(self, arm: str, given: Sequence[Program], real: Outcome, pace: Measured) -> float:
         """The mean job time that the model tells for what really ran on that arm."""
         host_tokens = 0 if arm == "bare" else self.capacity.host_tokens
         make = self._kernel if arm == "kernel" else _straight
-        return statistics.fmean(self._replay(given, real, speed, make, host_tokens, SLOTS))
+        return statistics.fmean(self._replay(given, real, pace, make, host_tokens, SLOTS))
 
-    def least_s(self, given: Sequence[Program], real: Outcome, speed: Linear) -> float:
+    def least_s(self, given: Sequence[Program], real: Outcome, pace: Measured) -> float:
         """Of who knows what is left of each program, and serves the shortest first: the best of so
         many at once."""
         tokens = self.capacity.host_tokens
         return min(
-            statistics.fmean(self._replay(given, real, speed, _clairvoyant, tokens, seats))
+            statistics.fmean(self._replay(given, real, pace, _clairvoyant, tokens, seats))
             for seats in range(1, SLOTS + 1)
         )
 
@@ -127,18 +135,18 @@ class Forecasts:
         self,
         given: Sequence[Program],
         real: Outcome,
-        speed: Linear,
+        pace: Measured,
         make: Make,
         host_tokens: int,
         seats: int,
     ) -> list[float]:
         arrivals = [
-            Arrival(at_s=program.arrives_s, task=_task(number, program, real))
+            Arrival(at_s=program.arrives_s, task=_task(number, program, real, pace))
             for number, program in enumerate(given)
         ]
         host = Host(
             name="local",
-            capacity=replace(self.capacity, speed=speed, host_tokens=host_tokens, slots=seats),
+            capacity=replace(self.capacity, speed=pace.speed, host_tokens=host_tokens, slots=seats),
             step_tokens=PIECE_TOKENS,
             contexts_max=SLOTS,
         )
@@ -154,10 +162,12 @@ def _clairvoyant(fleet: Fleet) -> Dispatcher:
     return ShortestRemaining(fleet, Work(fleet.hosts), FACTOR)
 
 
-def _task(number: int, program: Program, real: Outcome) -> Task:
+def _task(number: int, program: Program, real: Outcome, pace: Measured) -> Task:
     steps, held = list[Step](), 0
     for (read, written), gap_s in zip(real.calls[number], program.gaps_s, strict=True):
         prefix = min(held, read - 1)
-        steps.append(Step(prompt=read, output=max(1, written), prefix=prefix, gap_s=gap_s))
+        # The engine has nothing of a call while it is on its way.
+        away_s = gap_s + pace.call_s
+        steps.append(Step(prompt=read, output=max(1, written), prefix=prefix, gap_s=away_s))
         held = read + written
     return Task(name=f"agent-{number}", steps=tuple(steps), kind=program.kind)

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench.real_arms import Through
-from bench.real_forecast import Forecasts, Pace, between
+from bench.real_forecast import Forecasts, Measured, Pace, between
 from bench.real_load import Arm, Outcome, Program, Session, programs, run
 from bench.report import Report
 from orlop.abi.ids import EngineName
-from orlop.devices.speed import Linear
 
 SEED = 20_261_121
 BEFORE = 24
@@ -63,7 +62,7 @@ class Found:
 
     given: list[list[Program]]
     outcomes: dict[str, list[Outcome]]
-    speeds: dict[str, list[Linear]]
+    paces: dict[str, list[Measured]]
 
 
 @dataclass(slots=True)
@@ -128,7 +127,7 @@ class Bench:
                 outcome = await run(programs_given, self.arms[name], tag)
                 after = await self.pace.measure()
                 found.outcomes[name].append(outcome)
-                found.speeds[name].append(between(before, after))
+                found.paces[name].append(between(before, after))
                 before = after
         return found
 
@@ -150,7 +149,7 @@ class Bench:
         """The engine model in virtual time, against what really ran."""
         told: dict[str, list[float]] = {}
         for name in mix.arms:
-            runs = zip(found.given, found.outcomes[name], found.speeds[name], strict=True)
+            runs = zip(found.given, found.outcomes[name], found.paces[name], strict=True)
             told[name] = [self.forecasts.mean_s(name, *one) for one in runs]
             ratios = [
                 model_s / statistics.fmean(real.took_s)
@@ -162,7 +161,7 @@ class Bench:
 
     def _bound(self, mix: Mix, found: Found, told: Sequence[float]) -> None:
         """What nobody could pass."""
-        runs = zip(found.given, found.outcomes["shipped"], found.speeds["shipped"], strict=True)
+        runs = zip(found.given, found.outcomes["shipped"], found.paces["shipped"], strict=True)
         bounds = [
             model_s / self.forecasts.least_s(*one) for model_s, one in zip(told, runs, strict=True)
         ]
