@@ -15,7 +15,7 @@ from orlop.abi.limits import MEMORY_CANDIDATES_MAX
 from orlop.abi.memory import Memory, Recall
 from orlop.memory import reading
 from orlop.memory.fuse import fused
-from orlop.memory.meaning import Dense, Query
+from orlop.memory.meaning import Dense, Query, Ranking
 from orlop.memory.reading import Filter
 
 AMONG_MAX: Final = 200_000
@@ -105,8 +105,30 @@ def _searched(
     stale: tuple[Memory, ...],
 ) -> Found:
     call = asked.call
+    lists, from_ram = _lists(connection, dense, asked, wanted)
+    best = fused(lists, call.limit, _beside(connection, dense, asked, lists))
+    if call.mode == "dense":
+        cosines = dict(lists.get("dense", ()))
+        best = [(id, cosines[id], found_by) for id, _, found_by in best]
+    memories = reading.by_ids(connection, [id for id, _, _ in best], asked.now_ns)
+    return Found(
+        memories=tuple(
+            replace(memory, score=round(score, 6), found_by=tuple(found_by))
+            for memory, (_, score, found_by) in zip(memories, best, strict=True)
+        ),
+        searched=tuple(lists),
+        from_ram=from_ram,
+        stale=stale,
+    )
+
+
+def _lists(
+    connection: sqlite3.Connection, dense: Dense | None, asked: Asked, wanted: Filter
+) -> tuple[dict[str, Ranking], bool]:
+    """What each way of searching finds, and whether the vectors came from RAM."""
+    call = asked.call
     each = call.limit + MEMORY_CANDIDATES_MAX // 4 if call.mode == "fused" else call.limit
-    lists: dict[str, Sequence[tuple[int, float]]] = {}
+    lists: dict[str, Ranking] = {}
     from_ram = True
     if call.mode in ("fused", "words") and call.query:
         lists["words"] = reading.by_words(connection, wanted, call.query, each)
@@ -124,30 +146,27 @@ def _searched(
         # Ids ascend with the sequence of their events.
         ids = {id for pairs in lists.values() for id, _ in pairs}
         lists["newest"] = by_age(sorted(ids, reverse=True))
-    beside: list[tuple[int, float]] = []
-    if lists.get("words") and lists.get("dense") and dense is not None:
-        if numbers := reading.numbers_of(call.query):
-            lists["numbers"] = reading.by_words(connection, wanted, " ".join(numbers), each)
-        named = {id for name in ("words", "numbers") for id, _ in lists.get(name, ())}
-        others = sorted(named - {id for id, _ in lists["dense"]})
-        beside = dense.cosines(connection, asked.model, asked.vector, others)
-    best = fused(lists, call.limit, beside)
-    if call.mode == "dense":
-        cosines = dict(lists.get("dense", ()))
-        best = [(id, cosines[id], found_by) for id, _, found_by in best]
-    memories = reading.by_ids(connection, [id for id, _, _ in best], asked.now_ns)
-    return Found(
-        memories=tuple(
-            replace(memory, score=round(score, 6), found_by=tuple(found_by))
-            for memory, (_, score, found_by) in zip(memories, best, strict=True)
-        ),
-        searched=tuple(lists),
-        from_ram=from_ram,
-        stale=stale,
-    )
+    is_twofold = lists.get("words") and lists.get("dense")
+    if is_twofold and (numbers := reading.numbers_of(call.query)):
+        lists["numbers"] = reading.by_words(connection, wanted, " ".join(numbers), each)
+    return lists, from_ram
 
 
-def by_age(ids: Sequence[int]) -> list[tuple[int, float]]:
+def _beside(
+    connection: sqlite3.Connection,
+    dense: Dense | None,
+    asked: Asked,
+    lists: dict[str, Ranking],
+) -> Ranking:
+    """How near those are that words alone have found."""
+    if dense is None or not (lists.get("words") and lists.get("dense")):
+        return []
+    named = {id for name in ("words", "numbers") for id, _ in lists.get(name, ())}
+    others = sorted(named - {id for id, _ in lists["dense"]})
+    return dense.cosines(connection, asked.model, asked.vector, others)
+
+
+def by_age(ids: Sequence[int]) -> Ranking:
     """Newest first, with scores that fall from 1 in even steps."""
     return [(id, 1.0 - place / len(ids)) for place, id in enumerate(ids)]
 

@@ -1,4 +1,4 @@
-"""Calls that queue when another engine becomes able to serve them: a load, a recovery, a newcomer."""
+"""Calls that queue when another engine becomes able to serve them: loaded, back, or new."""
 
 import asyncio
 from collections import Counter
