@@ -1,14 +1,16 @@
 """Files from the command line, on a kernel as users have it."""
 
+import errno
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from live_kernel import LiveKernel, live_kernel
+from live_kernel import ORLOP, LiveKernel, live_kernel
 from shell.attempts import attempt
 
 import orlop
@@ -270,3 +272,26 @@ def until_parked(kernel: LiveKernel, kind: str, what: str) -> None:
         if any((call["kind"], call["what"]) == (kind, what) for call in trace["calls"]):
             return
     raise AssertionError(f"nobody has asked for {kind} {what}")
+
+
+def test_a_file_that_can_not_be_kept_here_leaves_nothing_half_written(
+    kernel: LiveKernel, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"x" * 200_000)
+    assert attempt(kernel.home, "files", "put", "/large", str(source)).returncode == 0
+    lost = attempt(kernel.home, "files", "get", "/large", str(tmp_path / "nowhere" / "x"))
+    assert (lost.returncode, lost.stdout) == (2, "")
+    assert f"{tmp_path / 'nowhere'}: there is no such folder" in lost.stderr
+    limited = f"ulimit -f 100; {shlex.join(ORLOP)} files get /large {tmp_path / 'kept'}"
+    done = subprocess.run(
+        ["bash", "-c", limited],
+        env={**os.environ, "ORLOP_HOME": str(kernel.home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert f"{tmp_path / 'kept'}: {os.strerror(errno.EFBIG)}" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]

@@ -7,6 +7,7 @@ from typing import BinaryIO, Final
 
 import click
 
+from orlop.abi.errors import BadCall
 from orlop.abi.files import FileView, MountOrder
 from orlop.console.frame import Frame, framed
 from orlop.console.lazy import Entry, LazyGroup
@@ -138,15 +139,21 @@ def get(frame: Frame, path: str, target: Path, version: int | None) -> None:
     tree = kernel(frame).files
     found = tree.stretch(path_of(path), version=version)
     of = found.version if found.pieces else None  # A mounted file has no versions.
+    if not target.parent.is_dir():
+        raise BadCall(f"{target.parent}: there is no such folder")
     part, done = target.with_name(target.name + ".orlop-part"), 0
-    with part.open("wb") as file:
-        while True:
-            file.write(found.data)
-            done += len(found.data)
-            if done >= found.size or not found.data:
-                break
-            found = tree.stretch(path_of(path), version=of, offset=done)
-    part.replace(target)
+    try:
+        with part.open("wb") as file:
+            while True:
+                file.write(found.data)
+                done += len(found.data)
+                if done >= found.size or not found.data:
+                    break
+                found = tree.stretch(path_of(path), version=of, offset=done)
+        part.replace(target)
+    except OSError as error:  # It names no file where the disk is full.
+        part.unlink(missing_ok=True)
+        raise BadCall(f"{target}: {error.strerror}") from error
     if frame.as_json:
         show_json({"path": path_of(path), "target": str(target), "size": done})
     else:

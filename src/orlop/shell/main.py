@@ -21,7 +21,9 @@ ACCESS: Final = "Keys, budgets, schedules"
 RECORDS: Final = "Records and help"
 
 UNWRITABLE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-"""Why standard output can't be written; of files that the command line names, `frame` tells."""
+"""Why something can't be written; a failed write, unlike a failed open, names no file."""
+
+WHERE: Final = "to standard output, or where the command line says"
 
 COMMANDS: Final = {
     "up": Entry(KERNEL, "Start the kernel and its engines."),
@@ -168,7 +170,7 @@ def run(arguments: Sequence[str]) -> int:
         if error.errno not in UNWRITABLE:
             return _broken()
         with suppress(OSError):
-            click.echo(f"error: standard output can't be written: {error.strerror}", err=True)
+            click.echo(f"error: could not write: {error.strerror} ({WHERE})", err=True)
         return FAILED
     except Exception:
         return _broken()

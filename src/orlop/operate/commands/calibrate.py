@@ -114,8 +114,9 @@ async def _measure(
             cards = [card for card in await engine.models() if card.kind == "chat"]
             chosen = next((card for card in cards if not wanted or card.name == wanted), None)
             if chosen is None:
+                which = f" {wanted!r}" if wanted else ""
                 there = ", ".join(card.name for card in cards) or "none"
-                raise DeviceFailed(f"{name} has no chat model {wanted!r}; it has: {there}")
+                raise DeviceFailed(f"{name} has no chat model{which}; it has: {there}")
             tokens = window or chosen.context_tokens or WINDOW
             calibrator = Calibrator(
                 engine,
