@@ -262,7 +262,15 @@ def test_of_a_call_that_nobody_limits_the_rest_is_as_long_as_it_would_have_been(
 
     async def scenario() -> None:
         async with engine(server) as (driver, model):
-            call = replace(ask(model, "tell me all"), output_tokens_max=None)
+            (card,) = await driver.models()
+            assert card.context_tokens is not None
+            one, many = [
+                (await driver.infer(ask(model, "sea " * words, 1), model, None, 120.0)).usage
+                for words in (1, 101)
+            ]
+            each = (many.input_tokens - one.input_tokens) // 100
+            words = (card.context_tokens - one.input_tokens - 100) // each
+            call = replace(ask(model, "sea " * words), output_tokens_max=None)
             stop, read = asyncio.Event(), list[Delta]()
 
             def take(delta: Delta) -> None:
@@ -271,7 +279,6 @@ def test_of_a_call_that_nobody_limits_the_rest_is_as_long_as_it_would_have_been(
 
             with pytest.raises(Preempted) as stopped:
                 await driver.infer(call, model, take, 300.0, Turn(yield_now=stop))
-            (card,) = await driver.models()
             so_far = stopped.value.partial
             turn = Turn(yield_now=asyncio.Event(), so_far=so_far)
             made = await driver.infer(call, model, take, 300.0, turn)
