@@ -123,7 +123,7 @@ def syscalls() -> Iterator[str]:
         yield f"## {call.__struct_config__.tag}"
         yield inspect.cleandoc(call.__doc__ or "")
         reply = REPLIES.get(call, replies.Ok).__name__
-        parked = "; parked" if call in calls.PARKED else ""
+        parked = "; parked" if call in get_args(calls.Parked) else ""
         yield f"Answer: `{reply}`{parked}."
         yield _fields(call, getattr(call, "TRANSPORT", ()))
     yield "# Answers"
