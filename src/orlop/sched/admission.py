@@ -94,9 +94,12 @@ class Admission:
 
     def _must_wait_to_read(self, work: Work, station: Station, now_s: float) -> bool:
         """Its prompt would only wait in the engine for others', or hold up answers."""
-        if work.latency_class == "interactive":
+        if work.latency_class == "interactive" or work.is_promoted or not work.is_model_call:
             return False
-        if station.gate.running >= station.useful:
+        running = station.gate.running
+        if not running:
+            return False
+        if running >= station.useful:
             return True
         read_s = station.read_s - READ_AHEAD_S
         if now_s >= read_s:
@@ -159,6 +162,8 @@ class Admission:
             if line.band > band:
                 break
             work = line.first()
+            if self._must_wait_to_read(work, station, now_s):
+                break  # And so must all behind it.
             context = self.programs.context(work)
             if not self._fits(work, context, station, now_s):
                 unfit, band = unfit + 1, min(band, line.band)
