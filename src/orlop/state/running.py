@@ -113,7 +113,7 @@ class Running:
     """It is over before anything else happens, and is recorded as one event then."""
     onward: Sink | None = None
     """Takes an answer from outside piece by piece as it comes, where its caller wants that."""
-    deltas: list[Delta] = field(default_factory=list[Delta])
+    deltas: list[Delta] = field(default_factory=list)
     done: Done | None = None
     task: asyncio.Task[None] | None = None
     """Its own, once that runs: a task that is cancelled before its first step never takes one,
