@@ -129,7 +129,7 @@ class OpenAI(Remote):
                 ends_s = self._clock.now_s() + deadline_s
                 response = await self.server.open("POST", self._urls[path], body, ends_s)
                 if sink is None:
-                    return read_chat_response(await self.server.read(response))
+                    return read_chat_response(await self.server.read(response), self.name)
                 return await self._stream(response, sink, trace)
 
     async def embed(self, call: Embed, model: ModelName, deadline_s: float) -> Embedded:
@@ -157,7 +157,9 @@ class OpenAI(Remote):
 
     async def _stream(self, response: Response, sink: Sink, trace: TokenTrace | None) -> Generated:
         if response.content_type == "application/json":
-            return _pass_whole(read_chat_response(await self.server.read(response)), sink)
+            return _pass_whole(
+                read_chat_response(await self.server.read(response), self.name), sink
+            )
         reader = ChatStreamReader(self.name, trace)
         async with response, self.server.streamed(response) as pieces:
             async for piece in pieces:

@@ -114,7 +114,7 @@ class Anthropic(Remote):
                 url = self.server.url / "messages"
                 response = await self.server.open("POST", url, body, ends_s)
                 if sink is None:
-                    return read_messages_response(await self.server.read(response))
+                    return read_messages_response(await self.server.read(response), self.name)
                 return await self._stream(response, sink)
 
     async def embed(self, call: Embed, model: ModelName, deadline_s: float) -> Embedded:
@@ -133,7 +133,7 @@ class Anthropic(Remote):
 
     async def _stream(self, response: Response, sink: Sink) -> Generated:
         if response.content_type == "application/json":
-            made = read_messages_response(await self.server.read(response))
+            made = read_messages_response(await self.server.read(response), self.name)
             for choice in made.choices:
                 sink(whole(choice))
             return made

@@ -137,12 +137,12 @@ def write_messages_request(
     return msgspec.json.encode(body)
 
 
-def read_messages_response(body: bytes) -> Generated:
+def read_messages_response(body: bytes, engine: str = "the engine") -> Generated:
     """The client's half.  Raises `DeviceFailed` where it is not what the dialect promises."""
     try:
         return finish_reading(json_guard.decode(body))
     except BadCall as error:
-        raise DeviceFailed(f"the engine's answer can't be read: {error.message}") from error
+        raise DeviceFailed(f"{engine}'s answer can't be read: {error.message}") from error
 
 
 def finish_reading(raw: dict[str, object]) -> Generated:

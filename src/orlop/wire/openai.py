@@ -170,7 +170,7 @@ def write_chat_request(
     return write_rest(call, wire, stream=stream, limit_field=limit_field, tiers=tiers)
 
 
-def read_chat_response(body: bytes) -> Generated:
+def read_chat_response(body: bytes, engine: str = "the engine") -> Generated:
     """The client's half, of the old completions too.
 
     Raises `DeviceFailed` where it is not what the dialect promises.
@@ -178,7 +178,7 @@ def read_chat_response(body: bytes) -> Generated:
     try:
         return _read_chat_response(Fields(json_guard.decode(body)))
     except BadCall as error:
-        raise DeviceFailed(f"the engine's answer can't be read: {error.message}") from error
+        raise DeviceFailed(f"{engine}'s answer can't be read: {error.message}") from error
 
 
 def _read_chat_response(fields: Fields) -> Generated:

@@ -145,7 +145,7 @@ OPENED = event("content_block_start", ',"index":0,"content_block":{"type":"text"
 GREW = event("content_block_delta", ',"index":0,"delta":{"type":"text_delta","text":"hi"}')
 OVERLOADED = event("error", ',"error":{"type":"overloaded_error","message":"too many"}')
 WRONG: Mapping[str, tuple[Answer, type[Exception], str]] = {
-    "garbage": (respond(200, b"<html>"), DeviceFailed, "can't be read"),
+    "garbage": (respond(200, b"<html>"), DeviceFailed, f"{NAME}'s answer can't be read"),
     "cut off": (pour(BEGUN, OPENED, GREW, ends=False), DeviceFailed, "cut"),
     "no end": (pour(BEGUN, OPENED, GREW), DeviceFailed, "cut off before its end"),
     "no order": (pour(BEGUN, GREW), DeviceFailed, "can't be read"),
