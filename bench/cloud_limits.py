@@ -255,7 +255,7 @@ async def run(
 
 def measure(report: Report, data: Path, *, quick: bool) -> None:
     recorded = traces(data)
-    rounds, count, lasts_s = (1, 80, 15.0) if quick else (5, 120, 30.0)
+    rounds, count, lasts_s = (1, 80, 15.0) if quick else (5, 80, 20.0)
     off: list[Arm] = []
     on: list[Arm] = []
     bare: list[Arm] = []
@@ -270,6 +270,10 @@ def measure(report: Report, data: Path, *, quick: bool) -> None:
                 on.append(asyncio.run(run(todo, kernel_url, url, key=key, marks=False, seed=seed)))
             if not quick and seed == 1:
                 bare.append(asyncio.run(run(todo, url, url, marks=False, seed=seed)))
+        print(
+            f"  round {seed} of {rounds}: {off[-1].mean_s:.1f} s without, {on[-1].mean_s:.1f} with",
+            flush=True,
+        )
     tell(report, off, on, bare)
 
 
