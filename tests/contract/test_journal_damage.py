@@ -11,7 +11,7 @@ import pytest
 from damage import DAMAGES, Outcome, made_journal, opened_after
 from journals import SqliteDisk, VolatileDisk, intent, message, opened, outcome
 
-from orlop.abi.errors import Conflict, JournalDamaged, JournalStopped
+from orlop.abi.errors import Conflict, JournalDamaged, JournalStopped, NotFound
 from orlop.abi.ids import DEFAULT_TENANT, Seq
 from orlop.abi.limits import CHECKPOINT_EVENTS
 from orlop.machine.chance import SeededChance, SystemChance
@@ -237,7 +237,7 @@ def test_checkpoints_outside_notice_a_journal_that_was_set_back(tmp_path: Path) 
 
 
 def test_there_must_be_a_journal_to_verify(tmp_path: Path) -> None:
-    with pytest.raises(JournalStopped, match="no journal"):
+    with pytest.raises(NotFound, match="no journal"):
         verify(tmp_path)
 
 

@@ -7,6 +7,7 @@ waits for a host is told when it ends.
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -27,6 +28,9 @@ MEMORY: Final = Path("/dev/shm")
 
 _GLANCE_S: Final = 0.02
 _WORDS_CHARS: Final = 300
+_FOREIGN: Final = re.compile(r"\d+\.\d+\.\d+\.\d+ [A-Z] ")
+"""How a line of llama.cpp's log begins: time and level."""
+
 _START_TOLERANCE_S: Final = 1.0
 """Start times are counted from the boot's, which moves when the clock is corrected."""
 
@@ -188,5 +192,7 @@ class HostKeeper:
             lines = self._log.read_text(errors="replace").splitlines()
         except OSError:
             lines = []
-        last = lines[-1][-_WORDS_CHARS:] if lines else "it left no word"
+        # llama.cpp's own lines may follow ours: it writes them from a thread of its own.
+        ours = [line for line in lines if not _FOREIGN.match(line)] or lines
+        last = ours[-1][-_WORDS_CHARS:] if ours else "it left no word"
         return f"{last} (more in {self._log})"

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from msgspec import Raw
@@ -127,13 +127,18 @@ class StdioLink:
     async def _write(self, message: bytes) -> None:
         assert self._child is not None and self._child.stdin is not None
         if self.lost is not None or self._child.stdin.is_closing():
-            # The pipe is closed before the end of what the server said has been read.
-            raise self.lost or DeviceFailed(f"{self._name} reads no more")
+            raise await self._gone()
         try:
             self._child.stdin.write(message + b"\n")
             await self._child.stdin.drain()
         except (BrokenPipeError, ConnectionResetError) as error:
-            raise self.lost or DeviceFailed(f"{self._name} reads no more") from error
+            raise await self._gone() from error
+
+    async def _gone(self) -> KernelError:
+        """Why it reads no more: the pipe is closed before the end of what it said has been read."""
+        if self.lost is None:
+            await _ended(task for task in self._reading if task is not asyncio.current_task())
+        return self.lost or DeviceFailed(f"{self._name} reads no more")
 
     async def _read(self, child: asyncio.subprocess.Process) -> None:
         assert child.stdout is not None
@@ -141,6 +146,7 @@ class StdioLink:
             while line := await child.stdout.readline():
                 await self._take(line)
             await child.wait()
+            await _ended(self._reading[1:])  # Its last words are read beside.
             said = f": {' '.join(self._said)}" if self._said else ""
             self._end(DeviceFailed(f"{self._name} ended with status {child.returncode}{said}"))
         except ValueError:
@@ -197,6 +203,12 @@ class StdioLink:
                 if not waiting.done():
                     waiting.set_exception(reason)
             self.stirred.set()
+
+
+async def _ended(reading: Iterable[asyncio.Task[None]]) -> None:
+    """Wait for them, but not for what somebody else keeps open."""
+    if tasks := tuple(reading):
+        await asyncio.wait(tasks, timeout=KILL_GRACE_S)
 
 
 async def _drain(stream: asyncio.StreamReader) -> None:

@@ -36,9 +36,10 @@ def move(frame: Frame, target: str, schema: str) -> None:
     Also while the kernel runs: it is stopped for the last events only, and started again.
     """
     home = frame.home.expanduser().resolve()
-    Home(home).require()
     old = read_settings(None, home, ()).journal
     new = _place(old, target, schema)
+    tapes.tape(Home(home), new)  # Refuses what is no place at all.
+    Home(home).require()
     work = Move(home, old, new)
     with bars(quiet=frame.as_json) as report:
 
