@@ -20,15 +20,13 @@ from orlop.abi.errors import DeviceFailed, KernelError
 from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.limits import ENGINE_CALLS_MAX, ENGINE_KV_TOKENS_MAX, ENGINE_LOOK_S
 from orlop.abi.replies import Generated
-from orlop.devices.device import ALONE, Capacity, EngineLoad, Sink, Turn
+from orlop.devices.device import EngineLoad, Sink, Turn
 from orlop.devices.openai import Manner
-from orlop.drivers import stoppable, told_ids
 from orlop.drivers.kv_stream import KVSource
 from orlop.drivers.metrics_text import bounded
 from orlop.drivers.naps import Naps
-from orlop.drivers.told_ids import Told, version
+from orlop.drivers.told_ids import TellsIds, Text, version
 from orlop.drivers.watch import WATCH_S
-from orlop.drivers.watched import Watched
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
 from orlop.machine.tasks import TaskOwner
@@ -75,7 +73,7 @@ class _Named(Turn, frozen=True, kw_only=True):
     rid: str
 
 
-class SGLang(Watched):
+class SGLang(TellsIds):
     """An `Engine`."""
 
     def __init__(
@@ -105,9 +103,7 @@ class SGLang(Watched):
         )
         self._chance = chance
         self._may_continue = continues
-        self._tells_ids = False
         self._info = _Info()
-        self._kv_tokens: int | None = None
         self._aborts = TaskOwner(f"aborts on {name}")
         self._naps = Naps(
             self,
@@ -116,42 +112,11 @@ class SGLang(Watched):
             needs="--enable-memory-saver",
         )
 
-    def capacity(self) -> Capacity:
-        continues = self._tells_ids and self._may_continue
-        return Capacity(slots=self.slots, kv_tokens=self._kv_tokens, continues=continues)
-
     def goes_on(self, call: Infer) -> bool:
         """It tells no ids in the stream of a chat."""
-        return call.prompt is not None and told_ids.goes_on(call)
+        return call.prompt is not None and super().goes_on(call)
 
-    @property
-    def residence(self) -> Naps:
-        return self._naps
-
-    async def infer(
-        self,
-        call: Infer,
-        model: ModelName,
-        sink: Sink | None,
-        deadline_s: float,
-        turn: Turn = ALONE,
-    ) -> Generated:
-        ends_s = self._clock.now_s() + deadline_s
-        await self._naps.wake_for_call(deadline_s)
-        goes_on = self._tells_ids and self.goes_on(call)
-        if not told_ids.may_stop(call, turn, sink, goes_on=goes_on):
-            return await self._named(call, model, sink, ends_s, turn, None)
-        told = Told(turn.so_far, goes_on=goes_on, text=self._text)
-
-        async def ask(one: Infer, pass_on: Sink) -> Generated:
-            return await self._named(one, model, pass_on, ends_s, turn, told.trace)
-
-        try:
-            return await stoppable.infer(call, turn, sink, ask, told)
-        finally:
-            self._tells_ids = self._tells_ids and told.tells_more
-
-    async def _named(
+    async def _sent(
         self,
         call: Infer,
         model: ModelName,
@@ -169,13 +134,16 @@ class SGLang(Watched):
             salt=turn.salt,
             rid=rid,
         )
-        left_s = max(0.001, ends_s - self._clock.now_s())
         try:
-            return await self.leg(call, model, sink, left_s, named, trace)
+            return await self.leg(call, model, sink, self._left_s(ends_s), named, trace)
         except (asyncio.CancelledError, KernelError):
             # A deadline or a caller that left; of a call that it refused it knows nothing more.
             self._aborts.start(self._abort(rid))
             raise
+
+    @property
+    def _said_by(self) -> Text:
+        return self._text
 
     async def _text(self, ids: Sequence[int]) -> str:
         """What they say: it gives away the printable part of a letter that is not whole."""

@@ -8,13 +8,19 @@ here.
 """
 
 import re
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeAlias
 
 from orlop.abi.calls import Infer
 from orlop.abi.errors import DeviceFailed
-from orlop.devices.device import Partial, Sink, Turn
+from orlop.abi.ids import ModelName
+from orlop.abi.replies import Generated
+from orlop.devices.device import ALONE, Capacity, Partial, Sink, Turn
 from orlop.devices.llamacpp_calls import goes_on as is_plain
+from orlop.drivers import stoppable
+from orlop.drivers.naps import Naps
+from orlop.drivers.watched import Watched
 from orlop.wire.token_trace import TokenTrace
 
 HARMLESS: Final = frozenset(
@@ -104,6 +110,77 @@ class Told:
         if ids is None or self._text is None:
             return ids
         return ids if await self._text(ids) == "".join(pieces) else None
+
+
+class TellsIds(Watched):
+    """A server that naps and, from some version on, tells token ids.
+
+    Drivers say how one call is sent, and set `_tells_ids` when they have looked.
+    """
+
+    _naps: Naps
+    _kv_tokens: int | None = None
+    _may_continue = True
+    _tells_ids = False
+
+    def capacity(self) -> Capacity:
+        continues = self._tells_ids and self._may_continue
+        return Capacity(slots=self.slots, kv_tokens=self._kv_tokens, continues=continues)
+
+    def goes_on(self, call: Infer) -> bool:
+        return goes_on(call)
+
+    @property
+    def residence(self) -> Naps:
+        return self._naps
+
+    async def infer(
+        self,
+        call: Infer,
+        model: ModelName,
+        sink: Sink | None,
+        deadline_s: float,
+        turn: Turn = ALONE,
+    ) -> Generated:
+        ends_s = self._clock.now_s() + deadline_s
+        await self._naps.wake_for_call(deadline_s)
+        goes_on = self._tells_ids and self.goes_on(call)
+        if not may_stop(call, turn, sink, goes_on=goes_on):
+            return await self._sent(call, model, sink, ends_s, turn, None)
+        told = Told(turn.so_far, goes_on=goes_on, text=self._said_by)
+
+        async def ask(one: Infer, pass_on: Sink) -> Generated:
+            one = self._bounded(one, model)
+            return await self._sent(one, model, pass_on, ends_s, turn, told.trace)
+
+        try:
+            return await stoppable.infer(call, turn, sink, ask, told)
+        finally:
+            self._tells_ids = self._tells_ids and told.tells_more
+
+    @property
+    def _said_by(self) -> Text | None:
+        """As `Told` is given it."""
+        return None
+
+    def _bounded(self, call: Infer, model: ModelName) -> Infer:
+        """With an end of its own, where the server's would be another for token ids."""
+        return call
+
+    def _left_s(self, ends_s: float) -> float:
+        return max(0.001, ends_s - self._clock.now_s())
+
+    @abstractmethod
+    async def _sent(
+        self,
+        call: Infer,
+        model: ModelName,
+        sink: Sink | None,
+        ends_s: float,
+        turn: Turn,
+        trace: TokenTrace | None,
+    ) -> Generated:
+        """One call to the server, and its whole answer."""
 
 
 def version(said: str) -> tuple[int, ...]:

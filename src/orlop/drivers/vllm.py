@@ -21,15 +21,13 @@ from orlop.abi.errors import DeviceRefused, KernelError
 from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.limits import ENGINE_KV_TOKENS_MAX, ENGINE_LOOK_S, KV_SOURCES_MAX
 from orlop.abi.replies import Delta, Generated
-from orlop.devices.device import ALONE, Capacity, EngineLoad, Sink, Turn
+from orlop.devices.device import EngineLoad, Sink, Turn
 from orlop.devices.openai import Manner
-from orlop.drivers import stoppable, told_ids
 from orlop.drivers.kv_stream import KVSource
 from orlop.drivers.metrics_text import Samples, bounded, read
 from orlop.drivers.naps import Naps
-from orlop.drivers.told_ids import Told, version
+from orlop.drivers.told_ids import TellsIds, version
 from orlop.drivers.watch import WATCH_S, LoadNames, read_load
-from orlop.drivers.watched import Watched
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock
 from orlop.wire.token_trace import TokenTrace
@@ -67,7 +65,7 @@ class _Published(Struct, frozen=True):
     publisher: str = "zmq"
 
 
-class VLLM(Watched):
+class VLLM(TellsIds):
     """An `Engine`."""
 
     def __init__(
@@ -97,8 +95,6 @@ class VLLM(Watched):
         )
         self._has_priority = True
         self._may_continue = continues
-        self._tells_ids = False
-        self._kv_tokens: int | None = None
         self._naps = Naps(
             self,
             down="sleep?level=1",
@@ -106,43 +102,13 @@ class VLLM(Watched):
             needs="VLLM_SERVER_DEV_MODE=1 and --enable-sleep-mode",
         )
 
-    def capacity(self) -> Capacity:
-        continues = self._tells_ids and self._may_continue
-        return Capacity(slots=self.slots, kv_tokens=self._kv_tokens, continues=continues)
+    def _bounded(self, call: Infer, model: ModelName) -> Infer:
+        """Its own default is short for an answer to token ids."""
+        if call.output_tokens_max is not None or not isinstance(call.prompt, tuple):
+            return call
+        return replace(call, output_tokens_max=self._longest(model, call.prompt))
 
-    def goes_on(self, call: Infer) -> bool:
-        return told_ids.goes_on(call)
-
-    @property
-    def residence(self) -> Naps:
-        return self._naps
-
-    async def infer(
-        self,
-        call: Infer,
-        model: ModelName,
-        sink: Sink | None,
-        deadline_s: float,
-        turn: Turn = ALONE,
-    ) -> Generated:
-        ends_s = self._clock.now_s() + deadline_s
-        await self._naps.wake_for_call(deadline_s)
-        goes_on = self._tells_ids and self.goes_on(call)
-        if not told_ids.may_stop(call, turn, sink, goes_on=goes_on):
-            return await self._in_order(call, model, sink, ends_s, turn, None)
-        told = Told(turn.so_far, goes_on=goes_on)
-
-        async def ask(one: Infer, pass_on: Sink) -> Generated:
-            if one.output_tokens_max is None and isinstance(one.prompt, tuple):
-                one = replace(one, output_tokens_max=self._longest(model, one.prompt))
-            return await self._in_order(one, model, pass_on, ends_s, turn, told.trace)
-
-        try:
-            return await stoppable.infer(call, turn, sink, ask, told)
-        finally:
-            self._tells_ids = self._tells_ids and told.tells_more
-
-    async def _in_order(
+    async def _sent(
         self,
         call: Infer,
         model: ModelName,
@@ -170,11 +136,8 @@ class VLLM(Watched):
             self._has_priority = False
         return await self.leg(call, model, sink, self._left_s(ends_s), turn, trace)
 
-    def _left_s(self, ends_s: float) -> float:
-        return max(0.001, ends_s - self._clock.now_s())
-
     def _longest(self, model: ModelName, prompt: Sequence[int]) -> int | None:
-        """Of an answer to token ids; else the server would take its own default, which is short."""
+        """What the model's context leaves; None: not known."""
         held = {card.name: card.context_tokens for card in self._models}.get(model)
         return None if held is None else max(1, held - len(prompt))
 
