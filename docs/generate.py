@@ -26,8 +26,8 @@ from orlop.http import openapi
 from orlop.http.metrics import FAMILIES
 from orlop.sdk.environment import PASSED_ON, PASSED_ON_PREFIXES
 from orlop.settings import Settings
+from orlop.shell.commands import COMMANDS, root
 from orlop.shell.explain import meaning
-from orlop.shell.main import COMMANDS, root
 from orlop.state.process import TRANSITIONS, State
 
 DOCS: Final = Path(__file__).parent

@@ -76,6 +76,7 @@ LAZY = {
     "orlop.cluster.postgres_common",
     "orlop.cluster.postgres_peers",
     "orlop.operate.up",
+    "orlop.shell.commands",
     "orlop.shell.faiss_files",
     "orlop.store.postgres",
     "pydantic_monty",

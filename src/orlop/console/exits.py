@@ -16,6 +16,7 @@ from orlop.abi.errors import (
     NotReady,
     Unauthenticated,
 )
+from orlop.console.interrupt import INTERRUPTED
 
 OK: Final = 0
 FAILED: Final = 1
@@ -27,7 +28,6 @@ CONFLICT: Final = 6
 LIMIT: Final = 7
 JOURNAL: Final = 8
 BUG: Final = 9
-INTERRUPTED: Final = 130
 
 MEANINGS: Final = {
     OK: "done",

@@ -11,6 +11,8 @@ from typing import ClassVar
 
 import click
 
+from orlop.console.interrupt import leave_at_once, tidy_up_first
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -31,6 +33,13 @@ class LazyGroup(click.Group):
         return list(self.entries)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        leave_at_once()
+        try:
+            return self._loaded(cmd_name)
+        finally:
+            tidy_up_first()
+
+    def _loaded(self, cmd_name: str) -> click.Command | None:
         entry = self.entries.get(cmd_name)
         if entry is None or not entry.address:
             finder = import_module("orlop.shell.extension").command_named

@@ -16,7 +16,7 @@ from orlop.drivers.modelled import ModelledEngine
 from orlop.machine.chance import SeededChance
 from orlop.machine.clock import SystemClock
 from orlop.operate.calibrate import Calibrator
-from orlop.shell.main import run
+from orlop.shell.commands import run
 
 TRUE = Linear(
     decode_a_s=0.02,

@@ -11,7 +11,7 @@ from scripted_kernel import Said, ScriptedKernel, scripted_kernel, write_home
 from orlop.operate.check import Check
 from orlop.operate.doctor import examine
 from orlop.sdk.operator import Operator, operator
-from orlop.shell.main import run
+from orlop.shell.commands import run
 
 INFO = {
     "version": "0.1.0",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from orlop.shell.main import run
+from orlop.shell.commands import run
 
 
 @pytest.mark.parametrize(

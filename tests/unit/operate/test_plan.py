@@ -19,7 +19,7 @@ from orlop.operate.plan.predict import policies, predict
 from orlop.operate.plan.replay import Dispatcher, Fleet, Host, Outcome, Replay
 from orlop.operate.plan.tasks import Arrival, Step, Task, scaled
 from orlop.sched.config import SchedulerConfig
-from orlop.shell.main import run
+from orlop.shell.commands import run
 
 SPEED = Linear(decode_a_s=0.02, decode_c_s=1e-7, prefill_a_s=0.01, prefill_b_s=1e-4)
 FLEET = """\

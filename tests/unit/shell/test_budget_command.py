@@ -6,7 +6,7 @@ import pytest
 from scripted_kernel import Said, scripted_kernel
 from unit.shell.views import view
 
-from orlop.shell.main import run
+from orlop.shell.commands import run
 
 DOLLAR = 1_000_000_000
 VIEW = {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orlop.shell.main import run
+from orlop.shell.commands import run
 
 ORLOP = [sys.executable, "-m", "orlop.shell.main"]
 

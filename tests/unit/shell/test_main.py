@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 import pytest
 
+from orlop.shell.commands import COMMANDS, root, run
 from orlop.shell.journal import JournalGroup
-from orlop.shell.main import COMMANDS, root, run
 
 PROJECT = Path(__file__).parents[3] / "pyproject.toml"
 
@@ -61,7 +61,7 @@ def test_a_wrong_command_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> N
 def test_ps_loads_only_what_it_needs(tmp_path: Path) -> None:
     program = (
         "import sys\n"
-        "from orlop.shell.main import run\n"
+        "from orlop.shell.commands import run\n"
         f"assert run(['ps', '--home', {str(tmp_path)!r}]) == 3\n"
         "print(*sys.modules)"
     )

@@ -7,8 +7,8 @@ import pytest
 from scripted_kernel import Said, completion, scripted_kernel
 
 from orlop.abi.errors import BadCall
+from orlop.shell.commands import run
 from orlop.shell.forms import is_right, read_cases
-from orlop.shell.main import run
 
 
 def test_an_answer_is_right_but_for_case_spaces_and_a_full_stop() -> None:

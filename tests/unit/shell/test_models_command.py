@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from scripted_kernel import Said, scripted_kernel
 
-from orlop.shell.main import run
+from orlop.shell.commands import run
 
 MODEL: dict[str, object] = {
     "name": "smollm2",

@@ -7,7 +7,7 @@ import pytest
 from scripted_kernel import Said, problem, scripted_kernel
 from unit.shell.views import ended, view
 
-from orlop.shell.main import run
+from orlop.shell.commands import run
 
 PS = "GET /orlop/v1/processes"
 SHOW = "GET /orlop/v1/processes/7"

@@ -8,7 +8,7 @@ import pytest
 from scripted_kernel import Said, problem, scripted_kernel
 from unit.shell.views import ended, view
 
-from orlop.shell.main import run
+from orlop.shell.commands import run
 
 SPAWN = "POST /orlop/v1/processes"
 ROOT = "/orlop/v1/processes/prc_7"

@@ -7,7 +7,7 @@ import pytest
 from scripted_kernel import Said, scripted_kernel
 
 from orlop.abi.errors import BY_CODE
-from orlop.shell.main import run
+from orlop.shell.commands import run
 
 SCHEDULE = {
     "id": "sch_1",

@@ -16,7 +16,7 @@ from unit.shell.test_models_command import MODEL, residency
 from unit.shell.views import view
 
 from orlop.console.terminal import OTHER_SCREEN, OWN_SCREEN, cut_at
-from orlop.shell.main import run
+from orlop.shell.commands import run
 
 ENGINE: dict[str, object] = {
     "name": "smollm2",
