@@ -10,7 +10,6 @@ from orlop.abi.files import WriteFiles
 from orlop.abi.ids import Seq
 from orlop.abi.limits import BLOB_BYTES_MIN
 from orlop.kernel.admit import Admitted
-from orlop.state import codec
 from orlop.state.core import Kernel
 from orlop.state.process import Process
 from orlop.state.running import Running
@@ -40,7 +39,6 @@ def emit(kernel: Kernel, process: Process, running: Running, returned: CallRetur
     brief = running.brief
     if brief is None or brief.changed is None:
         raise Broken(f"call {running.id} has changed nothing")
-    expected = next_seq(kernel)
     header = kernel.emit_whole(
         process.id,
         process.row.tenant,
@@ -48,7 +46,6 @@ def emit(kernel: Kernel, process: Process, running: Running, returned: CallRetur
         brief.changed,
         returned,
         call=running.id,
-        key=codec.once(expected),
         args_digest=running.digest,
         parts=running.parts,
     )

@@ -18,7 +18,6 @@ from orlop.effects.monty import AskTool
 from orlop.kernel import held_values
 from orlop.kernel.admit import Admitted, admit
 from orlop.machine.clock import NS_PER_S
-from orlop.state import codec
 from orlop.state.core import Kernel
 from orlop.state.process import Process
 from orlop.state.running import Running
@@ -140,5 +139,4 @@ def _conclude(
         event,
         call=running.id,
         cause=running.seq,
-        key=codec.once(running.seq),
     )

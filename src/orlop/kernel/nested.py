@@ -19,7 +19,6 @@ from orlop.abi.replies import Completion, Vectors
 from orlop.kernel import sys_infer
 from orlop.kernel.admit import Admitted, admit
 from orlop.machine.clock import NS_PER_S
-from orlop.state import codec
 from orlop.state.core import Kernel
 from orlop.state.process import Process
 from orlop.state.running import Running
@@ -160,5 +159,4 @@ def _conclude(
         event,
         call=running.id,
         cause=running.seq,
-        key=codec.once(running.seq),
     )

@@ -89,7 +89,6 @@ def recorded(
         event,
         call=running.id,
         cause=running.seq,
-        key=codec.once(running.seq),
         parts=parts,
     ).seq
 

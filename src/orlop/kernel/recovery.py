@@ -90,7 +90,6 @@ def settle(kernel: Kernel, open_call: OpenCall) -> None:
         ),
         call=open_call.call,
         cause=open_call.seq,
-        key=codec.once(open_call.seq),
     )
 
 

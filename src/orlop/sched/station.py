@@ -91,11 +91,15 @@ class Station:
 
     def service_s(self, used: Used) -> float:
         """Engine seconds that a call took: its prefill, and its share of the decode steps."""
-        batch = max(1, self.gate.running)
-        step_s = self.capacity.speed.decode_s(batch, max(self.gate.kv_used, used.input_tokens))
+        prompt_s, answer_s = self._parts_s(used)
+        return prompt_s + answer_s / max(1, self.gate.running)
+
+    def _parts_s(self, used: Used) -> tuple[float, float]:
+        """Of reading its prompt, and of the decode steps of its answer, as the speed tells."""
+        gate, speed = self.gate, self.capacity.speed
         new = max(0, used.input_tokens - used.cached_tokens)
-        prefill_s = self.capacity.speed.prefill_s(new, used.cached_tokens)
-        return prefill_s + used.output_tokens * step_s / batch
+        step_s = speed.decode_s(max(1, gate.running), max(gate.kv_used, used.input_tokens))
+        return speed.prefill_s(new, used.cached_tokens), used.output_tokens * step_s
 
     @property
     def useful(self) -> float:
@@ -134,11 +138,7 @@ class Station:
         counts.preempted += used.preempted
 
     def _learn_parts(self, used: Used) -> None:
-        gate, speed = self.gate, self.capacity.speed
-        new = max(0, used.input_tokens - used.cached_tokens)
-        prompt_s = speed.prefill_s(new, used.cached_tokens)
-        context = max(gate.kv_used, used.input_tokens)
-        answer_s = used.output_tokens * speed.decode_s(max(1, gate.running), context)
+        prompt_s, answer_s = self._parts_s(used)
         rate = LEARN if self.prompt_s else 1.0
         self.prompt_s += (prompt_s - self.prompt_s) * rate
         self.answer_s += (answer_s - self.answer_s) * rate

@@ -3,9 +3,7 @@
 import click
 
 from orlop.abi.ids import Seq
-from orlop.abi.memory_orders import (
-    RollbackOrder,
-)
+from orlop.abi.memory_orders import RollbackOrder
 from orlop.console.frame import Frame, framed
 from orlop.console.screen import date, show_json, table
 from orlop.shell.memory import line_of, operator

@@ -11,7 +11,7 @@ from orlop.abi.commons import TABLED_KINDS
 from orlop.abi.devices import ClaimId
 from orlop.abi.egress import NetRule
 from orlop.abi.errors import Exhausted, KernelError, NotFound, NotReady
-from orlop.abi.events import CallEntered, CallReturned, Event, Header
+from orlop.abi.events import CallEntered, CallFailed, CallReturned, Event, Header
 from orlop.abi.files import FilesChanged
 from orlop.abi.ids import (
     DEFAULT_TENANT,
@@ -55,7 +55,7 @@ from orlop.sched.scheduler import Scheduler
 from orlop.sched.turns import Turns
 from orlop.state import snapshot
 from orlop.state.clients import Clients
-from orlop.state.codec import KIND, decode, encode
+from orlop.state.codec import KIND, decode, encode, once
 from orlop.state.elders import Elders, nowhere
 from orlop.state.guard import Guard
 from orlop.state.orders import Orders
@@ -72,6 +72,9 @@ from orlop.tools.schema import Schema
 from orlop.tools.systems import Systems
 
 log = logging.getLogger(__name__)
+
+OUTCOMES: Final = frozenset((CallReturned, CallFailed))
+"""What an intent may have one of: their key says so to the journal."""
 
 ERASED: Final = str(MemoryErased.__struct_config__.tag)
 
@@ -225,7 +228,6 @@ class Kernel:
         *,
         call: CallId | None = None,
         cause: Seq | None = None,
-        key: bytes | None = None,
         args_digest: bytes | None = None,
         parts: tuple[Part, ...] = (),
     ) -> Header:
@@ -247,7 +249,7 @@ class Kernel:
                 parts=parts,
                 call=call,
                 cause=cause,
-                key=key,
+                key=once(cause) if cause is not None and type(event) in OUTCOMES else None,
                 args_digest=args_digest,
                 place=place,
             )
@@ -271,7 +273,6 @@ class Kernel:
         returned: CallReturned,
         *,
         call: CallId,
-        key: bytes,
         args_digest: bytes,
         parts: tuple[Part, ...],
     ) -> Header:
@@ -289,7 +290,7 @@ class Kernel:
                 body=whole.joined(bodies),
                 parts=parts,
                 call=call,
-                key=key,
+                key=once(Seq(self.journal.head_seq + 1)),
                 args_digest=args_digest,
             )
         )

@@ -38,18 +38,25 @@ def in_schema(config: JournalConfig, schema: str) -> JournalConfig:
     return replace(config, schema=schema)
 
 
-def tape(home: Home, config: JournalConfig, cluster: str = "") -> Tape:
-    """Not opened yet.  cluster: of the kernels that it has events in common with.
-
-    Raises `Misconfigured`.
-    """
+def check(config: JournalConfig) -> None:
+    """Raises `Misconfigured` for what is no place of a journal."""
     if not config.url:
-        return SqliteTape(home, [Path(path) for path in config.anchors])
+        return
     if not config.url.startswith(("postgresql://", "postgres://")):
         raise Misconfigured("journal.url: only postgresql://… is known; leave it out for SQLite")
     if not config.schema.isidentifier() or config.schema != config.schema.lower():
         raise Misconfigured(f"journal.schema: {config.schema!r} is no name in lower case")
     require_postgres()
+
+
+def tape(home: Home, config: JournalConfig, cluster: str = "") -> Tape:
+    """Not opened yet.  cluster: of the kernels that it has events in common with.
+
+    Raises `Misconfigured`.
+    """
+    check(config)
+    if not config.url:
+        return SqliteTape(home, [Path(path) for path in config.anchors])
     from orlop.store.postgres import PostgresTape
 
     return PostgresTape(home, config.url, config.schema, cluster)

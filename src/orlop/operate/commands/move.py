@@ -38,7 +38,7 @@ def move(frame: Frame, target: str, schema: str) -> None:
     home = frame.home.expanduser().resolve()
     old = read_settings(None, home, ()).journal
     new = _place(old, target, schema)
-    tapes.tape(Home(home), new)  # Refuses what is no place at all.
+    tapes.check(new)
     Home(home).require()
     work = Move(home, old, new)
     with bars(quiet=frame.as_json) as report:
