@@ -5,15 +5,13 @@ there.  A step stores what is new in it, is one call and one transaction, and li
 journal as the rest: versioned, as-of any moment, shared by the same rules.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 import msgspec
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
     WRITES_IDX_MAP,
-    BaseCheckpointSaver,
     ChannelVersions,
     Checkpoint,
     CheckpointMetadata,
@@ -24,22 +22,18 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from orlop.abi.errors import Conflict, NotFound
-from orlop.abi.files import FileContent, FileWrite
+from orlop.abi.files import FileWrite
+from orlop.sdk.langgraph_awaited import AwaitedSaver
 from orlop.sdk.langgraph_pending import Pending, PendingWrites
+from orlop.sdk.langgraph_reading import Reader
 from orlop.sdk.langgraph_records import (
     Document,
-    Held,
     Here,
-    Listed,
     Place,
     Stretch,
     Typed,
-    Value,
     Written,
-    counting,
     framed,
-    frames,
-    item,
     opened,
     word,
 )
@@ -49,7 +43,7 @@ from orlop.sdk.sync import SyncKernel, connect_sync
 FOLDER = "/langgraph"
 
 
-class OrlopSaver(BaseCheckpointSaver[int]):
+class OrlopSaver(AwaitedSaver):
     """Needs a kernel: the one that runs this program, else `kernel`."""
 
     def __init__(
@@ -144,15 +138,21 @@ class OrlopSaver(BaseCheckpointSaver[int]):
 
     # Reading.
 
+    @property
+    def _reader(self) -> Reader:
+        """A graph reads through a copy of its saver with a `serde` of its own."""
+        return Reader(self._files, self.serde, self._root)
+
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         place = self._place(config)
         id = get_checkpoint_id(config)
         paths = [place.checkpoint(id)] if id else self._checkpoints(place.folder, None, None)
-        found = next(iter(self._read(paths)), None)
+        reader = self._reader
+        found = next(reader.found(paths), None)
         if found is None:
             return None
         document, written = found
-        return self._tuple(document, written, learn=True)
+        return reader.whole(document, written, follows=self._seen)
 
     def list(
         self,
@@ -163,11 +163,12 @@ class OrlopSaver(BaseCheckpointSaver[int]):
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
         """The newest first, within each namespace."""
+        reader = self._reader
         until = get_checkpoint_id(before) if before else None
         found = (
-            self._tuple(document, written)
+            reader.whole(document, written)
             for folder in self._folders(config)
-            for document, written in self._read(self._checkpoints(folder, config, until), filter)
+            for document, written in reader.found(self._checkpoints(folder, config, until), filter)
         )
         yield from islice(found, limit)
 
@@ -201,101 +202,6 @@ class OrlopSaver(BaseCheckpointSaver[int]):
             if len(rows) < count:
                 return
             at, count = rows[-1].path, 100
-
-    def _read(
-        self, paths: Iterable[str], filter: Mapping[str, object] | None = None
-    ) -> Iterator[tuple[Document, Sequence[Written]]]:
-        """Those of the checkpoints that are there and pass the filter."""
-        for path in paths:
-            (data,) = self._files.read_those([path])
-            document, written = opened(data or b"")
-            if document is None:
-                continue
-            metadata = self.serde.loads_typed(document.metadata) if filter else {}
-            if filter and any(metadata.get(key) != value for key, value in filter.items()):
-                continue
-            yield document, counting(written)
-
-    def _tuple(
-        self, document: Document, written: Sequence[Written], *, learn: bool = False
-    ) -> CheckpointTuple:
-        """learn: the next checkpoint will follow this one."""
-        place = Place(self._root, document.thread, document.namespace)
-        checkpoint = self.serde.loads_typed(document.checkpoint)
-        lists = self._lists(place, document, written)
-        if learn:
-            versions = checkpoint["channel_versions"]
-            self._seen.put(place, document.id, versions, document.values)
-            for channel, value in document.values.items():
-                if isinstance(value, Listed) and value.file:
-                    self._seen.read(place, channel, value, lists[value.file])
-        held = self._held(place, document)
-        checkpoint["channel_values"] = {
-            channel: self._loaded(channel, value, lists, held)
-            for channel, value in document.values.items()
-        }
-        parent = document.parent
-        return CheckpointTuple(
-            config=place.config(document.id),
-            checkpoint=checkpoint,
-            metadata=self.serde.loads_typed(document.metadata),
-            parent_config=place.config(parent) if parent else None,
-            pending_writes=[(one.task, one.channel, self._wrote(one, lists)) for one in written],
-        )
-
-    def _lists(
-        self, place: Place, document: Document, written: Sequence[Written]
-    ) -> Mapping[str, FileContent]:
-        """The files with items that they speak of."""
-        files = {one.file for one in document.values.values() if isinstance(one, Listed)}
-        files |= {one.value.file for one in written if isinstance(one.value, Stretch)}
-        wanted = sorted(files - {""})
-        found = self._files.contents([place.values(file) for file in wanted]) if wanted else ()
-        there = {}
-        for file, content in zip(wanted, found, strict=True):
-            if content is None:
-                raise NotFound(f"{place.values(file)}, which checkpoint {document.id} needs")
-            there[file] = content
-        return there
-
-    def _held(self, place: Place, document: Document) -> Mapping[str, Document]:
-        """Earlier checkpoints with values of this one; also those that were deleted since."""
-        ids = sorted({one.id for one in document.values.values() if isinstance(one, Held)})
-        paths = [place.checkpoint(id) for id in ids]
-        found: dict[str, Document] = {}
-        contents = self._files.read_those(paths) if paths else ()
-        for id, path, data in zip(ids, paths, contents, strict=True):
-            earlier, _ = opened(self._deleted(path) if data is None else data)
-            if earlier is None:
-                raise NotFound(f"checkpoint {id}, which {document.id} needs")
-            found[id] = earlier
-        return found
-
-    def _deleted(self, path: str) -> bytes:
-        there = [row.version for row in self._files.versions(path) if row.kind == "file"]
-        return self._files.read(path, version=there[-1]) if there else b""
-
-    def _loaded(
-        self,
-        channel: str,
-        value: Value,
-        lists: Mapping[str, FileContent],
-        held: Mapping[str, Document],
-    ) -> object:
-        if isinstance(value, Held):
-            return self._loaded(channel, held[value.id].values[channel], lists, held)
-        if isinstance(value, Here):
-            return self.serde.loads_typed(value.value)
-        return self._items(lists[value.file].data[: value.size]) if value.file else []
-
-    def _wrote(self, one: Written, lists: Mapping[str, FileContent]) -> object:
-        if not isinstance(one.value, Stretch):
-            return self.serde.loads_typed(one.value.value)
-        start = one.value.offset
-        return self._items(lists[one.value.file].data[start : start + one.value.length])
-
-    def _items(self, data: bytes) -> Sequence[object]:
-        return [self.serde.loads_typed(item(frame)) for frame in frames(data)]
 
     # Forgetting and copying.
 
@@ -347,53 +253,6 @@ class OrlopSaver(BaseCheckpointSaver[int]):
             self._files.delete(path)
         except NotFound:
             return
-
-    # The same, awaited: each in a thread, since the synchronous client keeps nothing open.
-
-    async def aput(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        return await asyncio.to_thread(self.put, config, checkpoint, metadata, new_versions)
-
-    async def aput_writes(
-        self,
-        config: RunnableConfig,
-        writes: Sequence[tuple[str, object]],
-        task_id: str,
-        task_path: str = "",
-    ) -> None:
-        await asyncio.to_thread(self.put_writes, config, writes, task_id, task_path)
-
-    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        return await asyncio.to_thread(self.get_tuple, config)
-
-    async def alist(
-        self,
-        config: RunnableConfig | None,
-        *,
-        filter: Mapping[str, object] | None = None,
-        before: RunnableConfig | None = None,
-        limit: int | None = None,
-    ) -> AsyncIterator[CheckpointTuple]:
-        found = self.list(config, filter=filter, before=before, limit=limit)
-        while (one := await asyncio.to_thread(next, found, None)) is not None:
-            yield one
-
-    async def adelete_thread(self, thread_id: str) -> None:
-        await asyncio.to_thread(self.delete_thread, thread_id)
-
-    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        await asyncio.to_thread(self.delete_for_runs, run_ids)
-
-    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        await asyncio.to_thread(self.copy_thread, source_thread_id, target_thread_id)
-
-    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        await asyncio.to_thread(lambda: self.prune(thread_ids, strategy=strategy))
 
     def _place(self, config: RunnableConfig) -> Place:
         where = config["configurable"]
