@@ -2,6 +2,9 @@
 
 import asyncio
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -111,3 +114,13 @@ def test_a_file_that_is_no_model_fails_the_call(tmp_path: Path) -> None:
             await engine.close()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("first", ["", "import orlop.memory.graph; "])
+def test_nothing_is_told_to_the_makers_of_the_libraries(first: str, tmp_path: Path) -> None:
+    """They keep what they are going to send in the caches of whoever runs them."""
+    code = f"{first}import sys, pathlib; from orlop.devices.onnx_network import load; "
+    code += "load(pathlib.Path(sys.argv[1]))"
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code, WEIGHTS], env=env, check=True)
+    assert not list(tmp_path.iterdir())

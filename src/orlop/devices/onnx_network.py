@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from orlop.abi.errors import DeviceFailed, KernelError
+from orlop.machine import telemetry
 
 CPU: Final = "CPUExecutionProvider"
 TOKENS_MAX: Final = 256
@@ -47,6 +48,7 @@ class Network:
     """
 
     def __init__(self, weights: Path, providers: Sequence[str] = (CPU,)) -> None:
+        telemetry.silence()
         try:
             from onnxruntime import InferenceSession, SessionOptions, get_available_providers
             from tokenizers import Tokenizer

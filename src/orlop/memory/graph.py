@@ -10,9 +10,12 @@ import contextlib
 import numpy
 import numpy.typing
 
+from orlop.machine import telemetry
+
 # The process dies when onnxruntime (1.31) is loaded after usearch (2.26); the other way round both
 # work.  The kernel may load the embedded model at any time later, so that comes first.
 with contextlib.suppress(ImportError):
+    telemetry.silence()
     import onnxruntime  # noqa: F401
 
 from usearch.compiled import MetricKind, ScalarKind
