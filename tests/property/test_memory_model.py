@@ -15,7 +15,7 @@ from orlop.abi.memory import Item, MemoryId, Remember, Version
 from orlop.abi.memory_orders import RollbackOrder
 from orlop.kernel import memory_orders
 from orlop.memory import revision
-from orlop.memory.reading import Head, Place
+from orlop.memory.heads import Head, Place
 from orlop.memory.residency import Residency
 
 PLACE = "common/model"

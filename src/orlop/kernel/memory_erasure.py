@@ -16,7 +16,7 @@ from orlop.abi.memory import MemoryErased
 from orlop.abi.memory_orders import Certificate, EraseOrder
 from orlop.kernel.sys_memory import memories_of
 from orlop.memory import erasing as memory_erasing
-from orlop.memory import reading as reading
+from orlop.memory import reading
 from orlop.state.core import Kernel
 from orlop.wire.canonical import canonical
 

@@ -10,7 +10,7 @@ from orlop.abi.memory_orders import KindOrder, RollbackOrder, ShareOrder, Subjec
 from orlop.kernel.sys_memory import memories_of
 from orlop.machine.chance import mint
 from orlop.memory import accounts as memory_accounts
-from orlop.memory import reading as reading
+from orlop.memory.heads import changed_since, heads_of
 from orlop.state.core import Kernel
 from orlop.subsystems import memory_spaces
 from orlop.subsystems.memory_plan import Plan
@@ -33,13 +33,13 @@ async def rollback(
         memory_accounts.seen_and_changed, tenant, order.namespace, order.seq
     )
     await memories.ready()
-    late = memories.projection.look(reading.changed_since, tenant, order.namespace, seen)
+    late = memories.projection.look(changed_since, tenant, order.namespace, seen)
     ids = dict.fromkeys([*changed, *late, *memories.written_in(tenant, order.namespace)])
     if len(ids) > MEMORY_ROLLBACK_MAX:
         raise TooLarge(f"{len(ids)} memories would change; at most {MEMORY_ROLLBACK_MAX}")
     plan = Plan(kernel, memories, tenant, KERNEL_PROCESS, order.namespace)
     for id in ids:
-        then = memories.projection.look(reading.heads_of, id, order.seq)
+        then = memories.projection.look(heads_of, id, order.seq)
         plan.restore(id, then)
     # From here on only the journal can fail.
     if not plan.changes:

@@ -10,7 +10,7 @@ from orlop.abi.memory_orders import Difference, Exported, MemoryStats
 from orlop.kernel.memory_vectors import model_of
 from orlop.kernel.sys_memory import memories_of
 from orlop.memory import accounts as memory_accounts
-from orlop.memory import reading as reading
+from orlop.memory import reading
 from orlop.state.core import Kernel
 from orlop.subsystems import memory_spaces
 

@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 from orlop.abi.ids import Seq, TenantId
 from orlop.abi.memory import Memory, MemoryId
 from orlop.abi.memory_orders import Difference, Exported
-from orlop.memory import reading as reading
+from orlop.memory import heads, reading
 from orlop.memory.columns import COLUMNS
 from orlop.memory.reading import memory_of
 from orlop.memory.rows import subject_of
@@ -127,7 +127,7 @@ def seen_and_changed(
     """How far the rows reach, and what has changed since `seq`."""
     return (
         reading.applied(connection),
-        reading.changed_since(connection, tenant, namespace, seq),
+        heads.changed_since(connection, tenant, namespace, seq),
     )
 
 
@@ -153,8 +153,8 @@ def differences(
     now_ns: int,
 ) -> list[Difference]:
     """Memories of which other versions were known at the two moments."""
-    then = reading.open_at(connection, tenant, namespace, before)
-    now = reading.open_at(connection, tenant, namespace, after)
+    then = heads.open_at(connection, tenant, namespace, before)
+    now = heads.open_at(connection, tenant, namespace, after)
     changed = [id for id in {**then, **now} if then.get(id) != now.get(id)][:DIFFERENCES_MAX]
     found: list[Difference] = []
     for id in changed:

@@ -12,8 +12,8 @@ import numpy.typing
 
 from orlop.abi.ids import Seq
 from orlop.memory.columns import NEVER_NS
+from orlop.memory.finding import Filter
 from orlop.memory.meaning import Query, Ranking
-from orlop.memory.reading import Filter
 
 Integers: TypeAlias = numpy.typing.NDArray[numpy.int64]
 Floats: TypeAlias = numpy.typing.NDArray[numpy.float32]

@@ -7,7 +7,8 @@ import msgspec
 from msgspec import Struct
 
 from orlop.abi.ids import Seq
-from orlop.memory.reading import Filter, applied, born, where
+from orlop.memory.finding import Filter, where
+from orlop.memory.reading import applied, born
 from orlop.memory.stores.store import Place, Point
 
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from orlop.abi.ids import TenantId
 from orlop.abi.memory_orders import Shelf
-from orlop.memory.reading import Filter
+from orlop.memory.finding import Filter
 
 Ranking: TypeAlias = list[tuple[int, float]]
 """Ids and cosines, best first."""

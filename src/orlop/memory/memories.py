@@ -21,10 +21,10 @@ from orlop.abi.memory import MemoryId
 from orlop.machine.clock import Clock
 from orlop.machine.offload import InlineOffload, ThreadOffload
 from orlop.machine.ranges import Count, Many
-from orlop.memory import reading as reading
+from orlop.memory import heads, reading
+from orlop.memory.heads import Place
 from orlop.memory.meaning import Dense
 from orlop.memory.outside import Outside
-from orlop.memory.reading import Place
 from orlop.memory.rows import EVIDENCE, MEMORY_KINDS, MemoryFold
 from orlop.memory.search import Asked, Found, find
 from orlop.memory.stores import opening
@@ -122,14 +122,14 @@ class Memories:
         known = self._places.get(memory)
         if known is not None:
             return known[1]
-        return self.projection.look(reading.place_of, memory)
+        return self.projection.look(heads.place_of, memory)
 
     def with_key(self, tenant: TenantId, namespace: str, key: str) -> MemoryId | None:
         """Which memory has the key now."""
         known = self._keys.get((tenant, namespace, key))
         if known is not None:
             return known[1]
-        return self.projection.look(reading.memory_with_key, tenant, namespace, key)
+        return self.projection.look(heads.memory_with_key, tenant, namespace, key)
 
     async def purge(self) -> None:
         """Nothing that was erased stays in the file, or in RAM."""

@@ -1,173 +1,24 @@
-"""Memories read back from their rows.  All functions take a connection and block."""
+"""Memories read back from their rows, and what their file knows besides.
 
-import re
+All functions take a connection and block.
+"""
+
 import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
-from msgspec import Struct
 
-from orlop.abi.ids import ProcessId, Seq, TenantId
+from orlop.abi.ids import Seq, TenantId
 from orlop.abi.labels import from_column
-from orlop.abi.limits import MEMORY_QUERY_WORDS_MAX
 from orlop.abi.memory import Evidence, Memory, MemoryId, MemoryState, Target
 from orlop.abi.memory_orders import Use
-from orlop.memory.columns import ALWAYS_NS, COLUMNS, NEVER_NS, known, scope_of
+from orlop.memory.columns import ALWAYS_NS, COLUMNS, NEVER_NS
 from orlop.memory.rows import identifiers_of, subject_of
 
 _SELECT: Final = f"SELECT {COLUMNS}, id FROM version "
-_WORD: Final = re.compile(r"\w+", re.UNICODE)
-_COMMON: Final = frozenset(
-    _WORD.findall(
-        "a about all am an and any are as at be been but by can did do does for from had has have"
-        " he her his how i if in into is it its me my no not of on or our she so than that the"
-        " their them then there these they this to was we were what when where which who whom"
-        " whose why will with would you your"
-    )
-)
-"""Words of English that nearly every sentence has."""
 _attributes: msgspec.json.Decoder[dict[str, object]] = msgspec.json.Decoder(dict[str, object])
 _sources: msgspec.json.Decoder[tuple[str, ...]] = msgspec.json.Decoder(tuple[str, ...])
-
-
-class Head(Struct, frozen=True):
-    """One open version, as a writer must know it."""
-
-    version: int
-    valid_from_ns: int
-    valid_to_ns: int
-    expires_ns: int
-    is_sealed: bool
-    process: ProcessId
-    key: str
-    kind: str
-    subject: str
-    confidence: float
-    sources: tuple[str, ...]
-    model: str
-    schema: int
-
-
-class Place(Struct, frozen=True):
-    """Where a memory lies, what is open of it, and the newest number that a version has."""
-
-    tenant: TenantId
-    namespace: str
-    heads: tuple[Head, ...]
-    newest: int
-
-
-class Filter(Struct, frozen=True, kw_only=True):
-    """Which versions count.  Times are resolved: nothing here depends on a clock."""
-
-    tenant: TenantId
-    namespaces: tuple[str, ...]
-    as_of: Seq | None
-    at_ns: int
-    kinds: tuple[str, ...] = ()
-    subjects: tuple[str, ...] | None = None
-    attributes: dict[str, object] = {}
-    confidence_min: float = 0.0
-
-    @property
-    def is_plain(self) -> bool:
-        """It asks for nothing but place and time."""
-        return not (self.kinds or self.attributes or self.subjects is not None)
-
-
-def where(wanted: Filter) -> tuple[str, list[object]]:
-    """A condition on `version`, with its values."""
-    marks = ",".join("?" * len(wanted.namespaces))
-    said = [
-        "tenant = ?",
-        f"namespace IN ({marks})",
-        known(wanted.as_of),
-        "valid_from <= ? AND valid_to > ? AND expires > ?",
-        "confidence >= ?",
-    ]
-    values: list[object] = [wanted.tenant, *wanted.namespaces]
-    values += [wanted.at_ns, wanted.at_ns, wanted.at_ns, wanted.confidence_min]
-    if wanted.kinds:
-        said.append(f"kind IN ({','.join('?' * len(wanted.kinds))})")
-        values += wanted.kinds
-    if wanted.subjects is not None:
-        said.append(f"subject IN ({','.join('?' * len(wanted.subjects))})")
-        values += wanted.subjects
-    for name, value in wanted.attributes.items():
-        said.append("json_extract(attributes, ?) IS json_extract(?, '$')")
-        values += ['$."' + name.replace('"', "") + '"', msgspec.json.encode(value).decode()]
-    return " AND ".join(said), values
-
-
-_HEAD: Final = (
-    "SELECT version, valid_from, valid_to, expires, sealed, process, key, kind, subject,"
-    " confidence, sources, model, shape FROM version WHERE memory = ? AND "
-)
-
-
-def place_of(connection: sqlite3.Connection, memory: MemoryId) -> Place | None:
-    """Two look-ups by an index, however long its history is."""
-    found = connection.execute(
-        "SELECT tenant, namespace, version FROM version WHERE memory = ?"
-        " ORDER BY version DESC LIMIT 1",
-        (memory,),
-    ).fetchone()
-    if found is None:
-        return None
-    rows = connection.execute(f"{_HEAD} known_to IS NULL ORDER BY version", (memory,))
-    return Place(found[0], found[1], tuple(_head(row) for row in rows.fetchall()), found[2])
-
-
-def heads_of(connection: sqlite3.Connection, memory: MemoryId, as_of: Seq | None) -> list[Head]:
-    """The versions that were open at a moment."""
-    rows = connection.execute(f"{_HEAD} {known(as_of)} ORDER BY version", (memory,))
-    return [_head(row) for row in rows.fetchall()]
-
-
-def changed_since(
-    connection: sqlite3.Connection, tenant: TenantId, namespace: str, seq: Seq
-) -> list[MemoryId]:
-    """Memories of which something was opened or closed later."""
-    rows = connection.execute(
-        "SELECT memory FROM version WHERE tenant = ? AND namespace = ? AND known_from > ?"
-        " UNION SELECT memory FROM version WHERE tenant = ? AND namespace = ? AND known_to > ?"
-        " AND known_to IS NOT NULL",
-        (tenant, namespace, seq, tenant, namespace, seq),
-    )
-    return sorted(memory for (memory,) in rows)
-
-
-def _head(row: tuple[object, ...]) -> Head:
-    return msgspec.convert(
-        {
-            "version": row[0],
-            "valid_from_ns": row[1],
-            "valid_to_ns": row[2],
-            "expires_ns": row[3],
-            "is_sealed": bool(row[4]),
-            "process": row[5],
-            "key": row[6],
-            "kind": row[7],
-            "subject": row[8],
-            "confidence": row[9],
-            "sources": _sources.decode(str(row[10])),
-            "model": row[11],
-            "schema": row[12],
-        },
-        Head,
-    )
-
-
-def memory_with_key(
-    connection: sqlite3.Connection, tenant: TenantId, namespace: str, key: str
-) -> MemoryId | None:
-    found = connection.execute(
-        "SELECT memory FROM version WHERE tenant = ? AND namespace = ? AND key = ? AND key <> ''"
-        " AND known_to IS NULL LIMIT 1",
-        (tenant, namespace, key),
-    ).fetchone()
-    return None if found is None else MemoryId(found[0])
 
 
 def by_ids(connection: sqlite3.Connection, ids: Sequence[int], now_ns: int) -> list[Memory]:
@@ -197,83 +48,6 @@ def versions(
     return found, gone
 
 
-def matching(
-    connection: sqlite3.Connection, wanted: Filter, extra: str, values: Sequence[object], limit: int
-) -> list[int]:
-    """Ids of the newest versions that meet the filter and `extra`."""
-    said, bound = where(wanted)
-    rows = connection.execute(
-        f"SELECT id FROM version WHERE {said} AND {extra}"
-        " ORDER BY known_from DESC, id DESC LIMIT ?",
-        (*bound, *values, limit),
-    )
-    return [id for (id,) in rows]
-
-
-def words_of(query: str) -> list[str]:
-    """Those that can tell one memory from another; all, where there are no such."""
-    words = list(dict.fromkeys(_WORD.findall(query.lower())))
-    telling = [word for word in words if word not in _COMMON]
-    return (telling or words)[:MEMORY_QUERY_WORDS_MAX]
-
-
-def numbers_of(query: str) -> list[str]:
-    """Words with digits, among others: numbers and names that nobody says in other words."""
-    words = words_of(query)
-    numbers = [word for word in words if any(letter.isdigit() for letter in word)]
-    return numbers if len(numbers) < len(words) else []
-
-
-def by_words(
-    connection: sqlite3.Connection, wanted: Filter, query: str, limit: int
-) -> list[tuple[int, float]]:
-    """Ids and scores, best first, by BM25.
-
-    Places are words of the index too, so that only their rows are looked at.
-    """
-    terms = words_of(query)
-    if not terms:
-        return []
-    scopes = " OR ".join(scope_of(wanted.tenant, name) for name in wanted.namespaces)
-    asked = " OR ".join(f'"{term}"' for term in terms)
-    said, bound = where(wanted)
-    rows = connection.execute(
-        "SELECT version.id, -bm25(words, 1.0, 0.0) AS score FROM words"
-        f" JOIN version ON version.id = words.rowid WHERE words MATCH ? AND {said}"
-        " ORDER BY score DESC, version.id LIMIT ?",
-        (f"(scope : ({scopes})) AND (text : ({asked}))", *bound, limit),
-    )
-    return rows.fetchall()
-
-
-def spaces(connection: sqlite3.Connection, tenant: TenantId, start: str) -> list[str]:
-    """Namespaces that hold something and whose names begin with `start`."""
-    rows = connection.execute(
-        "SELECT namespace FROM namespace WHERE tenant = ? AND namespace >= ? AND namespace < ?"
-        " ORDER BY namespace",
-        (tenant, start, start + "\U0010ffff"),
-    )
-    return [name for (name,) in rows]
-
-
-def moment_ns(connection: sqlite3.Connection, seq: Seq) -> int:
-    """The wall clock at the newest write up to `seq`; 0 where there is none."""
-    found = connection.execute(
-        "SELECT wall FROM moment WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (seq,)
-    ).fetchone()
-    return 0 if found is None else int(found[0])
-
-
-def everybody(
-    connection: sqlite3.Connection, tenant: TenantId, identifier: str, as_of: Seq | None
-) -> tuple[str, ...]:
-    """All identifiers of the subject that has this one."""
-    subject = subject_of(connection, tenant, identifier, as_of)
-    if subject is None:
-        return (identifier,)
-    return tuple(identifiers_of(connection, tenant, subject, as_of))
-
-
 def history(
     connection: sqlite3.Connection, tenant: TenantId, memory: MemoryId, now_ns: int
 ) -> list[Memory]:
@@ -282,34 +56,6 @@ def history(
         f"{_SELECT} WHERE memory = ? AND tenant = ? ORDER BY version", (memory, tenant)
     )
     return [memory_of(row, now_ns) for row in rows.fetchall()]
-
-
-def uses(connection: sqlite3.Connection, memory: MemoryId, limit: int) -> list[Use]:
-    """The newest recalls that gave it, oldest first."""
-    rows = connection.execute(
-        "SELECT seq, version, score, process, call, wall FROM recalled"
-        " WHERE memory = ? ORDER BY seq DESC LIMIT ?",
-        (memory, limit),
-    ).fetchall()
-    return [
-        Use(seq=row[0], version=row[1], score=row[2], process=row[3], call=row[4], wall_ns=row[5])
-        for row in reversed(rows)
-    ]
-
-
-def open_at(
-    connection: sqlite3.Connection, tenant: TenantId, namespace: str, as_of: Seq | None
-) -> dict[MemoryId, list[int]]:
-    """Of each memory, the versions that were known."""
-    rows = connection.execute(
-        "SELECT memory, version FROM version WHERE tenant = ? AND namespace = ?"
-        f" AND {known(as_of)} ORDER BY memory, version",
-        (tenant, namespace),
-    )
-    found: dict[MemoryId, list[int]] = {}
-    for memory, version in rows:
-        found.setdefault(memory, []).append(version)
-    return found
 
 
 def stale(
@@ -327,6 +73,19 @@ def stale(
         elif all_versions:
             found.append(all_versions[-1])
     return found
+
+
+def uses(connection: sqlite3.Connection, memory: MemoryId, limit: int) -> list[Use]:
+    """The newest recalls that gave it, oldest first."""
+    rows = connection.execute(
+        "SELECT seq, version, score, process, call, wall FROM recalled"
+        " WHERE memory = ? ORDER BY seq DESC LIMIT ?",
+        (memory, limit),
+    ).fetchall()
+    return [
+        Use(seq=row[0], version=row[1], score=row[2], process=row[3], call=row[4], wall_ns=row[5])
+        for row in reversed(rows)
+    ]
 
 
 def memory_of(row: tuple[object, ...], now_ns: int) -> Memory:
@@ -376,12 +135,32 @@ def _state(memory: Memory, now_ns: int) -> MemoryState:
     return "current"
 
 
-def key_ids(connection: sqlite3.Connection, wanted: Filter, key: str) -> list[int]:
-    return matching(connection, wanted, "key = ? AND key <> ''", (key,), 100)
+def spaces(connection: sqlite3.Connection, tenant: TenantId, start: str) -> list[str]:
+    """Namespaces that hold something and whose names begin with `start`."""
+    rows = connection.execute(
+        "SELECT namespace FROM namespace WHERE tenant = ? AND namespace >= ? AND namespace < ?"
+        " ORDER BY namespace",
+        (tenant, start, start + "\U0010ffff"),
+    )
+    return [name for (name,) in rows]
 
 
-def newest(connection: sqlite3.Connection, wanted: Filter, limit: int) -> list[int]:
-    return matching(connection, wanted, "1", (), limit)
+def everybody(
+    connection: sqlite3.Connection, tenant: TenantId, identifier: str, as_of: Seq | None
+) -> tuple[str, ...]:
+    """All identifiers of the subject that has this one."""
+    subject = subject_of(connection, tenant, identifier, as_of)
+    if subject is None:
+        return (identifier,)
+    return tuple(identifiers_of(connection, tenant, subject, as_of))
+
+
+def moment_ns(connection: sqlite3.Connection, seq: Seq) -> int:
+    """The wall clock at the newest write up to `seq`; 0 where there is none."""
+    found = connection.execute(
+        "SELECT wall FROM moment WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (seq,)
+    ).fetchone()
+    return 0 if found is None else int(found[0])
 
 
 def dimensions_of(connection: sqlite3.Connection, model: str) -> int:

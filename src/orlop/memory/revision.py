@@ -16,7 +16,7 @@ from orlop.abi.ids import Nanoseconds, ProcessId, TenantId
 from orlop.abi.limits import MEMORY_VERSIONS_MAX
 from orlop.abi.memory import Change, How, MemoryId, Version
 from orlop.memory.columns import ALWAYS_NS, NEVER_NS
-from orlop.memory.reading import Head, Place
+from orlop.memory.heads import Head, Place
 
 GONE: Final = 0
 """The version of a memory that nobody may know: there is none."""

@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from orlop.abi.ids import Seq, TenantId
 from orlop.abi.limits import MEMORY_CANDIDATES_MAX
 from orlop.abi.memory import Memory, Recall
-from orlop.memory import reading
+from orlop.memory import finding, reading
+from orlop.memory.finding import Filter
 from orlop.memory.fuse import fused
 from orlop.memory.meaning import Dense, Query, Ranking
-from orlop.memory.reading import Filter
 
 AMONG_MAX: Final = 200_000
 """Rows that a filter by kind, subject or attributes may name for a search by meaning."""
@@ -60,16 +60,16 @@ def _find(connection: sqlite3.Connection, dense: Dense | None, asked: Asked) -> 
     wanted = resolved(connection, asked)
     stale = tuple(reading.stale(connection, asked.tenant, call.holding, asked.now_ns))
     if call.memory:
-        ids = reading.matching(connection, wanted, "memory = ?", (call.memory,), call.limit)
+        ids = finding.matching(connection, wanted, "memory = ?", (call.memory,), call.limit)
         return _plain(connection, ids, asked, "id", stale)
     if call.key:
         return _plain(
-            connection, reading.key_ids(connection, wanted, call.key), asked, "key", stale
+            connection, finding.key_ids(connection, wanted, call.key), asked, "key", stale
         )
     if not wanted.namespaces or (call.holding and not call.query and not asked.vector):
         return Found(memories=(), searched=(), stale=stale)
     if not call.query and not asked.vector:
-        ids = reading.newest(connection, wanted, call.limit)
+        ids = finding.newest(connection, wanted, call.limit)
         return _plain(connection, ids, asked, "newest", stale)
     return _searched(connection, dense, asked, wanted, stale)
 
@@ -131,24 +131,24 @@ def _lists(
     lists: dict[str, Ranking] = {}
     from_ram = True
     if call.mode in ("fused", "words") and call.query:
-        lists["words"] = reading.by_words(connection, wanted, call.query, each)
+        lists["words"] = finding.by_words(connection, wanted, call.query, each)
     if call.mode in ("fused", "dense") and asked.vector and dense is not None:
         among = None
         if not wanted.is_plain:
-            among = reading.matching(connection, wanted, "1", (), AMONG_MAX)
+            among = finding.matching(connection, wanted, "1", (), AMONG_MAX)
         query = Query(
             wanted=wanted, model=asked.model, vector=asked.vector, limit=each, among=among
         )
         lists["dense"], from_ram = dense.search(connection, query)
     if call.mode == "newest":
-        lists["newest"] = by_age(reading.newest(connection, wanted, each))
+        lists["newest"] = by_age(finding.newest(connection, wanted, each))
     elif call.mode == "fused":
         # Ids ascend with the sequence of their events.
         ids = {id for pairs in lists.values() for id, _ in pairs}
         lists["newest"] = by_age(sorted(ids, reverse=True))
     is_twofold = lists.get("words") and lists.get("dense")
-    if is_twofold and (numbers := reading.numbers_of(call.query)):
-        lists["numbers"] = reading.by_words(connection, wanted, " ".join(numbers), each)
+    if is_twofold and (numbers := finding.numbers_of(call.query)):
+        lists["numbers"] = finding.by_words(connection, wanted, " ".join(numbers), each)
     return lists, from_ram
 
 

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from orlop.abi.errors import NotReady
 from orlop.abi.ids import Seq, TenantId
 from orlop.abi.memory import Evidence, Memory, Recalled
-from orlop.memory import reading as reading
+from orlop.memory import reading
 from orlop.state.core import Kernel
 
 

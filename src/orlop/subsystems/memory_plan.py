@@ -23,8 +23,8 @@ from orlop.abi.memory import (
 from orlop.machine.chance import mint
 from orlop.machine.clock import NS_PER_S
 from orlop.memory import revision
+from orlop.memory.heads import Head, Place
 from orlop.memory.memories import Memories
-from orlop.memory.reading import Head, Place
 from orlop.state.core import Kernel
 
 

@@ -13,9 +13,9 @@ from orlop.abi.ids import DEFAULT_TENANT, Seq
 from orlop.abi.memory import Item, MemoryId, Remember, Target
 from orlop.devices.fake import FakeConfig
 from orlop.memory.blocks import Blocks
+from orlop.memory.finding import Filter, numbers_of
 from orlop.memory.fuse import fused
 from orlop.memory.meaning import Query
-from orlop.memory.reading import Filter, numbers_of
 from orlop.memory.vectors import packed
 from orlop.state.core import Kernel
 
