@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from orlop.abi.errors import JournalStopped
 from orlop.abi.ids import JournalId, Seq
-from orlop.cluster.commons import Placed, Standing
+from orlop.cluster.places import Placed, Standing
 from orlop.store.chain import header_of
 from orlop.store.volatile import VolatileTape
 

@@ -16,17 +16,16 @@ For a projection it is what a journal is to a kernel that is alone; numbers are 
 
 import asyncio
 import logging
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
-
-from msgspec import Struct
 
 from orlop.abi.commons import TABLED_KINDS, is_common
-from orlop.abi.errors import JournalDamaged, JournalStopped, KernelError, NotFound, NotReady
+from orlop.abi.errors import JournalDamaged, JournalStopped, KernelError, NotReady
 from orlop.abi.events import Header
 from orlop.abi.ids import JournalId, Seq, TenantId
 from orlop.abi.limits import COMMONS_WAIT_S, JOURNAL_READ_EVENTS
+from orlop.cluster.journals import Journals
+from orlop.cluster.places import Common, Standing
 from orlop.machine.clock import Clock
 from orlop.machine.offload import Offload
 from orlop.store.journal import Journal
@@ -45,60 +44,6 @@ HOLD_S, HOLD_MAX_S = 0.01, 2.0
 while somebody here is about to write."""
 
 
-class Standing(Struct, frozen=True, kw_only=True):
-    """How things stand in the database."""
-
-    head: Seq
-    """The newest place that is taken."""
-    holder: JournalId | None
-    is_wanted: bool
-    """By another kernel than the one that asks."""
-
-
-class Placed(Struct, frozen=True):
-    """Where the event with a place lies."""
-
-    place: Seq
-    journal: JournalId
-    schema: str
-    seq: Seq
-
-
-class Common(Protocol):
-    """The database's half.  All methods block, and raise `JournalStopped` where it is away."""
-
-    @property
-    def cluster(self) -> str:
-        """Whose it is: kernels with another secret have nothing to do with it."""
-        ...
-
-    def look(self, me: JournalId) -> Standing: ...
-
-    def ask(self, me: JournalId) -> Standing:
-        """Take the pen, or stand in the line for it."""
-        ...
-
-    def pass_on(self, me: JournalId, *, is_last: bool = False) -> None:
-        """To the next in the line, or to whoever asks first.  is_last: nor does it want it back."""
-        ...
-
-    def rows(
-        self, first: Seq, last: Seq, limit: int, kinds: Sequence[str] | None = None
-    ) -> list[Placed]:
-        """In order.  kinds: None: all."""
-        ...
-
-    def schemas(self) -> list[str]:
-        """Of all journals."""
-        ...
-
-    def strike(self, schema: str, seqs: Sequence[Seq]) -> int:
-        """Forget these bodies of another kernel's journal.  Returns how many."""
-        ...
-
-    def close(self) -> None: ...
-
-
 class Commons:
     """reach: opens another kernel's journal for reading, by its schema."""
 
@@ -113,9 +58,8 @@ class Commons:
         self._own = own
         self._common = common
         self._ask = ask
-        self._reach = reach
         self._clock = clock
-        self._readers: dict[str, Journal] = {}
+        self.journals = Journals(own, common, ask, reach)
         self._caught_up: dict[Follower, Seq] = {}
         """The newest place of another kernel that each surely has."""
         self._pending: deque[tuple[Seq, Seq]] = deque()
@@ -222,9 +166,7 @@ class Commons:
         most = min(limit, JOURNAL_READ_EVENTS)
         while True:
             try:
-                return await self._stored(
-                    await self._ask(self._common.rows, first, until, most, None)
-                )
+                return await self.journals.read(first, until, limit=most)
             except JournalDamaged:
                 raise
             except JournalStopped:  # The database is away; ours says when that is the end.
@@ -251,45 +193,6 @@ class Commons:
                     raise NotReady(error.message, retry_after_s=1.0) from error
                 await self._clock.sleep(LOOK_S)
 
-    async def part(self, tenant: TenantId, name: bytes) -> bytes:
-        """Content that another kernel's journal has.  Raises `NotFound`."""
-        for schema in await self._ask(self._common.schemas):
-            try:
-                return await (await self._reader(schema)).part(tenant, name)
-            except NotFound:
-                continue
-        raise NotFound(f"no kernel's journal holds {name.hex()}, or it was pruned")
-
-    async def others(self) -> Sequence[tuple[str, Journal]]:
-        """The journals of all other kernels, with their schemas; also of those that are lost."""
-        schemas = await self._ask(self._common.schemas)
-        readers = [(schema, await self._reader(schema)) for schema in schemas]
-        return [(schema, reader) for schema, reader in readers if reader is not self._own]
-
-    async def schemas_of(self, places: Sequence[Seq]) -> dict[Seq, str]:
-        """Of those places that other kernels have taken: whose each is."""
-        found: dict[Seq, str] = {}
-        for place in dict.fromkeys(places):
-            for row in await self._ask(self._common.rows, place, place, 1, None):
-                if row.journal != self._own.id:
-                    found[place] = row.schema
-        return found
-
-    async def strike(self, places: Sequence[Seq]) -> int:
-        """Forget the bodies of these events, whosever they are.  Returns how many."""
-        await self._own.flush()
-        found: defaultdict[Placed, list[Seq]] = defaultdict(list)
-        for place in places:
-            for row in await self._ask(self._common.rows, place, place, 1, None):
-                found[Placed(Seq(0), row.journal, row.schema, Seq(0))].append(row.seq)
-        struck = 0
-        for there, seqs in found.items():
-            if there.journal == self._own.id:
-                struck += await self._own.strike(seqs)
-            else:
-                struck += await self._ask(self._common.strike, there.schema, seqs)
-        return struck
-
     # Keeping up.
 
     async def join(self, known: Seq) -> None:
@@ -301,12 +204,10 @@ class Commons:
         """All of that since place `known`, whoever wrote it, in order; the newest place."""
         standing = await self._ask(self._common.look, self._own.id)
         while known < standing.head:
-            rows = await self._ask(
-                self._common.rows, Seq(known + 1), standing.head, JOURNAL_READ_EVENTS, TABLED_KINDS
-            )
-            for stored in await self._stored(rows):
+            found = await self.journals.read(Seq(known + 1), standing.head, TABLED_KINDS)
+            for stored in found:
                 told(stored)
-            known = rows[-1].place if rows else standing.head
+            known = found[-1].header.moment if found else standing.head
         return standing.head
 
     async def run(self) -> None:
@@ -338,9 +239,7 @@ class Commons:
             except JournalStopped as error:
                 log.warning("the others were not told that they may write: %s", error.message)
         await self._ask(self._common.close)
-        for reader in self._readers.values():
-            if reader is not self._own:
-                await reader.close()
+        await self.journals.close()
 
     # The rest is our own.
 
@@ -399,40 +298,14 @@ class Commons:
     async def _hear(self, head: Seq) -> None:
         while self.head_seq < head:
             next_seq = Seq(self.head_seq + 1)
-            rows = await self._ask(self._common.rows, next_seq, head, JOURNAL_READ_EVENTS, None)
-            if not rows or rows[0].place != next_seq:
+            found = await self.journals.read(next_seq, head)
+            if not found or found[0].header.moment != next_seq:
                 raise JournalDamaged(f"place {next_seq} of what kernels share is missing")
-            for stored in await self._stored(rows):
+            for stored in found:
                 self.head_seq = stored.header.moment
                 for follower in self.followers:
                     follower.put(stored.header, stored.body)
                 self.told(stored)
-
-    async def _stored(self, rows: Sequence[Placed]) -> list[Stored]:
-        """In the order of `rows`.  Raises `JournalDamaged`."""
-        wanted: defaultdict[str, list[Seq]] = defaultdict(list)
-        for row in rows:
-            wanted[row.schema].append(row.seq)
-        found: dict[tuple[str, Seq], Stored] = {}
-        for schema, seqs in wanted.items():
-            reader = await self._reader(schema)
-            found |= {(schema, one.header.seq): one for one in await reader.at(seqs)}
-        events: list[Stored] = []
-        for row in rows:
-            stored = found.get((row.schema, row.seq))
-            if stored is None or stored.header.place != row.place:
-                raise JournalDamaged(
-                    f"event {row.seq} of {row.schema}, which should be at place {row.place} of what"
-                    " kernels share, is missing or is another one"
-                )
-            events.append(stored)
-        return events
-
-    async def _reader(self, schema: str) -> Journal:
-        if (known := self._readers.get(schema)) is None:
-            known = await self._reach(schema)
-            self._readers.setdefault(schema, known)
-        return known
 
 
 def _nobody(stored: Stored) -> None:

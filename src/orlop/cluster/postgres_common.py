@@ -1,4 +1,4 @@
-"""Places and the pen, in the database that several kernels share (`cluster.commons`)."""
+"""Places and the pen, in the database that several kernels share (`cluster.places`)."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 from psycopg import Connection, sql
 
 from orlop.abi.ids import JournalId, Seq
-from orlop.cluster.commons import Placed, Standing
+from orlop.cluster.places import Placed, Standing
 from orlop.cluster.postgres_shared import PostgresShared, let_go
 from orlop.store import postgres_schema
 

@@ -54,14 +54,14 @@ async def why(kernel: Kernel, name: str, tenant: TenantId = DEFAULT_TENANT) -> W
 
 
 async def _elsewhere(kernel: Kernel) -> Sequence[Home]:
-    return () if kernel.commons is None else await kernel.commons.others()
+    return () if kernel.commons is None else await kernel.commons.journals.others()
 
 
 async def _taught_elsewhere(kernel: Kernel, versions: Sequence[Memory]) -> dict[str, str]:
     if kernel.commons is None:
         return {}
     newest = versions[-USES_SHOWN:]
-    places = await kernel.commons.schemas_of([one.known_from for one in newest])
+    places = await kernel.commons.journals.schemas_of([one.known_from for one in newest])
     return {one.call: places[one.known_from] for one in newest if one.known_from in places}
 
 

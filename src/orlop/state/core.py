@@ -340,11 +340,11 @@ class Kernel:
         try:
             return await self.journal.part(tenant, name)
         except NotFound:
-            return await self.commons.part(tenant, name)
+            return await self.commons.journals.part(tenant, name)
 
     async def strike(self, seqs: Sequence[Seq]) -> int:
         """Forget the bodies of the events of these moments.  Returns how many."""
-        return await (self.journal if self.commons is None else self.commons).strike(seqs)
+        return await (self.journal if self.commons is None else self.commons.journals).strike(seqs)
 
     def snapshot(self) -> None:
         """Record the tables as they are, so that the next boot starts from here."""
