@@ -173,7 +173,8 @@ class DrainOrder(Struct, frozen=True, kw_only=True):
     """`orlop devices drain`: no new work; holders of claims are told, and have `within_s`."""
 
     reason: str = "by an operator"
-    within_s: float = 0.0
+    within_s: float | None = None
+    """None: the notice that the device's owner gives, else what each holder said that it needs."""
 
 
 class ClaimPlacement(Struct, frozen=True, kw_only=True):

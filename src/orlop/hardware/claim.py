@@ -94,7 +94,8 @@ def _unheard(predicate: Predicate, facts: Mapping[str, Facts]) -> str:
     strange = sorted(name for name in asked - known if not _is_attribute(name))
     if not strange:
         return ""
-    return f"; no device is told of by {', '.join(strange)}: `orlop devices NAME` lists the names"
+    what = "no attribute" if len(strange) == 1 else "no attributes"
+    return f"; {', '.join(strange)}: {what} of any device: `orlop devices show NAME` lists its own"
 
 
 def _is_attribute(name: str) -> bool:

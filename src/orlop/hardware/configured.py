@@ -107,6 +107,7 @@ def _described(
             name=name,
             kind="remote",
             health="lost",
+            share=0.0,
             reason="it is in orlop.toml, and not in this machine",
             source="orlop.toml",
         )
@@ -142,7 +143,7 @@ def _group(
     if missing or not members:
         reason = f"{', '.join(missing)} of this group is not in this machine"
         return DeviceCard(
-            name=name, kind="remote", health="lost", reason=reason, source="orlop.toml"
+            name=name, kind="remote", health="lost", share=0.0, reason=reason, source="orlop.toml"
         )
     worst = max(members, key=lambda card: _WORST[card.health])
     attributes: dict[str, Value] = {
@@ -167,6 +168,14 @@ def _group(
         reading=Reading(memory_total_bytes=sum(total or 0 for total in totals) or None),
         source="orlop.toml",
     )
+
+
+def as_good_as(card: DeviceCard, other: DeviceCard) -> DeviceCard:
+    """The card, no healthier than `other`: the whole that it is a part of, or what befell it."""
+    if _WORST[other.health] < _WORST[card.health] or other.health == "ready":
+        return replace(card, share=min(card.share, other.share))
+    why = other.reason if other.name == card.name else f"{other.name}: {other.reason}"
+    return replace(card, health=other.health, share=min(card.share, other.share), reason=why)
 
 
 def _shared(attributes: Iterable[Mapping[str, Value]]) -> dict[str, Value]:

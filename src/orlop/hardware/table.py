@@ -18,7 +18,7 @@ from orlop.abi.errors import NotFound
 from orlop.abi.ids import EngineName, TenantId
 from orlop.abi.limits import DEVICES_MAX, NAME_CHARS_MAX
 from orlop.hardware import health
-from orlop.hardware.configured import DeviceConfig, described
+from orlop.hardware.configured import DeviceConfig, as_good_as, described
 from orlop.hardware.health import HEALTHY, Condition
 from orlop.hardware.ledger import Ledger
 
@@ -97,6 +97,12 @@ class DeviceTable:
             card = DeviceCard(name=name, kind="remote", source=BY_ENGINE)
             self._seen[name] = self._cards[name] = card
 
+    def notice_s(self, device: DeviceName) -> float | None:
+        """What its owner says before he takes it back; None: nobody has said."""
+        card = self._cards.get(device)  # None: it is known from the journal only.
+        notice = None if card is None else card.attributes.get("notice_s")
+        return float(notice) if isinstance(notice, int | float) else None
+
     def device_of(self, engine: EngineName) -> DeviceCard | None:
         """None: nobody has said where it stands."""
         name = self._stands.get(engine)
@@ -146,9 +152,12 @@ class DeviceTable:
         """After a look: what has come, gone, or changed."""
         here = {card.name: card for card in map(self._named, found[:DEVICES_MAX])}
         for name, was in self._seen.items():
-            if name in here or was.source == BY_ENGINE:
-                continue
-            self._lose(name, "it is not there any more")
+            if name not in here and was.source != BY_ENGINE:
+                self._lose(name, "it is not there any more")
+        for name, card in self._cards.items():
+            # Nobody looks at what is elsewhere: what mends itself does so there, too.
+            if name not in here and (name not in self._seen or card.source == BY_ENGINE):
+                self._look(name, card)
         for name, card in here.items():
             if card.health == "lost":  # Its driver still names it, and can't reach it.
                 self._lose(name, card.reason)
@@ -215,11 +224,13 @@ class DeviceTable:
 
     def _news(self) -> list[Change]:
         """Bring the cards up to date; what has changed since it was last said."""
-        cards = [self._with_health(card) for card in self._seen.values()]
-        known = {card.name: card for card in described(self.config, cards)}
+        cards = {name: self._with_health(card) for name, card in self._seen.items()}
+        for name, card in cards.items():
+            whole = cards.get(DeviceName(str(card.attributes.get("parent"))))
+            cards[name] = as_good_as(card, whole) if whole is not None else card
+        known = {card.name: card for card in described(self.config, list(cards.values()))}
         for name in known.keys() - self._seen.keys():  # Elsewhere, or a group.
-            if self._conditions.get(name, HEALTHY).health != "ready":
-                known[name] = self._with_health(known[name])
+            known[name] = as_good_as(known[name], self._with_health(known[name]))
         for engine, name in self._stands.items():
             if name not in known:
                 known[name] = _unheard_of(name, engine)

@@ -67,12 +67,11 @@ def show(frame: Frame, name: str) -> None:
     "--within",
     "within_s",
     type=click.FloatRange(0),
-    default=0.0,
-    show_default=True,
-    help="Seconds that holders of claims have to save their state.",
+    help="Seconds that holders of claims have to save their state; by default its owner's notice, "
+    "else what they asked for.",
 )
 @framed
-def drain(frame: Frame, name: str, reason: str, within_s: float) -> None:
+def drain(frame: Frame, name: str, reason: str, within_s: float | None) -> None:
     """Give a device no more work, until `restore`; work that can goes elsewhere."""
     _said(frame, frame.operator().drain(name, DrainOrder(reason=reason, within_s=within_s)))
 

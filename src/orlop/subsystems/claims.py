@@ -36,7 +36,7 @@ from orlop.machine.chance import mint
 from orlop.machine.offload import Offload
 from orlop.state.core import Kernel
 from orlop.state.process import Process
-from orlop.subsystems import lifecycle
+from orlop.subsystems import lifecycle, residence
 
 log = logging.getLogger(__name__)
 
@@ -128,21 +128,16 @@ def find(kernel: Kernel, id: str) -> ClaimView:
 
 
 def lose(kernel: Kernel, change: Change, within_s: float | None) -> None:
-    """A device is gone or drained: its holders save what they can.
+    """A device is gone or drained: its holders save what they can, of a lost one what they have
+    elsewhere.
 
     within_s: what an operator allows; None: the notice that its owner gives, else what each holder
     has said that it needs.
     """
     why = f"{change.device} is {change.health}: {change.reason}"
-    notice = kernel.devices.card(change.device).attributes.get("notice_s")
+    notice_s = kernel.devices.notice_s(change.device) if within_s is None else within_s
     for claim in kernel.devices.ledger.of(change.device):
-        allowed_s = claim.notice_s or KILL_GRACE_S
-        if isinstance(notice, int | float):
-            allowed_s = float(notice)
-        if within_s is not None:
-            allowed_s = within_s
-        if change.health == "lost":
-            allowed_s = 0.0
+        allowed_s = (claim.notice_s or KILL_GRACE_S) if notice_s is None else notice_s
         kernel.tasks.start(leave(kernel, claim, why, allowed_s), f"leave {claim.id}")
 
 
@@ -241,13 +236,14 @@ async def _erase(kernel: Kernel, card: DeviceCard, computing: tuple[int, ...] | 
     for name in kernel.devices.engines_on(card.name):
         if (engine := kernel.registry.engines.get(name)) is not None:
             done.append(await erase(engine))
-            kernel.scheduler.detach(name, kernel.clock.now_s())  # No context is there any more.
+            kernel.scheduler.detach(name, kernel.clock.now_s())  # No context is there any more,
+            residence.attend(kernel, engine)  # and where it ended for that, no model.
     if computing is not None:
         done.append("no process computes on it; that its memory is cleared is its driver's word")
     elif card.kind == "cpu":
-        done.append("its holder has ended; the system clears memory before it gives it out")
+        done.append("its holder has left; the system clears memory before it gives it out")
     else:
-        done.append("its holder has ended; what else computes on it nobody tells")
+        done.append("its holder has left; what else computes on it nobody tells")
     return "; ".join(done)
 
 

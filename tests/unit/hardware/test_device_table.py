@@ -120,6 +120,40 @@ def test_a_full_device_and_a_slow_one_take_less() -> None:
     assert [round(change.share, 2) for change in slow] == [0.2]
 
 
+def test_a_device_elsewhere_that_was_full_gets_its_work_back_though_nobody_can_look_at_it() -> None:
+    for table in (
+        table_with(CPU, on="cloud", cloud=DeviceConfig(kind="gpu")),
+        table_with(gpu(0), gpu(1), on="pair", pair=DeviceConfig(members=("nvidia0", "nvidia1"))),
+        DeviceTable(),
+    ):
+        if table.device_of(ENGINE) is None:
+            table.stand(ENGINE, "engine", is_own=True)
+        (full,) = table.failed(ENGINE, "CUDA out of memory")
+        assert (full.health, table.usable(ENGINE).share) == ("degraded", 0.5)
+        seen = [CPU, gpu(0), gpu(1)]
+        said = [change for _ in range(4) for change in table.see(seen)]
+        assert full.device in [change.device for change in said if change.was == "degraded"]
+        assert table.usable(ENGINE).share == 1.0
+
+
+def test_a_group_that_was_full_is_lost_with_its_member_all_the_same() -> None:
+    pair = DeviceConfig(members=("nvidia0", "nvidia1"))
+    table = table_with(gpu(0), gpu(1), on="pair", pair=pair)
+    table.failed(ENGINE, "CUDA out of memory")
+    table.see([gpu(0)])
+    assert table.usable(ENGINE).reason == "device pair is lost: nvidia1: it is not there any more"
+
+
+def test_what_is_cut_out_of_a_drained_board_is_drained_with_it() -> None:
+    part = replace(gpu(0, "MIG-0", parent="nvidia0"), name=DeviceName("nvidia0.mig0"))
+    table = table_with(gpu(0, divided=True), part, on="nvidia0.mig0")
+    changes = {change.device: change for change in table.drain(DeviceName("nvidia0"), "a new fan")}
+    assert changes[DeviceName("nvidia0.mig0")].reason == "nvidia0: a new fan"
+    assert table.usable(ENGINE).share == 0.0
+    table.restore(DeviceName("nvidia0"))
+    assert table.usable(ENGINE).share == 1.0
+
+
 def test_an_engine_on_a_device_that_nobody_knows_says_so() -> None:
     table = table_with(CPU, on="nvidia7")
     usable = table.usable(ENGINE)
@@ -159,6 +193,7 @@ def test_orlop_toml_says_more_of_what_is_here_and_all_of_what_is_not() -> None:
 def test_a_configured_device_that_is_not_here_is_lost() -> None:
     (card,) = described({"nvidia3": DeviceConfig(region="eu")}, [])
     assert (card.health, card.reason) == ("lost", "it is in orlop.toml, and not in this machine")
+    assert card.share == 0.0
 
 
 def test_a_group_is_as_good_as_its_worst_member() -> None:

@@ -127,7 +127,7 @@ def test_a_claim_that_nothing_meets_names_the_nearest_device_and_what_it_lacks()
 
 
 def test_a_misspelt_name_is_named() -> None:
-    with pytest.raises(NoSuchDevice, match="no device is told of by hmb_gb"):
+    with pytest.raises(NoSuchDevice, match="hmb_gb: no attribute of any device"):
         meeting(["hmb_gb >= 40"], [device("nvidia0", hbm_gb=48.3)])
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
 import pytest
+from movable_engine import Movable, MovableEngine
 from msgspec.structs import replace
 from simulation_loop import simulate
 from small_kernel import Computer, ask, on, program, result
@@ -41,7 +42,7 @@ from orlop.kernel import recovery, syscall
 from orlop.machine.offload import InlineOffload
 from orlop.state import codec
 from orlop.state.core import Kernel
-from orlop.subsystems import claims, devices, lifecycle
+from orlop.subsystems import claims, devices, lifecycle, residence
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -368,6 +369,68 @@ def test_a_holder_saves_its_state_before_its_device_is_taken() -> None:
     run(scenario)
 
 
+@pytest.mark.parametrize(
+    ("told_s", "needs_s", "waits_s"), [(30.0, 7.0, 30.0), (None, 7.0, 7.0), (None, 0.0, 5.0)]
+)
+def test_a_holder_has_the_notice_of_its_device_where_the_operator_names_none(
+    told_s: float | None, needs_s: float, waits_s: float
+) -> None:
+    async def scenario(computer: Computer, kernel: Kernel) -> None:
+        cards = [gpu(0), gpu(1)]
+        if told_s is not None:
+            for card in cards:
+                card.attributes["notice_s"] = told_s
+        await two_engines(computer, kernel, Machine(cards))
+        told = list[float]()
+
+        async def checkpoint(why: str, within_s: float) -> None:
+            told.append(within_s)
+
+        order = ClaimOrder(notice_s=needs_s)
+        claim = await claims.claim(kernel, await program(kernel), order, checkpoint)
+        await devices.drain(kernel, claim.device, DrainOrder())
+        await kernel.clock.sleep(0.1)
+        assert told == [waits_s]
+
+    run(scenario)
+
+
+def test_a_holder_of_a_lost_device_saves_what_it_has_elsewhere() -> None:
+    async def scenario(computer: Computer, kernel: Kernel) -> None:
+        machine = Machine([gpu(0), gpu(1)])
+        await two_engines(computer, kernel, machine)
+        told = list[str]()
+
+        async def checkpoint(why: str, within_s: float) -> None:
+            told.append(why)
+
+        claim = await claims.claim(kernel, await program(kernel), ClaimOrder(), checkpoint)
+        machine.cards = [card for card in machine.cards if card.name != claim.device]
+        await look(kernel, machine)
+        assert told == [f"{claim.device} is lost: it is not there any more"]
+        assert not kernel.tables.claims.held
+
+    run(scenario)
+
+
+def test_a_device_that_went_while_no_kernel_ran_is_told_of_and_the_watch_goes_on() -> None:
+    async def whole() -> None:
+        computer = Computer()
+        kernel = await computer.boot()
+        await two_engines(computer, kernel, Machine([gpu(0), gpu(1)]))
+        await kernel.journal.flush()
+        await computer.crash(kernel)
+        again = await computer.boot()
+        devices.begin(again, Machine([gpu(0)]), InlineOffload())
+        await devices.seen(again)
+        (*_, gone) = await events(again)
+        assert isinstance(gone, DeviceChanged)
+        assert (gone.device, gone.was, gone.health) == ("nvidia1", "ready", "lost")
+        await computer.close(again)
+
+    simulate(1, whole())
+
+
 def test_a_holder_that_saves_too_slowly_loses_its_device_all_the_same() -> None:
     async def scenario(computer: Computer, kernel: Kernel) -> None:
         await two_engines(computer, kernel, Machine([gpu(0), gpu(1)]))
@@ -418,8 +481,34 @@ def test_a_device_held_alone_serves_only_its_holder_and_is_erased_after() -> Non
         (erased,) = [one for one in await events(kernel) if isinstance(one, DeviceErased)]
         assert erased.how == (
             "other: its arithmetic is forgotten; "
-            "its holder has ended; what else computes on it nobody tells"
+            "its holder has left; what else computes on it nobody tells"
         )
+
+    run(scenario)
+
+
+def test_a_model_whose_engine_ended_to_forget_is_known_to_be_gone() -> None:
+    class Ending(MovableEngine):
+        async def erase(self) -> str:
+            self.movable.state = "disk"
+            return "its host has ended"
+
+    async def scenario(computer: Computer, kernel: Kernel) -> None:
+        movable = Movable("m", computer.clock, size=100, load_s=4.0)
+        engine = Ending(movable, clock=computer.clock, chance=computer.chance, call_s=0.1)
+        kernel.registry.add(engine)
+        await engine.start()
+        kernel.registry.learn(engine.name, await engine.models())
+        devices.stand(kernel, engine, "nvidia0")
+        movable.state = "hot"
+        residence.attend(kernel, engine)
+        machine = Machine([gpu(0)])
+        await look(kernel, machine)
+        claim = await claims.claim(kernel, await program(kernel), ClaimOrder(exclusive=True))
+        claims.release(kernel, claim.id, "done")
+        await look(kernel, machine)
+        (row,) = kernel.residents
+        assert row.state == "disk"
 
     run(scenario)
 
