@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import openai
 import pytest
@@ -212,6 +213,32 @@ def test_old_completions(kernel: LiveKernel) -> None:
         streamed = client.completions.create(model="fake", prompt="[[say one two]]", stream=True)
         text = "".join(chunk.choices[0].text for chunk in streamed if chunk.choices)
     assert answer.choices[0].text == text == "one two"
+
+
+def test_parts_of_one_body_and_calls_at_once_do_not_refuse_one_another(kernel: LiveKernel) -> None:
+    """Under a budget in seconds, where no call names a deadline, so that each holds all of it."""
+    kernel.orlop("budget", "set", "agent:narrow", "--seconds", "60")
+    narrow = {"Orlop-Process": "narrow"}
+    prompts = [f"[[say {word}]]" for word in ("one", "two", "three", "four")]
+    with OpenAI(max_retries=0, default_headers=narrow) as client:
+
+        def short(word: str) -> str | None:
+            answer = client.chat.completions.create(
+                model="slow", messages=said(word), max_tokens=5, n=2
+            )
+            return answer.choices[1].message.content
+
+        whole = client.completions.create(model="slow", prompt=prompts, max_tokens=5)
+        assert [choice.text for choice in whole.choices] == ["one", "two", "three", "four"]
+        pieces = client.completions.create(model="slow", prompt=prompts, max_tokens=5, stream=True)
+        streamed = {choice.index: choice.text for piece in pieces for choice in piece.choices}
+        assert sorted(streamed) == [0, 1, 2, 3]
+        vectors = client.embeddings.create(model="fake-embed", input=prompts * 50)
+        assert len(vectors.data) == 200
+        with ThreadPoolExecutor(8) as at_once:
+            assert list(at_once.map(short, ["so"] * 8)) == ["so"] * 8
+    shown = json.loads(kernel.orlop("budget", "show", "agent:narrow", "--json"))
+    assert shown["held"]["ns"] == 0 < shown["used"]["ns"] <= 60_000_000_000
 
 
 @pytest.mark.parametrize("encoding", ["float", "base64"])

@@ -172,7 +172,10 @@ class BudgetSpent(Exhausted):
 
 
 class BudgetHeld(Exhausted):
-    """Enough is left, but calls in flight hold it until they end."""
+    """Enough is left, but others hold it: calls in flight, or what undoing a saga may take.
+
+    For what model calls hold it was waited until this call's own deadline.
+    """
 
     code = "E1303"
     fix = "Ask again when one has ended; name a smaller output maximum, so that each holds less."

@@ -503,6 +503,15 @@ ENGINE_PROGRAMS_KNOWN: Final = 10_000
 BUDGETS_MAX: Final = 1_000_000
 """Accounts in the ledger: processes in the table have one each, tasks and agents too."""
 
+BUDGET_WAITING_MAX: Final = 64
+"""Calls that wait for what others hold of one account; one more is refused with `BudgetHeld`."""
+
+RUN_S_LEAST: Final = 60.0
+"""A call that finds less left of a budget in seconds waits for what other calls give back of it,
+and so does one that names no output maximum and could answer in fewer tokens than the next says."""
+
+ANSWER_TOKENS_LEAST: Final = 1_024
+
 RIGHTS_MAX: Final = 256
 """Rights that one process, key or token may hold."""
 

@@ -16,7 +16,7 @@ from orlop.abi.errors import (
     NotReady,
     Unauthenticated,
 )
-from orlop.console.interrupt import INTERRUPTED
+from orlop.console import interrupt
 
 OK: Final = 0
 FAILED: Final = 1
@@ -28,6 +28,7 @@ CONFLICT: Final = 6
 LIMIT: Final = 7
 JOURNAL: Final = 8
 BUG: Final = 9
+INTERRUPTED: Final = interrupt.INTERRUPTED
 
 MEANINGS: Final = {
     OK: "done",

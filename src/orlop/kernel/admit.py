@@ -21,7 +21,14 @@ from orlop.abi.errors import BadCall, EffectUnknown, Unpriced
 from orlop.abi.files import FileCall
 from orlop.abi.hints import Usage
 from orlop.abi.ids import NanoDollars, Nanoseconds
-from orlop.abi.limits import CALL_DEADLINE_S, CALL_DEADLINE_S_MAX, CHOICES_MAX, OUTPUT_TOKENS_MAX
+from orlop.abi.limits import (
+    ANSWER_TOKENS_LEAST,
+    CALL_DEADLINE_S,
+    CALL_DEADLINE_S_MAX,
+    CHOICES_MAX,
+    OUTPUT_TOKENS_MAX,
+    RUN_S_LEAST,
+)
 from orlop.abi.replies import Completion, Done, Vectors
 from orlop.abi.sagas import UndoPlan
 from orlop.devices.device import Tool
@@ -64,6 +71,8 @@ class Admitted:
     """One of its accounts has a limit, so its hold must be safe before it runs."""
     costs: bool = False
     """It costs money, or acts: what it comes to will be asked for again."""
+    is_tight: bool = False
+    """It may run for a shorter time, or answer in fewer words, than it well might need."""
 
     @property
     def durable_intent(self) -> bool:
@@ -97,7 +106,7 @@ def _infer(kernel: Kernel, process: Process, running: Running, call: Infer) -> A
         raise BadCall(f"n: from 1 to {CHOICES_MAX}, not {call.sampling.n}")
     attempts: Sequence[Attempt] = ladders.attempts(kernel, process, running, call)
     limit_s = ladders.longest_s(call, attempts)
-    accounts, now_ns = _accounts(kernel, process, running), kernel.clock.wall_ns()
+    accounts, now_ns = accounts_of(kernel, process, running), kernel.clock.wall_ns()
     room = account.room(accounts, now_ns)
     left = _wished(room, call.hints.cost_max)
     paid = any(card.paid for one in attempts for card in one.cards)
@@ -126,10 +135,11 @@ def _infer(kernel: Kernel, process: Process, running: Running, call: Infer) -> A
         run_s=run_s,
         is_limited=room is not None,
         costs=paid,
+        is_tight=written < min(cap, ANSWER_TOKENS_LEAST) or _is_short(call, run_s),
     )
 
 
-def _accounts(kernel: Kernel, process: Process, running: Running) -> list[Account]:
+def accounts_of(kernel: Kernel, process: Process, running: Running) -> list[Account]:
     """Whose budgets it uses: its token's, its process's, and all above."""
     return kernel.accounts(process, token_budgets.used(kernel, process, running))
 
@@ -144,7 +154,7 @@ def _wished(room: Budget | None, cost_max: NanoDollars | None) -> Budget | None:
 
 def _embed(kernel: Kernel, process: Process, running: Running, call: Embed) -> Admitted:
     cards = ladders.cards(kernel, process, running, call.model, "embed")
-    accounts, now_ns = _accounts(kernel, process, running), kernel.clock.wall_ns()
+    accounts, now_ns = accounts_of(kernel, process, running), kernel.clock.wall_ns()
     left = account.room(accounts, now_ns)
     paid = any(card.paid for card in cards)
     if left is None and not paid:
@@ -155,7 +165,13 @@ def _embed(kernel: Kernel, process: Process, running: Running, call: Embed) -> A
     hold = Amount(1, tokens, usage.bound(cards, tokens, 0), _ns(run_s))
     account.require(accounts, hold, now_ns)
     return Admitted(
-        call=call, cards=cards, hold=hold, run_s=run_s, is_limited=left is not None, costs=paid
+        call=call,
+        cards=cards,
+        hold=hold,
+        run_s=run_s,
+        is_limited=left is not None,
+        costs=paid,
+        is_tight=_is_short(call, run_s),
     )
 
 
@@ -220,6 +236,10 @@ def _longest_s(
     return min(call.hints.deadline_s or CALL_DEADLINE_S, most_s, left.seconds)
 
 
+def _is_short(call: Infer | Embed | CallTool | Fetch, run_s: float | None) -> bool:
+    return run_s is not None and run_s < min(call.hints.deadline_s or RUN_S_LEAST, RUN_S_LEAST)
+
+
 def _ns(longest_s: float | None) -> Nanoseconds:
     return Nanoseconds(0 if longest_s is None else round(longest_s * NS_PER_S))
 
@@ -237,7 +257,7 @@ def _fetch(kernel: Kernel, process: Process, running: Running, call: Fetch) -> A
         effect, name = "irreversible", known.effect
     else:
         effect, name = egress.named(kernel, process, running.digest, running.id, call)
-    accounts, now_ns = _accounts(kernel, process, running), kernel.clock.wall_ns()
+    accounts, now_ns = accounts_of(kernel, process, running), kernel.clock.wall_ns()
     left = account.room(accounts, now_ns)
     run_s = _longest_s(call, left, CALL_DEADLINE_S_MAX)
     hold = Amount(1, 0, NanoDollars(0), _ns(run_s))
@@ -251,6 +271,7 @@ def _fetch(kernel: Kernel, process: Process, running: Running, call: Fetch) -> A
         run_s=run_s,
         is_limited=left is not None,
         costs=effect != "pure",
+        is_tight=_is_short(call, run_s),
     )
 
 
@@ -266,7 +287,7 @@ def _tool(kernel: Kernel, process: Process, running: Running, call: CallTool) ->
             f"{tool.card.effect}, so it is not called again unseen: look "
             f"whether it happened, then `orlop effects settle {unknown[0].call}`"
         )
-    accounts, now_ns = _accounts(kernel, process, running), kernel.clock.wall_ns()
+    accounts, now_ns = accounts_of(kernel, process, running), kernel.clock.wall_ns()
     left = account.room(accounts, now_ns)
     if known is not None:
         effect = known.effect
@@ -290,4 +311,5 @@ def _tool(kernel: Kernel, process: Process, running: Running, call: CallTool) ->
         run_s=run_s,
         is_limited=left is not None,
         costs=tool.card.effect != "pure",
+        is_tight=_is_short(call, run_s),
     )

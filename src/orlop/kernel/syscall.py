@@ -32,8 +32,8 @@ from orlop.abi.limits import (
 )
 from orlop.abi.replies import Done
 from orlop.access.rights import Narrowing
-from orlop.kernel import brief, held_values, replay
-from orlop.kernel.admit import Admitted, admit
+from orlop.kernel import brief, held_values, patience, replay
+from orlop.kernel.admit import Admitted
 from orlop.kernel.dispatch import dispatch
 from orlop.kernel.outcome import conclude
 from orlop.machine import redaction
@@ -204,11 +204,13 @@ async def begun(kernel: Kernel, process: Process, running: Running, described: D
     """Run a call that no record answers, once rules, people and budgets let it."""
     await tainted.look_up(kernel, process)
     running.labels = tainted.of_call(kernel, process, running, described)
-    policy.judge(kernel, process, running)
-    while await questions.cleared(kernel, process, running):
-        await process.awake.wait()
-        policy.judge(kernel, process, running)  # While a person thought, the facts have changed.
-    admitted = admit(kernel, process, running)
+    admitted: Admitted | None = None
+    while admitted is None:
+        policy.judge(kernel, process, running)
+        if not await questions.cleared(kernel, process, running):
+            admitted = await patience.admitted(kernel, process, running)
+        if admitted is None:  # It has waited, and meanwhile the facts have changed.
+            await process.awake.wait()
     record_intent(kernel, process, running, described, admitted)
     # From here on the call has begun: it must end in the journal, exactly once.
     running.keep = running.keep or outlives_its_client(process, running, admitted)

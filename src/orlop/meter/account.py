@@ -12,6 +12,7 @@ from orlop.abi.budgets import NOTHING, AccountName, AccountView, Amount, Limit, 
 from orlop.abi.calls import Budget
 from orlop.abi.errors import BudgetHeld, BudgetSpent, KernelError, RateReached
 from orlop.abi.ids import NanoDollars, Nanoseconds
+from orlop.machine.latch import Latch
 from orlop.meter.period import NS, Minute, begins, ends
 
 UNLIMITED: Final = Limit()
@@ -71,6 +72,8 @@ class Account:
     """What a call may use at most must be known before it begins."""
     all_used: Tally = field(default_factory=Tally)
     on_hold: Tally = field(default_factory=Tally)
+    waiting: list[Latch] | None = None
+    """Of calls that wait for what others give back, in their order; None: there were none yet."""
 
     @property
     def ever(self) -> Amount:
@@ -107,6 +110,8 @@ class Account:
         self.all_used.add(used)
         if self.is_rated:
             self.minute.add(second, used.calls - held.calls, used.tokens - held.tokens)
+        if self.waiting:
+            self._tell()
 
     def allow(self, limit: Limit, source: Source, now_ns: Nanoseconds) -> None:
         """A new limit.  Another period than before is counted from now; `ever` from the start."""
@@ -115,6 +120,12 @@ class Account:
             self._begin(begins(limit.per, now_ns), limit)
         self.limit, self.source = limit, source
         self.is_bounding = limit != UNLIMITED
+        self._tell()
+
+    def _tell(self) -> None:
+        """There may be room now."""
+        for latch in self.waiting or ():
+            latch.set()
 
     def _begin(self, start_ns: Nanoseconds, limit: Limit) -> None:
         self.start_ns, self.until_ns = start_ns, ends(limit.per, start_ns)

@@ -332,7 +332,8 @@ def test_what_others_hold_is_told_apart_from_what_is_spent() -> None:
         process = await program(kernel, budget=Budget(tokens=1_000))
         first = syscall.enter(kernel, process, ask("hi", output_tokens_max=800))
         await asyncio.sleep(0.5)
-        refused = await refusal(kernel, process, output_tokens_max=800)
+        in_vain = Hints(deadline_s=3.0)  # It waits as long for what the first one gives back.
+        refused = await refusal(kernel, process, output_tokens_max=800, hints=in_vain)
         assert isinstance(refused, BudgetHeld) and refused.retry
         assert "held by 1 calls in flight" in refused.message
         await result(first)
