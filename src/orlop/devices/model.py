@@ -59,6 +59,7 @@ class EngineModel:
         self._steps = 0
         self._context = 0
         self._link_free_s = 0.0
+        self._queued = 0
         self._arrivals = 0
         self._now_s = 0.0
 
@@ -70,6 +71,12 @@ class EngineModel:
     @property
     def waiting(self) -> int:
         return len(self._waiting)
+
+    @property
+    def queued(self) -> int:
+        """Calls that found no place when a step last began, as vLLM counts them: who came since
+        then has not been looked at."""
+        return self._queued
 
     def fits(self, prompt: int, output: int) -> bool:
         """Whether such a call can ever run."""
@@ -136,7 +143,7 @@ class EngineModel:
         self._prefilling, self._decoding, self._loading, self._finishing = [], {}, [], []
         self._runs.clear()
         self._leaving.clear()
-        self._context, self._stretch = 0, None
+        self._context, self._stretch, self._queued = 0, None, 0
         self.memory.forget()
 
     # Time.
@@ -266,6 +273,7 @@ class EngineModel:
             self._prefilling.append(heapq.heappop(self._loading)[2])
         self._make_room()
         pieces = self._pieces(now_s)
+        self._queued = len(self._waiting)
         batch = len(self._decoding)
         if pieces:
             self._stretch = Stretch(now_s, now_s + self._mixed_s(pieces, batch), 1, pieces)

@@ -89,7 +89,7 @@ class ModelledEngine(Plain):
         memory = self._engine.memory
         return EngineLoad(
             running=self._engine.running,
-            waiting=self._engine.waiting,
+            waiting=self._engine.queued,
             kv_usage=min(1.0, memory.held / memory.kv_tokens),
             preemptions=self._engine.count.preemptions,
             seen_s=self._clock.now_s(),

@@ -89,6 +89,20 @@ def test_a_call_takes_as_long_as_it_would_and_the_next_one_finds_its_context(
     on(Computer, scenario)
 
 
+def test_calls_that_come_at_once_are_no_queue_of_the_engine_and_use_all_its_seats(
+    tmp_path: Path,
+) -> None:
+    async def scenario(here: Computer, kernel: Kernel) -> None:
+        process = await rehearse(here, kernel, tmp_path, slots=16)
+        began_s = here.clock.now_s()
+        calls = [asyncio.create_task(call(kernel, process, f"n {n}")) for n in range(32)]
+        await asyncio.gather(*calls)
+        each_s = 50 * 0.02
+        assert here.clock.now_s() - began_s == pytest.approx(2 * each_s, rel=0.15)
+
+    on(Computer, scenario)
+
+
 def test_an_interactive_call_takes_the_seat_of_a_batch_call_there(tmp_path: Path) -> None:
     async def scenario(here: Computer, kernel: Kernel) -> None:
         process = await rehearse(here, kernel, tmp_path, slots=1)
