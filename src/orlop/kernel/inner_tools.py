@@ -4,20 +4,17 @@ Only those that change nothing: code that is cut off runs again from its beginni
 calls with it.
 """
 
-import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 from orlop.abi.calls import CallTool
-from orlop.abi.errors import Denied, KernelError, Killed, a_bug
-from orlop.abi.events import CallEntered, CallFailed, CallReturned
-from orlop.abi.ids import Digest, Nanoseconds
+from orlop.abi.errors import Denied
 from orlop.abi.replies import ToolResult
 from orlop.devices.device import Tool
 from orlop.effects.monty import AskTool
-from orlop.kernel import held_values
+from orlop.kernel import held_values, nested
 from orlop.kernel.admit import Admitted, admit
-from orlop.machine.clock import NS_PER_S
 from orlop.state.core import Kernel
 from orlop.state.process import Process
 from orlop.state.running import Running
@@ -57,51 +54,12 @@ async def call(
     made = held_values.concealed(kernel, process, CallTool(tool=name, arguments=dict(arguments)))
     assert isinstance(made, CallTool)
     rights.check(kernel, process, made, outer.narrowing)
-    running = Running(
-        id=kernel.new_call(),
-        process=process.id,
-        call=made,
-        digest=Digest(b""),
-        started_s=kernel.clock.now_s(),
-        incarnation=process.row.incarnation,
-        narrowing=outer.narrowing,
-        token=outer.token,
-    )
+    running = nested.within(kernel, process, outer, made)
     running.labels = outer.labels
     policy.judge(kernel, process, running)
     admitted = admit(kernel, process, running)
-    running.seq = kernel.emit(
-        process.id,
-        process.row.tenant,
-        CallEntered(
-            incarnation=process.row.incarnation,
-            body=made,
-            held=admitted.hold.tokens,
-            held_cost=admitted.hold.nano_dollars,
-            held_ns=admitted.hold.ns,
-            within=outer.id,
-            token=running.token,
-        ),
-        call=running.id,
-    ).seq
-    # From here on the call has begun: it must end in the journal, exactly once.
-    if admitted.durable_intent:
-        await kernel.journal.durable(running.seq)
-    done: ToolResult | None = None
-    error: KernelError = Killed("the code that called it was ended")
-    try:
-        done = await handler(kernel, process, running, made, admitted)
-    except KernelError as failure:
-        error = failure
-        raise
-    except asyncio.CancelledError:
-        raise
-    except Exception as bug:
-        error = a_bug(name, bug)
-        raise
-    finally:
-        _conclude(kernel, process, running, admitted, done, error)
-    return done.value
+    work = partial(handler, kernel, process, running, made, admitted)
+    return (await nested.carried_out(kernel, process, outer, running, admitted, work)).value
 
 
 def require_harmless(tool: Tool, outer: Running) -> None:
@@ -114,29 +72,3 @@ def require_harmless(tool: Tool, outer: Running) -> None:
             f"{card.name} is {card.effect}: code calls tools that are `pure` and ask nobody; call "
             "it by itself"
         )
-
-
-def _conclude(
-    kernel: Kernel,
-    process: Process,
-    running: Running,
-    admitted: Admitted,
-    done: ToolResult | None,
-    error: KernelError,
-) -> None:
-    ran = round(running.ran_s(kernel.clock.now_s()) * NS_PER_S)
-    ran_ns = Nanoseconds(min(ran, admitted.hold.ns) if admitted.hold.ns else ran)
-    event: CallReturned | CallFailed
-    if done is not None:
-        event = CallReturned(done=done, ran_ns=ran_ns)
-    else:
-        event = CallFailed(
-            code=error.code, message=error.message, ran_ns=ran_ns, asked=running.asked
-        )
-    kernel.emit(
-        process.id,
-        process.row.tenant,
-        event,
-        call=running.id,
-        cause=running.seq,
-    )

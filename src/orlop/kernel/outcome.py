@@ -113,10 +113,14 @@ def outcome(
         return settled(CallReturned(done=memory_content.bare(done)), kernel, running, admitted), ()
     if done is not None:
         return settled(CallReturned(done=done), kernel, running, admitted), ()
-    error = error or Broken("a call ended in nothing")
+    return failed(kernel, running, admitted, error or Broken("a call ended in nothing")), ()
+
+
+def failed(kernel: Kernel, running: Running, admitted: Admitted, error: KernelError) -> CallFailed:
+    """Books all that was held, unless it is known that nothing was used."""
     is_known = not running.asked or isinstance(error, UNUSED)
     booked = NOTHING if is_known else admitted.hold
-    failed = CallFailed(
+    return CallFailed(
         code=error.code,
         message=error.message,
         retry_after_s=error.retry_after_s,
@@ -125,7 +129,6 @@ def outcome(
         ran_ns=ran_ns(kernel, running, admitted),
         asked=running.asked,
     )
-    return failed, ()
 
 
 def settled(
