@@ -38,6 +38,8 @@ class Gate:
         """Seats' bound, by the engine's last word."""
         self._seats = float(capacity.slots)
         self._cut_s = float("-inf")
+        self._heard_s = float("-inf")
+        """When what was heard last was so."""
         self._preemptions: int | None = None
         self._heads: dict[int, list[int]] = {}
         """Beginnings that running calls have in common: how many calls, and its tokens."""
@@ -87,17 +89,19 @@ class Gate:
             if not found[0]:
                 del self._heads[work.head]
 
-    def strained(self, now_s: float) -> None:
+    def strained(self, now_s: float, ran: int) -> None:
         """The engine has too much: multiplicative decrease, of what it really ran."""
         if now_s - self._cut_s < REST_S:
             return
         self._cut_s = now_s
-        self._seats = max(1.0, min(self._seats, float(self.running)) * SHRINK)
+        self._seats = max(1.0, min(self._seats, float(ran)) * SHRINK)
 
     def heard(self, load: EngineLoad, now_s: float) -> None:
-        """What the engine says of itself."""
+        """What the engine says of itself.  It is asked from time to time and heard with each call:
+        what it says is news once, and is of the calls that ran then."""
         before, self._preemptions = self._preemptions, load.preemptions
-        if now_s - load.seen_s > STALE_S:
+        if now_s - load.seen_s > STALE_S or load.seen_s <= self._heard_s:
             return
+        self._heard_s = load.seen_s
         if load.waiting > QUEUE_MAX or (before is not None and load.preemptions > before):
-            self.strained(now_s)
+            self.strained(now_s, max(self.running, load.running))
