@@ -31,16 +31,15 @@ def arguments(
     line += ["--die-with-parent", "--hostname", "cell"]
     if all_files:
         return _all_files(line, shared, hidden)
-    else:
-        line += _system()
-        binds = [("--ro-bind", path) for path in reads] + [("--bind", path) for path in writes]
-        for how, path in sorted(binds, key=lambda bind: (bind[1].count("/"), bind[0] == "--bind")):
+    line += _system()
+    binds = [("--ro-bind", path) for path in reads] + [("--bind", path) for path in writes]
+    for how, path in sorted(binds, key=lambda bind: (bind[1].count("/"), bind[0] == "--bind")):
+        line += [how, path, path]
+    line += ["--size", str(SCRATCH_BYTES), "--tmpfs", SCRATCH]
+    for how, path in binds:
+        if covers(SCRATCH, path) and path != SCRATCH:  # Covered by the new folder just now.
             line += [how, path, path]
-        line += ["--size", str(SCRATCH_BYTES), "--tmpfs", SCRATCH]
-        for how, path in binds:
-            if covers(SCRATCH, path) and path != SCRATCH:  # Covered by the new folder just now.
-                line += [how, path, path]
-        line += ["--tmpfs", "/run"]
+    line += ["--tmpfs", "/run"]
     line += ["--proc", "/proc", "--dev", "/dev"]
     if any(covers(path, hidden) for path in (*reads, *writes)):
         line += ["--tmpfs", hidden]

@@ -89,44 +89,35 @@ def seal(
 ) -> Sealed:
     """credential: what its proxy knows it by.  Raises `NotReady`."""
     check(wanted, tier, doors.home)
-    everything = wanted.files == "all"
-    reads = [] if everything else resolved([*wanted.read, *EVERYWHERE])
-    writes = ["/"] if everything else resolved(wanted.write)
-    env = dict(env)
-    port = urlsplit(doors.url).port if doors.url else None
-    own = tier == "bwrap"
+    own, everything = tier == "bwrap", wanted.files == "all"
     shared = _shared(doors, everything=everything) if own else {}
-    relays: list[tuple[int, str]] = []
-    if own and doors.socket and port is not None:
-        relays.append((port, shared[doors.socket]))
-    if doors.gate is not None:
-        gate = shared.get(str(doors.gate), str(doors.gate))
-        relays.append((0, f"{gate}/{GATE_SOCKET}"))
-        env |= _by_proxy(f"{gate}/{GATE_TRUST}", credential)
-        reads.append(f"{gate}/{GATE_TRUST}")
+    ways = _ways(doors, shared, own=own, credential=credential)
+    env = {**env, **ways.env}
     if doors.socket in shared and "ORLOP_SOCKET" in env:
         env["ORLOP_SOCKET"] = shared[doors.socket]
+    reads = [] if everything else resolved([*wanted.read, *EVERYWHERE])
+    writes = ["/"] if everything else resolved(wanted.write)
+    reads += ways.reads
+    beside = [path for path in reads if path not in writes]
     plan = Plan(
         tier=tier,
         command=tuple(command),
         cwd=cwd or "/",
-        reads=()
-        if everything
-        else (*_ground(own), *(path for path in reads if path not in writes)),
+        reads=() if everything else (*_ground(own), *beside),
         writes=(*writes, "/dev") if own else (*writes, *DEVICES),
         open_files=everything,
         scratch=bubblewrap.SCRATCH if own and not everything else "",
-        sockets=tuple(filter(None, (shared.get(doors.socket, doors.socket),))),
-        ports=() if own or port is None else (port,),
-        relays=tuple(relays),
+        sockets=ways.sockets,
+        ports=ways.ports,
+        relays=ways.relays,
         proxy_variables=PROXY_VARIABLES if doors.gate is not None else (),
         limits=_limits(wanted, own),
     )
     inside = (INTERPRETER, "-I", "-S", "-c", INSIDE.format(source=SOURCE), plan.text())
     # What starts the sandbox is outside it yet: no variable of the program's may reach it there.
-    env = plan_env(env)
+    hidden_env = plan_env(env)
     if not own:
-        return Sealed(command=inside, env=env)
+        return Sealed(command=inside, env=hidden_env)
     line = bubblewrap.arguments(
         [path for path in reads if not path.startswith(bubblewrap.INSIDE)],
         writes,
@@ -134,7 +125,41 @@ def seal(
         str(doors.home),
         all_files=everything,
     )
-    return Sealed(command=(*line, *inside), env=env)
+    return Sealed(command=(*line, *inside), env=hidden_env)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ways:
+    """How a program inside reaches the kernel and its proxy.  Paths are as it sees them."""
+
+    sockets: tuple[str, ...]
+    ports: tuple[int, ...]
+    relays: tuple[tuple[int, str], ...]
+    reads: tuple[str, ...]
+    """The certificates that it must trust."""
+    env: Mapping[str, str]
+
+
+def _ways(doors: Doors, shared: Mapping[str, str], *, own: bool, credential: str) -> _Ways:
+    """own: its network is its own, so that a port of the kernel's is reached by a relay."""
+    socket = shared.get(doors.socket, doors.socket)
+    port = urlsplit(doors.url).port if doors.url else None
+    relays: list[tuple[int, str]] = []
+    if own and doors.socket and port is not None:
+        relays.append((port, socket))
+    reads: tuple[str, ...] = ()
+    env: Mapping[str, str] = {}
+    if doors.gate is not None:
+        gate = shared.get(str(doors.gate), str(doors.gate))
+        relays.append((0, f"{gate}/{GATE_SOCKET}"))
+        reads, env = (f"{gate}/{GATE_TRUST}",), _by_proxy(f"{gate}/{GATE_TRUST}", credential)
+    return _Ways(
+        sockets=(socket,) if socket else (),
+        ports=() if own or port is None else (port,),
+        relays=tuple(relays),
+        reads=reads,
+        env=env,
+    )
 
 
 def _by_proxy(trust: str, credential: str) -> dict[str, str]:
@@ -164,6 +189,7 @@ def _shared(doors: Doors, *, everything: bool) -> dict[str, str]:
 
 
 def _ground(own: bool) -> tuple[str, ...]:
+    """What each may read.  own: it has a /proc of its own; else it sees what names nobody."""
     return (*SYSTEM, *SETTINGS) if own else (*SYSTEM, *SETTINGS, *MACHINE)
 
 

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 Tier = Literal["bwrap", "landlock"]
 
 ENV = "ORLOP_CELL_ENV_"
-"""Variables `ENV0`, `ENV1` and so on, in which the program's own lie, as JSON."""
+"""Begins the names of variables, numbered from 0, in which the program's own lie, as JSON."""
 
 
 class Plan(NamedTuple):
