@@ -15,7 +15,7 @@ from orlop.abi.processes import (
     ProcessSpawned,
     ProcessStarted,
 )
-from orlop.state.process import TRANSITIONS, State, check
+from orlop.state.process_table import TRANSITIONS, State, check
 from orlop.state.snapshot import restored, taken
 from orlop.state.tables import Tables
 

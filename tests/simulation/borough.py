@@ -53,7 +53,8 @@ from orlop.people import answering, asking
 from orlop.people.house import Speaker
 from orlop.state import codec
 from orlop.state.core import Kernel
-from orlop.state.process import ALIVE, Process
+from orlop.state.process import Process
+from orlop.state.process_table import ALIVE
 from orlop.subsystems import lifecycle, saga, tenants
 
 ACME, ZETA = TenantId("acme"), TenantId("zeta")

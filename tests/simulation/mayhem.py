@@ -19,7 +19,8 @@ from orlop.kernel import operator
 from orlop.kernel.shutdown import shut_down
 from orlop.machine import faults
 from orlop.sched.check import check as check_scheduler
-from orlop.state.process import ALIVE, Process, Row, State
+from orlop.state.process import Process
+from orlop.state.process_table import ALIVE, Row, State
 from orlop.subsystems import budgets, lifecycle
 
 POINTS: Final = (

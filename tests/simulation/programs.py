@@ -10,7 +10,7 @@ from simulation.power import LIFE, Power
 from orlop.abi.ids import ProcessId
 from orlop.machine.chance import Chance
 from orlop.machine.tasks import TaskOwner
-from orlop.state.process import Row
+from orlop.state.process_table import Row
 
 DYING_S = 0.05
 """How long a program may go on after a SIGKILL was sent to it, at most."""

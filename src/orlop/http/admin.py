@@ -30,7 +30,8 @@ from orlop.kernel import schedule as schedules
 from orlop.kernel.schedule import Schedules
 from orlop.state import codec
 from orlop.state.core import Kernel
-from orlop.state.process import OVER, Process
+from orlop.state.process import Process
+from orlop.state.process_table import OVER
 from orlop.store.output import STREAMS, Output
 from orlop.subsystems import bounds, lifecycle, manifests
 from orlop.wire import json_guard

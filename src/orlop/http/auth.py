@@ -28,7 +28,8 @@ from orlop.access.principal import (
 from orlop.access.rights import Narrowing, compiled
 from orlop.kernel import syscall
 from orlop.state.core import Kernel
-from orlop.state.process import ALIVE, NAMELESS, Process, State
+from orlop.state.process import Process
+from orlop.state.process_table import ALIVE, NAMELESS, State
 from orlop.subsystems import lifecycle, rights, tenants, tokens
 
 

@@ -16,7 +16,7 @@ from orlop.kernel import operator
 from orlop.people import asking
 from orlop.state import codec
 from orlop.state.core import Kernel
-from orlop.state.process import Row
+from orlop.state.process_table import Row
 from orlop.store.journal import Stored
 from orlop.subsystems import history
 

@@ -18,7 +18,7 @@ from orlop.models.residency import State as Lies
 from orlop.people.question_table import OPEN
 from orlop.sched import view as scheduling
 from orlop.state.core import Kernel
-from orlop.state.process import State
+from orlop.state.process_table import State
 from orlop.subsystems import models
 
 FAMILIES: Final[Mapping[str, Family]] = {

@@ -19,7 +19,7 @@ from orlop.cluster.witness import Witness
 from orlop.kernel import takeover
 from orlop.machine.offload import Offload, ThreadOffload
 from orlop.state.core import Kernel
-from orlop.state.process import ALIVE
+from orlop.state.process_table import ALIVE
 from orlop.store.journal import Journal
 from orlop.store.signing_keys import PublicKey, SigningKeys
 

@@ -19,7 +19,8 @@ from orlop.memory import accounts as memory_accounts
 from orlop.memory.memories import Memories
 from orlop.memory.vectors import packed
 from orlop.state.core import Kernel
-from orlop.state.process import ALIVE, Process
+from orlop.state.process import Process
+from orlop.state.process_table import ALIVE
 from orlop.subsystems import forms, lifecycle
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,8 @@ from orlop.files.touched import touched
 from orlop.machine.clock import NS_PER_S
 from orlop.state import codec
 from orlop.state.core import Kernel
-from orlop.state.process import Process, Row
+from orlop.state.process import Process
+from orlop.state.process_table import Row
 from orlop.store.journal import Stored
 from orlop.subsystems import bounds, tenants
 from orlop.subsystems.policy import said

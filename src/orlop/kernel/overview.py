@@ -10,7 +10,7 @@ from orlop.abi.overview import Overview
 from orlop.kernel import operator
 from orlop.sched import view
 from orlop.state.core import Kernel
-from orlop.state.process import OVER, Row, State
+from orlop.state.process_table import OVER, Row, State
 from orlop.subsystems import models
 
 

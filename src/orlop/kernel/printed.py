@@ -8,7 +8,7 @@ from orlop.abi.ids import ProcessId
 from orlop.machine.offload import ThreadOffload
 from orlop.machine.output import turn_over
 from orlop.state.core import Kernel
-from orlop.state.process import ALIVE
+from orlop.state.process_table import ALIVE
 from orlop.store.output import OutputConfig, Trimmer
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,8 @@ from orlop.people import watch
 from orlop.state import codec
 from orlop.state.call_table import OpenCall
 from orlop.state.core import Kernel
-from orlop.state.process import ALIVE, OVER, Process, State
+from orlop.state.process import Process
+from orlop.state.process_table import ALIVE, OVER, State
 from orlop.state.snapshot import restored
 from orlop.state.tables import Tables
 from orlop.store.journal import Journal

@@ -17,7 +17,7 @@ from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, Nanoseconds, Seq
 from orlop.abi.kernels import CALL_KINDS, BodiesPruned, PruneOrder, PruneView
 from orlop.machine.clock import NS_PER_S
 from orlop.state.core import Kernel
-from orlop.state.process import State
+from orlop.state.process_table import State
 from orlop.store.journal import Stored, place_of
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from orlop.abi.schedules import ScheduleFired, ScheduleRemoved, ScheduleSet
 from orlop.kernel.when import When, parse
 from orlop.machine.clock import NS_PER_S
 from orlop.state.core import Kernel
-from orlop.state.process import OVER
+from orlop.state.process_table import OVER
 from orlop.state.schedule_table import ScheduleRow
 from orlop.subsystems import bounds, lifecycle, tenants
 

@@ -3,7 +3,7 @@
 from orlop.abi.errors import Interrupted
 from orlop.abi.limits import KILL_GRACE_S
 from orlop.state.core import Kernel
-from orlop.state.process import ALIVE
+from orlop.state.process_table import ALIVE
 from orlop.subsystems import lifecycle
 
 LOOK_S = 0.05

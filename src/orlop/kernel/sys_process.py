@@ -9,7 +9,8 @@ from orlop.abi.replies import Exited, Ok, Patched, Spawned
 from orlop.machine.clock import NS_PER_S
 from orlop.state import accounts
 from orlop.state.core import Kernel
-from orlop.state.process import ALIVE, Process
+from orlop.state.process import Process
+from orlop.state.process_table import ALIVE
 from orlop.state.running import Running
 from orlop.subsystems import lifecycle
 

@@ -41,7 +41,8 @@ from orlop.machine.faults import point
 from orlop.people import trust
 from orlop.state import codec
 from orlop.state.core import Kernel
-from orlop.state.process import ALIVE, Process
+from orlop.state.process import Process
+from orlop.state.process_table import ALIVE
 from orlop.state.running import Brief, Phase, Running
 from orlop.subsystems import (
     bounds,

@@ -28,7 +28,8 @@ from orlop.people.carrying import carried
 from orlop.state import codec
 from orlop.state.arrivals import Belongings, packed
 from orlop.state.core import Kernel
-from orlop.state.process import OVER, Process, Row, State
+from orlop.state.process import Process
+from orlop.state.process_table import OVER, Row, State
 from orlop.state.tables import Tables
 from orlop.store.journal import Journal
 from orlop.store.rows import Stored

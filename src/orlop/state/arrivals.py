@@ -11,7 +11,7 @@ from orlop.abi.questions import Question
 from orlop.abi.sagas import SagaView
 from orlop.meter.ledger import AccountRow, Held
 from orlop.state.call_table import OpenCall
-from orlop.state.process import ALIVE, Row, State
+from orlop.state.process_table import ALIVE, Row, State
 
 LOST = "the kernel that it ran under was lost"
 

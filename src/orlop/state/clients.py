@@ -6,7 +6,8 @@ Invariant: a name's entry is the first process that took it; a nameless client's
 from typing import TypeAlias
 
 from orlop.abi.ids import KeyId, TenantId
-from orlop.state.process import NAMELESS, OVER, Process
+from orlop.state.process import Process
+from orlop.state.process_table import NAMELESS, OVER
 
 Said: TypeAlias = tuple[TenantId, KeyId | None, str, str]
 """Tenant, key, program (empty: whichever it is) and name."""

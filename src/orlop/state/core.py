@@ -59,7 +59,8 @@ from orlop.state.codec import KIND, decode, encode, once
 from orlop.state.elders import Elders, nowhere
 from orlop.state.guard import Guard
 from orlop.state.orders import Orders
-from orlop.state.process import OVER, Process, Row, check
+from orlop.state.process import Process
+from orlop.state.process_table import OVER, Row, check
 from orlop.state.refusals import Refusals
 from orlop.state.tables import Tables
 from orlop.state.web import Web

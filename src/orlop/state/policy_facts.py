@@ -21,7 +21,7 @@ from orlop.access.policy_calls import owner_of, targets
 from orlop.access.policy_words import Entity, cedar_value
 from orlop.access.taint import Labels
 from orlop.machine.clock import NS_PER_S
-from orlop.state.process import Row
+from orlop.state.process_table import Row
 from orlop.state.tables import Tables
 
 

@@ -29,7 +29,7 @@ from orlop.abi.sagas import (
     SagaView,
     StepState,
 )
-from orlop.state.process import Row
+from orlop.state.process_table import Row
 from orlop.state.record import is_unknown
 
 SagaEvent = (

@@ -51,7 +51,7 @@ from orlop.state.egress_table import EgressEntry
 from orlop.state.key_table import KeyRow
 from orlop.state.memory_table import MemoryRules
 from orlop.state.model_table import ModelRow, Models
-from orlop.state.process import Row
+from orlop.state.process_table import Row
 from orlop.state.schedule_table import ScheduleRow, ScheduleTable
 from orlop.state.tables import Tables
 from orlop.state.tenant_table import TenantRow

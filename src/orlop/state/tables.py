@@ -58,7 +58,7 @@ from orlop.state.egress_table import EgressTable
 from orlop.state.key_table import Keys
 from orlop.state.memory_table import MemoryTable
 from orlop.state.model_table import Models
-from orlop.state.process import OVER, Row, book, reduce, spawn_row
+from orlop.state.process_table import OVER, Row, book, reduce, spawn_row
 from orlop.state.record import is_unknown
 from orlop.state.saga_table import Sagas
 from orlop.state.schedule_table import ScheduleTable

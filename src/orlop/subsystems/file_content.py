@@ -39,7 +39,8 @@ from orlop.abi.limits import (
 from orlop.context import snapshot
 from orlop.files import paths
 from orlop.state.core import Kernel
-from orlop.state.process import Process, Row
+from orlop.state.process import Process
+from orlop.state.process_table import Row
 from orlop.store.journal import Part
 from orlop.store.pack import pack
 from orlop.subsystems import files

@@ -29,7 +29,8 @@ from orlop.access.rights import Narrowing
 from orlop.state import accounts
 from orlop.state.core import Kernel
 from orlop.state.key_table import KeyRow
-from orlop.state.process import ALIVE, NAMELESS, OVER, Process, Row, State
+from orlop.state.process import Process
+from orlop.state.process_table import ALIVE, NAMELESS, OVER, Row, State
 from orlop.state.record import Record
 from orlop.subsystems import bounds, history, token_budgets
 from orlop.subsystems.confinement import sandbox_of

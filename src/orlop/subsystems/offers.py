@@ -23,7 +23,8 @@ from orlop.abi.limits import (
 from orlop.abi.tools import FunctionAnswer, FunctionCard, OfferOrder, ToolsOffered
 from orlop.effects.functions import Offer
 from orlop.state.core import Kernel
-from orlop.state.process import ALIVE, Process
+from orlop.state.process import Process
+from orlop.state.process_table import ALIVE
 from orlop.tools import template
 
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")

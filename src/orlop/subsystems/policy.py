@@ -23,7 +23,8 @@ from orlop.state import codec, policy_facts
 from orlop.state.core import Kernel
 from orlop.state.guard import Guard
 from orlop.state.policy_facts import Asked, World
-from orlop.state.process import Process, Row
+from orlop.state.process import Process
+from orlop.state.process_table import Row
 from orlop.state.running import Running
 from orlop.subsystems import devices, forms, ladders
 

@@ -25,7 +25,8 @@ from orlop.access.rights import Narrowing, compiled
 from orlop.files.touched import touched
 from orlop.state import accounts, web
 from orlop.state.core import Kernel
-from orlop.state.process import Process, Row
+from orlop.state.process import Process
+from orlop.state.process_table import Row
 
 log = logging.getLogger(__name__)
 

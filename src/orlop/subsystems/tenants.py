@@ -9,7 +9,7 @@ from orlop.abi.limits import NAME_CHARS_MAX, TENANTS_MAX
 from orlop.abi.schedules import ScheduleRemoved
 from orlop.abi.tenants import TenantCreated, TenantOrder, TenantRemoved, TenantView, read_name
 from orlop.state.core import Kernel
-from orlop.state.process import ALIVE, OVER
+from orlop.state.process_table import ALIVE, OVER
 from orlop.state.saga_table import OVER as SAGAS_OVER
 from orlop.state.tenant_table import TenantRow
 from orlop.subsystems import lifecycle

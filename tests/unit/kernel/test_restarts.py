@@ -8,7 +8,8 @@ from small_kernel import Computer, on, program, state
 
 from orlop.abi.errors import Conflict
 from orlop.state.core import Kernel, KernelConfig
-from orlop.state.process import Process, State
+from orlop.state.process import Process
+from orlop.state.process_table import State
 from orlop.subsystems import lifecycle
 
 DAY_S = 86_400.0

@@ -15,7 +15,7 @@ from orlop.abi.schedules import ScheduleFired
 from orlop.kernel.schedule import Schedules, view
 from orlop.state import codec
 from orlop.state.core import Kernel
-from orlop.state.process import ALIVE
+from orlop.state.process_table import ALIVE
 
 Scenario = Callable[[Computer, Kernel, Schedules], Coroutine[object, object, None]]
 
