@@ -229,12 +229,13 @@ async def tools(settings: Settings, lifeline: Lifeline, cells: Cells, gate: Gate
         )
         for name, entry in entries.items()
     ]
-    ready = connectors.build(
+    ready, databases = connectors.build(
         settings.sql, settings.mail, settings.webhooks, settings.folders, SystemClock()
     )
     try:
         code = [MontyTool(settings.code)] if settings.code.enabled else []
-        return Catalog([*built, *ready, *code], sources(settings, lifeline, cells, gate))
+        gone = [*sources(settings, lifeline, cells, gate), *databases]
+        return Catalog([*built, *ready, *code], gone)
     except BadCall as error:
         raise Misconfigured(f"orlop.toml, [tools]: {error.message}") from error
 

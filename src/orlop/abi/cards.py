@@ -176,7 +176,7 @@ class ToolCard(Struct, frozen=True, kw_only=True, omit_defaults=True):
     command: tuple[str, ...] = ()
     """A subprocess tool: arguments as JSON on its standard input, the result on its output."""
     server: str = ""
-    """The MCP server that offers it."""
+    """The MCP server, OpenAPI document or database that it is of."""
     query: tuple[str, ...] = ()
     """Of a queryable tool: a command that tells, for a key, whether the effect happened."""
     preview: tuple[str, ...] = ()

@@ -6,9 +6,10 @@ from pathlib import Path
 from orlop.abi.errors import Misconfigured
 from orlop.effects import folder, mail, sql, webhooks
 from orlop.effects.folder import Folder, FolderConfig
-from orlop.effects.found import Acting
+from orlop.effects.found import Acting, Source
 from orlop.effects.mail import MailConfig, MailTool
 from orlop.effects.sql import Database, SqlConfig, SqlTool
+from orlop.effects.sql_source import SqlSource
 from orlop.effects.sql_sqlite import Sqlite
 from orlop.effects.webhooks import WebhookConfig, WebhookTool
 from orlop.machine.clock import Clock
@@ -36,11 +37,13 @@ def build(
     hooks: Mapping[str, WebhookConfig],
     folders: Mapping[str, FolderConfig],
     clock: Clock,
-) -> list[Acting]:
-    """Nothing is connected yet: each does that with its first call."""
+) -> tuple[list[Acting], list[Source]]:
+    """What acts, and who looks whether what it acts on is there.  Nothing is connected yet."""
     tools: list[Acting] = []
+    sources: list[Source] = []
     for name, config in databases.items():
         base = database(name, config)
+        sources.append(SqlSource(name, config, base, clock))
         for word, statement in config.statements.items():
             tools.append(SqlTool(base, f"{name}.{word}", config, statement))
     tools += [
@@ -50,14 +53,15 @@ def build(
     for name, place in folders.items():
         changing, reading = ThreadOffload(f"change {name}"), ThreadOffload(f"read {name}")
         tools += folder.tools(name, Folder(place, clock, changing, reading))
-    return tools
+    return tools, sources
 
 
 def database(name: str, config: SqlConfig) -> Database:
     """Raises `Misconfigured` where its driver is not installed."""
     if config.url.startswith(SQLITE):
-        path = Path(config.url.removeprefix(SQLITE.rstrip("/")).removeprefix("//")).expanduser()
-        return Sqlite(path, ThreadOffload(f"sql {name}"))
+        said = config.url.removeprefix(SQLITE)
+        path = Path(said) if said.startswith("~") else Path("/", said.lstrip("/"))
+        return Sqlite(path.expanduser(), ThreadOffload(f"sql {name}"))
     password = config.key(f"[sql.{name}]")
     try:
         from orlop.effects.sql_postgres import Postgres

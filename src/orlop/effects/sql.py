@@ -18,6 +18,7 @@ from orlop.abi.limits import ROWS_MAX
 from orlop.machine.credential import KeyConfig
 from orlop.machine.ranges import Limit, Many
 
+PASSWORD: Final = re.compile(r"^(\w+://[^:/@]*:)[^@]*@")
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 OUTBOX: Final = "orlop_outbox"
 
@@ -27,6 +28,9 @@ WORDS: Final = re.compile(
     re.DOTALL,
 )
 """What is quoted; a cast; a bound parameter; a percent sign."""
+
+PLANNED: Final = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH|VALUES)\b", re.IGNORECASE)
+"""What a database can be asked to plan without doing it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +59,7 @@ class SqlConfig(KeyConfig):
     """One `[sql.NAME]` table of orlop.toml: a database."""
 
     url: str
-    """`sqlite:///FILE` or `postgresql://USER@HOST/DATABASE`."""
+    """`sqlite:///FILE`, from the root or from `~`, or `postgresql://USER@HOST/DATABASE`."""
     statements: dict[str, StatementConfig]
     """What may be asked of it, by name."""
     timeout_s: Limit = 30.0
@@ -68,6 +72,13 @@ class SqlConfig(KeyConfig):
     """The external system whose limits its calls share; by default the name of this table."""
     trust: Trust = "trusted"
     """`untrusted`: strangers may have written what lies in it."""
+    look_s: Limit = 60.0
+    """Between two looks whether it is there, and its statements hold."""
+
+    @property
+    def place(self) -> str:
+        """Its url without a password that somebody has written into it."""
+        return PASSWORD.sub(r"\1…@", self.url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +108,14 @@ class Database(Protocol):
     ) -> object: ...
 
     async def known(self, key: str, limit_s: float) -> bool: ...
+
+    async def lacks(self, writes: bool, limit_s: float) -> str:
+        """What its user may not do and would have to, to read or write; empty: nothing."""
+        ...
+
+    async def wrong(self, sql: str, limit_s: float) -> str:
+        """Why the statement could not run, as far as that is sure before; empty: it could."""
+        ...
 
     async def close(self) -> None: ...
 
@@ -161,6 +180,7 @@ class SqlTool:
             approval=statement.approval,
             compensate=statement.compensate,
             compensate_with=statement.compensate_with,
+            server=place,
             system=config.system or place,
             trust=config.trust,
         )

@@ -19,13 +19,29 @@ from orlop.abi.errors import (
     ToolFailed,
 )
 from orlop.abi.limits import DATABASE_CONNECT_S
-from orlop.effects.sql import OUTBOX, Answer, pyformat
+from orlop.effects.sql import OUTBOX, PLANNED, Answer, parameters, pyformat
 from orlop.machine.credential import hidden
 
 CREATE: Final = (
     f"CREATE TABLE IF NOT EXISTS {OUTBOX}(key text PRIMARY KEY, result text, "
     "at timestamptz NOT NULL DEFAULT now())"
 )
+
+MAY_WRITE: Final = f"""
+SELECT CASE
+  WHEN to_regclass('{OUTBOX}') IS NULL THEN has_schema_privilege(current_schema(), 'CREATE')
+  ELSE has_table_privilege('{OUTBOX}', 'SELECT') AND has_table_privilege('{OUTBOX}', 'INSERT')
+   AND has_table_privilege('{OUTBOX}', 'UPDATE') END
+"""
+
+SURE: Final = (
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.InvalidSchemaName,
+    psycopg.errors.SyntaxError,
+)
+"""What does not depend on the values that a call will bind."""
 
 
 class Postgres:
@@ -81,6 +97,29 @@ class Postgres:
             asked = f"SELECT 1 FROM {OUTBOX} WHERE key = %s".encode()
             cursor = await connection.execute(asked, (key,))
             return await cursor.fetchone() is not None
+
+    async def lacks(self, writes: bool, limit_s: float) -> str:
+        async with self._connected(limit_s) as connection:
+            cursor = await connection.execute(MAY_WRITE.encode() if writes else b"SELECT true")
+            row = await cursor.fetchone()
+        if row is None or row[0]:
+            return ""
+        return f"its user may neither make nor write the table {OUTBOX}, which what writes needs"
+
+    async def wrong(self, sql: str, limit_s: float) -> str:
+        if not PLANNED.match(sql):
+            return ""
+        async with self._connected(limit_s) as connection:
+            await connection.set_read_only(True)
+            try:
+                asked = f"EXPLAIN {pyformat(sql)}".encode()
+                await connection.execute(asked, dict.fromkeys(parameters(sql)))
+            except SURE as error:
+                await connection.rollback()
+                return str(error).partition("\n")[0]
+            except psycopg.errors.ProgrammingError:  # Of what type a value is, a call will show.
+                await connection.rollback()
+        return ""
 
     async def close(self) -> None:
         while self._idle:

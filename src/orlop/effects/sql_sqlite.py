@@ -2,16 +2,18 @@
 
 import asyncio
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
 from orlop.abi.errors import DeadlineMissed, DeviceBusy, DeviceFailed, KernelError, ToolFailed
-from orlop.effects.sql import OUTBOX, Answer
+from orlop.effects.sql import OUTBOX, PLANNED, Answer, parameters
 from orlop.machine.offload import Offload
 
 T = TypeVar("T")
@@ -32,6 +34,8 @@ class Sqlite:
         self._path = path
         self._offload = offload
         self._connection: sqlite3.Connection | None = None
+        self._file = (0, 0)
+        """Its device and inode: who replaces a file under a connection would not be read."""
 
     async def read(
         self, sql: str, arguments: Mapping[str, object], rows_max: int, limit_s: float
@@ -45,6 +49,12 @@ class Sqlite:
 
     async def known(self, key: str, limit_s: float) -> bool:
         return await self._within(limit_s, lambda: self._known(key) is not None)
+
+    async def lacks(self, writes: bool, limit_s: float) -> str:
+        return await self._within(limit_s, lambda: self._lacks(writes))
+
+    async def wrong(self, sql: str, limit_s: float) -> str:
+        return await self._within(limit_s, lambda: self._wrong(sql))
 
     async def close(self) -> None:
         if self._connection is not None:
@@ -104,16 +114,55 @@ class Sqlite:
             found: object = connection.execute(asked, (key,)).fetchone() if has else None
             return found
 
+    def _lacks(self, writes: bool) -> str:
+        with self._translated() as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master")
+        for path in (self._path, self._path.parent):  # The folder, for the log of a transaction.
+            if writes and not os.access(path, os.W_OK):
+                return f"{path} can't be written by this user"
+        return ""
+
+    def _wrong(self, sql: str) -> str:
+        if not PLANNED.match(sql):
+            return ""
+        with self._translated() as connection:
+            try:
+                connection.execute(f"EXPLAIN {sql}", dict.fromkeys(parameters(sql)))
+            except sqlite3.OperationalError as error:
+                if getattr(error, "sqlite_errorname", "") != "SQLITE_ERROR":
+                    raise
+                return str(error)
+        return ""
+
+    def _opened(self) -> sqlite3.Connection:
+        """The connection; a new one where another file has come to its place.
+
+        A file that is not there is not made: its name is wrong, or its disk is away.
+        """
+        try:
+            found = self._path.stat()
+        except OSError as error:
+            raise DeviceBusy(f"{self._path} can't be opened: {error.strerror}") from error
+        if self._connection is not None and self._file != (found.st_dev, found.st_ino):
+            self._connection.close()
+            self._connection = None
+        if self._connection is None:
+            self._file = found.st_dev, found.st_ino
+            self._connection = sqlite3.connect(
+                f"file:{quote(str(self._path))}?mode=rw",
+                uri=True,
+                timeout=LOCKED_S,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            self._connection.execute("PRAGMA foreign_keys = ON")
+        return self._connection
+
     @contextmanager
     def _translated(self) -> Iterator[sqlite3.Connection]:
         """Every error of the library as one of ours."""
         try:
-            if self._connection is None:
-                self._connection = sqlite3.connect(
-                    self._path, timeout=LOCKED_S, isolation_level=None, check_same_thread=False
-                )
-                self._connection.execute("PRAGMA foreign_keys = ON")
-            yield self._connection
+            yield self._opened()
         except KernelError:
             raise
         except sqlite3.OperationalError as error:
@@ -129,7 +178,7 @@ def _operational(error: sqlite3.OperationalError) -> KernelError:
     if name.startswith("SQLITE_INTERRUPT"):
         return DeadlineMissed("the statement took too long; nothing was changed")
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN")):
-        return DeviceBusy(f"the database can't be written now: {error}")
+        return DeviceBusy(f"the database can't be used now: {error}")
     if name.startswith(("SQLITE_ERROR", "SQLITE_READONLY")):
         return ToolFailed(f"the database refused: {error}")
     return DeviceFailed(f"the database failed: {error}")

@@ -20,7 +20,8 @@ def tools(frame: Frame) -> None:
 
     EFFECT says what a second execution would do, and so what happens after a crash.  STATE is
     ready, changed (its server describes it otherwise than was agreed, so it is not called),
-    refused (it can't be used) or away: NAME.* is all of a server that could not be reached.
+    refused (it can't be used) or away: NAME.* is all of a server or database that could not be
+    reached, or would not do what is asked of it.
     """
     if click.get_current_context().invoked_subcommand is not None:
         return

@@ -50,6 +50,7 @@ def with_database(url: str, scenario: Scenario, **how: object) -> None:
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
+        (tmp_path / "shop.db").touch()
         yield f"sqlite:///{tmp_path}/shop.db"
         return
     with postgres() as server:
@@ -118,6 +119,8 @@ def test_more_rows_than_allowed_is_an_error_and_no_shorter_answer(url: str) -> N
 
 
 def test_a_locked_file_is_told_from_a_refusal(tmp_path: Path) -> None:
+    (tmp_path / "shop.db").touch()
+
     async def scenario(tools: dict[str, SqlTool]) -> None:
         with closing(sqlite3.connect(tmp_path / "shop.db", isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
@@ -148,3 +151,24 @@ def test_a_cards_arguments_are_those_that_its_statement_binds() -> None:
 def test_a_url_of_another_database_is_refused(url: str) -> None:
     with pytest.raises(Misconfigured, match="sqlite:///FILE or postgresql"):
         connectors.check({"shop": SqlConfig(url=url, statements={})}, {}, {})
+
+
+def test_a_file_that_is_not_there_is_not_made_and_one_that_comes_is_read(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        file = tmp_path / "shop 1.db"
+        config = SqlConfig(url=f"sqlite:///{file}", statements=STATEMENTS)
+        base = connectors.database("shop", config)
+        with pytest.raises(DeviceBusy, match=r"shop 1\.db can't be opened: No such file"):
+            await base.read("SELECT 1", {}, 10, 20)
+        assert not file.exists()
+        for note in ("first", "second"):
+            file.unlink(missing_ok=True)
+            with closing(sqlite3.connect(file)) as other:
+                other.execute("CREATE TABLE orders(id, note)")
+                other.execute("INSERT INTO orders VALUES (1, ?)", (note,))
+                other.commit()
+            answer = await base.read("SELECT note FROM orders", {}, 10, 20)
+            assert answer == {"rows": [{"note": note}], "count": 1}
+        await base.close()
+
+    asyncio.run(scenario())
