@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 from orlop.abi.cards import ToolCard
 from orlop.abi.commons import TABLED_KINDS
@@ -58,6 +58,7 @@ from orlop.state.clients import Clients
 from orlop.state.codec import KIND, decode, encode, once
 from orlop.state.elders import Elders, nowhere
 from orlop.state.guard import Guard
+from orlop.state.launcher import Launcher
 from orlop.state.orders import Orders
 from orlop.state.process import Process
 from orlop.state.process_table import OVER, Row, check
@@ -96,44 +97,9 @@ class KernelConfig:
     """Between two looks at the devices: what they are, their sensors, their health."""
 
 
-async def alone() -> Sequence[KernelView]:
+async def no_neighbours() -> Sequence[KernelView]:
     """Of a kernel that shares its database with nobody."""
     return ()
-
-
-class Launcher(Protocol):
-    """Starts and ends the programs of processes: shims in production, coroutines in simulation."""
-
-    async def launch(self, row: Row) -> tuple[int, float]:
-        """Start the shim of the row's present incarnation; its process id and start time.
-
-        The command itself waits for `go`.  Raises `DeviceFailed`.
-        """
-        ...
-
-    def go(self, row: Row) -> None:
-        """The shim's name is journaled: let the command run."""
-        ...
-
-    def alive(self, row: Row) -> bool:
-        """Whether the program of the row's present incarnation (or its shim) still lives."""
-        ...
-
-    def ended(self, row: Row) -> tuple[int, str] | None:
-        """The status and reason that the shim left behind, if it did."""
-        ...
-
-    def tally(self, row: Row) -> Mapping[str, int]:
-        """What sandboxes of its incarnations have counted: files, programs, connections."""
-        ...
-
-    def signal(self, row: Row, name: str) -> None:
-        """Deliver `kill`, `term`, `int`, `stop` or `cont` to the whole group; gone is fine."""
-        ...
-
-    async def watch(self, row: Row) -> None:
-        """Return when the row's shim has ended, however it ended."""
-        ...
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -205,7 +171,7 @@ class Kernel:
     """What it shares with other kernels: memories and files; None: it is alone."""
     name: str = ""
     """Among the kernels that share its database; empty where it shares none."""
-    neighbours: Callable[[], Awaitable[Sequence[KernelView]]] = alone
+    neighbours: Callable[[], Awaitable[Sequence[KernelView]]] = no_neighbours
     """Those kernels, itself included."""
     on_arrival: list[Callable[[int], Awaitable[None]]] = field(default_factory=list)
     """Told the number of each journal that is taken over: its events belong to projections too."""
