@@ -117,7 +117,8 @@ class _Reader:
         return value
 
     def _wrong(self, where: tuple[str, ...], what: str) -> Misconfigured:
-        return Misconfigured(f"{self._path}:{self.line(where) or 1}: {'.'.join(where)}: {what}")
+        place = f"{'.'.join(where)}: " if where else ""
+        return Misconfigured(f"{self._path}:{self.line(where) or 1}: {place}{what}")
 
     def line(self, where: tuple[str, ...]) -> int:
         """The line that sets `where`, or that opens the nearest table around it; 0: none does."""

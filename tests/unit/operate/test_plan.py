@@ -192,6 +192,24 @@ def test_single_calls_come_at_their_times(tmp_path: Path) -> None:
     assert found[0].task.steps == (Step(prompt=4_808, output=10),)
 
 
+def test_columns_come_in_any_order_and_with_the_mark_that_spreadsheets_put_first(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("\ufeffuser,GeneratedTokens,TIMESTAMP,ContextTokens\nx,7,2023-11-16 18:17,90\n")
+    (found,) = trace.read(path)
+    assert (found.task.steps[0].prompt, found.task.steps[0].output) == (90, 7)
+
+
+def test_calls_of_a_conversation_that_were_noted_late_come_at_once(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"timestamp": at, "input_length": 2_000, "output_length": 9, "hash_ids": [1, 2, 3, 4]}
+        for at in (60_000, 30_000)
+    ]
+    (found,) = trace.read(write(tmp_path / "m.jsonl", rows))
+    assert [step.gap_s for step in found.task.steps] == [0.0, 0.0]
+
+
 def test_our_own_format(tmp_path: Path) -> None:
     rows: list[dict[str, object]] = [
         {"task": "a", "at_s": 3.0, "prompt": 500, "output": 20},
@@ -211,7 +229,12 @@ def test_our_own_format(tmp_path: Path) -> None:
         ('{"task": "a", "prompt": 5, "output": 2}\n{"task": "a", "promt": 5}', ":2:"),
         ('{"task": "a", "prompt": -5, "output": 2}', ":1:"),
         ('{"task": "a", "prompt": 5, "output": 2, "prefix": 7}', "parts of prompt"),
-        ("TIMESTAMP,ContextTokens,GeneratedTokens\nyesterday,5,5", ":2:"),
+        ('\n{"task": "a", "prompt": 5, "output": 2, "prefix": 7}', ":2:"),
+        ("TIMESTAMP,ContextTokens,GeneratedTokens\nyesterday,5,5", ":2: Invalid isoformat"),
+        ("TIMESTAMP,ContextTokens,GeneratedTokens", "has no calls"),
+        ("TIMESTAMP,ContextTokens,GeneratedTokens\n\n2023-11-16 18:17:03,5", ":3: Expected `int`"),
+        ("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03,5,-1", "`int` >= 0"),
+        ("TIMESTAMP,ContextTokens\n2023-11-16 18:17:03,5", "no trace that is known"),
     ],
 )
 def test_a_broken_trace_is_named_with_its_line(tmp_path: Path, text: str, said: str) -> None:
@@ -328,5 +351,6 @@ def test_a_mistake_is_an_exit_code_and_not_a_traceback(
 ) -> None:
     assert planned(tmp_path, "--picture", str(tmp_path / "absent" / "p.svg")) != 0
     said = capsys.readouterr().err
-    assert "can't be written" in said
+    assert "can't be written: there is no" in said
+    assert "policies" not in said, "before anything was computed"
     assert "Traceback" not in said

@@ -61,6 +61,8 @@ def plan(
     Job times, goals met, cost.  Nothing is started; the fleet need not exist.  With --tasks or
     --rate the trace's tasks are drawn at random; otherwise they come as recorded.
     """
+    if picture is not None and not picture.parent.is_dir():
+        raise Misconfigured(f"--picture: {picture} can't be written: there is no {picture.parent}")
     planned = fleets.read(fleet_file)
     arrivals = _arrivals(trace, scale, tasks, rate_hour, seed)
     if leave_out:

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import msgspec
 
@@ -28,6 +28,12 @@ TOOL_S_MAX: Final = 120.0
 PAUSE_S_MAX: Final = 600.0
 """Of a gap in a conversation."""
 MODEL_TIERS: Final = {"opus": 2, "sonnet": 1, "haiku": 1}
+AZURE: Final = {"TIMESTAMP", "ContextTokens", "GeneratedTokens"}
+ENCODING: Final = "utf-8-sig"
+"""With or without the mark that spreadsheets put first."""
+
+Line: TypeAlias = tuple[int, str]
+"""With its number."""
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -60,6 +66,16 @@ class OurCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shared_tokens: Count = 0
 
 
+class AzureCall(
+    msgspec.Struct,
+    frozen=True,
+    rename={"at": "TIMESTAMP", "prompt": "ContextTokens", "output": "GeneratedTokens"},
+):
+    at: str
+    prompt: Count
+    output: Count
+
+
 class MooncakeCall(msgspec.Struct, frozen=True):
     timestamp: float
     input_length: Many
@@ -70,30 +86,37 @@ class MooncakeCall(msgspec.Struct, frozen=True):
 def read(path: Path) -> list[Arrival]:
     """Tasks by arrival, the first at 0.  Raises `Misconfigured`."""
     try:
-        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
-            lines = [line for line in file.read().splitlines() if line.strip()]
+        with (
+            gzip.open(path, "rt", encoding=ENCODING)
+            if path.suffix == ".gz"
+            else path.open(encoding=ENCODING) as file
+        ):
+            numbered = enumerate(file.read().splitlines(), 1)
+            lines = [(number, line) for number, line in numbered if line.strip()]
     except (OSError, UnicodeDecodeError, EOFError) as error:
         raise Misconfigured(f"{path}: can't be read: {error}") from error
     if not lines:
         raise Misconfigured(f"{path}: has no calls")
-    first = lines[0]
-    if first.startswith("TIMESTAMP,"):
+    _, first = lines[0]
+    if set(first.split(",")) >= AZURE:
         found = _azure(path, lines)
     elif '"hash_ids"' in first:
         found = _mooncake(list(_rows(path, lines, MooncakeCall)))
     elif '"trace"' in first:
         found = _agents(list(_rows(path, lines, AgentCall)))
     elif '"task"' in first:
-        found = _ours(path, list(_rows(path, lines, OurCall)))
+        found = _ours(path, lines, list(_rows(path, lines, OurCall)))
     else:
         raise Misconfigured(f"{path}:1: is no trace that is known; docs/how-to/plan.md lists them")
+    if not found:
+        raise Misconfigured(f"{path}: has no calls, only the names of its columns")
     start_s = min(arrival.at_s for arrival in found)
     moved = [Arrival(at_s=arrival.at_s - start_s, task=arrival.task) for arrival in found]
     return sorted(moved, key=lambda arrival: arrival.at_s)
 
 
-def _rows(path: Path, lines: Sequence[str], kind: type[S]) -> Iterator[S]:
-    for number, line in enumerate(lines, 1):
+def _rows(path: Path, lines: Sequence[Line], kind: type[S]) -> Iterator[S]:
+    for number, line in lines:
         try:
             yield msgspec.json.decode(line, type=kind)
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
@@ -140,9 +163,9 @@ def _agent_task(name: str, calls: Sequence[AgentCall], head: AgentCall) -> Task:
     )
 
 
-def _ours(path: Path, calls: Sequence[OurCall]) -> list[Arrival]:
+def _ours(path: Path, lines: Sequence[Line], calls: Sequence[OurCall]) -> list[Arrival]:
     tasks: dict[str, list[OurCall]] = defaultdict(list)
-    for number, call in enumerate(calls, 1):
+    for (number, _), call in zip(lines, calls, strict=True):
         if call.shared_tokens >= call.prompt or call.prefix >= call.prompt:
             raise Misconfigured(f"{path}:{number}: prefix and shared_tokens are parts of prompt")
         tasks[call.task].append(call)
@@ -197,7 +220,7 @@ def _conversation(name: str, calls: Sequence[tuple[MooncakeCall, int]]) -> Arriv
                 prompt=call.input_length,
                 output=call.output_length,
                 prefix=min(prefix, held),
-                gap_s=min(at_s - before_s, PAUSE_S_MAX),
+                gap_s=max(0.0, min(at_s - before_s, PAUSE_S_MAX)),
             )
         )
         before_s, held = at_s, call.input_length + call.output_length
@@ -207,15 +230,18 @@ def _conversation(name: str, calls: Sequence[tuple[MooncakeCall, int]]) -> Arriv
     )
 
 
-def _azure(path: Path, lines: Sequence[str]) -> list[Arrival]:
-    found = []
-    for number, row in enumerate(csv.DictReader(lines), 2):
-        try:
-            at_s = datetime.fromisoformat(row["TIMESTAMP"][:26]).timestamp()
-            prompt, output = int(row["ContextTokens"]), int(row["GeneratedTokens"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise Misconfigured(f"{path}:{number}: {error!r}") from error
-        step = Step(prompt=max(2, prompt), output=max(1, output))
-        task = Task(name=f"call-{number}", steps=(step,), kind="single", tier=1)
-        found.append(Arrival(at_s=at_s, task=task))
+def _azure(path: Path, lines: Sequence[Line]) -> list[Arrival]:
+    found = list[Arrival]()
+    rows = csv.DictReader(line for _, line in lines)
+    try:
+        for row in rows:
+            call = msgspec.convert({name: row[name] for name in AZURE}, AzureCall, strict=False)
+            at_s = datetime.fromisoformat(call.at[:26]).timestamp()
+            step = Step(prompt=max(2, call.prompt), output=max(1, call.output))
+            name = f"call-{len(found) + 1}"
+            task = Task(name=name, steps=(step,), kind="single", tier=1)
+            found.append(Arrival(at_s=at_s, task=task))
+    except (ValueError, csv.Error) as error:  # msgspec's are the former.
+        number, _ = lines[rows.line_num - 1]
+        raise Misconfigured(f"{path}:{number}: {error}") from error
     return found
