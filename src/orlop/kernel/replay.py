@@ -35,14 +35,15 @@ from orlop.abi.replies import (
     Vectors,
 )
 from orlop.abi.sagas import SagaBegun, SagaOver
-from orlop.kernel.admit import admit
 from orlop.kernel.difference import difference
+from orlop.kernel.refusal import waits_for_a_person
 from orlop.state import codec
 from orlop.state.core import Kernel
 from orlop.state.process import Process
 from orlop.state.record import Record, Recorded, newest
 from orlop.state.running import Running
 from orlop.subsystems import history
+from orlop.subsystems.described import Described
 
 
 async def recorded(kernel: Kernel, process: Process) -> Record:
@@ -55,7 +56,13 @@ async def recorded(kernel: Kernel, process: Process) -> Record:
 
 
 async def answer(
-    kernel: Kernel, process: Process, record: Record, running: Running, *, retry: bool
+    kernel: Kernel,
+    process: Process,
+    record: Record,
+    running: Running,
+    described: Described,
+    *,
+    retry: bool,
 ) -> Done | None:
     """The call's answer from the record, or None if it has to run.
 
@@ -77,12 +84,24 @@ async def answer(
         return None
     if (found := record.take(running.digest)) is not None:
         return await _deliver(kernel, process, record, running, found)
-    if not record.answers_only:
-        if record.take_unfinished(running.digest) or isinstance(running.call, Patch):
-            return None
-        # What is refused is in no record, so a program that is refused again keeps to its path.
-        admit(kernel, process, running)
+    if await _goes_on(kernel, process, record, running, described):
+        return None
     return await _miss(kernel, process, record, running)
+
+
+async def _goes_on(
+    kernel: Kernel, process: Process, record: Record, running: Running, described: Described
+) -> bool:
+    """Whether a call that the record has no answer for is on its path all the same, and runs.
+
+    Raises what it is refused with, if it is.
+    """
+    is_live = not record.answers_only
+    if is_live and (record.take_unfinished(running.digest) or isinstance(running.call, Patch)):
+        return True
+    if record.answers.get(running.digest):
+        return False  # A strict record has its answer, but not next.
+    return await waits_for_a_person(kernel, process, running, described, is_live=is_live)
 
 
 def _is_unpatched(record: Record, running: Running, call: Patch) -> bool:

@@ -194,7 +194,7 @@ async def served(
     running.require_wanted()
     await process.awake.wait()
     record = await replay.recorded(kernel, process)
-    done = await replay.answer(kernel, process, record, running, retry=retry)
+    done = await replay.answer(kernel, process, record, running, described, retry=retry)
     if done is not None:
         return done
     await engines.heard(kernel, running.call)

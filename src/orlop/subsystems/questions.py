@@ -247,7 +247,7 @@ async def observed(
     kernel: Kernel, process: Process, running: Running, asked: QuestionAsked
 ) -> Observed:
     """Write down what the call would have done; what its process is told."""
-    why = f"{asked.tool} was not called: {process.row.name} is only observed with it"
+    why = only_observed(process, asked.tool).message
     try:
         row = asking.ask(
             kernel, process.id, process.row.tenant, asked, digest=running.digest, call=running.id
@@ -256,6 +256,10 @@ async def observed(
         return Observed(f"{why}. It is not written down either: {full.message}")
     await kernel.journal.flush()
     return Observed(f"{why}. What it would have done is written down as {row.id}, to be judged")
+
+
+def only_observed(process: Process, what: str) -> Observed:
+    return Observed(f"{what} was not called: {process.row.name} is only observed with it")
 
 
 async def previewed(kernel: Kernel, call: Call) -> str:
