@@ -144,7 +144,7 @@ def _details(view: ProcessView) -> list[tuple[str, str]]:
         ("restart", f"{view.restart}; on divergence: {view.on_divergence}"),
         ("budget", budget_text(view)),
         ("incarnation", f"{view.incarnation} ({view.mode})"),
-        ("system's pid", str(view.os_pid or "-")),
+        ("system's pid", str(view.os_pid) if view.os_pid and view.status is None else "-"),
         (
             "calls",
             f"{view.calls:,} made, {view.calls_in_flight:,} in flight, "

@@ -69,7 +69,7 @@ def _title(found: Trace) -> str:
     parts = [
         f"{name} (pid {view.pid})",
         _state(view),
-        between(view.started_ns, view.ended_ns),
+        _lasted(view),
         counted(view.calls, "call")
         + (f", {view.calls_replayed:,} from the record" * bool(view.calls_replayed)),
         f"{view.input_tokens:,} → {counted(view.output_tokens, 'token')}",
@@ -82,6 +82,14 @@ def _state(view: ProcessView) -> str:
     text = view.state if view.status is None else f"{view.state} {view.status}"
     colour = None if view.status is None else "green" if view.status == 0 else "red"
     return click.style(text, fg=colour)
+
+
+def _lasted(view: ProcessView) -> str:
+    """Of the newest incarnation; calls are told from where the first one began."""
+    lasted = between(view.started_ns, view.ended_ns)
+    if view.incarnation == 1:
+        return lasted
+    return f"{lasted} in incarnation {view.incarnation} ({view.mode})"
 
 
 def _call(call: TraceCall, start_ns: Nanoseconds) -> str:

@@ -42,6 +42,16 @@ def test_show_tells_all_about_a_process(tmp_path: Path, capsys: pytest.CaptureFi
     assert "running (stopped by operator)" in shown
     assert "3 of 10 calls" in shown
     assert "1,200 in (1,000 cached), 34 out" in shown
+    assert "4711" in shown
+
+
+def test_of_a_process_that_has_ended_no_pid_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with scripted_kernel(tmp_path) as kernel:
+        kernel.says(SHOW, Said(ended(0)))
+        assert run(["show", "7", "--home", str(tmp_path)]) == 0
+    assert "4711" not in capsys.readouterr().out
 
 
 def test_an_unknown_process_is_exit_code_4(

@@ -67,6 +67,12 @@ def test_calls_and_children_come_in_the_order_of_time() -> None:
     ]
 
 
+def test_a_later_incarnation_says_that_its_time_is_its_own() -> None:
+    tree = {"process": ended(0, incarnation=3, mode="replay"), "calls": []}
+    (line,) = (click.unstyle(line) for line in drawn(msgspec.convert(tree, Trace)))
+    assert "exited 0  3.00 s in incarnation 3 (replay)  " in line
+
+
 def test_a_process_without_calls_is_one_line() -> None:
     assert len(list(drawn(msgspec.convert({"process": view(), "calls": []}, Trace)))) == 1
 
