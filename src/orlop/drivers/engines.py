@@ -180,25 +180,14 @@ def _server(
         case "openai":
             manner = Manner(limit_field=config.limit_field)
             return OpenAI(engine, url, slots=slots or SLOTS, manner=manner, **common)
-        case "vllm":
-            heard = _sources(config)
-            return VLLM(
+        case "vllm" | "sglang":
+            made, usual = (VLLM, vllm.SLOTS) if driver == "vllm" else (SGLang, sglang.SLOTS)
+            return made(
                 engine,
                 url,
-                slots=slots or vllm.SLOTS,
+                slots=slots or usual,
                 watch_s=watch_s,
-                kv_sources=heard,
-                continues=config.continues,
-                **common,
-            )
-        case "sglang":
-            heard = _sources(config)
-            return SGLang(
-                engine,
-                url,
-                slots=slots or sglang.SLOTS,
-                watch_s=watch_s,
-                kv_sources=heard,
+                kv_sources=_sources(config),
                 continues=config.continues,
                 **common,
             )
@@ -212,13 +201,12 @@ def _server(
             cache = config.cloud.cache
             return Anthropic(engine, url, slots=slots or SLOTS, cache=cache, **common)
         case "cloud":
-            limit_field = config.limit_field
             return Cloud(
                 engine,
                 url,
                 config.cloud,
                 slots=slots or CLOUD_SLOTS,
-                limit_field=limit_field,
+                limit_field=config.limit_field,
                 **common,
             )
 

@@ -178,10 +178,9 @@ def restored(snapshot: Snapshot) -> Tables | None:
         place=state.place,
         ledger=ledger.restored(state.ledger),
     )
-    for token in state.budgeted:
-        for account in tables.ledger.line(token.tenant, token.line):
-            account.rows += 1
-    for row in state.rows:
-        for account in tables.ledger.line(row.tenant, row.accounts):
+    users = [(token.tenant, token.line) for token in state.budgeted]
+    users += [(row.tenant, row.accounts) for row in state.rows]
+    for tenant, line in users:
+        for account in tables.ledger.line(tenant, line):
             account.rows += 1
     return tables

@@ -5,23 +5,13 @@ from typing import Final
 
 from orlop.abi.budgets import NOTHING, AccountName, BudgetRemoved, BudgetSet
 from orlop.abi.capabilities import TokenBudgeted, TokenRevoked
-from orlop.abi.devices import (
-    DeviceChanged,
-    DeviceClaimed,
-    DeviceErased,
-    DeviceReleased,
-)
+from orlop.abi.devices import DeviceChanged, DeviceClaimed, DeviceErased, DeviceReleased
 from orlop.abi.effects import EffectSettled
 from orlop.abi.egress import EgressClosed, EgressRefused
 from orlop.abi.errors import NotFound
 from orlop.abi.events import CallEntered, CallFailed, CallReturned, Event, Header
 from orlop.abi.files import FileEvent
-from orlop.abi.ids import (
-    Pid,
-    ProcessId,
-    Seq,
-    TenantId,
-)
+from orlop.abi.ids import Pid, ProcessId, Seq, TenantId
 from orlop.abi.kernels import (
     BodiesPruned,
     JournalKnown,
@@ -47,10 +37,7 @@ from orlop.files.rules import FileTable
 from orlop.machine.clock import NS_PER_S
 from orlop.meter.ledger import Held, Ledger
 from orlop.people.office import Office
-from orlop.state import (
-    accounts,
-    saga_holds,
-)
+from orlop.state import accounts, saga_holds
 from orlop.state.arrivals import belongings, settled_row
 from orlop.state.call_table import Calls
 from orlop.state.claim_table import Claims
@@ -134,9 +121,6 @@ class Tables:
         match event:
             case ProcessSpawned():
                 self._spawned(header, event)
-                self.next_pid = max(self.next_pid, event.pid + 1)
-                if event.schedule is not None and event.due_ns is not None:
-                    self.schedules.fired(event.schedule, event.due_ns, header.process, 1)
             case EgressClosed() | EgressRefused():
                 self.egress.fold(header, event)
             case TokenRevoked() | TokenBudgeted():
@@ -156,16 +140,12 @@ class Tables:
             case _ if isinstance(event, SagaEvent):
                 self._saga(header, event)
             case WebhookReceived():
-                self.webhooks[f"{event.name}/{event.message}"] = header.process
-                while len(self.webhooks) > WEBHOOKS_KNOWN_MAX:
-                    del self.webhooks[next(iter(self.webhooks))]
+                self._webhook(header, event)
             case ToolsOffered():
                 if header.process in self.rows:
                     self.offers[header.process] = event
             case EffectSettled():
-                self.calls.judged(header, event)
-                for saga in self.sagas.settled(header, event):
-                    saga_holds.settle(self.ledger, saga, header)
+                self._settled(header, event)
             case PolicySet() | PolicyRemoved():
                 self.policies.fold(header, event)
             case DeviceChanged() | DeviceClaimed() | DeviceReleased() | DeviceErased():
@@ -183,6 +163,16 @@ class Tables:
         if isinstance(event, SagaDecided | SagaUndone) and event.saga in self.sagas.rows:
             saga_holds.settle(self.ledger, self.sagas.rows[event.saga], header)
 
+    def _settled(self, header: Header, event: EffectSettled) -> None:
+        self.calls.judged(header, event)
+        for saga in self.sagas.settled(header, event):
+            saga_holds.settle(self.ledger, saga, header)
+
+    def _webhook(self, header: Header, event: WebhookReceived) -> None:
+        self.webhooks[f"{event.name}/{event.message}"] = header.process
+        while len(self.webhooks) > WEBHOOKS_KNOWN_MAX:
+            del self.webhooks[next(iter(self.webhooks))]
+
     def _people(self, header: Header, event: PeopleEvent) -> None:
         row = self.rows.get(header.process)
         pid, name = (row.pid, row.name) if row is not None else (None, "")
@@ -196,10 +186,13 @@ class Tables:
         line = accounts.names(header.process, event, above)
         row = self.rows[header.process] = spawn_row(header, event, line)
         self.pids[event.pid] = header.process
+        self.next_pid = max(self.next_pid, event.pid + 1)
         self.ledger.join(row.tenant, line, header.wall_ns)
         if event.parent is not None:
             self.policies.inherit(event.parent, header.process)
         self._budget(row, header)
+        if event.schedule is not None and event.due_ns is not None:
+            self.schedules.fired(event.schedule, event.due_ns, header.process, 1)
 
     def _moved(self, header: Header, event: KernelsEvent) -> None:
         match event:

@@ -60,13 +60,7 @@ async def create(
 
     As everywhere, a child has its parent's folder and environment, but for what the call changes.
     """
-    bounds.spawn(call)
-    if kernel.tables.tenants.find(tenant) is None:
-        raise Conflict(f"tenant {tenant} was removed: nothing is started in it")
-    if parent is not None and accounts.depth(parent.row.accounts) >= CHILDREN_DEPTH_MAX:
-        raise Exhausted(f"processes are nested {CHILDREN_DEPTH_MAX} deep (CHILDREN_DEPTH_MAX)")
-    if parent is not None and call.team not in ("", parent.row.team):
-        raise Denied(f"team: a process of team {parent.row.team!r} can't spend what others have")
+    require_spawnable(kernel, call, tenant, parent)
     sandbox = await sandbox_of(kernel, parent, call, tenant)
     id = kernel.new_process()
     key = kernel.tables.keys.rows.get(key_id) if key_id is not None else None
@@ -94,6 +88,23 @@ async def create(
         token=token_budgets.known(kernel, parent, narrowing) if parent is not None else "",
     )
     return kernel.spawn(id, tenant, event)
+
+
+def require_spawnable(
+    kernel: Kernel, call: Spawn, tenant: TenantId, parent: Process | None
+) -> None:
+    """Raises what `create` does."""
+    bounds.spawn(call)
+    require_open(kernel, tenant)
+    if parent is not None and accounts.depth(parent.row.accounts) >= CHILDREN_DEPTH_MAX:
+        raise Exhausted(f"processes are nested {CHILDREN_DEPTH_MAX} deep (CHILDREN_DEPTH_MAX)")
+    if parent is not None and call.team not in ("", parent.row.team):
+        raise Denied(f"team: a process of team {parent.row.team!r} can't spend what others have")
+
+
+def require_open(kernel: Kernel, tenant: TenantId) -> None:
+    if kernel.tables.tenants.find(tenant) is None:
+        raise Conflict(f"tenant {tenant} was removed: nothing is started in it")
 
 
 def rights_of(
@@ -128,8 +139,7 @@ async def start(
     """
     row = process.row
     require_ended(row)
-    if kernel.tables.tenants.find(row.tenant) is None:
-        raise Conflict(f"tenant {row.tenant} was removed: nothing is started in it")
+    require_open(kernel, row.tenant)
     if row.is_client and mode == "replay":
         raise Conflict(f"process {row.pid} has no command that could be run again")
     if mode != "first" and kernel.tables.is_pruned:
