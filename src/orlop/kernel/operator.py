@@ -23,7 +23,7 @@ from orlop.state.core import Kernel
 from orlop.state.process import Process
 from orlop.state.process_table import Row
 from orlop.store.journal import Stored
-from orlop.subsystems import bounds, tenants
+from orlop.subsystems import bounds
 from orlop.subsystems.policy import said
 
 SECRET_BYTES = 24
@@ -203,7 +203,7 @@ async def create_key(
 ) -> NewKey:
     """A client key; the journal holds its digest only.  Raises `BadCall`."""
     await kernel.alone()
-    tenants.require_open(kernel, tenant)
+    kernel.tables.tenants.require_open(tenant)
     bounds.name("name", name)
     bounds.name("team", team)
     rights = canonical(rights)

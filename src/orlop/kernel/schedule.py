@@ -21,7 +21,7 @@ from orlop.machine.clock import NS_PER_S
 from orlop.state.core import Kernel
 from orlop.state.process_table import OVER
 from orlop.state.schedule_table import ScheduleRow
-from orlop.subsystems import bounds, lifecycle, tenants
+from orlop.subsystems import bounds, lifecycle
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Schedules:
         )
         allow = None if order.allow is None else canonical(order.allow)
         start_ns = kernel.clock.wall_ns()
-        tenants.require_open(self._kernel, tenant)
+        kernel.tables.tenants.require_open(tenant)
         if parse(order.when, order.zone, start_ns).after(start_ns) is None:
             raise BadCall(f"when: {order.when!r} is past: it would never run")
         if order.name and self._called(tenant, order.name):

@@ -103,17 +103,7 @@ async def recall(kernel: Kernel, process: Process, running: Running, call: Recal
     memories = memories_of(kernel)
     await memories.current()
     tenant = process.row.tenant
-    if call.memory:
-        place = held(memories, tenant, call.memory)
-        spaces.require(kernel, process, running, place.namespace, "read")
-        meant: tuple[str, ...] = (place.namespace,)
-    else:
-        below = partial(memories.spaces, tenant)
-        meant = spaces.readable(kernel, process, running, call.namespaces, below)
-    for target in call.holding:
-        known = memories.place(target.memory)
-        if known is not None and known.tenant == tenant:
-            spaces.require(kernel, process, running, known.namespace, "read")
+    meant = namespaces_of(kernel, memories, process, running, call)
     if not call.subject and running.call.hints.subject and not (call.memory or call.key):
         call = replace(call, subject=running.call.hints.subject)
     model, vector, note = await query_vector(kernel, memories, process, running, call)
@@ -146,6 +136,23 @@ async def recall(kernel: Kernel, process: Process, running: Running, call: Recal
         note="; ".join(filter(None, (note, found.note))),
         facts=Facts(call=running.id),
     )
+
+
+def namespaces_of(
+    kernel: Kernel, memories: Memories, process: Process, running: Running, call: Recall
+) -> tuple[str, ...]:
+    """Where it may be found.  Raises `Denied`, `NotFound`."""
+    tenant = process.row.tenant
+    for target in call.holding:
+        known = memories.place(target.memory)
+        if known is not None and known.tenant == tenant:
+            spaces.require(kernel, process, running, known.namespace, "read")
+    if call.memory:
+        place = held(memories, tenant, call.memory)
+        spaces.require(kernel, process, running, place.namespace, "read")
+        return (place.namespace,)
+    below = partial(memories.spaces, tenant)
+    return spaces.readable(kernel, process, running, call.namespaces, below)
 
 
 async def query_vector(

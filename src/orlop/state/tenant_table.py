@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 from msgspec.structs import replace
 
+from orlop.abi.errors import Conflict
 from orlop.abi.events import Header
 from orlop.abi.ids import DEFAULT_TENANT, Nanoseconds, TenantId
 from orlop.abi.sandbox import Sandbox
@@ -56,6 +57,11 @@ class Tenants:
         """None: there is none, or it was removed."""
         row = self.rows.get(TenantId(name))
         return row if row is not None and row.is_open else None
+
+    def require_open(self, tenant: TenantId) -> None:
+        """Raises `Conflict` where nothing may begin in it any more."""
+        if self.find(tenant) is None:
+            raise Conflict(f"tenant {tenant} was removed: nothing begins in it")
 
     def known(self, name: str) -> TenantRow | None:
         """Also one that was removed, as long as what it has said can be read."""

@@ -95,16 +95,11 @@ def require_spawnable(
 ) -> None:
     """Raises what `create` does."""
     bounds.spawn(call)
-    require_open(kernel, tenant)
+    kernel.tables.tenants.require_open(tenant)
     if parent is not None and accounts.depth(parent.row.accounts) >= CHILDREN_DEPTH_MAX:
         raise Exhausted(f"processes are nested {CHILDREN_DEPTH_MAX} deep (CHILDREN_DEPTH_MAX)")
     if parent is not None and call.team not in ("", parent.row.team):
         raise Denied(f"team: a process of team {parent.row.team!r} can't spend what others have")
-
-
-def require_open(kernel: Kernel, tenant: TenantId) -> None:
-    if kernel.tables.tenants.find(tenant) is None:
-        raise Conflict(f"tenant {tenant} was removed: nothing is started in it")
 
 
 def rights_of(
@@ -139,7 +134,7 @@ async def start(
     """
     row = process.row
     require_ended(row)
-    require_open(kernel, row.tenant)
+    kernel.tables.tenants.require_open(row.tenant)
     if row.is_client and mode == "replay":
         raise Conflict(f"process {row.pid} has no command that could be run again")
     if mode != "first" and kernel.tables.is_pruned:

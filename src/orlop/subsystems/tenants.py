@@ -39,12 +39,6 @@ def known(kernel: Kernel, name: str) -> TenantId:
     return row.name
 
 
-def require_open(kernel: Kernel, tenant: TenantId) -> None:
-    """Nothing begins in one that was removed.  Raises `Conflict`."""
-    if kernel.tables.tenants.find(tenant) is None:
-        raise Conflict(f"tenant {tenant} was removed")
-
-
 async def create(kernel: Kernel, order: TenantOrder) -> TenantView:
     """Durable when it returns.  Raises `BadCall`, `Conflict`, `Exhausted`."""
     name, table = read_name(order.name), kernel.tables.tenants
