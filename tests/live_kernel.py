@@ -107,7 +107,9 @@ def live_kernel(config: str = "", *, models: Path | None = None) -> Iterator[Liv
     finally:
         up.send_signal(signal.SIGTERM)
         up.wait(30)
+        left = [path for path in home.rglob("*") if path.is_socket()]
         shutil.rmtree(home, ignore_errors=True)
+    assert not left, "a kernel that has ended leaves no socket"
 
 
 def real_models() -> Path | None:

@@ -38,6 +38,8 @@ class Lifeline:
         self._script = script
         self._clock = clock
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in folder.glob("*.lock"):
+            _forgotten(path)
         self._lock, name = tempfile.mkstemp(suffix=".lock", dir=folder)
         self._own = Path(name)
         fcntl.flock(self._lock, fcntl.LOCK_EX)

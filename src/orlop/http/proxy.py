@@ -93,8 +93,11 @@ class Proxy:
             self._met, path, limit=2 * HEADERS_BYTES_MAX, backlog=256
         )
         path.chmod(0o600)  # noqa: ASYNC240
-        async with server:
-            await server.serve_forever()
+        try:
+            async with server:
+                await server.serve_forever()
+        finally:
+            path.unlink(missing_ok=True)  # noqa: ASYNC240
 
     async def _met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection; whatever goes wrong ends it alone."""

@@ -139,6 +139,12 @@ def test_the_next_kernel_waits_until_nothing_of_the_last_ones_tools_runs(tmp_pat
     assert len(list(folder.glob("*.lock"))) == 1
 
 
+def test_locks_of_kernels_that_are_gone_do_not_pile_up(tmp_path: Path) -> None:
+    for _ in range(3):
+        lifeline(tmp_path).close()
+    assert len(list(tmp_path.glob("*.lock"))) == 1
+
+
 def test_retries_of_a_tool_that_must_not_run_twice_are_refused_at_the_start() -> None:
     with pytest.raises(Misconfigured, match=r"\[tools.pay\] retries = 2: .* irreversible"):
         ToolConfig(command=("pay",), retries=2).card("pay")
