@@ -1,10 +1,9 @@
 """A llama.cpp server that somebody else runs: `llama-server`, by its own words beside OpenAI's.
 
 What it is told: the slot (`id_slot`) where the program's context lies; a call that gave its seat
-back is gone on with from its token ids.  What it tells: its slots
-and their context (`/props`), its load (`/metrics`, where started with `--metrics`).  Contexts are
-saved, restored and erased where it was started with `--slot-save-path`; models are loaded and
-unloaded where it is a router.
+back is gone on with from its token ids.  What it tells: its slots and their context (`/props`), its
+load (`/metrics`, where started with `--metrics`).  Contexts are saved, restored and erased where it
+was started with `--slot-save-path`; models are loaded and unloaded where it is a router.
 """
 
 import hashlib
@@ -58,8 +57,8 @@ _SLOTS_UNTOLD: Final = 1
 _SEATS: Final = 256
 """Connections at once, whatever its slots turn out to be."""
 
-
-FOREIGN: Final = "another tenant's"
+_FOREIGN: Final = "another tenant's"
+"""The salt of a call whose slot holds what it must not see."""
 
 
 class _Told(Struct, frozen=True):
@@ -139,9 +138,9 @@ class LlamaServer(Watched):
         self._told = _Told()
         self._table = SlotTable(self._slots)
         self._saved: set[str] = set()
-        self._salts: dict[int, str] = {}
-        """Whose context lies in each slot."""
         """Programs whose context is on the server's disk."""
+        self._salts: dict[int, str] = {}
+        """Whose context lies in each slot: the salt of its tenant."""
         self._can_save = False
         self._can_split = False
         """It tells tokens by their texts, so that a call can be stopped and gone on with."""
@@ -283,9 +282,10 @@ class LlamaServer(Watched):
         else:
             others = {self._salts.get(slot, "")}
             self._salts[slot] = salt
-        return "" if others == {salt} else FOREIGN
+        return "" if others == {salt} else _FOREIGN
 
     def _words(self, call: Infer, turn: Turn) -> Mapping[str, object]:
+        """turn: as `_answer` has placed it, by the number of a slot and not by a program."""
         words: dict[str, object] = {"cache_prompt": not turn.salt}
         if turn.program:
             words["id_slot"] = int(turn.program)

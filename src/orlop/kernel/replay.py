@@ -5,8 +5,6 @@ import asyncio
 from msgspec.structs import replace
 
 from orlop.abi.calls import Infer, Patch
-from orlop.abi.contexts import Context
-from orlop.abi.egress import Fetched
 from orlop.abi.errors import (
     Diverged,
     JournalDamaged,
@@ -14,27 +12,18 @@ from orlop.abi.errors import (
     from_code,
 )
 from orlop.abi.events import CallFailed, CallReturned, Event
-from orlop.abi.files import Changed, Contents, Found, Listing
 from orlop.abi.hints import Facts
 from orlop.abi.ids import Seq
 from orlop.abi.limits import DIVERGENCE_GRACE_S
-from orlop.abi.memory import Forgotten, Recalled, Remembered
 from orlop.abi.processes import Answered, ProcessCaughtUp
 from orlop.abi.processes import Diverged as DivergedEvent
 from orlop.abi.replies import (
-    Answer,
     Completion,
     Delta,
     Done,
-    Exited,
-    Ok,
     Patched,
-    Spawned,
-    ToolResult,
     ToolUseDelta,
-    Vectors,
 )
-from orlop.abi.sagas import SagaBegun, SagaOver
 from orlop.kernel.difference import difference
 from orlop.kernel.refusal import waits_for_a_person
 from orlop.state import codec
@@ -287,39 +276,6 @@ def note(process: Process, running: Running, event: Event, outcome: Seq | None) 
     )
 
 
-def with_facts(  # noqa: C901 (one row an answer)
-    done: Done, *, seq: Seq, replayed: bool = False
-) -> Done:
+def with_facts(done: Done, *, seq: Seq, replayed: bool = False) -> Done:
     """`done` with its place in the journal."""
-    facts = replace(done.facts, seq=seq, replayed=replayed)
-    match done:
-        case Completion():
-            return replace(done, facts=facts)
-        case Vectors():
-            return replace(done, facts=facts)
-        case ToolResult():
-            return replace(done, facts=facts)
-        case Fetched():
-            return replace(done, facts=facts)
-        case Spawned():
-            return replace(done, facts=facts)
-        case Exited():
-            return replace(done, facts=facts)
-        case Patched():
-            return replace(done, facts=facts)
-        case Answer():
-            return replace(done, facts=facts)
-        case SagaBegun():
-            return replace(done, facts=facts)
-        case SagaOver():
-            return replace(done, facts=facts)
-        case Changed() | Contents() | Listing() | Found() | Context():
-            return replace(done, facts=facts)
-        case Remembered():
-            return replace(done, facts=facts)
-        case Recalled():
-            return replace(done, facts=facts)
-        case Forgotten():
-            return replace(done, facts=facts)
-        case Ok():
-            return replace(done, facts=facts)
+    return replace(done, facts=replace(done.facts, seq=seq, replayed=replayed))
