@@ -12,7 +12,12 @@ BYTES_PER_TOKEN: Final = 4.0
 OUTPUT_TOKENS: Final = 256.0
 """Of an answer, until a model has shown its own; coding agents' median is 216."""
 
+BYTES_PER_TOKEN_MIN: Final = 0.25
+BYTES_PER_TOKEN_MAX: Final = 64.0
+"""What one call shows beyond that is taken to be wrongly counted."""
+
 LEARN: Final = 1 / 16
+"""Of each observation, in a smoothed number."""
 
 
 class Estimate:
@@ -24,6 +29,7 @@ class Estimate:
         self.bytes_per_token = BYTES_PER_TOKEN
         self.output_tokens = OUTPUT_TOKENS
         self.seen = 0
+        """Answers that it was learned from."""
 
 
 class Estimates:
@@ -57,7 +63,8 @@ class Estimates:
         if used.input_tokens <= 0:
             return
         estimate = self.of(model)
-        seen = min(64.0, max(0.25, size / used.input_tokens))
+        shown = size / used.input_tokens
+        seen = min(BYTES_PER_TOKEN_MAX, max(BYTES_PER_TOKEN_MIN, shown))
         # What was guessed at first is forgotten with the first answer.
         estimate.seen += 1
         rate = max(LEARN, 1 / estimate.seen)

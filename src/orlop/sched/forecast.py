@@ -33,7 +33,7 @@ class Forecasts:
     def of(self, work: Work, now_s: float) -> tuple[float, float] | None:
         """Seconds to the first token if it came now, and of each token; None: not known yet."""
         pool = self.waiting.pool(work.candidates)
-        stations, ahead = self.waiting.stations(pool), self.waiting.ahead(work, pool)
+        stations, ahead = self.waiting.stations(pool), self.waiting.ahead(work.latency_class, pool)
         if not all(station.counts.calls >= EVIDENCE for station in stations):
             return None
         found = list[tuple[float, float]]()
@@ -48,7 +48,7 @@ class Forecasts:
         station = self.stations.get(name)
         if station is None or station.counts.calls < EVIDENCE:
             return 0.0
-        ahead = sum(self.waiting.in_band(latency_class, pool) for pool in station.pools)
+        ahead = sum(self.waiting.ahead(latency_class, pool) for pool in station.pools)
         return placement.wait_s(station, ahead)
 
     def require_place(self, work: Work, pool: Pool, now_s: float) -> None:
@@ -60,7 +60,7 @@ class Forecasts:
         if not pool.waiting:
             return
         names, stations = ", ".join(pool.engines), self.waiting.stations(pool)
-        ahead = self.waiting.ahead(work, pool)
+        ahead = self.waiting.ahead(work.latency_class, pool)
         wait_s = min(placement.wait_s(station, ahead) for station in stations) / len(stations)
         if pool.waiting >= self.config.waiting_max:
             self.refused += 1

@@ -18,6 +18,9 @@ BUCKETS: Final = 40
 
 EDGES: Final = tuple(FIRST_S * 2 ** (index / 2) for index in range(BUCKETS))
 
+MIDDLE: Final = 0.84
+"""Of a bucket, as a share of its upper edge: 2^(-1/4), since buckets are even in log time."""
+
 FRESH: Final = 256.0
 """Observations after which all counts are halved, so that a tool may change its ways."""
 
@@ -28,7 +31,7 @@ AFTER_TOOL: Final = (
     (0.5, 0.0), (3.0, 0.05), (9.0, 0.5), (10.0, 0.58), (19.0, 0.75), (30.0, 0.82), (60.0, 0.88),
     (71.0, 0.9), (152.0, 0.95), (611.0, 0.99), (3600.0, 1.0),
 )  # fmt: skip
-"""Seconds, share of gaps up to there: 49,334 calls of coding agents (study of scheduling, §4)."""
+"""Seconds, and the share of gaps up to there, of 49,334 coding agents' calls (docs/scheduling.md)."""
 
 AFTER_TURN: Final = (
     (5.0, 0.0), (40.0, 0.25), (132.0, 0.5), (600.0, 0.75), (3600.0, 0.9), (36_000.0, 1.0),
@@ -77,7 +80,7 @@ class Gap:
         """E[min(gap - away, limit) | gap > away]: how long the place would be held for nothing."""
         weight = total = 0.0
         for count, edge in zip(self._counts, EDGES, strict=True):
-            middle_s = edge * 0.84  # Of the logarithmic bucket below the edge.
+            middle_s = edge * MIDDLE
             if middle_s > away_s:
                 weight += count
                 total += count * min(middle_s - away_s, limit_s)
@@ -87,7 +90,7 @@ class Gap:
         """P(gap <= away + within | gap > away)."""
         weight = soon = 0.0
         for count, edge in zip(self._counts, EDGES, strict=True):
-            middle_s = edge * 0.84
+            middle_s = edge * MIDDLE
             if middle_s > away_s:
                 weight += count
                 if middle_s <= away_s + within_s:

@@ -4,7 +4,7 @@ The kernel owns the queue, so that order can still change; an engine's own queue
 empty.  Own counters decide; what the engine says of itself corrects them (both failure modes, of
 counting alone and of polling alone, are in llm-d's documentation).  How long a token takes is
 no sign of overload by itself: prompts that are read among answers slow these as well, and cutting
-seats for it made jobs of bench A 10 to 20 % longer.
+seats for it made jobs of coding agents (`bench/programs_simulated.py`) 10 to 20 % longer.
 
 Invariants:
 1. 1 <= seats <= slots, whatever the engine says;
@@ -20,6 +20,8 @@ QUEUE_MAX: Final = 2
 """Calls in an engine's own queue: more, and it has too many."""
 
 SHRINK: Final = 0.75
+"""Of the seats, those that an engine keeps which has too much."""
+
 REST_S: Final = 2.0
 """Between two cuts: the last one must be able to show."""
 
@@ -31,12 +33,13 @@ class Gate:
     def __init__(self, capacity: Capacity) -> None:
         self.running = 0
         self.kv_used = 0
-        """Tokens of the calls that run; `kv_common` of them are counted more than once, since the
-        calls begin alike."""
+        """Tokens of the calls that run, each counted whole."""
         self.kv_common = 0
+        """Of those, what is counted more than once, since calls begin alike."""
         self.offered = 0
         """Seats' bound, by the engine's last word."""
         self._seats = float(capacity.slots)
+        """Grown by fractions: whole seats are used."""
         self._cut_s = float("-inf")
         self._heard_s = float("-inf")
         """When what was heard last was so."""

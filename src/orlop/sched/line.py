@@ -38,6 +38,7 @@ class Line:
         self._history = history
         self._quantum_s = quantum_s
         self._everyone = Tenant("")
+        """Whose all programs are where tenants do not take turns."""
         self._tenants: Heap[Tenant] = Heap()
         self._programs: dict[Tenant, Heap[Program]] = {}
         self._works: dict[Program, OrderedDict[Work, None]] = {}
@@ -130,6 +131,7 @@ class Pool:
         self.lines: dict[int, Line] = {}
         self.waiting = 0
         self._impatient: list[tuple[float, int, Work]] = []
+        """A heap: when each call is to be promoted.  What waits no more stays until it is met."""
 
     def promote_at(self, work: Work, at_s: float) -> None:
         heappush(self._impatient, (at_s, work.order, work))

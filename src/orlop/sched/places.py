@@ -34,12 +34,13 @@ class Places:
     ) -> None:
         self.on_order: Callable[[Order], None] = _ignore
         self.paused = 0
+        """Contexts that have lost their place, in all."""
         self._config = config
         self._gaps = gaps
         self._programs = programs
         self._stations = stations
-        # Each context once, so that it is no longer than there are contexts.
         self._resting: OrderedDict[Context, float] = OrderedDict()
+        """When each will have been away for too long, the soonest first."""
 
     def back(self, context: Context, now_s: float) -> None:
         """Its program is back from its tool: how long it took is learned."""

@@ -70,6 +70,7 @@ class Context:
     running: int = 0
     waiting: int = 0
     path_s: float = 0.0
+    """Engine seconds of its program's critical path, up to the end of its last call."""
     tool: str = ""
     """That its program is away with; empty: a human's turn."""
     rested_s: float = 0.0
@@ -112,12 +113,14 @@ class Program:
     isolated_s: float = 0.0
     """What its calls would have taken alone."""
     waited_s: float = 0.0
+    """Seconds that its calls have waited for seats, in all."""
     owed_s: float = 0.0
     """Of that, since a call of it was last let on before its turn."""
     running: int = 0
     waiting: int = 0
     calls: int = 0
     first_s: float = 0.0
+    """When its first call came, and its last."""
     seen_s: float = 0.0
     lines: set[Ordered] = field(default_factory=set)
     """Where calls of it wait."""
@@ -178,8 +181,8 @@ class ProgramTable:
             self._contexts[own] = context
         return context
 
-    def named(self, context: str) -> "Context | None":
-        """The context of that name, whose ever it is."""
+    def named(self, context: str) -> Context | None:
+        """The context of that name, whosever it is."""
         return self._contexts.get(context)
 
     def drop(self, context: Context) -> None:

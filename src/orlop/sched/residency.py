@@ -74,8 +74,11 @@ class Shelf:
         self.in_use = 0
         self._fade_s = fade_s
         self._retained = 0.0
+        """Tokens as of `_at_s`."""
         self._at_s = 0.0
         self._acting: list[tuple[int, int, float, Context]] = []
+        """A heap of those that rest here: tokens, a number of its own, since when, which.  Who has
+        moved on stays in it until it is met."""
         self._acting_count = 0
         self._pushes = 0
         self._shared = Beginnings(fade_s)

@@ -109,8 +109,6 @@ class Scheduler:
             station.gate.change(capacity)
             station.shelf.change(capacity)
 
-    update = attach
-
     def detach(self, name: str, now_s: float) -> None:
         """It is lost, with every context on it.  What only it can serve goes there still, and is
         told so by its driver; the rest goes elsewhere."""

@@ -66,11 +66,7 @@ class WaitingRoom:
     def band(self, latency_class: LatencyClass) -> int:
         return BAND[latency_class] if self._has_bands else 0
 
-    def ahead(self, work: Work, pool: Pool) -> int:
-        """Calls that wait in its own band or a better one."""
-        return self.in_band(work.latency_class, pool)
-
-    def in_band(self, latency_class: LatencyClass, pool: Pool) -> int:
+    def ahead(self, latency_class: LatencyClass, pool: Pool) -> int:
         """Calls that wait in the band of a class or a better one."""
         band = self.band(latency_class)
         return sum(line.count for line in pool.lines.values() if line.band <= band)
