@@ -31,7 +31,7 @@ AFTER_TOOL: Final = (
     (0.5, 0.0), (3.0, 0.05), (9.0, 0.5), (10.0, 0.58), (19.0, 0.75), (30.0, 0.82), (60.0, 0.88),
     (71.0, 0.9), (152.0, 0.95), (611.0, 0.99), (3600.0, 1.0),
 )  # fmt: skip
-"""Seconds, and the share of gaps up to there, of 49,334 coding agents' calls (docs/scheduling.md)."""
+"""Seconds, and the share of gaps up to there: of 49,334 calls (docs/scheduling.md)."""
 
 AFTER_TURN: Final = (
     (5.0, 0.0), (40.0, 0.25), (132.0, 0.5), (600.0, 0.75), (3600.0, 0.9), (36_000.0, 1.0),
