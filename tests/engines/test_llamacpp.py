@@ -1,6 +1,8 @@
 """The embedded chat model, for real: skipped where `orlop pull smollm2` has not been run."""
 
 import asyncio
+import dataclasses
+import hashlib
 import os
 import signal
 from pathlib import Path
@@ -9,11 +11,16 @@ import msgspec
 import pytest
 from local_engine import MODEL, PATIENT_S, say, started, text, until, until_ended
 from msgspec.structs import replace
+from pulled import weights
 
 from orlop.abi.calls import Infer, Sampling
 from orlop.abi.errors import DeadlineMissed, DeviceFailed, DeviceRefused
+from orlop.abi.ids import EngineName
 from orlop.abi.replies import Delta, Generated
 from orlop.devices import engine_host
+from orlop.devices.llamacpp import LlamaCpp
+from orlop.machine.chance import SystemChance
+from orlop.machine.clock import SystemClock
 
 PERSON = {
     "type": "object",
@@ -197,5 +204,25 @@ def test_a_host_ends_with_its_lifeline_or_when_told(tmp_path: Path) -> None:
                     await until_ended(state)
             assert not engine_host.is_alive(state)
             assert not (tmp_path / end / "local.json").exists()
+
+    asyncio.run(scenario())
+
+
+def test_a_flipped_bit_in_its_weights_answers_nothing(tmp_path: Path) -> None:
+    flipped = tmp_path / "flipped.gguf"
+    content = bytearray(weights("smollm2").read_bytes())
+    sha256 = hashlib.sha256(content).hexdigest()
+    content[len(content) // 2] ^= 4
+    flipped.write_bytes(content)
+
+    async def scenario() -> None:
+        async with started(tmp_path) as (home, _):
+            config = dataclasses.replace(
+                home.config, name=EngineName("flipped"), path=flipped, sha256=sha256
+            )
+            engine = LlamaCpp(config, clock=SystemClock(), chance=SystemChance())
+            with pytest.raises(DeviceFailed, match="is not what it was"):
+                await engine.infer(say("Say hi"), MODEL, None, PATIENT_S)
+            await engine.close()
 
     asyncio.run(scenario())

@@ -1,8 +1,10 @@
 """The embedded embedding model, for real: skipped where `orlop pull minilm` has not been run."""
 
 import asyncio
+import hashlib
 import math
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -112,6 +114,33 @@ def test_a_file_that_is_no_model_fails_the_call(tmp_path: Path) -> None:
                 await engine.embed(Embed(model=MODEL, inputs=("x",)), MODEL, 10.0)
         finally:
             await engine.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_flipped_bit_in_its_weights_makes_no_vectors(tmp_path: Path) -> None:
+    for file in (WEIGHTS, WEIGHTS.with_name("tokenizer.json")):
+        shutil.copy(file, tmp_path)
+    path = tmp_path / WEIGHTS.name
+    content = bytearray(path.read_bytes())
+    sha256 = hashlib.sha256(content).hexdigest()
+
+    async def scenario() -> None:
+        engine = MiniLM(EngineName("micro"), MODEL, path, sha256)
+        await engine.start()
+        content[len(content) // 2] ^= 4
+        path.write_bytes(content)
+        call = Embed(model=MODEL, inputs=("hi",))
+        with pytest.raises(DeviceFailed, match="is not what it was"):
+            await engine.embed(call, MODEL, 60.0)
+        assert engine.card().health == "failing"
+        with pytest.raises(DeviceFailed, match="is not what it was"):
+            await engine.start()
+        content[len(content) // 2] ^= 4
+        path.write_bytes(content)
+        await engine.start()
+        assert (await engine.embed(call, MODEL, 60.0)).vectors
+        await engine.close()
 
     asyncio.run(scenario())
 

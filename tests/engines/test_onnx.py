@@ -135,8 +135,10 @@ def test_files_that_are_none_and_providers_that_are_not_here_are_named(
             (tmp_path / "none.onnx", FAST, "none.onnx is missing"),
             (broken, FAST, "broken.onnx can't be loaded"),
             (classifier, OnnxConfig(providers=("NoSuchProvider",)), "has no NoSuchProvider"),
+            (WEIGHTS, FAST, "model.onnx is not what it was"),
         ):
-            engine = Onnx(NAME, MODEL, path, config, clock=SystemClock())
+            sha256 = "0" * 64 if path is WEIGHTS else ""
+            engine = Onnx(NAME, MODEL, path, config, clock=SystemClock(), sha256=sha256)
             with pytest.raises(DeviceFailed, match=said):
                 await engine.start()
             assert engine.card().health == "failing"

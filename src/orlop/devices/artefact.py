@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from orlop.abi.cards import ModelKind
-from orlop.abi.errors import BadCall
+from orlop.abi.errors import BadCall, DeviceFailed
 
 _HEADER_BYTES: Final = 64 * 1024
 _ARCHITECTURE: Final = b"general.architecture"
@@ -33,6 +33,21 @@ def sha256_of(path: Path) -> str:
 def digest_of(path: Path) -> str:
     """As `sha256_of`, but an unchanged file is read once: `NAME.sha256` beside it remembers."""
     return remembered_digest(path) or remember(path, sha256_of(path))
+
+
+def verified(path: Path, wanted: str = "") -> str:
+    """The digest of what lies there now, read whole.  Raises `DeviceFailed` where it is not the
+    wanted one, or, where nobody wants one, not the remembered one: a file that changes and keeps
+    its size and time was changed by a disk."""
+    sha256 = sha256_of(path)
+    remembered = remembered_digest(path)
+    known = wanted or remembered
+    if known and sha256 != known:
+        raise DeviceFailed(
+            f"{path} is not what it was: its SHA-256 is {sha256[:12]}…, not {known[:12]}…; "
+            "bring it again with `orlop pull`"
+        )
+    return sha256 if sha256 == remembered else remember(path, sha256)
 
 
 def remembered_digest(path: Path) -> str:

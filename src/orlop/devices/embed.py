@@ -6,7 +6,7 @@ of length 1 (sentence-transformers' pooling for all-MiniLM-L6-v2).
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from orlop.abi.calls import Embed, Infer
 from orlop.abi.cards import EngineCard, Health, ModelCard
@@ -15,7 +15,7 @@ from orlop.abi.hints import Usage
 from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.limits import EMBED_BATCH
 from orlop.abi.replies import Embedded, Generated
-from orlop.devices.artefact import digest_of
+from orlop.devices.artefact import verified
 from orlop.devices.device import ALONE, Capacity, Sink, Turn
 from orlop.devices.onnx_network import TOKENS_MAX, Network, Row, load, tokenizer_of
 from orlop.devices.plain import Plain
@@ -29,14 +29,21 @@ class MiniLM(Plain):
     """An `Engine` for embeddings only.  Loads on the first call: about 0.2 s.
 
     weights: an ONNX file with `tokenizer.json` beside it, as `orlop pull minilm` brings them.
+    sha256: that it must have; empty: nobody has said.
     """
 
     def __init__(
-        self, name: EngineName, model: ModelName, weights: Path, offload: Offload | None = None
+        self,
+        name: EngineName,
+        model: ModelName,
+        weights: Path,
+        sha256: str = "",
+        offload: Offload | None = None,
     ) -> None:
         self._name = name
         self._model = model
         self._weights = weights
+        self._sha256 = sha256
         self._offload = offload or ThreadOffload(f"embed-{name}")
         self._network: Network | None = None
         self._artefact = ""
@@ -73,7 +80,11 @@ class MiniLM(Plain):
         for path in (self._weights, tokenizer_of(self._weights)):
             if not path.is_file():
                 self._fail(f"{path} is missing: bring it with `orlop pull {self._model}`")
-        self._artefact = await self._offload(digest_of, self._weights)
+        if not self._artefact:
+            try:
+                self._artefact = await self._offload(verified, self._weights, self._sha256)
+            except DeviceFailed as error:
+                self._fail(error.message)
         self._health, self._reason = "ready", ""
 
     async def models(self) -> Sequence[ModelCard]:
@@ -135,9 +146,13 @@ class MiniLM(Plain):
     async def _loaded(self) -> Network:
         if self._network is None:
             # Two first calls may both load; the thread does it one after the other, the last stays.
-            self._network = await self._offload(load, self._weights)
+            try:
+                self._network = await self._offload(load, self._weights, sha256=self._sha256)
+            except DeviceFailed as error:
+                self._artefact = ""
+                self._fail(error.message)
         return self._network
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str) -> NoReturn:
         self._health, self._reason = "failing", reason
         raise DeviceFailed(reason)

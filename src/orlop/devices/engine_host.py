@@ -50,6 +50,8 @@ class HostSettings(Struct, frozen=True, kw_only=True):
     """Where it saves slots; beside its state if empty."""
     cache: bool = True
     """Prompts that left their slot stay in its RAM."""
+    sha256: str = ""
+    """That the weights must have; empty: as when they were last read."""
 
 
 class HostState(Struct, frozen=True, kw_only=True):
@@ -183,6 +185,8 @@ class HostKeeper:
             command += ["--slot-folder", settings.slot_folder]
         if not settings.cache:
             command.append("--no-cache")
+        if settings.sha256:
+            command += ["--sha256", settings.sha256]
         if self._lifeline is not None:
             command += ["--lifeline", str(self._lifeline)]
         return command

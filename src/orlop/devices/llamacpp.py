@@ -48,6 +48,8 @@ class LlamaCppConfig:
     """A GGUF file."""
     folder: Path
     """Where the host's state, log and saved slots go."""
+    sha256: str = ""
+    """That the file must have; empty: nobody has said."""
     kind: ModelKind = "chat"
     slots: int = 4
     """Calls served at once; each has its own part of the KV cache."""
@@ -92,6 +94,7 @@ class LlamaCpp:
             embedding=config.kind == "embed",
             slot_folder="" if self._memory is None else str(self._memory.slot_folder),
             cache=config.host_cache and self._memory is None,
+            sha256=config.sha256,
         )
         self._keeper = HostKeeper(config.name, settings, config.folder, config.lifeline, clock)
         self._residence = HostResidence(

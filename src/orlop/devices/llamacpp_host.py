@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -21,7 +22,7 @@ import psutil
 
 from orlop.abi.errors import DeviceFailed
 from orlop.devices import engine_host
-from orlop.devices.artefact import digest_of
+from orlop.devices.artefact import verified
 from orlop.devices.engine_host import MEMORY, HostSettings, HostState
 from orlop.machine.chance import SystemChance
 
@@ -44,6 +45,7 @@ class _Options(argparse.Namespace):
     embedding: bool
     slot_folder: str
     no_cache: bool
+    sha256: str
     lifeline: int | None
     detach: bool
 
@@ -56,6 +58,7 @@ class _Options(argparse.Namespace):
             embedding=self.embedding,
             slot_folder=self.slot_folder,
             cache=not self.no_cache,
+            sha256=self.sha256,
         )
 
 
@@ -98,6 +101,7 @@ def _read(arguments: Sequence[str]) -> _Options:
     parser.add_argument("--embedding", action="store_true", help="the model makes vectors")
     parser.add_argument("--slot-folder", default="", help="where slots are saved")
     parser.add_argument("--no-cache", action="store_true", help="keep no prompts in RAM")
+    parser.add_argument("--sha256", default="", help="what the file must have")
     parser.add_argument("--lifeline", type=int, help="end when this pipe ends")
     parser.add_argument("--detach", action="store_true", help="run on in the background")
     return parser.parse_args(arguments, namespace=_Options())
@@ -107,14 +111,14 @@ def _serve(options: _Options) -> NoReturn:
     signal.signal(signal.SIGTERM, _leave)
     key = SystemChance().token(32).hex()
     # The server runs in threads of its own, for as long as the object lives.
-    server = _load(options, key)
+    server, sha256 = _load_verified(options, key)
     state = HostState(
         pid=os.getpid(),
         started_s=engine_host.started_s(os.getpid()),
         settings=options.settings(),
         url=server.listening_address,
         key=key,
-        sha256=digest_of(options.model),
+        sha256=sha256,
     )
     with suppress(_Asked):
         engine_host.write(options.state, state)
@@ -123,6 +127,18 @@ def _serve(options: _Options) -> NoReturn:
     _withdraw(options.state)
     # Not a return: the server's threads would first finish answers that nobody waits for.
     os._exit(0)
+
+
+def _load_verified(options: _Options, key: str) -> tuple[_Server, str]:
+    """With the weights' digest, which another thread computes while llama.cpp reads them."""
+    with ThreadPoolExecutor(max_workers=1) as readers:
+        digest = readers.submit(verified, options.model, options.sha256)
+        try:
+            server = _load(options, key)
+        except DeviceFailed:
+            digest.result()  # Of what is damaged that is said first.
+            raise
+        return server, digest.result()
 
 
 def _load(options: _Options, key: str) -> _Server:

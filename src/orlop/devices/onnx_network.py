@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from orlop.abi.errors import DeviceFailed, KernelError
+from orlop.devices.artefact import verified
 from orlop.machine import telemetry
 
 CPU: Final = "CPUExecutionProvider"
@@ -108,9 +109,13 @@ class Network:
         return [tuple(row) for row in (made / numpy.maximum(length, _TINY)).tolist()]
 
 
-def load(weights: Path, providers: Sequence[str] = (CPU,)) -> Network:
-    """Whatever the libraries find wrong with the files is the device's failure."""
+def load(weights: Path, providers: Sequence[str] = (CPU,), sha256: str = "") -> Network:
+    """Whatever the libraries find wrong with the files is the device's failure.
+
+    sha256: that the weights must have; empty: as when they were last read.
+    """
     try:
+        verified(weights, sha256)
         return Network(weights, providers)
     except KernelError:
         raise

@@ -154,7 +154,15 @@ def build(name: str, config: EngineConfig, shop: Workshop) -> Engine:
         case "onnx":
             model = _model(name, config, shop.models_dir)
             path = shop.models_dir / model.path
-            return Onnx(engine, model.name, path, config.onnx, slots=config.slots, clock=shop.clock)
+            return Onnx(
+                engine,
+                model.name,
+                path,
+                config.onnx,
+                slots=config.slots,
+                sha256=model.sha256,
+                clock=shop.clock,
+            )
         case driver:
             return _server(engine, driver, config, shop)
 
@@ -234,11 +242,12 @@ def _embedded(
 ) -> Engine:
     path = shop.models_dir / model.path
     if path.suffix == ".onnx":
-        return MiniLM(engine, model.name, path)
+        return MiniLM(engine, model.name, path, model.sha256)
     settings = LlamaCppConfig(
         name=engine,
         model=model.name,
         path=path,
+        sha256=model.sha256,
         folder=shop.folder,
         kind=model.kind,
         slots=config.slots or 4,

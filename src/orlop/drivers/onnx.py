@@ -60,11 +60,13 @@ class Onnx(Plain):
         *,
         clock: Clock,
         slots: int = 0,
+        sha256: str = "",
         offload: Offload | None = None,
     ) -> None:
         self._name = name
         self._model = model
         self._weights = weights
+        self._sha256 = sha256
         self._config = config
         self._slots = slots or SLOTS
         self._offload = offload or ThreadOffload(f"onnx-{name}")
@@ -120,8 +122,9 @@ class Onnx(Plain):
             if not path.is_file():
                 raise self._failed(f"{path} is missing")
         try:
+            providers, sha256 = self._config.providers, self._sha256
+            self._network = await self._offload(load, self._weights, providers, sha256)
             self._artefact = await self._offload(digest_of, self._weights)
-            self._network = await self._offload(load, self._weights, self._config.providers)
         except DeviceFailed as error:
             raise self._failed(error.message) from error
         self._health, self._reason = "ready", ""

@@ -25,7 +25,7 @@ from orlop.abi.errors import BadCall, NotFound, PullFailed
 from orlop.abi.ids import ModelName
 from orlop.abi.limits import NAME_CHARS_MAX, PULL_S_MAX
 from orlop.devices import shelf
-from orlop.devices.artefact import digest_of, gguf_kind, remember, sha256_of
+from orlop.devices.artefact import gguf_kind, remember, sha256_of
 from orlop.devices.shelf import Model
 
 Progress = Callable[[str, int, int], None]
@@ -141,7 +141,7 @@ def _link(path: Path, models_dir: Path, name: str) -> Pulled:
         name=called,
         kind=kind,
         path=str(link.relative_to(models_dir)),
-        sha256=digest_of(link),
+        sha256=remember(link, sha256_of(link)),
         size_bytes=target.stat().st_size,
         source=str(target),
     )

@@ -30,9 +30,9 @@ def a_keeper(folder: Path) -> HostKeeper:
     return HostKeeper(EngineName("m"), SETTINGS, folder, None, SystemClock())
 
 
-def an_engine(folder: Path, weights: Path) -> LlamaCpp:
+def an_engine(folder: Path, weights: Path, sha256: str = "") -> LlamaCpp:
     config = LlamaCppConfig(
-        name=EngineName("local"), model=ModelName("m"), path=weights, folder=folder
+        name=EngineName("local"), model=ModelName("m"), path=weights, folder=folder, sha256=sha256
     )
     return LlamaCpp(config, clock=SystemClock(), chance=SystemChance())
 
@@ -133,6 +133,14 @@ def test_a_file_that_is_no_model_fails_with_the_hosts_own_words(tmp_path: Path) 
         asyncio.run(engine.start())
     state = engine_host.read(tmp_path / "home" / "local.json")
     assert state is None or not engine_host.is_alive(state)
+
+
+def test_a_file_that_is_not_the_one_that_was_pulled_says_so_first(tmp_path: Path) -> None:
+    weights = tmp_path / "m.gguf"
+    weights.write_bytes(b"GGUF and then nothing that makes sense")
+    engine = an_engine(tmp_path / "home", weights, "0" * 64)
+    with pytest.raises(DeviceFailed, match=r"m\.gguf is not what it was.*`orlop pull`"):
+        asyncio.run(engine.start())
 
 
 def test_an_engine_that_does_not_start_is_not_started_for_each_call(tmp_path: Path) -> None:
