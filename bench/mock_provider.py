@@ -2,9 +2,11 @@
 
 `python -m bench.mock_provider PORT REQUESTS TOKENS`: a process of its own that speaks Anthropic's
 Messages API.  As documented there: both limits are buckets that refill all the time; what is read
-from the cache does not count; a prompt is cached where it is marked (`cache_control`), from a
-smallest size on, up to the mark, for five minutes after its last use; 429 names `retry-after`.
+from the cache does not count; what is left is told in whole thousands; a prompt is cached where it
+is marked (`cache_control`), from a smallest size on, up to the mark, for five minutes after its
+last use, and is looked for at the last twenty blocks; 429 names `retry-after` in whole seconds.
 A bucket holds BURST_S seconds' worth: a minute's allowance can't be spent in one second.
+Its limit on output (a fifth of the input's, as documented) is left out: nobody here comes near it.
 `GET /stats` tells what was served, `POST /forget` empties cache, buckets and counts.
 """
 
@@ -20,7 +22,9 @@ from aiohttp import web
 
 BURST_S = 6.0
 CACHE_S = 300.0
-CACHED_TOKENS_MIN = 256
+CACHED_TOKENS_MIN = 64
+"""4,096 at most, as documented, shrunk as the tokens of `bench.cloud_limits` are."""
+BLOCKS_LOOKED_AT = 20
 CHARS_PER_TOKEN = 4
 FIRST_TOKEN_S = 0.05
 PREFILL_S = 5e-6
@@ -77,7 +81,7 @@ class Provider:
         return found
 
     def cached(self, prefixes: list[tuple[bytes, int]], now_s: float) -> int:
-        for digest, tokens in reversed(prefixes):
+        for digest, tokens in reversed(prefixes[-BLOCKS_LOOKED_AT:]):
             held = self.cache.get(digest)
             if held is not None and held[1] > now_s:
                 self.cache[digest] = (tokens, now_s + CACHE_S)
@@ -107,17 +111,17 @@ class Provider:
         self.cached_tokens += cached
         limit = int(str(body["max_tokens"]))
         await asyncio.sleep(FIRST_TOKEN_S + fresh * PREFILL_S + limit * DECODE_S)
-        if b'"cache_control":' in raw and total >= CACHED_TOKENS_MIN:
-            for digest, tokens in prefixes:
-                self.cache[digest] = (tokens, time.monotonic() + CACHE_S)
-        return web.json_response(_answer(limit, fresh, cached), headers=self._headers())
+        is_kept = b'"cache_control":' in raw and total >= CACHED_TOKENS_MIN
+        if is_kept:
+            self.cache[prefixes[-1][0]] = (total, time.monotonic() + CACHE_S)
+        return web.json_response(_answer(limit, fresh, cached, is_kept), headers=self._headers())
 
     def _headers(self) -> dict[str, str]:
         return {
             "anthropic-ratelimit-requests-limit": str(int(self.requests.limit)),
             "anthropic-ratelimit-requests-remaining": str(int(max(0, self.requests.level))),
             "anthropic-ratelimit-input-tokens-limit": str(int(self.tokens.limit)),
-            "anthropic-ratelimit-input-tokens-remaining": str(int(max(0, self.tokens.level))),
+            "anthropic-ratelimit-input-tokens-remaining": str(_rounded(self.tokens.level)),
         }
 
     async def models(self, request: web.Request) -> web.StreamResponse:
@@ -143,7 +147,11 @@ def _unmarked(part: object) -> object:
     return part
 
 
-def _answer(tokens: int, fresh: int, cached: int) -> dict[str, object]:
+def _rounded(tokens: float) -> int:
+    return max(0, round(tokens / 1_000) * 1_000)
+
+
+def _answer(tokens: int, fresh: int, cached: int, is_kept: bool) -> dict[str, object]:
     return {
         "id": "msg_1",
         "type": "message",
@@ -153,9 +161,9 @@ def _answer(tokens: int, fresh: int, cached: int) -> dict[str, object]:
         "stop_reason": "end_turn",
         "stop_sequence": None,
         "usage": {
-            "input_tokens": fresh,
+            "input_tokens": 0 if is_kept else fresh,
             "cache_read_input_tokens": cached,
-            "cache_creation_input_tokens": 0,
+            "cache_creation_input_tokens": fresh if is_kept else 0,
             "output_tokens": tokens,
         },
     }

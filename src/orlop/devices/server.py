@@ -39,7 +39,8 @@ Response: TypeAlias = Answer
 class Server:
     """One server, its connections, and how it is: `health` and `reason` are as last seen.
 
-    heard: told the status and the headers of each answer, also of refusals.
+    heard: told the status and the headers of each answer, also of refusals; who is told so decides
+    when a call that was refused comes again.
     """
 
     def __init__(
@@ -87,7 +88,8 @@ class Server:
                 return answer
             delay_s = self._delay_s(answer, attempt)
             is_late = self._clock.now_s() + delay_s >= ends_s
-            if not answer.retry or attempt == ENGINE_RETRIES_MAX or is_late:
+            is_theirs = self._heard is not None and isinstance(answer, DeviceBusy)
+            if not answer.retry or attempt == ENGINE_RETRIES_MAX or is_late or is_theirs:
                 break
             attempt += 1
             await self._clock.sleep(delay_s)

@@ -3,28 +3,31 @@ residency what its prompt cache keeps.
 
 A program's calls go to the same cache (`prompt_cache_key`, or marks in Anthropic's dialect), and
 their prefix is never changed.  What a call will cost of the limits is guessed from its bytes and
-from what earlier calls of the same program cost; the answer's usage puts the guess right.
+from what earlier calls of the same program cost; the answer's usage puts the guess right.  A call
+that the provider refuses comes back to the line, with the place that it had.
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import msgspec
 
 from orlop.abi.calls import Embed, Infer
 from orlop.abi.cards import EngineCard, ModelCard
+from orlop.abi.errors import DeviceBusy
 from orlop.abi.hints import Usage
 from orlop.abi.ids import EngineName, ModelName
-from orlop.abi.limits import ENGINE_PROGRAMS_KNOWN
+from orlop.abi.limits import ENGINE_PROGRAMS_KNOWN, ENGINE_RETRIES_MAX, ENGINE_RETRY_DELAY_S
 from orlop.abi.messages import Message
 from orlop.abi.replies import Embedded, Generated
 from orlop.devices.device import ALONE, Capacity, Sink, Turn
 from orlop.devices.openai import Manner, OpenAI, no_words
 from orlop.devices.plain import Plain
 from orlop.drivers.anthropic import Anthropic
-from orlop.drivers.quota import Quota
+from orlop.drivers.quota import Leave, Quota
 from orlop.machine.chance import Chance
 from orlop.machine.clock import Clock, deadline
 from orlop.machine.ranges import Count
@@ -42,14 +45,31 @@ not wait outside while large ones wait inside."""
 _BYTES_PER_TOKEN: Final = 4.0
 """Of English, until the first answers tell."""
 _SMOOTHING: Final = 8
+_WRAPPING_MAX: Final = 200.0
+_DOUBT_MAX: Final = 1_000.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The call that a task makes, and whose limits it counts against."""
+
+    quota: Quota
+    leave: Leave
+
+
+_ASKED: Final[ContextVar[_Asked]] = ContextVar("the call that this task sends to a cloud")
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A program's last prompt and answer, and how long the provider's cache keeps them."""
+    """A program's last prompt and answer, and how long the provider's cache keeps the prompt."""
 
     size: int
     tokens: int
+    prompt: int
+    """Of those tokens, the prompt's: the answer is computed anew as part of the next one."""
     until_s: float
 
 
@@ -63,7 +83,7 @@ class CloudTerms:
     """How long its prompt cache keeps a prompt after its last use; empty: nothing is asked of it.
     For the driver `anthropic` too."""
     requests_per_minute: Count = 0
-    """What it allows; 0: learned from its headers and refusals.  Likewise the next one."""
+    """What it allows each model; 0: learned from its headers and refusals.  Likewise the next."""
     tokens_per_minute: Count = 0
     """Of the input in Anthropic's dialect, without what comes from its cache; else of both."""
 
@@ -83,15 +103,19 @@ class Cloud(Plain):
         slots: int = CLOUD_SLOTS,
         limit_field: str = "max_tokens",
     ) -> None:
-        self.quota = Quota(
-            name, clock, requests=terms.requests_per_minute, tokens=terms.tokens_per_minute
-        )
+        self._quotas: dict[ModelName, Quota] = {}
         self._clock = clock
         self._terms = terms
         self._slots = slots
         self._inner = self._speaker(name, url, clock, chance, key, limit_field)
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._bytes_per_token = _BYTES_PER_TOKEN
+        self._wrapping = 0.0
+        """Tokens around what is new in a prompt: roles, ends of messages."""
+        self._doubt = 0.0
+        """Tokens by which guesses of what a call takes have been wrong, on average."""
+        self._kept_from = 0
+        """Prompts of fewer tokens are not kept: as far as misses and hits have told."""
 
     @property
     def name(self) -> EngineName:
@@ -112,7 +136,9 @@ class Cloud(Plain):
     def kept_tokens(self, program: str) -> int:
         """Of `program`'s prompt, what the provider's cache should still hold."""
         kept = self._kept.get(program)
-        return kept.tokens if kept is not None and kept.until_s > self._clock.now_s() else 0
+        if kept is None or kept.until_s <= self._clock.now_s() or kept.prompt < self._kept_from:
+            return 0
+        return kept.prompt
 
     async def start(self) -> None:
         await self._inner.start()
@@ -128,27 +154,70 @@ class Cloud(Plain):
         deadline_s: float,
         turn: Turn = ALONE,
     ) -> Generated:
-        ends_s = self._clock.now_s() + deadline_s
         size = _bytes_of(call)
-        guess = self._guess(size, turn.program)
-        async with deadline(deadline_s, f"{self.name}'s limits"):
-            await self.quota.admit(guess, turn.urgency, deadline_s)
-        left_s = max(0.001, ends_s - self._clock.now_s())
-        made = await self._inner.infer(call, model, sink, left_s, turn)
-        self._learn(made.usage, size, guess)
+        guess = self._guess(call, size, turn.program)
+
+        async def ask(left_s: float) -> Generated:
+            return await self._inner.infer(call, model, sink, left_s, turn)
+
+        made = await self._within_limits(model, guess, turn.urgency, deadline_s, ask)
+        self._learn(model, made.usage, size, guess, turn.program)
         self._remember(turn.program, size, made)
         return made
 
     async def embed(self, call: Embed, model: ModelName, deadline_s: float) -> Embedded:
-        ends_s = self._clock.now_s() + deadline_s
         size = sum(len(text) for text in call.inputs)
-        async with deadline(deadline_s, f"{self.name}'s limits"):
-            await self.quota.admit(size / self._bytes_per_token, 0, deadline_s)
-        return await self._inner.embed(call, model, max(0.001, ends_s - self._clock.now_s()))
+
+        async def ask(left_s: float) -> Embedded:
+            return await self._inner.embed(call, model, left_s)
+
+        guess = size / self._bytes_per_token
+        return await self._within_limits(model, guess, 0, deadline_s, ask)
 
     async def close(self) -> None:
-        await self.quota.close()
+        for quota in self._quotas.values():
+            await quota.close()
         await self._inner.close()
+
+    def quota(self, model: ModelName) -> Quota:
+        """Providers count each model apart."""
+        if model not in self._quotas:
+            requests, tokens = self._terms.requests_per_minute, self._terms.tokens_per_minute
+            self._quotas[model] = Quota(self.name, self._clock, requests=requests, tokens=tokens)
+        return self._quotas[model]
+
+    async def _within_limits(
+        self,
+        model: ModelName,
+        tokens: float,
+        urgency: int,
+        deadline_s: float,
+        ask: Callable[[float], Awaitable[T]],
+    ) -> T:
+        """What `ask` answers, sent when the limits allow it, and again where it was refused."""
+        quota, came_s = self.quota(model), self._clock.now_s()
+        ends_s = came_s + deadline_s
+        refusals = 0
+        while True:
+            left_s = max(0.001, ends_s - self._clock.now_s())
+            async with deadline(left_s, f"{self.name}'s limits"):
+                leave = await quota.admit(tokens, urgency, left_s, came_s)
+            _ASKED.set(_Asked(quota, leave))
+            try:
+                return await ask(max(0.001, ends_s - self._clock.now_s()))
+            except DeviceBusy as error:
+                refusals += not leave.is_explained
+                wait_s = error.retry_after_s or ENGINE_RETRY_DELAY_S
+                is_late = self._clock.now_s() + wait_s >= ends_s
+                if not leave.is_refused or is_late or refusals > ENGINE_RETRIES_MAX:
+                    raise
+            await self._clock.sleep(wait_s)
+
+    def _heard(self, status: int, headers: Mapping[str, str]) -> None:
+        """The task that asks is the call's own.  A list of models is of no model."""
+        asked = _ASKED.get(None)
+        if asked is not None:
+            asked.quota.heard(status, headers, asked.leave)
 
     def _speaker(
         self,
@@ -169,7 +238,7 @@ class Cloud(Plain):
                     key=key,
                     slots=self._slots,
                     cache=self._terms.cache,
-                    heard=self.quota.heard,
+                    heard=self._heard,
                     driver="cloud",
                 )
             case "openai":
@@ -177,31 +246,49 @@ class Cloud(Plain):
                     driver="cloud",
                     words=_words if self._terms.cache else no_words,
                     limit_field=limit_field,
-                    heard=self.quota.heard,
+                    heard=self._heard,
                 )
                 return OpenAI(
                     name, url, clock=clock, chance=chance, key=key, slots=self._slots, manner=manner
                 )
 
-    def _guess(self, size: int, program: str) -> float:
+    def _guess(self, call: Infer, size: int, program: str) -> float:
         """A prompt that goes on from the last one is as long as that, and what is new."""
         kept = self._kept.get(program)
         if kept is None or size < kept.size:
-            return max(1.0, size / self._bytes_per_token)
-        new = (size - kept.size) / self._bytes_per_token
-        return max(1.0, kept.tokens - self._free(self.kept_tokens(program)) + new)
+            tokens = size / self._bytes_per_token
+        else:
+            new = (size - kept.size) / self._bytes_per_token
+            tokens = kept.tokens - self._free(self.kept_tokens(program)) + new
+        tokens += self._wrapping + self._doubt
+        if self._terms.dialect == "openai":
+            # It sets aside what a call may say, if that is more than what it was told.
+            tokens = max(tokens, call.output_tokens_max or 0)
+        return max(1.0, tokens)
 
     def _free(self, cached_tokens: int) -> int:
         """Anthropic does not count what comes from the cache; OpenAI does."""
         return cached_tokens if self._terms.dialect == "anthropic" else 0
 
-    def _learn(self, usage: Usage, size: int, guess: float) -> None:
+    def _learn(self, model: ModelName, usage: Usage, size: int, guess: float, program: str) -> None:
         if usage.input_tokens <= 0:
             return
-        took = usage.input_tokens - self._free(usage.cached_tokens)
+        quota = self.quota(model)
+        took = float(usage.input_tokens - self._free(usage.cached_tokens))
         if self._terms.dialect == "openai":
             took += usage.output_tokens
-        self.quota.give_back(guess - took)
+            if quota.is_told("tokens"):
+                took = max(took, guess)  # What it sets aside it keeps, unless it says otherwise.
+        elif (kept_tokens := self.kept_tokens(program)) > 0:
+            if usage.cached_tokens > 0:
+                self._wrapping += (took - guess + self._doubt) / _SMOOTHING
+                self._wrapping = min(max(self._wrapping, 0.0), _WRAPPING_MAX)
+            else:
+                self._kept_from = max(self._kept_from, kept_tokens + 1)
+        if usage.cached_tokens > 0:
+            self._kept_from = min(self._kept_from, usage.cached_tokens)
+        self._doubt += (min(abs(guess - self._doubt - took), _DOUBT_MAX) - self._doubt) / _SMOOTHING
+        quota.give_back(guess - took)
         ratio = max(1.0, size / usage.input_tokens)
         self._bytes_per_token += (ratio - self._bytes_per_token) / _SMOOTHING
 
@@ -209,9 +296,10 @@ class Cloud(Plain):
         if not program:
             return
         said = sum(_size(choice.message) for choice in made.choices[:1])
-        tokens = made.usage.input_tokens + made.usage.output_tokens
+        prompt = made.usage.input_tokens
         until_s = self._clock.now_s() + CACHE_S[self._terms.cache]
-        self._kept[program] = _Kept(size + said, tokens, until_s)
+        tokens = prompt + made.usage.output_tokens
+        self._kept[program] = _Kept(size + said, tokens, prompt, until_s)
         self._kept.move_to_end(program)
         if len(self._kept) > ENGINE_PROGRAMS_KNOWN:
             self._kept.popitem(last=False)

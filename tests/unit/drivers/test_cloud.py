@@ -8,11 +8,13 @@ import pytest
 from engine_surfaces import AnthropicSurface, EngineSurface, Routes
 from msgspec.structs import replace
 from openai_surface import surface
-from wrong_engine import Answer, hang, pour, respond, wrong_engine
+from patience import until
+from wrong_engine import Answer, WrongEngine, hang, pour, respond, wrong_engine
 
 from orlop.abi.calls import Embed, Infer
 from orlop.abi.errors import DeadlineMissed, DeviceBusy, DeviceFailed, DeviceRefused
 from orlop.abi.ids import EngineName, ModelName
+from orlop.abi.limits import ENGINE_RETRIES_MAX
 from orlop.abi.messages import Message, Text
 from orlop.devices.device import Turn
 from orlop.devices.fake import FakeConfig, FakeEngine
@@ -93,8 +95,7 @@ def test_what_a_cache_holds_is_known_by_program_and_so_is_for_how_long() -> None
         async with cloud("openai") as (engine, _):
             assert engine.kept_tokens("prc_7") == 0
             made = await engine.infer(CALL, MODEL, None, 5.0, MINE)
-            tokens = made.usage.input_tokens + made.usage.output_tokens
-            assert engine.kept_tokens("prc_7") == tokens > 0
+            assert engine.kept_tokens("prc_7") == made.usage.input_tokens > 0
             assert engine.kept_tokens("prc_8") == 0
             assert engine.capacity().prefix_cache_s == 300.0
 
@@ -109,6 +110,97 @@ def test_what_a_cloud_will_not_take_in_time_is_refused_with_the_time_to_come_bac
                 await engine.infer(CALL, MODEL, None, 5.0, MINE)
             assert 50 < (raised.value.retry_after_s or 0) <= 60
             assert edge.behind.computed == 1
+
+    asyncio.run(scenario())
+
+
+LIMITS = "anthropic-ratelimit-input-tokens-limit: 60000"
+REFUSED = b'{"type":"error","error":{"type":"rate_limit_error","message":"slow down"}}'
+
+
+def left(tokens: int) -> str:
+    return f"anthropic-ratelimit-input-tokens-remaining: {tokens}"
+
+
+@asynccontextmanager
+async def scripted_cloud(*script: Answer) -> AsyncGenerator[tuple[Cloud, WrongEngine]]:
+    async with wrong_engine(MODELS, *script) as server:
+        url = server.url.removesuffix("/v1")
+        engine = Cloud(
+            NAME, url, CloudTerms(dialect="anthropic"), clock=CLOCK, chance=CHANCE, slots=8
+        )
+        await engine.start()
+        try:
+            yield engine, server
+        finally:
+            await engine.close()
+
+
+def test_a_call_that_was_refused_comes_back_by_itself_and_keeps_nobody_waiting() -> None:
+    async def scenario() -> None:
+        refusal = respond(429, REFUSED, LIMITS, left(40), "retry-after: 1")
+        script = (refusal, respond(200, SAID, LIMITS, left(400)), respond(200, SAID))
+        async with scripted_cloud(*script) as (engine, server):
+            large = asyncio.ensure_future(engine.infer(CALL, MODEL, None, 5.0, MINE))
+            await until(lambda: len(server.asked) == 2)
+            small = Infer(model="fake", messages=(Message("user", "hi"),), dialect="anthropic")
+            await engine.infer(small, MODEL, None, 5.0, Turn(program="prc_8"))
+            assert not large.done()  # There was room for a small one only.
+            assert (await large).usage.input_tokens == 12
+            assert len(server.asked) == 4
+            assert engine.quota(MODEL).refusals == 1
+
+    asyncio.run(scenario())
+
+
+def test_what_a_provider_refuses_for_no_reason_that_it_tells_is_not_asked_for_ever() -> None:
+    async def scenario() -> None:
+        refusal = respond(429, REFUSED, "retry-after: 0.01")
+        async with scripted_cloud(refusal) as (engine, server):
+            with pytest.raises(DeviceBusy, match="far answered 429: slow down"):
+                await engine.infer(CALL, MODEL, None, 5.0, MINE)
+            assert len(server.asked) == 1 + 1 + ENGINE_RETRIES_MAX
+
+    asyncio.run(scenario())
+
+
+def test_a_stream_that_breaks_for_being_busy_is_not_begun_again() -> None:
+    async def scenario() -> None:
+        async with scripted_cloud(pour(BEGUN, OPENED, GREW, OVERLOADED)) as (engine, server):
+            with pytest.raises(DeviceBusy, match="too many"):
+                await engine.infer(CALL, MODEL, lambda _: None, 5.0, MINE)
+            assert len(server.asked) == 2
+
+    asyncio.run(scenario())
+
+
+def test_each_model_has_limits_of_its_own() -> None:
+    async def scenario() -> None:
+        other = ModelName("other")
+        async with scripted_cloud(respond(200, SAID, LIMITS, left(50_000))) as (engine, _):
+            await engine.infer(CALL, MODEL, None, 5.0, MINE)
+            assert engine.quota(MODEL).limit("tokens") == 60_000
+            assert engine.quota(other).limit("tokens") is None
+
+    asyncio.run(scenario())
+
+
+def said(tokens: int, cached: int) -> Answer:
+    usage = f'"input_tokens":{tokens - cached},"cache_read_input_tokens":{cached}'.encode()
+    start = SAID.partition(b'"input_tokens"')[0]
+    return respond(200, start + usage + b',"output_tokens":1}}')
+
+
+def test_prompts_that_the_cache_will_not_keep_are_counted_in_full() -> None:
+    async def scenario() -> None:
+        script = (said(150, 0), said(160, 0), said(2_000, 160), said(2_010, 2_000))
+        async with scripted_cloud(*script) as (engine, _):
+            await engine.infer(CALL, MODEL, None, 5.0, MINE)
+            assert engine.kept_tokens("prc_7") == 150  # Until the next answer says otherwise.
+            await engine.infer(CALL, MODEL, None, 5.0, MINE)
+            assert engine.kept_tokens("prc_7") == 160
+            await engine.infer(CALL, MODEL, None, 5.0, Turn(program="prc_8"))
+            assert engine.kept_tokens("prc_8") == 2_000
 
     asyncio.run(scenario())
 

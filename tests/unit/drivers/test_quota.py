@@ -208,3 +208,87 @@ def test_who_asks_again_the_moment_he_was_let_on_waits_his_turn_again() -> None:
         assert [await admitted(limits, 10) for _ in range(3)] == pytest.approx([1, 2, 3], abs=0.01)
 
     simulate(1, scenario())
+
+
+def test_small_calls_pass_a_large_one_that_has_waited_for_some_seconds() -> None:
+    async def scenario() -> None:
+        limits = quota(tokens=6_000)
+        await limits.admit(6_000, 0, 600.0)
+        large = asyncio.ensure_future(admitted(limits, 1_000))  # Ten seconds' worth.
+        await asyncio.sleep(5)
+        assert await admitted(limits, 50) == pytest.approx(5, abs=0.01)
+        assert await large == pytest.approx(10.5, abs=0.01)
+
+    simulate(1, scenario())
+
+
+def test_a_refusal_that_what_is_left_explains_holds_up_nobody_else() -> None:
+    async def scenario() -> None:
+        limits = quota()
+        limits.heard(200, told(60_000, 6_000))
+        leave = await limits.admit(500, 0, 600.0)
+        limits.heard(429, {**told(60_000, 450), "retry-after": "9"}, leave)
+        assert leave.is_refused and leave.is_explained
+        assert await admitted(limits, 100) == 0.0
+        leave = await limits.admit(10, 0, 600.0)
+        limits.heard(429, {**told(60_000, 5_900), "retry-after": "9"}, leave)
+        assert leave.is_refused and not leave.is_explained
+        assert await admitted(limits, 10) == pytest.approx(9)
+
+    simulate(1, scenario())
+
+
+def test_an_overloaded_provider_is_left_alone_for_as_long_as_it_says() -> None:
+    async def scenario() -> None:
+        limits = quota()
+        limits.heard(529, {"retry-after": "4"})
+        assert await admitted(limits, 10) == pytest.approx(4)
+        assert limits.refusals == 0
+        assert limits.limit("tokens") is None
+
+    simulate(1, scenario())
+
+
+@pytest.mark.parametrize(("left", "next_at_s"), [(5_000, 0.0), (4_600, 0.0), (2_100, 29.0)])
+def test_only_what_our_own_calls_do_not_explain_is_news(left: int, next_at_s: float) -> None:
+    """The provider may have looked before a call that we have sent since, or after."""
+
+    async def scenario() -> None:
+        limits = quota()
+        limits.heard(200, told(6_000, 6_000))
+        first = await limits.admit(1_000, 0, 600.0)
+        await limits.admit(400, 0, 600.0)
+        limits.heard(200, told(6_000, left), first)
+        assert await admitted(limits, 4_600 if next_at_s == 0 else 5_000) == pytest.approx(
+            next_at_s, abs=0.01
+        )
+
+    simulate(1, scenario())
+
+
+def test_what_is_left_in_whole_thousands_is_not_taken_for_exact() -> None:
+    async def scenario() -> None:
+        limits = quota(tokens=60_000)
+        limits.heard(200, told(60_000, 60_000))
+        leave = await limits.admit(400, 0, 600.0)
+        limits.heard(200, told(60_000, 60_000), leave)
+        limits.heard(200, told(60_000, 59_000), leave)
+        assert await admitted(limits, 59_500) == 0.0
+
+    simulate(1, scenario())
+
+
+def test_who_waits_before_a_call_is_counted_when_it_asks_whether_it_can_go_in_time() -> None:
+    async def scenario() -> None:
+        limits = quota(tokens=600)
+        await limits.admit(600, 0, 1.0)
+        waiting = [asyncio.ensure_future(limits.admit(100, 0, 600.0)) for _ in range(3)]
+        await asyncio.sleep(0.001)
+        with pytest.raises(DeviceBusy) as raised:
+            await limits.admit(100, 0, 35.0)
+        assert raised.value.retry_after_s == pytest.approx(40, abs=0.1)
+        urgent = limits.admit(100, -1, 35.0)
+        await urgent
+        await asyncio.gather(*waiting)
+
+    simulate(1, scenario())

@@ -1,0 +1,119 @@
+"""What a provider allows a minute, as its headers tell it and as we count.
+
+The common families of headers are read: `x-ratelimit-*` and `anthropic-ratelimit-*`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from orlop.drivers.metrics_text import bounded
+
+MINUTE_S: Final = 60.0
+
+Kind = Literal["requests", "tokens"]
+KINDS: Final[tuple[Kind, ...]] = ("requests", "tokens")
+
+_LIMIT_MAX: Final = 1e12
+_TRUST: Final = 0.05
+"""Of what is left beyond what we thought: part of it is what calls on their way may not take."""
+_ROUNDED: Final = 1_000
+"""Anthropic tells what is left in whole thousands."""
+
+_HEADERS: Final[Mapping[Kind, tuple[str, ...]]] = {
+    "requests": ("x-ratelimit-{}-requests", "anthropic-ratelimit-requests-{}"),
+    "tokens": (
+        "x-ratelimit-{}-tokens",
+        "anthropic-ratelimit-input-tokens-{}",
+        "anthropic-ratelimit-tokens-{}",
+    ),
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class Bucket:
+    """So many a minute, refilled all the time.  `limit` None: not known, so no limit.
+
+    most: what it holds when it is full, where the provider has said what is left: many let a
+    minute's allowance be spent over a minute only, and not at once.
+    """
+
+    limit: float | None = None
+    is_guess: bool = False
+    most: float | None = None
+    level: float = 0.0
+    seen_s: float = 0.0
+
+    def fill(self, now_s: float) -> None:
+        if self.limit is not None:
+            gained = (now_s - self.seen_s) * self.limit / MINUTE_S
+            self.level = min(self.full, self.level + gained)
+        self.seen_s = now_s
+
+    @property
+    def full(self) -> float:
+        limit = self.limit or 0.0
+        return limit if self.most is None else max(1.0, min(limit, self.most))
+
+    @property
+    def is_told(self) -> bool:
+        """The provider says what is left of it."""
+        return self.limit is not None and self.most is not None
+
+    def add(self, amount: float) -> None:
+        if self.limit is not None:
+            self.level = min(self.full, self.level + amount)
+
+    def left(self, left: float, was: float | None) -> None:
+        """What the provider says is left.
+
+        It may have looked at any moment since it took the call, when we thought that the bucket
+        held `was` (None: it looked just now): only what lies outside of that is news, of others
+        who use its key or of calls that took more or less than we thought.
+        """
+        self.most = max(self.most or 0.0, left)
+        low, high = sorted((self.level, self.level if was is None else was))
+        unsure = _ROUNDED / 2 if left % _ROUNDED == 0 and self.full > _ROUNDED else 0.0
+        if left + unsure < low:
+            self.level -= low - left - unsure
+        elif left - unsure > high:
+            self.add(_TRUST * (left - unsure - high))
+
+    def wait_s(self, amount: float, before: float = 0.0) -> float:
+        """Until `amount` fits, behind calls that take `before`.
+
+        More than the bucket holds fits when it is full.
+        """
+        if self.limit is None:
+            return 0.0
+        missing = before + min(amount, self.full) - self.level
+        return max(0.0, missing / self.limit * MINUTE_S)
+
+    def cost_s(self, amount: float) -> float:
+        """How long the limit takes to allow it."""
+        return amount / self.limit * MINUTE_S if self.limit else 0.0
+
+    def told(self, limit: float, now_s: float) -> None:
+        if self.limit is None or self.is_guess:
+            self.level, self.is_guess = limit, False
+        self.limit, self.seen_s = limit, now_s
+        self.level = min(self.level, limit)
+
+    def guess(self, limit: float, now_s: float) -> None:
+        self.limit, self.is_guess = max(1.0, limit), True
+        self.level, self.seen_s = 0.0, now_s
+
+
+def told(
+    headers: Mapping[str, str], kind: Kind, what: Literal["limit", "remaining"]
+) -> float | None:
+    """None: not said, or nothing that can be true."""
+    for name in _HEADERS[kind]:
+        held = headers.get(name.format(what))
+        if held is None:
+            continue
+        try:
+            return bounded(float(held), _LIMIT_MAX)
+        except ValueError:
+            continue
+    return None
