@@ -114,7 +114,12 @@ async def opened(home: Path, *, engine: bool = False) -> AsyncGenerator[OldKerne
             kernel.registry.learn(name, await driver.models())
         await recovery.recover(kernel)
         place = Place(
-            home=home, url=power.url, socket_path=power.socket_path, os_pid=1, supervisor_pid=None
+            home=home,
+            url=power.url,
+            socket_path=power.socket_path,
+            os_pid=1,
+            supervisor_pid=None,
+            journal=str(home / "journal.db"),
         )
         app = App(place, HttpConfig(), tokens)
         app.open(kernel, Schedules(kernel), lambda: None)

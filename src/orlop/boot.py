@@ -16,7 +16,7 @@ from typing import Final
 
 import uvloop
 
-from orlop.abi.errors import JournalDamaged, JournalStopped, KernelError
+from orlop.abi.errors import JournalAway, JournalDamaged, JournalStopped, KernelError
 from orlop.abi.events import Halted
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS
 from orlop.access.principal import Tokens
@@ -35,10 +35,12 @@ from orlop.kernel.lease import Lease
 from orlop.kernel.schedule import Schedules
 from orlop.kernel.shutdown import shut_down
 from orlop.machine import faults, redaction
+from orlop.machine.clock import SystemClock
 from orlop.machine.offload import ThreadOffload
 from orlop.sandbox.airgap import AirGap
 from orlop.settings import Settings, airgap_hosts, models_dir, read_settings
 from orlop.state.core import Kernel
+from orlop.store import tapes
 from orlop.store.home import Home
 from orlop.subsystems import claims, devices, engines, file_index, manifests, offers, residence
 
@@ -51,7 +53,7 @@ EXIT_AGAIN: Final = 75
 """As `EX_TEMPFAIL`: the journal's server is away; the next kernel may find it."""
 
 AWAY_S: Final = 2.0
-"""How long a kernel refuses calls before the next one looks for the journal's server."""
+"""Between two looks for a journal's server that is away, while calls are refused."""
 
 SWITCH_INTERVAL_S: Final = 0.0005
 """How long the loop may keep the interpreter from the journal's thread; CPython's own is 5 ms."""
@@ -85,6 +87,7 @@ async def run(power: Power) -> int:
         socket_path=power.socket_path,
         os_pid=os.getpid(),
         supervisor_pid=power.supervisor_pid,
+        journal=tapes.named(Home(power.home), power.settings.journal),
     )
     app = App(place, power.settings.http, tokens)
     try:
@@ -140,14 +143,15 @@ def begin(kernel: Kernel, power: Power, tokens: Tokens, gate: Gate) -> Schedules
 
 async def end(kernel: Kernel, power: Power, place_among: Lease | None) -> int:
     """Power off, in order; the exit status."""
-    await shut_down(kernel)
+    is_lost = bool(power.settings.journal.url) and kernel.journal.stopped is not None
+    # Nobody takes over what a kernel by itself has started: its programs wait for the next one.
+    await shut_down(kernel, leaves_programs=is_lost and place_among is None)
     for projection in kernel.all_projections:
         await projection.close()
     if kernel.commons is not None:
         await kernel.commons.close()
     if kernel.journal.stopped is None:
         kernel.emit(KERNEL_PROCESS, DEFAULT_TENANT, Halted(reason="stopped by its supervisor"))
-    is_lost = bool(power.settings.journal.url) and kernel.journal.stopped is not None
     await kernel.journal.close()
     if not is_lost:  # Else the lease runs out by itself, should no next kernel come.
         await lease.left(place_among)
@@ -156,13 +160,36 @@ async def end(kernel: Kernel, power: Power, place_among: Lease | None) -> int:
 
 async def refused(power: Power, app: App, stop: asyncio.Event, reason: JournalStopped) -> int:
     """The journal is damaged, on a full disk, away, or another kernel's: everybody is told."""
-    log.error("no call can be answered: %s: %s", reason.code, reason.message)
-    app.refuse(reason)
     is_away = bool(power.settings.journal.url) and not isinstance(reason, JournalDamaged)
-    if is_away:
-        asyncio.get_running_loop().call_later(AWAY_S, stop.set)
-    await serve(app, power.listeners, stop, power.settings.http)
+    told = away(reason) if is_away else reason
+    log.error("no call can be answered: %s: %s", told.code, told.message)
+    app.refuse(told)
+    async with asyncio.TaskGroup() as tasks:
+        looking = tasks.create_task(until_back(power, app, stop)) if is_away else None
+        await serve(app, power.listeners, stop, power.settings.http)
+        if looking is not None:
+            looking.cancel()
     return EXIT_AGAIN if is_away else 0
+
+
+def away(reason: JournalStopped) -> JournalAway:
+    return JournalAway(" ".join(reason.message.split()), retry_after_s=AWAY_S)
+
+
+async def until_back(power: Power, app: App, stop: asyncio.Event) -> None:
+    """Look for the journal's server, and end this kernel once it answers: the next one opens the
+    journal.  Callers are told all the while, also where a look takes long."""
+    clock, offload = SystemClock(), ThreadOffload("journal's server")
+    while not stop.is_set():
+        await clock.sleep(AWAY_S)
+        try:
+            await offload(tapes.look, Home(power.home), power.settings.journal)
+        except JournalDamaged:
+            stop.set()  # Whoever opens it says more.
+        except JournalStopped as reason:
+            app.refuse(away(reason))
+        else:
+            stop.set()
 
 
 async def joined(kernel: Kernel, power: Power, tokens: Tokens) -> Lease | None:
@@ -252,7 +279,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KernelError as error:
         log.error("%s: %s", error.code, error.message)
         # The journal's server went while the kernel came up: the next one looks for it again.
-        is_away = type(error) is JournalStopped and bool(power.settings.journal.url)
+        is_away = isinstance(error, JournalStopped) and not isinstance(error, JournalDamaged)
+        is_away = is_away and bool(power.settings.journal.url)
         return EXIT_AGAIN if is_away else EXIT_MISCONFIGURED
 
 

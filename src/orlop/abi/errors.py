@@ -310,8 +310,21 @@ class JournalStopped(NotReady):
     code = "E3101"
     fault: ClassVar[Fault] = "operator"
     fix = (
-        "`orlop doctor` names the cause.  PostgreSQL is looked for until it is back; a disk wants"
-        " room or repair, then `orlop down` and `orlop up`."
+        "The message names the cause.  A disk wants room or repair, then `orlop down` and "
+        "`orlop up`; a database is looked for until it is back."
+    )
+
+
+class JournalAway(JournalStopped):
+    """The database that holds the journal can't be reached, or another kernel holds the journal.
+
+    The kernel looks again every two seconds, and goes on by itself.
+    """
+
+    code = "E3103"
+    fix = (
+        "Start the database, or end the other kernel; nothing else needs a restart.  Where the "
+        "place is wrong, mend `[journal] url` in orlop.toml, then `orlop down` and `orlop up`."
     )
 
 

@@ -290,6 +290,9 @@ ERROR_BYTES_MAX: Final = 64 * 1024
 CLIENT_PATIENCE_S: Final = 30.0
 """How long the SDK asks again while a kernel is away; a restart takes less than a second."""
 
+JOURNAL_AWAY_S: Final = 120.0
+"""How long an agent's calls wait for the database that holds the kernel's journal."""
+
 CLIENT_PAUSE_S_MAX: Final = 0.5
 """The longest pause between two such attempts."""
 

@@ -15,10 +15,9 @@ import msgspec
 from orlop.abi.cards import Approval, ToolCard, Trust
 from orlop.abi.errors import Misconfigured, ToolFailed
 from orlop.abi.limits import ROWS_MAX
-from orlop.machine.credential import KeyConfig
+from orlop.machine.credential import KeyConfig, without_password
 from orlop.machine.ranges import Limit, Many
 
-PASSWORD: Final = re.compile(r"^(\w+://[^:/@]*:)[^@]*@")
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 OUTBOX: Final = "orlop_outbox"
 
@@ -78,7 +77,7 @@ class SqlConfig(KeyConfig):
     @property
     def place(self) -> str:
         """Its url without a password that somebody has written into it."""
-        return PASSWORD.sub(r"\1…@", self.url)
+        return without_password(self.url)
 
 
 @dataclass(frozen=True, slots=True)

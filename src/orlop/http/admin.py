@@ -85,7 +85,7 @@ class Admin:
             url=place.url,
             socket=place.socket_path,
             home=str(place.home),
-            journal=str(place.home / "journal.db"),
+            journal=place.journal,
             log=str(place.home / "log" / "kernel.log"),
             os_pid=place.os_pid,
             supervisor_pid=place.supervisor_pid,

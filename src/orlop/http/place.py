@@ -16,6 +16,8 @@ class Place:
     socket_path: str
     os_pid: int
     supervisor_pid: int | None
+    journal: str
+    """Where it is kept: a file, or a database and its schema."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

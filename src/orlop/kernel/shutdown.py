@@ -10,8 +10,11 @@ LOOK_S = 0.05
 """Between two looks at programs that have been asked to end."""
 
 
-async def shut_down(kernel: Kernel) -> None:
-    """End all that runs.  Programs may be resumed later; those with a restart rule are, at boot."""
+async def shut_down(kernel: Kernel, *, leaves_programs: bool = False) -> None:
+    """End all that runs.  Programs may be resumed later; those with a restart rule are, at boot.
+
+    leaves_programs: they run on, and the next kernel finds them as after a crash of this one.
+    """
     kernel.closing = True
     for process in tuple(kernel.processes.values()):
         for running in tuple(process.running.values()):
@@ -19,7 +22,8 @@ async def shut_down(kernel: Kernel) -> None:
     for process in tuple(kernel.processes.values()):
         for running in tuple(process.running.values()):
             await running.ended.wait()
-    await end_programs(kernel)
+    if not leaves_programs:
+        await end_programs(kernel)
     kernel.turns.close()
     await kernel.tasks.close()
     for engine in kernel.registry.engines.values():

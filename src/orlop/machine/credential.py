@@ -1,6 +1,7 @@
 """Keys and passwords of orlop.toml: from a file of their owner's or a variable, told nobody."""
 
 import os
+import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from orlop.abi.errors import Misconfigured
 from orlop.machine import redaction
 
 SHOWN: Final = "…"
+PASSWORD: Final = re.compile(r"^(\w+://[^:/@]*:)[^@]*@")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,3 +54,8 @@ def from_file(where: str, file: str) -> str:
 def hidden(text: str, key: str) -> str:
     """What a system says, without the credential that it was given."""
     return text.replace(key, SHOWN) if key else text
+
+
+def without_password(url: str) -> str:
+    """A url for people to read, whatever somebody has written into it."""
+    return PASSWORD.sub(r"\1…@", url)

@@ -17,6 +17,8 @@ from orlop.machine.plain_clock import now_s, pause
 PORT: Final = 7411
 """Where nobody says otherwise; if it is taken, any free one."""
 
+DATABASE_S: Final = 60.0
+"""How long `orlop up -d` waits for a database that holds the journal, where nobody says."""
 
 LOCK: Final = "supervisor.lock"
 """In a home: held by its supervisor, and holds its process id."""

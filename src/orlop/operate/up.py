@@ -23,7 +23,8 @@ import msgspec
 import orlop
 from orlop import boot
 from orlop.abi.admin import HomeInfo
-from orlop.abi.errors import Conflict, KernelError, Misconfigured, NotReady
+from orlop.abi.errors import Conflict, JournalAway, KernelError, Misconfigured, NotReady
+from orlop.abi.limits import CLIENT_PATIENCE_S
 from orlop.access.principal import OPERATOR_PREFIX
 from orlop.devices.artefact import write_atomic
 from orlop.http import tls
@@ -31,7 +32,10 @@ from orlop.http.place import HttpConfig
 from orlop.machine import plain_clock
 from orlop.machine.output import speak_to
 from orlop.machine.settings import placed
-from orlop.operate.running import LOCK, PORT, answers
+from orlop.operate.running import DATABASE_S, LOCK, PORT, answers
+from orlop.sdk.link import Link
+from orlop.sdk.operator import Operator
+from orlop.sdk.place import find
 from orlop.settings import Settings, read_settings
 from orlop.store import files
 from orlop.store.secrets import secret_file
@@ -56,6 +60,9 @@ LOG_END_BYTES: Final = 8_192
 
 GLANCE_S: Final = 0.02
 """Between two looks whether it answers."""
+
+AWAY_GLANCE_S: Final = 0.25
+"""Between two looks whether the database is back."""
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
 """What the supervisor hears."""
@@ -160,13 +167,18 @@ class Supervisor:
         signal.signal(signal.SIGINT, self._stop)
         signal.signal(signal.SIGALRM, self._give_up)
         crashes: list[float] = []
+        was_away = False
         status = 0
         while not self._stopping:
             status = self._one_kernel()
             if self._stopping or status in (0, boot.EXIT_MISCONFIGURED):
                 break
             if status == boot.EXIT_AGAIN:
+                if not was_away:
+                    log.warning("the journal's database is away: %s", _last_words(self._home))
+                was_away = True
                 continue
+            was_away = False
             now_s = plain_clock.now_s()
             crashes = [when for when in crashes if now_s - when < CRASHES_WITHIN_S] + [now_s]
             log.warning("the kernel ended with status %d; starting the next", status)
@@ -251,10 +263,13 @@ def up(
     engines: Sequence[str],
     config: Path | None,
     say: Callable[[str], None],
+    patience_s: float = DATABASE_S,
 ) -> int:
     """Start the system in `home`; in the foreground until SIGTERM or Ctrl-C, else at once.
 
-    Raises `Misconfigured`, `Conflict`; then nothing was started.
+    patience_s: how long the journal's database is waited for, with `detach`.
+    Raises `Misconfigured`, `Conflict`; then nothing was started; and `JournalStopped` where the
+    kernel runs but has no journal.
     """
     home = home.expanduser().resolve()
     config = config.resolve() if config is not None else None
@@ -267,8 +282,7 @@ def up(
     if detach and (supervisor := os.fork()):
         os.close(handle)
         _await_kernel(supervisor, listeners.path, home)
-        say(f"orlop {orlop.__version__} is up at {listeners.url} (home {home})")
-        _say_token(token, say)
+        _await_journal(home, token, patience_s, say)
         return 0
     if detach:
         _supervise_unseen(home, handle, listeners, settings, config, engines)
@@ -285,14 +299,22 @@ def up(
 
 def _no_kernel(status: int, home: Path) -> KernelError:
     """Why the last one ended by itself: what it has said of that, where it has."""
+    said = _last_words(home) if status == boot.EXIT_MISCONFIGURED else ""
+    if said:
+        return Misconfigured(said.partition(": ")[2])
+    return NotReady(f"the kernel ended with status {status}; see {home / 'log' / 'kernel.log'}")
+
+
+def _last_words(home: Path) -> str:
+    """The newest error that a kernel has written into its log; empty: there is none."""
     path = home / "log" / "kernel.log"
     with suppress(OSError), path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - LOG_END_BYTES))
         for line in reversed(file.read().decode(errors="replace").splitlines()):
             _, is_error, said = line.partition(" ERROR orlop.boot: ")
-            if is_error and status == boot.EXIT_MISCONFIGURED:
-                return Misconfigured(said.partition(": ")[2])
-    return NotReady(f"the kernel ended with status {status}; see {path}")
+            if is_error:
+                return said
+    return ""
 
 
 def _supervise(
@@ -358,6 +380,33 @@ def _say_token(token: str, say: Callable[[str], None]) -> None:
     if token:
         say(f"  token   {token}")
         say("          the operator's, who may do everything; shown once, kept in keys/")
+
+
+def _await_journal(home: Path, token: str, patience_s: float, say: Callable[[str], None]) -> None:
+    """Say that it is up, once its calls are answered.  Raises what they are refused with."""
+    kernel = Operator(Link(find(home=home), CLIENT_PATIENCE_S))
+    give_up_s = plain_clock.now_s() + patience_s
+    is_told = False
+    while True:
+        try:
+            info = kernel.info()
+        except JournalAway as away:
+            if not is_told:
+                say(f"orlop {orlop.__version__} is starting (home {home})")
+                _say_token(token, say)
+                say(f"  waits   at most {patience_s:g} s for the journal: {away.message}")
+            is_told = True
+            if plain_clock.now_s() >= give_up_s:
+                raise JournalAway(
+                    f"the kernel runs and has had no journal for {patience_s:g} s: {away.message}"
+                    "; it goes on looking, and `orlop down` ends it"
+                ) from away
+            plain_clock.pause(AWAY_GLANCE_S)
+        else:
+            say(f"orlop {orlop.__version__} is up at {info.url} (home {home})")
+            if not is_told:
+                _say_token(token, say)
+            return
 
 
 def _await_kernel(supervisor: int, path: str, home: Path) -> None:

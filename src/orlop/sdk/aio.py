@@ -47,7 +47,7 @@ class AsyncLink:
             await self._session.close()
 
     def patience(self, order: Order) -> Patience:
-        return Patience(self._place, order, self._patience_s)
+        return Patience(self._place, order, self._patience_s, is_agent=True)
 
     async def pause_after(self, failure: LostAnswer | KernelError, patience: Patience) -> None:
         """Wait before the next attempt, or raise what ends the order."""

@@ -27,13 +27,22 @@ SILENCE_S_MAX = CALL_DEADLINE_S_MAX + 60.0
 class Link:
     """Sends orders to one kernel, again where an answer was lost."""
 
-    def __init__(self, place: Place, patience_s: float, rises: Callable[[], bool] = always) -> None:
+    def __init__(
+        self,
+        place: Place,
+        patience_s: float,
+        rises: Callable[[], bool] = always,
+        *,
+        is_agent: bool = False,
+    ) -> None:
         self._place = place
         self._patience_s = patience_s
         self._rises = rises
+        self._is_agent = is_agent
 
     def patience(self, order: Order) -> Patience:
-        return Patience(self._place, order, self._patience_s, self._rises)
+        limit_s, is_agent = self._patience_s, self._is_agent
+        return Patience(self._place, order, limit_s, self._rises, is_agent=is_agent)
 
     def pause_after(self, failure: LostAnswer | KernelError, patience: Patience) -> None:
         """Wait before the next attempt, or raise what ends the order."""

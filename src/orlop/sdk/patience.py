@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from orlop.abi.errors import Interrupted, KernelError, NoKernel, NotReady
-from orlop.abi.limits import CLIENT_PAUSE_S_MAX
+from orlop.abi.errors import Interrupted, JournalAway, KernelError, NoKernel, NotReady
+from orlop.abi.limits import CLIENT_PAUSE_S_MAX, JOURNAL_AWAY_S
 from orlop.sdk.exchange import LostAnswer, Order
 from orlop.sdk.place import Place
 
@@ -22,13 +22,21 @@ class Patience:
     """
 
     def __init__(
-        self, place: Place, order: Order, limit_s: float, rises: Callable[[], bool] = always
+        self,
+        place: Place,
+        order: Order,
+        limit_s: float,
+        rises: Callable[[], bool] = always,
+        *,
+        is_agent: bool = False,
     ) -> None:
-        """rises: whether somebody is there who would start the kernel again."""
+        """rises: whether somebody is there who would start the kernel again.  is_agent: there is
+        no person who would rather be told at once that the journal's database is away."""
         self._place = place
         self._order = order
         self._limit_s = limit_s
         self._rises = rises
+        self._is_agent = is_agent
         self._first_s = 0.0
         self._last_s: float | None = None
         self._pause_s = FIRST_PAUSE_S
@@ -37,16 +45,17 @@ class Patience:
 
     def after(self, failure: LostAnswer | KernelError, now_s: float) -> float:
         """Seconds to wait before the next attempt.  Raises what ends the order instead."""
-        is_over = self._is_over(now_s)
+        is_away = isinstance(failure, JournalAway) and self._is_agent and self._order.repeatable
+        is_over = self._is_over(now_s, JOURNAL_AWAY_S if is_away else self._limit_s)
         if isinstance(failure, LostAnswer):
             self._refuse_to_repeat(failure)
             if is_over:
                 raise NoKernel(f"no kernel answers at {self._place}: {failure}") from failure
             self.again = self.again or failure.sent
             return self._next_pause_s()
-        if type(failure) not in (NotReady, Interrupted) or is_over:
+        if is_over or not (is_away or type(failure) in (NotReady, Interrupted)):
             raise failure
-        self.again = self.again or isinstance(failure, Interrupted)
+        self.again = self.again or is_away or isinstance(failure, Interrupted)
         return min(failure.retry_after_s or self._next_pause_s(), CLIENT_PAUSE_S_MAX)
 
     def _refuse_to_repeat(self, loss: LostAnswer) -> None:
@@ -56,13 +65,13 @@ class Patience:
                 "whether it was done is not known"
             ) from loss
 
-    def _is_over(self, now_s: float) -> bool:
+    def _is_over(self, now_s: float, limit_s: float) -> bool:
         """An attempt that lasted long before it failed begins a new row of failures."""
         if self._last_s is None or now_s - self._last_s > self._limit_s:
             self._first_s = now_s
             self._pause_s = FIRST_PAUSE_S
         self._last_s = now_s
-        return now_s - self._first_s >= self._limit_s or not self._rises()
+        return now_s - self._first_s >= limit_s or not self._rises()
 
     def _next_pause_s(self) -> float:
         pause_s = self._pause_s

@@ -103,7 +103,7 @@ def connect_sync(
 ) -> "SyncKernel":
     """The kernel, for scripts; arguments as for `orlop.connect`."""
     place = find(url, token=token, home=home, program=program, process=process, tenant=tenant)
-    return SyncKernel(Link(place, patience_s))
+    return SyncKernel(Link(place, patience_s, is_agent=True))
 
 
 class SyncKernel:

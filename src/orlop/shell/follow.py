@@ -10,13 +10,15 @@ from typing import Final
 import click
 
 from orlop.abi.admin import OutputLine, ProcessView
-from orlop.abi.errors import NotReady
+from orlop.abi.errors import JournalAway, NotReady
+from orlop.abi.limits import JOURNAL_AWAY_S
 from orlop.console.screen import show_json_line
 from orlop.machine import plain_clock
 from orlop.sdk.exchange import LostAnswer
 from orlop.sdk.operator import Operator
 
 RESTART_POLL_S: Final = 0.2
+AWAY_POLL_S: Final = 1.0
 
 
 def attend(operator: Operator, process: ProcessView, *, as_json: bool) -> ProcessView:
@@ -71,7 +73,7 @@ class Follower:
         except (LostAnswer, NotReady):
             # The kernel is away; the next question waits for it as long as it is worth.
             plain_clock.pause(RESTART_POLL_S)
-            self._operator.process(self._process.id)
+            self._await_kernel()
             return None
         now = view or self._operator.process(self._process.id)
         if now.incarnation > self._incarnation:
@@ -81,6 +83,24 @@ class Follower:
         if view is None:
             plain_clock.pause(RESTART_POLL_S)
         return view
+
+    def _await_kernel(self) -> None:
+        """Also where it has no journal, since then the process waits too."""
+        give_up_s: float | None = None
+        while True:
+            try:
+                self._operator.process(self._process.id)
+            except JournalAway as away:
+                now_s = plain_clock.now_s()
+                if give_up_s is None:
+                    give_up_s = now_s + JOURNAL_AWAY_S
+                    said = f"no journal for now; waiting for at most {JOURNAL_AWAY_S:g} s"
+                    click.echo(f"{said}: {away.message}", err=True)
+                if now_s >= give_up_s:
+                    raise
+                plain_clock.pause(AWAY_POLL_S)
+            else:
+                return
 
     def _show_new(self, line: OutputLine) -> None:
         new_bytes = line.offset - self._shown_bytes[line.stream]

@@ -201,7 +201,7 @@ class Committer:
             if seq <= self.durable_seq:
                 done.set_result(None)
             elif self.stopped is not None:
-                done.set_exception(JournalStopped(self.stopped.message))
+                done.set_exception(type(self.stopped)(self.stopped.message))
             else:
                 still.append((seq, done))
         self._waiters = still

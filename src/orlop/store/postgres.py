@@ -16,7 +16,7 @@ from typing import Final
 import psycopg
 from psycopg import Connection, sql
 
-from orlop.abi.errors import JournalStopped
+from orlop.abi.errors import JournalAway, JournalStopped
 from orlop.abi.ids import Seq
 from orlop.abi.limits import JOURNAL_BUSY_S, JOURNAL_COMMIT_EVENTS
 from orlop.store import postgres_commit
@@ -274,11 +274,11 @@ class PostgresTape(PostgresReading):
         try:
             yield
         except psycopg.Error as error:
-            raise JournalStopped(
+            raise JournalAway(
                 f"could not {what} the journal {self._name} on PostgreSQL: {error}"
             ) from error
         except JournalStopped as error:
-            raise JournalStopped(
+            raise type(error)(
                 f"could not {what} the journal {self._name} on PostgreSQL: {error.message}"
             ) from error
         except OSError as error:

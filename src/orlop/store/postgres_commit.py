@@ -15,7 +15,7 @@ from typing import Final, LiteralString, NamedTuple
 
 from psycopg import Connection, pq
 
-from orlop.abi.errors import JournalStopped
+from orlop.abi.errors import JournalAway, JournalStopped
 from orlop.store.rows import Entry
 from orlop.store.stamp import PART_BITS
 
@@ -99,7 +99,7 @@ def columns(entries: Sequence[Entry]) -> list[bytes]:
 def _judge(result: pq.abc.PGresult, wanted: pq.ExecStatus) -> None:
     if result.status != wanted:
         said = (result.error_message or b"the connection is lost").decode(errors="replace").strip()
-        raise JournalStopped(f"PostgreSQL says: {said}")
+        raise JournalAway(f"PostgreSQL says: {said}")
 
 
 def _events(entries: Sequence[Entry]) -> list[bytes]:

@@ -7,7 +7,7 @@ from typing import Final, LiteralString
 import psycopg
 from psycopg import Connection, sql
 
-from orlop.abi.errors import JournalDamaged, JournalStopped
+from orlop.abi.errors import JournalAway, JournalDamaged, JournalStopped
 from orlop.abi.ids import JournalId, ProcessId, Seq
 from orlop.abi.limits import DATABASE_CONNECT_S, DATABASE_STATEMENT_S
 from orlop.store import postgres_schema as schema
@@ -227,9 +227,7 @@ class PostgresReading:
             raise JournalDamaged(f"PostgreSQL finds {self._name} damaged: {error}") from error
         except psycopg.Error as error:
             self._drop_broken()
-            raise JournalStopped(
-                f"PostgreSQL can't give the journal {self._name}: {error}"
-            ) from error
+            raise JournalAway(f"PostgreSQL can't give the journal {self._name}: {error}") from error
 
     def _drop_broken(self) -> None:
         """Reading is connected anew the next time.  A writer's look-ups are not: they are made on

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from orlop.abi.errors import Misconfigured
+from orlop.machine.credential import without_password
 from orlop.machine.ranges import Limit, Seconds
 from orlop.store.home import Home
 from orlop.store.sqlite import SqliteTape
@@ -82,6 +83,22 @@ def pending(home: Home, config: JournalConfig) -> list[str]:
     there = PostgresTape(home, config.url, config.schema)
     try:
         return there.pending()
+    finally:
+        there.close()
+
+
+def named(home: Home, config: JournalConfig) -> str:
+    """The journal's place, for people to read."""
+    if not config.url:
+        return str(home.database)
+    return f"{without_password(config.url)}, schema {config.schema}"
+
+
+def look(home: Home, config: JournalConfig) -> None:
+    """Whether the journal's place answers.  Raises `JournalStopped`."""
+    there = tape(home, config)
+    try:
+        there.look()
     finally:
         there.close()
 

@@ -2,8 +2,15 @@
 
 import pytest
 
-from orlop.abi.errors import DeviceFailed, Interrupted, JournalStopped, NoKernel, NotReady
-from orlop.abi.limits import CLIENT_PAUSE_S_MAX
+from orlop.abi.errors import (
+    DeviceFailed,
+    Interrupted,
+    JournalAway,
+    JournalStopped,
+    NoKernel,
+    NotReady,
+)
+from orlop.abi.limits import CLIENT_PAUSE_S_MAX, JOURNAL_AWAY_S
 from orlop.sdk.exchange import LostAnswer, Order
 from orlop.sdk.patience import Patience
 from orlop.sdk.place import Place
@@ -69,3 +76,19 @@ def test_a_starting_kernel_is_waited_for_as_long_as_it_says() -> None:
 def test_other_errors_are_the_callers(error: DeviceFailed | JournalStopped) -> None:
     with pytest.raises(type(error)):
         Patience(PLACE, CALL, 30.0).after(error, 0.0)
+
+
+def test_an_agent_waits_for_its_kernel_s_database_and_a_person_is_told_at_once() -> None:
+    away = JournalAway("PostgreSQL is away", retry_after_s=2.0)
+    with pytest.raises(JournalAway):
+        Patience(PLACE, CALL, 30.0).after(away, 0.0)
+    patience = Patience(PLACE, CALL, 30.0, is_agent=True)
+    assert patience.after(away, 0.0) == CLIENT_PAUSE_S_MAX
+    assert patience.again  # The commit whose answer was lost may have happened.
+    for second in range(1, int(JOURNAL_AWAY_S)):
+        patience.after(away, float(second))
+    with pytest.raises(JournalAway):
+        patience.after(away, JOURNAL_AWAY_S)
+    once = Order("POST", "/orlop/v1/keys", repeatable=False)
+    with pytest.raises(JournalAway):
+        Patience(PLACE, once, 30.0, is_agent=True).after(away, 0.0)

@@ -11,7 +11,7 @@ from orlop.console.frame import Frame, homed
 from orlop.console.progress import bars
 from orlop.console.screen import show_json
 from orlop.machine import plain_clock
-from orlop.operate.running import PORT, holder
+from orlop.operate.running import DATABASE_S, PORT, holder
 from orlop.operate.running import down as power_off
 from orlop.sdk.place import read_home
 
@@ -39,6 +39,14 @@ LOAD_POLL_S: Final = 0.03
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Settings.  Default: orlop.toml in the home, if it is there.",
 )
+@click.option(
+    "--timeout",
+    "patience_s",
+    type=click.FloatRange(min=0.0),
+    default=DATABASE_S,
+    show_default=True,
+    help="With -d: seconds to wait for a database that holds the journal.",
+)
 @click.option("--airgap", is_flag=True, help="Reach nothing that orlop.toml does not name.")
 @homed
 def up(
@@ -47,6 +55,7 @@ def up(
     port: int | None,
     engines: tuple[str, ...],
     config: Path | None,
+    patience_s: float,
     airgap: bool,
 ) -> int:
     """Start the kernel and its engines.
@@ -60,9 +69,8 @@ def up(
 
     if airgap:
         os.environ["ORLOP_AIRGAP"] = "1"  # For this process, and each kernel that it starts.
-    status = power_on(
-        frame.home, detach, port, engines, config, _say_nothing if frame.as_json else click.echo
-    )
+    say = _say_nothing if frame.as_json else click.echo
+    status = power_on(frame.home, detach, port, engines, config, say, patience_s)
     if detach and status == 0:
         _wait_for_engines(frame)
         if frame.as_json:
