@@ -1,1 +1,1 @@
-"""Several kernels on one database: who lives, what they share, who takes over whom."""
+"""Floor 4: several kernels on one database: who lives, what they share, who takes over whom."""

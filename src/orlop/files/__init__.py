@@ -1,1 +1,1 @@
-"""Names, versions and content of files; the journal is where they are kept."""
+"""Floor 4: names, versions and content of files; the journal is where they are kept."""

@@ -1,1 +1,1 @@
-"""Long-term memory: how it is revised, searched, and kept in RAM."""
+"""Floor 4: what agents remember between runs: how it is revised, searched, and kept in RAM."""

@@ -1,1 +1,1 @@
-"""Floor 4: which models exist, and which engine serves a call."""
+"""Floor 4: which models exist, where they lie, and which engine serves a call."""

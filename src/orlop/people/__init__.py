@@ -1,1 +1,1 @@
-"""The people beside the agents: what they are asked, what they allow, whom they trust."""
+"""Floor 4: who stands beside the agents: what they are asked, what they allow, whom they trust."""

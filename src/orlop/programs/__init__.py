@@ -1,1 +1,1 @@
-"""User space: programs that come with the system."""
+"""Floor 9: user space: programs that come with the system."""

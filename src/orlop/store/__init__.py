@@ -1,1 +1,1 @@
-"""Floor 3: what is kept."""
+"""Floor 3: what is kept: the journal, its keys and its projections."""

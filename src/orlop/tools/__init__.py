@@ -1,1 +1,1 @@
-"""Floor 4: which tools exist."""
+"""Floor 4: which tools exist, what their arguments look like, and values that stay outside."""
