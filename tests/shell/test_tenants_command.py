@@ -90,6 +90,14 @@ def test_metrics_show_a_tenant_its_own(kernel: LiveKernel) -> None:
     own = ask(kernel, "/metrics", token=key).body.decode()
     lines = [line for line in own.splitlines() if not line.startswith("#")]
     assert lines and all('tenant="acme"' in line for line in lines)
+    boss = kernel.orlop("key", "create", "--tenant", "acme", "boss", "--operator").strip()
+    assert ask(kernel, "/metrics", token=boss).body.decode() == own
+    for tenant in ("acme", "default"):  # Of `default` it would be the numbers of all.
+        person = kernel.orlop("people", "add", "watson", "--tenant", tenant, "--json")
+        token = json.loads(person)["token"]
+        assert ask(kernel, "/orlop/v1/questions", token=token).status == 200
+        answer = ask(kernel, "/metrics", token=token)
+        assert answer.status == 403 and "not for metrics" in answer.body.decode()
     whole = ask(kernel, "/metrics", token=kernel.key).body.decode()
     assert 'orlop_tenant_used_total{tenant="acme",unit="calls"}' in whole
     assert "orlop_engine_ready" in whole

@@ -128,8 +128,10 @@ class Doorman:
         return Caller(principal, row.tenant, key, row.rights, operates=row.operator)
 
     def require(self, caller: Caller, family: Family) -> None:
-        """A right that is no process's call.  Raises `Denied`."""
+        """A right that is no process's call; people have none.  Raises `Denied`."""
         principal = caller.principal
+        if caller.person:
+            raise Denied(f"{caller.person}'s token is for questions and grants, not for {family}")
         if isinstance(principal, ProcessPrincipal):
             process = self._own(principal.capability)
             rights.require(process, family, narrowing=caller.narrowing)
