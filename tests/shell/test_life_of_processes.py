@@ -144,7 +144,7 @@ def test_a_replay_follows_the_record_or_shows_the_difference(
     assert attempt(kernel.home, "run", "--name", "r", "--", *_agent("reader", str(question))).stdout
     faithful = attempt(kernel.home, "replay", "r", "--strict")
     assert faithful.returncode == 0, faithful.stderr
-    assert "2 of 2 calls came from the record" in faithful.stdout
+    assert "2 calls came from the record" in faithful.stdout
     question.write_text("two")
     diverged = attempt(kernel.home, "replay", "r")
     assert diverged.returncode == 6

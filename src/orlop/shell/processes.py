@@ -147,8 +147,8 @@ def _details(view: ProcessView) -> list[tuple[str, str]]:
         ("system's pid", str(view.os_pid) if view.os_pid and view.status is None else "-"),
         (
             "calls",
-            f"{view.calls:,} made, {view.calls_in_flight:,} in flight, "
-            f"{view.calls_replayed:,} from the record",
+            f"{view.calls:,} made, {view.calls_in_flight:,} in flight"
+            + (f", {view.calls_replayed:,} from the record" * bool(view.calls_replayed)),
         ),
         (
             "tokens",

@@ -7,6 +7,7 @@ import click
 from orlop.abi.admin import ProcessView
 from orlop.console.frame import Frame, framed
 from orlop.console.progress import Report, bars
+from orlop.console.screen import counted
 from orlop.sdk.operator import Operator
 from orlop.shell.ending import report_end
 from orlop.shell.follow import attend
@@ -47,5 +48,7 @@ def _watch(operator: Operator, view: ProcessView, report: Report) -> ProcessView
 def _report(frame: Frame, ended: ProcessView) -> int:
     if ended.divergence or frame.as_json:
         return report_end(frame, ended)
-    click.echo(f"{ended.calls_replayed:,} of {ended.calls:,} calls came from the record")
+    left = ended.calls - ended.calls_replayed
+    more = f"; {left:,} more in it were cut off, or not made this time" if left > 0 else ""
+    click.echo(f"{counted(ended.calls_replayed, 'call')} came from the record{more}")
     return report_end(frame, ended)
