@@ -3,11 +3,12 @@
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live_kernel import LiveKernel, live_kernel
+from live_kernel import ORLOP, LiveKernel, live_kernel
 
 import orlop
 from orlop.abi.errors import Conflict
@@ -18,6 +19,20 @@ from orlop.abi.memory import Item, Target
 def live() -> Iterator[LiveKernel]:
     with live_kernel() as made:
         yield made
+
+
+def refused(live: LiveKernel, *arguments: str) -> str:
+    """What a command says that ends with an error."""
+    done = subprocess.run(
+        [*ORLOP, *arguments],
+        env={**os.environ, "ORLOP_HOME": str(live.home)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode != 0, done.stdout
+    return done.stderr
 
 
 def test_a_memorys_whole_life_is_followed_in_the_shell(live: LiveKernel) -> None:
@@ -36,6 +51,21 @@ def test_a_memorys_whole_life_is_followed_in_the_shell(live: LiveKernel) -> None
     live.orlop("memory", "rollback", "common", moment, "--reason", "a test")
     assert "Bern" in live.orlop("memory", "recall", "Ann")
     assert "hit rate" in live.orlop("memory", "stats")
+
+
+def test_a_kinds_schema_is_set_shown_and_met_in_the_shell(live: LiveKernel, tmp_path: Path) -> None:
+    shape = {"type": "object", "required": ["amount"]}
+    (tmp_path / "payment.json").write_text(json.dumps(shape))
+    live.orlop("memory", "kind", "payment", str(tmp_path / "payment.json"))
+    assert json.loads(live.orlop("memory", "kind", "payment")) == shape
+    assert "amount" in refused(live, "memory", "add", "Ann paid", "--kind", "payment")
+    amount = ("--attribute", "amount=20", "--attribute", "in=Swiss francs")
+    live.orlop("memory", "add", "Ann paid", "--kind", "payment", *amount)
+    found = json.loads(live.orlop("memory", "recall", *amount, "--json"))
+    assert found["memories"][0]["attributes"] == {"amount": 20, "in": "Swiss francs"}
+    other = live.orlop("memory", "recall", "--attribute", "amount=21")
+    assert "nothing is known" in other
+    assert "NAME=VALUE" in refused(live, "memory", "recall", "--attribute", "amount")
 
 
 def test_what_was_told_is_there_after_a_kill(live: LiveKernel) -> None:

@@ -37,7 +37,7 @@ class Memories:
 
     async def diff(self, exchange: Exchange) -> None:
         before, after = Seq(int(exchange.number("before", 0))), int(exchange.number("after", 0))
-        last = Seq(after or self._kernel.journal.head_seq)
+        last = Seq(after) if after else None
         namespace, tenant = exchange.query("namespace"), exchange.tenant
         await send(exchange, await memory_views.diff(self._kernel, namespace, before, last, tenant))
 

@@ -7,7 +7,8 @@ from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, TenantId
 from orlop.abi.limits import MEMORY_ROLLBACK_MAX, MEMORY_SHARES_MAX
 from orlop.abi.memory import MemoryKindSet, MemoryShared, SubjectsLinked, Written
 from orlop.abi.memory_orders import KindOrder, RollbackOrder, ShareOrder, SubjectOrder
-from orlop.kernel.sys_memory import memories_of
+from orlop.kernel.memory_views import require_space
+from orlop.kernel.sys_memory import memories_of, require_past
 from orlop.machine.chance import mint
 from orlop.memory import accounts as memory_accounts
 from orlop.memory.heads import changed_since, heads_of
@@ -27,8 +28,8 @@ async def rollback(
     source = memories.projection.source
     await source.flush()
     await source.refresh()
-    if not 0 <= order.seq <= source.head_seq:
-        raise BadCall(f"seq: from 0 to {source.head_seq}, the newest event")
+    require_past(memories, seq=order.seq)
+    await require_space(memories, tenant, order.namespace)
     seen, changed = await memories.read(
         memory_accounts.seen_and_changed, tenant, order.namespace, order.seq
     )

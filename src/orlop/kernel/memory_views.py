@@ -8,9 +8,10 @@ from orlop.abi.ids import DEFAULT_TENANT, Seq, TenantId
 from orlop.abi.memory import Memory, MemoryId
 from orlop.abi.memory_orders import Difference, Exported, MemoryStats
 from orlop.kernel.memory_vectors import model_of
-from orlop.kernel.sys_memory import memories_of
+from orlop.kernel.sys_memory import memories_of, require_past
 from orlop.memory import accounts as memory_accounts
 from orlop.memory import reading
+from orlop.memory.memories import Memories
 from orlop.state.core import Kernel
 from orlop.subsystems import memory_spaces
 
@@ -27,16 +28,32 @@ async def history(kernel: Kernel, memory: str, tenant: TenantId = DEFAULT_TENANT
 
 
 async def diff(
-    kernel: Kernel, namespace: str, before: Seq, after: Seq, tenant: TenantId = DEFAULT_TENANT
+    kernel: Kernel,
+    namespace: str,
+    before: Seq,
+    after: Seq | None,
+    tenant: TenantId = DEFAULT_TENANT,
 ) -> list[Difference]:
-    """What changed between two moments."""
+    """What changed between two moments; None: until now."""
     memory_spaces.check(namespace)
+    memories = memories_of(kernel)
+    await memories.current()
+    require_past(memories, before=before, after=after)
+    if after is None:
+        after = memories.projection.source.head_seq
     if before > after:
         raise BadCall("before, after: in the order of the journal")
-    memories = memories_of(kernel)
+    await require_space(memories, tenant, namespace)
     return await memories.read(
         memory_accounts.differences, tenant, namespace, before, after, kernel.clock.wall_ns()
     )
+
+
+async def require_space(memories: Memories, tenant: TenantId, namespace: str) -> None:
+    """Raises `NotFound` where nothing was ever kept in it."""
+    if namespace not in await memories.read(reading.spaces, tenant, namespace):
+        there = await memories.read(reading.spaces, tenant, "")
+        raise NotFound(f"no namespace {namespace!r}; there are: {', '.join(there[:20]) or 'none'}")
 
 
 async def page(

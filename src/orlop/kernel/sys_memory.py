@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from orlop.abi.errors import BadCall, NotFound, NotReady
 from orlop.abi.hints import Facts
+from orlop.abi.ids import Seq
 from orlop.abi.memory import (
     Forget,
     Forgotten,
@@ -36,6 +37,14 @@ def memories_of(kernel: Kernel) -> Memories:
     if kernel.memories is None:
         raise NotReady("this kernel keeps no memories", retry_after_s=60.0)
     return kernel.memories
+
+
+def require_past(memories: Memories, **moments: Seq | None) -> None:
+    """Raises `BadCall` for an event that is still to come: what it will tell, nobody knows."""
+    newest = memories.projection.source.head_seq
+    for field, seq in moments.items():
+        if seq is not None and not 0 <= seq <= newest:
+            raise BadCall(f"{field}: from 0 to {newest}, the newest event; not {seq}")
 
 
 async def remember(
@@ -102,6 +111,7 @@ async def recall(kernel: Kernel, process: Process, running: Running, call: Recal
     """What fits best, of what the caller may read; the journal keeps what was given."""
     memories = memories_of(kernel)
     await memories.current()
+    require_past(memories, as_of=call.as_of)
     tenant = process.row.tenant
     meant = namespaces_of(kernel, memories, process, running, call)
     if not call.subject and running.call.hints.subject and not (call.memory or call.key):

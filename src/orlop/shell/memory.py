@@ -1,10 +1,12 @@
 """`orlop memory`: what agents remember, from the command line."""
 
+import json
 from collections.abc import Sequence
 from typing import Final
 
 import click
 
+from orlop.abi.errors import BadCall
 from orlop.abi.memory import Memory
 from orlop.console.frame import Frame, framed
 from orlop.console.lazy import Entry, LazyGroup
@@ -71,6 +73,7 @@ def operator(frame: Frame) -> MemoryOperator:
 @click.option("--ttl", type=float, help="Seconds until it is recalled no more.")
 @click.option("--confidence", type=float, default=1.0, show_default=True)
 @click.option("--expected", type=int, help="Only if this is the current version; 0: none.")
+@click.option("--attribute", "attributes", multiple=True, help="NAME=VALUE; VALUE as JSON or text.")
 @framed
 def add(
     frame: Frame,
@@ -83,6 +86,7 @@ def add(
     ttl: float | None,
     confidence: float,
     expected: int | None,
+    attributes: tuple[str, ...],
 ) -> None:
     """Remember TEXT."""
     done = kernel(frame).remember(
@@ -95,6 +99,7 @@ def add(
         ttl_s=ttl,
         confidence=confidence,
         expected=expected,
+        attributes=attributes_of(attributes),
     )
     if frame.as_json:
         show_json(done)
@@ -108,10 +113,11 @@ def add(
 
 @click.command()
 @click.argument("query", default="")
-@click.option("--namespace", "-n", "namespaces", multiple=True, help="`a/b`, or `a/*`; all else.")
+@click.option("--namespace", "-n", "namespaces", multiple=True, help="`a/b`, or `a/*`; else all.")
 @click.option("--key", default="")
 @click.option("--subject", default="", help="Of whom: one of his identifiers.")
 @click.option("--kind", "kinds", multiple=True)
+@click.option("--attribute", "attributes", multiple=True, help="NAME=VALUE that it must have.")
 @click.option("--limit", type=int, default=10, show_default=True)
 @click.option("--as-of", type=int, help="As known at this event.")
 @framed
@@ -122,22 +128,24 @@ def recall(
     key: str,
     subject: str,
     kinds: tuple[str, ...],
+    attributes: tuple[str, ...],
     limit: int,
     as_of: int | None,
 ) -> None:
     """Find what is known, best first; without QUERY the newest."""
-    _recall(frame, query, namespaces, key, subject, kinds, limit, as_of)
+    wanted = attributes_of(attributes)
+    _recall(frame, query, namespaces, key, subject, kinds, wanted, limit, as_of)
 
 
 @click.command("as-of")
 @click.argument("seq", type=int)
 @click.argument("query", default="")
-@click.option("--namespace", "-n", "namespaces", multiple=True, help="`a/b`, or `a/*`; all else.")
+@click.option("--namespace", "-n", "namespaces", multiple=True, help="`a/b`, or `a/*`; else all.")
 @click.option("--limit", type=int, default=10, show_default=True)
 @framed
 def as_of(frame: Frame, seq: int, query: str, namespaces: tuple[str, ...], limit: int) -> None:
     """Find what was known at event SEQ."""
-    _recall(frame, query, namespaces, "", "", (), limit, seq)
+    _recall(frame, query, namespaces, "", "", (), {}, limit, seq)
 
 
 def _recall(
@@ -147,6 +155,7 @@ def _recall(
     key: str,
     subject: str,
     kinds: Sequence[str],
+    attributes: dict[str, object],
     limit: int,
     moment: int | None,
 ) -> None:
@@ -156,6 +165,7 @@ def _recall(
         key=key,
         subject=subject,
         kinds=kinds,
+        attributes=attributes,
         limit=limit,
         as_of=moment,
     )
@@ -212,6 +222,20 @@ def stats(frame: Frame) -> None:
     click.echo(fields(pairs))
     if found.note:
         click.echo(found.note, err=True)
+
+
+def attributes_of(given: Sequence[str]) -> dict[str, object]:
+    """Raises `BadCall`."""
+    found: dict[str, object] = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not name or not equals:
+            raise BadCall(f"--attribute {one!r}: write NAME=VALUE, as in `amount=20`")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
 
 
 def line_of(one: Memory) -> str:

@@ -6,6 +6,7 @@ from typing import Final
 
 import click
 
+from orlop.abi.errors import NotFound
 from orlop.abi.memory import ShareAccess
 from orlop.abi.memory_orders import (
     EraseOrder,
@@ -56,10 +57,13 @@ def share(frame: Frame, namespace: str, whom: str, access: str) -> None:
 @click.argument("schema", type=click.Path(path_type=Path, exists=True), required=False)
 @framed
 def kind(frame: Frame, name: str, schema: Path | None) -> None:
-    """Give the kind NAME the JSON schema in the file SCHEMA; without both, list them."""
+    """Give the kind NAME the JSON schema in the file SCHEMA; without a file show the one that it
+    has, and without both list them."""
     here = operator(frame)
     if schema is None:
-        found = here.kinds()
+        found = [one for one in here.kinds() if name in ("", one.memory_kind)]
+        if name and not found:
+            raise NotFound(f"the kind {name!r} has no schema")
     else:
         try:
             text: object = json.loads(schema.read_text())
@@ -72,6 +76,8 @@ def kind(frame: Frame, name: str, schema: Path | None) -> None:
         show_json(found)
     elif not found:
         click.echo("no kind has a schema")
+    elif name and schema is None:
+        show_json(found[0].schema)
     else:
         rows = [(one.memory_kind, str(one.version)) for one in found]
         click.echo(table(("KIND", "VERSION"), rows, frozenset({1})))

@@ -63,7 +63,10 @@ class Plan:
         self.written: list[Written] = []
 
     def item(self, item: Item, vector: bytes, shape: int, subject: str = "") -> None:
-        """Raises `Conflict`, `NotFound`, `BadCall`."""
+        """subject: whose case it is, where the item names nobody; else it stays whose it was.
+
+        Raises `Conflict`, `NotFound`, `BadCall`.
+        """
         memory = item.memory
         if not memory and item.key:
             memory = self._keys.get(item.key) or (
@@ -75,7 +78,12 @@ class Plan:
         if not memory:
             memory = MemoryId(mint("mem", self._kernel.chance, now_ns))
         expires = None if item.ttl_s is None else Nanoseconds(now_ns + round(item.ttl_s * NS_PER_S))
-        key = item.key or (place.heads[-1].key if place is not None and place.heads else "")
+        head = place.heads[-1] if place is not None and place.heads else None
+        key = item.key or (head.key if head is not None else "")
+        if item.subjects:
+            subject = item.subjects[0]
+        elif not subject and head is not None:
+            subject = head.subject
         record = Version(
             memory=memory,
             version=0,
@@ -83,7 +91,7 @@ class Plan:
             key=key,
             kind=item.kind,
             attributes=item.attributes,
-            subject=item.subjects[0] if item.subjects else subject,
+            subject=subject,
             valid_from_ns=item.valid_from_ns,
             valid_to_ns=item.valid_to_ns,
             expires_ns=expires,

@@ -303,6 +303,29 @@ def test_a_case_begun_in_chat_and_continued_by_mail_is_one_history() -> None:
     story(scenario)
 
 
+def test_a_new_version_that_names_nobody_stays_whose_it_was() -> None:
+    async def scenario(mind: Mind) -> None:
+        await mind.remember("Ann lives in Bern", key="home", subjects=("mail:ann@example.com",))
+        await mind.remember("Ann lives in Basel", key="home")
+        assert await mind.texts(subject="mail:ann@example.com") == ["Ann lives in Basel"]
+        await mind.remember("Bob lives in Basel", key="home", subjects=("mail:bob@example.com",))
+        assert await mind.texts(subject="mail:ann@example.com") == []
+        assert await mind.texts(subject="mail:bob@example.com") == ["Bob lives in Basel"]
+
+    story(scenario)
+
+
+def test_what_was_known_at_an_event_that_is_still_to_come_nobody_can_tell() -> None:
+    async def scenario(mind: Mind) -> None:
+        await mind.remember("Ann lives in Bern")
+        newest = mind.kernel.journal.head_seq
+        assert await mind.texts("Ann", as_of=newest) == ["Ann lives in Bern"]
+        with pytest.raises(BadCall, match="as_of: from 0 to"):
+            await mind.recall("Ann", as_of=Seq(newest + 1_000))
+
+    story(scenario)
+
+
 def test_a_kinds_schema_is_held_and_its_version_is_in_the_record() -> None:
     async def scenario(mind: Mind) -> None:
         schema: dict[str, object] = {"type": "object", "required": ["amount"]}

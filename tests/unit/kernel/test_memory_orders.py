@@ -71,6 +71,31 @@ def test_a_rollback_brings_back_what_was_known_and_loses_nothing() -> None:
     story(scenario)
 
 
+def test_a_namespace_that_is_misspelt_is_told_of_and_not_taken_for_an_unchanged_one() -> None:
+    async def scenario(mind: Mind) -> None:
+        await mind.remember("red", PLACE)
+        for wrong in ("common/des", "common/desks"):
+            with pytest.raises(NotFound, match=f"there are: {PLACE}"):
+                await memory_orders.rollback(
+                    mind.kernel, RollbackOrder(namespace=wrong, seq=Seq(1))
+                )
+            with pytest.raises(NotFound, match=f"there are: {PLACE}"):
+                await memory_views.diff(mind.kernel, wrong, Seq(1), None)
+
+    story(scenario)
+
+
+def test_a_difference_with_what_is_still_to_come_is_refused() -> None:
+    async def scenario(mind: Mind) -> None:
+        await mind.remember("red", PLACE)
+        later = Seq(mind.kernel.journal.head_seq + 100)
+        for before, after in ((Seq(1), later), (later, None)):
+            with pytest.raises(BadCall, match="the newest event"):
+                await memory_views.diff(mind.kernel, PLACE, before, after)
+
+    story(scenario)
+
+
 def test_what_is_rolled_back_is_found_by_meaning_too() -> None:
     async def scenario(mind: Mind) -> None:
         done = await mind.write("apples are red", PLACE, key="colour")
