@@ -5,14 +5,14 @@ from itertools import count
 
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+from recorded import header, spawned
 
 from orlop.abi.autonomy import LEVELS, AutonomyKey
-from orlop.abi.calls import Budget, CallTool
-from orlop.abi.events import CallEntered, CallFailed, CallReturned, Event, Header
+from orlop.abi.calls import CallTool
+from orlop.abi.events import CallEntered, CallFailed, CallReturned, Event
 from orlop.abi.grants import Condition, GrantGiven, GrantRevoked, GrantTerms
 from orlop.abi.hints import Facts
-from orlop.abi.ids import DEFAULT_TENANT, CallId, Nanoseconds, Pid, ProcessId, Seq
-from orlop.abi.processes import ProcessSpawned
+from orlop.abi.ids import DEFAULT_TENANT, CallId, Nanoseconds, ProcessId
 from orlop.abi.questions import QuestionAnswered, QuestionAsked, Verdict
 from orlop.abi.replies import ToolResult
 from orlop.people import rules
@@ -46,29 +46,13 @@ class Office(RuleBasedStateMachine):
         self.revoked: set[str] = set()
         self.running: dict[CallId, tuple[str, Decimal]] = {}
         self.judgements: list[bool] = []
-        spawned = ProcessSpawned(
-            pid=Pid(2), name=AGENT, parent=None, command=("a",), cwd="", env={},
-            latency_class="standard", budget=Budget(), restart="never", on_divergence="stop",
-            program="", version="",
-        )  # fmt: skip
-        self.note(spawned)
+        self.note(spawned(name=AGENT))
         self.note(rules.began(RULE, AGENT, TOOL, "", ()))
 
     def note(self, event: Event, *, call: str = "", digest: bytes | None = None) -> None:
         number = next(self.numbers)
-        header = Header(
-            seq=Seq(number),
-            process=PROCESS,
-            process_seq=number,
-            kind="",
-            call=CallId(call) if call else None,
-            wall_ns=Nanoseconds(self.now),
-            mono_ns=Nanoseconds(self.now),
-            epoch=1,
-            args_digest=digest,
-            body_digest=b"",
-        )
-        self.tables.apply(header, event)
+        told = header(number, PROCESS, call=call, digest=digest, now_ns=self.now)
+        self.tables.apply(told, event)
 
     # Grants.
 

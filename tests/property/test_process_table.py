@@ -3,16 +3,16 @@
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
+from recorded import header, spawned
 
-from orlop.abi.calls import Budget, Infer, Sleep
+from orlop.abi.calls import Infer, Sleep
 from orlop.abi.errors import Conflict, Interrupted
 from orlop.abi.events import CallEntered, CallFailed, Event, Header
-from orlop.abi.ids import CallId, Nanoseconds, Pid, ProcessId, Seq
+from orlop.abi.ids import CallId, ProcessId
 from orlop.abi.processes import (
     ProcessChanged,
     ProcessEnded,
     ProcessLaunched,
-    ProcessSpawned,
     ProcessStarted,
 )
 from orlop.state.process_table import TRANSITIONS, State, check
@@ -45,23 +45,6 @@ def event_of(what: str, tables: Tables, process: ProcessId) -> Event:
             return ProcessChanged(event=what)
 
 
-def spawned(number: int) -> ProcessSpawned:
-    return ProcessSpawned(
-        pid=Pid(number + 2),
-        name=f"p{number}",
-        parent=None,
-        command=("run",),
-        cwd="",
-        env={},
-        latency_class="standard",
-        budget=Budget(),
-        restart="never",
-        on_divergence="stop",
-        program="t",
-        version="",
-    )
-
-
 class Story:
     """Events as a kernel records them: none that can't be folded."""
 
@@ -69,22 +52,12 @@ class Story:
         self.tables = Tables()
         self.events: list[tuple[Header, Event]] = []
         for number in range(4):
-            self.record(ProcessId(f"prc_{number}"), spawned(number))
+            self.record(ProcessId(f"prc_{number}"), spawned(number + 2, f"p{number}"))
 
     def record(self, process: ProcessId, event: Event, call: CallId | None = None) -> None:
-        header = Header(
-            seq=Seq(len(self.events) + 1),
-            process=process,
-            process_seq=1,
-            kind="",
-            call=call,
-            wall_ns=Nanoseconds(0),
-            mono_ns=Nanoseconds(0),
-            epoch=1,
-            body_digest=b"",
-        )
-        self.events.append((header, event))
-        self.tables.apply(header, event)
+        told = header(len(self.events) + 1, process, call=call or "", now_ns=0)
+        self.events.append((told, event))
+        self.tables.apply(told, event)
 
     def step(self, number: int, what: str) -> None:
         process = ProcessId(f"prc_{number}")
@@ -117,8 +90,8 @@ def test_the_tables_are_a_fold_of_the_journal(steps: list[tuple[int, str]]) -> N
     for number, what in steps:
         story.step(number, what)
     again = Tables()
-    for header, event in story.events:
-        again.apply(header, event)
+    for one, event in story.events:
+        again.apply(one, event)
     assert told(again) == told(story.tables)
 
 
@@ -129,12 +102,12 @@ def test_a_snapshot_anywhere_changes_nothing(steps: list[tuple[int, str]], at: i
         story.step(number, what)
     at = min(at, len(story.events))
     early = Tables()
-    for header, event in story.events[:at]:
-        early.apply(header, event)
+    for one, event in story.events[:at]:
+        early.apply(one, event)
     later = restored(taken(early))
     assert later is not None
-    for header, event in story.events[at:]:
-        later.apply(header, event)
+    for one, event in story.events[at:]:
+        later.apply(one, event)
     assert told(later) == told(story.tables)
 
 

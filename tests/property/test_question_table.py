@@ -4,12 +4,12 @@ from itertools import count
 
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+from recorded import header, spawned
 
-from orlop.abi.calls import Budget, CallTool
-from orlop.abi.events import CallEntered, CallFailed, CallReturned, Event, Header
+from orlop.abi.calls import CallTool
+from orlop.abi.events import CallEntered, CallFailed, CallReturned, Event
 from orlop.abi.hints import Facts
-from orlop.abi.ids import DEFAULT_TENANT, CallId, Nanoseconds, Pid, ProcessId, Seq
-from orlop.abi.processes import ProcessSpawned
+from orlop.abi.ids import DEFAULT_TENANT, CallId, Nanoseconds, ProcessId
 from orlop.abi.questions import (
     QuestionAnswered,
     QuestionAsked,
@@ -48,38 +48,10 @@ class QuestionTable(RuleBasedStateMachine):
         self.acted: dict[str, int] = {}
         self.running: dict[CallId, str] = {}
         self.words: dict[str, tuple[bool, dict[str, object] | None]] = {}
-        self.note(
-            ProcessSpawned(
-                pid=Pid(2),
-                name="agent",
-                parent=None,
-                command=("agent",),
-                cwd="",
-                env={},
-                latency_class="standard",
-                budget=Budget(),
-                restart="never",
-                on_divergence="stop",
-                program="",
-                version="",
-            )
-        )
+        self.note(spawned())
 
     def note(self, event: Event, *, call: str = "", digest: bytes | None = None) -> None:
-        number = next(self.numbers)
-        header = Header(
-            seq=Seq(number),
-            process=PROCESS,
-            process_seq=number,
-            kind="",
-            call=CallId(call) if call else None,
-            wall_ns=Nanoseconds(number),
-            mono_ns=Nanoseconds(number),
-            epoch=1,
-            args_digest=digest,
-            body_digest=b"",
-        )
-        self.tables.apply(header, event)
+        self.tables.apply(header(next(self.numbers), PROCESS, call=call, digest=digest), event)
 
     @rule(target=questions, digest=st.sampled_from([b"a", b"b"]))
     def ask(self, digest: bytes) -> str:

@@ -4,13 +4,13 @@ from itertools import count
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from recorded import header, spawned
 
-from orlop.abi.calls import Budget, CallTool
+from orlop.abi.calls import CallTool
 from orlop.abi.effects import EffectSettled
-from orlop.abi.events import CallEntered, CallFailed, CallReturned, Event, Header
+from orlop.abi.events import CallEntered, CallFailed, CallReturned, Event
 from orlop.abi.hints import Facts
-from orlop.abi.ids import DEFAULT_TENANT, CallId, NanoDollars, Nanoseconds, Pid, ProcessId, Seq
-from orlop.abi.processes import ProcessSpawned
+from orlop.abi.ids import DEFAULT_TENANT, CallId, NanoDollars, Nanoseconds, ProcessId
 from orlop.abi.replies import ToolResult
 from orlop.abi.sagas import (
     SagaClosed,
@@ -59,38 +59,11 @@ class SagaTable(RuleBasedStateMachine):
         self.running: dict[str, str] = {}
         self.order: list[str] = []
         self.decided: str = ""
-        self.note(
-            ProcessSpawned(
-                pid=Pid(2),
-                name="agent",
-                parent=None,
-                command=("agent",),
-                cwd="",
-                env={},
-                latency_class="standard",
-                budget=Budget(),
-                restart="never",
-                on_divergence="stop",
-                program="",
-                version="",
-            )
-        )
+        self.note(spawned())
         self.note(SagaOpened(saga=SAGA, name="trip", expires_ns=Nanoseconds(10**18)))
 
     def note(self, event: Event, *, call: str = "") -> None:
-        number = next(self.numbers)
-        header = Header(
-            seq=Seq(number),
-            process=PROCESS,
-            process_seq=number,
-            kind="",
-            call=CallId(call) if call else None,
-            wall_ns=Nanoseconds(number),
-            mono_ns=Nanoseconds(number),
-            epoch=1,
-            body_digest=b"",
-        )
-        self.tables.apply(header, event)
+        self.tables.apply(header(next(self.numbers), PROCESS, call=call), event)
 
     @property
     def row(self) -> SagaView:
