@@ -6,14 +6,18 @@ been read: what waits in an engine for that can't be put into another order any 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from heapq import merge
+from itertools import islice
+from operator import itemgetter
 from typing import Final
 
 from orlop.abi.limits import LOOK_AHEAD
 from orlop.sched import placement
 from orlop.sched.books import Books
 from orlop.sched.config import SchedulerConfig
-from orlop.sched.line import Line
+from orlop.sched.line import Ahead
+from orlop.sched.opening import Opening
 from orlop.sched.placement import Choice
 from orlop.sched.places import Places
 from orlop.sched.program import Context, ProgramTable
@@ -23,12 +27,6 @@ from orlop.sched.work import Grant, Work
 
 PROMOTE_EVERY: Final = 16
 """Of the grants while somebody has waited too long, one in so many is his."""
-
-READ_AHEAD_S: Final = 0.05
-"""Of prompts that are on an engine and not yet read: so much is there for it to go on with."""
-
-RESERVED_FOR_S: Final = 60.0
-"""After the last interactive call an engine's reserved seats are for all."""
 
 
 def _ignore_grant(work: Work, grant: Grant) -> None: ...
@@ -72,53 +70,10 @@ class Admission:
         return choice if choice.station in free else None
 
     def _fits(self, work: Work, context: Context, station: Station, now_s: float) -> bool:
-        gate = station.gate
-        if not self._has_seat(work, station, now_s) or not gate.has_room(work):
-            return False
-        if work.is_promoted or not gate.running:
-            return True  # It has waited for too long; or an engine would idle, and serve nobody.
-        if not work.is_model_call:
-            return True
-        if self._must_wait_to_read(work, station, now_s):
-            return False
-        shelf, limit = station.shelf, self.config.admit_to
-        if context.engine == station.name:
-            own = shelf.counted(context, work.head, now_s)
-        else:
-            own = shelf.shared(work.head, now_s)
-        if shelf.has_room(work.tokens, own, limit, now_s):
-            return True
-        room_s = shelf.room_at_s(work.tokens, own, limit, now_s)
-        self.room_s = min(self.room_s, room_s)
-        return False
-
-    def _must_wait_to_read(self, work: Work, station: Station, now_s: float) -> bool:
-        """Its prompt would only wait in the engine for others', or hold up answers."""
-        if work.latency_class == "interactive" or work.is_promoted or not work.is_model_call:
-            return False
-        running = station.gate.running
-        if not running:
-            return False
-        if running >= station.useful:
-            return True
-        read_s = station.read_s - READ_AHEAD_S
-        if now_s >= read_s:
-            return False
-        self.room_s = min(self.room_s, read_s)
-        return True
-
-    def _has_seat(self, work: Work, station: Station, now_s: float) -> bool:
-        """One that it may have: those that are kept are not even for who has waited too long."""
-        gate = station.gate
-        if work.latency_class == "interactive" or not gate.running:
-            return gate.has_seat()
-        return gate.has_seat(self._spare(station, now_s))
-
-    def _spare(self, station: Station, now_s: float) -> int:
-        """Seats to keep for interactive calls; never the only one."""
-        if now_s - station.interactive_s > RESERVED_FOR_S:
-            return 0
-        return min(station.gate.seats - 1, math.ceil(station.gate.seats * self.config.reserved))
+        opening = Opening(station, self.config, now_s)
+        fits = opening.takes(work, context)
+        self.room_s = min(self.room_s, opening.room_s)
+        return fits
 
     def let_on(self, station: Station, now_s: float) -> None:
         """Fill its seats."""
@@ -130,7 +85,7 @@ class Admission:
         overdue = None
         if station.grants % PROMOTE_EVERY == 0:
             overdue = first_impatient(station.pools, now_s)
-        if overdue is not None and self._has_seat(overdue, station, now_s):
+        if overdue is not None and Opening(station, self.config, now_s).has_seat(overdue):
             self.promoted += not overdue.is_promoted
             overdue.is_promoted = True
             if self._try(overdue, station, now_s):
@@ -147,36 +102,35 @@ class Admission:
 
     def _try_in_order(self, station: Station, now_s: float) -> bool:
         """Let the first on that fits; in a better band than his nobody waits for memory."""
+        opening = Opening(station, self.config, now_s)
+        unfit, band = 0, math.inf
+        found = False
+        for _, line, work, program in self._in_order(station):
+            if unfit == line.policy.look_ahead or line.band > band:
+                break
+            if opening.must_wait_to_read(work):
+                break  # And so must all behind it.
+            context = program.context(work)
+            if not opening.takes(work, context):
+                unfit, band = unfit + 1, line.band
+            elif self._take(work, context, now_s):
+                found = True
+                break
+            # Else it fits, and waits for another engine.
+        self.room_s = min(self.room_s, opening.room_s)
+        return found
+
+    def _in_order(self, station: Station) -> Iterator[Ahead]:
+        """The first of those who wait for it."""
         lines = [
-            line
+            line.ahead(LOOK_AHEAD)
             for pool in station.pools
             if pool.waiting and station in self.waiting.stations(pool)
             for line in pool.lines.values()
             if line.count
         ]
-        aside: list[tuple[Line, Work]] = []
-        found = False
-        unfit, band = 0, math.inf
-        while lines and unfit < lines[0].policy.look_ahead and len(aside) < LOOK_AHEAD:
-            line = lines[0] if len(lines) == 1 else min(lines, key=Line.head_key)
-            if line.band > band:
-                break
-            work = line.first()
-            if self._must_wait_to_read(work, station, now_s):
-                break  # And so must all behind it.
-            context = self.programs.context(work)
-            if not self._fits(work, context, station, now_s):
-                unfit, band = unfit + 1, min(band, line.band)
-            elif self._take(work, context, now_s):
-                found = True
-                break
-            # Else it fits, and waits for another engine.
-            line.remove(work, context.program)
-            aside.append((line, work))
-            lines = [one for one in lines if one.count]
-        for line, work in reversed(aside):
-            self.waiting.put_back(work, line, self.programs.context(work).program)
-        return found
+        calls = lines[0] if len(lines) == 1 else merge(*lines, key=itemgetter(0))
+        return islice(calls, LOOK_AHEAD)
 
     def _try(self, work: Work, station: Station, now_s: float) -> bool:
         context = self.programs.context(work)

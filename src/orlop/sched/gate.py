@@ -11,6 +11,7 @@ Invariants:
 2. an engine that runs nothing takes any call: what is too large is for the engine to refuse.
 """
 
+import math
 from typing import Final
 
 from orlop.devices.device import Capacity, EngineLoad
@@ -64,12 +65,19 @@ class Gate:
         """spare: seats to leave free."""
         return self.running + spare < self.seats
 
-    def has_room(self, work: Work) -> bool:
-        """Of the device's memory, beside what the running calls take."""
+    def room(self) -> float:
+        """Tokens of the device's memory beside what the running calls take."""
         if self.kv_tokens is None or self.running == 0:
-            return True
-        common = self._heads[work.head][1] if work.head in self._heads else 0
-        return self.kv_used - self.kv_common + work.tokens - common <= self.kv_tokens
+            return math.inf
+        return self.kv_tokens - self.kv_used + self.kv_common
+
+    def common(self, head: int) -> int:
+        """Tokens of a beginning that a running call has there already."""
+        found = self._heads.get(head)
+        return found[1] if found is not None else 0
+
+    def has_room(self, work: Work) -> bool:
+        return work.tokens - self.common(work.head) <= self.room()
 
     def take(self, work: Work) -> None:
         self.running += 1

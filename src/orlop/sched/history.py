@@ -85,6 +85,7 @@ class History:
         self._judged: deque[tuple[float, float]] = deque(maxlen=KEPT)
         self.quality = 0.0
         """0 to 1."""
+        self.ended_count = 0
 
     def remaining_s(self, agent: str, attained_s: float) -> float | None:
         """None: no program of this kind has ended yet."""
@@ -98,6 +99,7 @@ class History:
 
     def ended(self, agent: str, total_s: float, predicted_s: float | None) -> None:
         """A program of this kind has ended; `predicted_s` was said of it at its start."""
+        self.ended_count += 1
         kind = self._kinds.get(agent)
         if kind is None:
             kind = self._kinds[agent] = Totals()

@@ -6,11 +6,15 @@ single one where the policy has no bands.
 
 import math
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from itertools import islice
+from operator import itemgetter
+from typing import TypeAlias
 
-from orlop.sched.heap import Heap, Key
 from orlop.sched.history import History
+from orlop.sched.ordered import Key, Ordered
 from orlop.sched.policy import Policy
 from orlop.sched.program import Program
 from orlop.sched.work import Phase, Work
@@ -29,6 +33,22 @@ class Tenant:
     """Where calls of it wait."""
 
 
+Place: TypeAlias = tuple[int, Key, Key]
+"""Band, the turn of the tenant, the key of the program."""
+
+Ahead: TypeAlias = tuple[Place, "Line", Work, Program]
+
+
+@dataclass(eq=False, slots=True)
+class Party:
+    """One program's calls in a line, the oldest first."""
+
+    tenant: Tenant
+    works: OrderedDict[Work, None] = field(default_factory=OrderedDict)
+    ended: int = 0
+    """Programs that the history knew of when its key was made."""
+
+
 class Line:
     """Calls of one band."""
 
@@ -39,40 +59,37 @@ class Line:
         self._quantum_s = quantum_s
         self._everyone = Tenant("")
         """Whose all programs are where tenants do not take turns."""
-        self._tenants: Heap[Tenant] = Heap()
-        self._programs: dict[Tenant, Heap[Program]] = {}
-        self._works: dict[Program, OrderedDict[Work, None]] = {}
-        self._owner: dict[Program, Tenant] = {}
+        self._tenants: Ordered[Tenant] = Ordered()
+        self._programs: dict[Tenant, Ordered[Program]] = {}
+        self._parties: dict[Program, Party] = {}
         self.count = 0
 
-    def push(self, work: Work, program: Program, tenant: Tenant, *, first: bool = False) -> None:
-        """first: it was taken from the head and goes back there."""
-        works = self._works.get(program)
-        if works is None:
-            works = self._works[program] = OrderedDict()
-            self._owner[program] = tenant if self.policy.shares else self._everyone
+    def push(self, work: Work, program: Program, tenant: Tenant) -> None:
+        party = self._parties.get(program)
+        if party is None:
+            owner = tenant if self.policy.shares else self._everyone
+            party = self._parties[program] = Party(owner)
             program.lines.add(self)
+        works = party.works
         is_late = bool(works) and next(reversed(works)).order > work.order
         works[work] = None
-        if first:
-            works.move_to_end(work, last=False)
-        elif is_late:  # It waited elsewhere before.
+        if is_late:  # It waited elsewhere before.
             for other in sorted(works, key=lambda one: one.order):
                 works.move_to_end(other)
         self.count += 1
         self.refresh(program)
 
     def remove(self, work: Work, program: Program) -> None:
-        works = self._works.get(program)
-        if works is None or work not in works:
+        party = self._parties.get(program)
+        if party is None or work not in party.works:
             return
-        del works[work]
+        del party.works[work]
         self.count -= 1
-        tenant = self._owner[program]
-        if works:
+        if party.works:
             self.refresh(program)
             return
-        del self._works[program], self._owner[program]
+        tenant = party.tenant
+        del self._parties[program]
         program.lines.discard(self)
         programs = self._programs[tenant]
         programs.discard(program)
@@ -83,44 +100,51 @@ class Line:
 
     def refresh(self, program: Program) -> None:
         """Its key may have changed: it has been served, or its oldest call is another."""
-        tenant, works = self._owner[program], self._works[program]
-        head = next(iter(works))
-        programs = self._programs.get(tenant)
+        party = self._parties[program]
+        party.ended = self._history.ended_count
+        programs = self._programs.get(party.tenant)
         if programs is None:
-            programs = self._programs[tenant] = Heap()
-            tenant.lines.add(self)
-            self.retell(tenant)
-        key = self.policy.key(head, program, self._history, self._quantum_s)
-        context = program.contexts[head.context or head.process]
-        away = 0 if context.there else self.policy.levels_away
-        programs.put(program, (key + away, program.running, head.order))
+            programs = self._programs[party.tenant] = Ordered()
+            party.tenant.lines.add(self)
+            self.retell(party.tenant)
+        programs.put(program, self._key(next(iter(party.works)), program))
+
+    def _key(self, work: Work, program: Program) -> Key:
+        key = self.policy.key(work, program, self._history, self._quantum_s)
+        away = 0 if program.context(work).there else self.policy.levels_away
+        return key + away, program.running, work.order
 
     def retell(self, tenant: Tenant) -> None:
         """Its virtual time has changed."""
         self._tenants.put(tenant, (tenant.virtual,))
 
-    def head_key(self) -> Key:
-        """Of the first call; somebody waits."""
-        head = self.head()
-        assert head is not None
-        return head[0]
+    def first(self) -> Work | None:
+        return next((work for _, _, work, _ in self.ahead(1)), None)
 
-    def first(self) -> Work:
-        """Somebody waits."""
-        head = self.head()
-        assert head is not None
-        return head[1]
+    def ahead(self, count: int) -> Iterator[Ahead]:
+        """Who is let on next: at least so many, where so many wait.  None is taken out."""
+        ended = self._history.ended_count
+        for turn, _, tenant in self._tenants.first(count):
+            for key, work, program, party in self._of(tenant, count):
+                if party.ended != ended:
+                    self.refresh(program)  # More is known of its kind: for the next time.
+                yield (self.band, turn, key), self, work, program
 
-    def head(self) -> tuple[Key, Work] | None:
-        """The first call and the key of its place, band first."""
-        top = self._tenants.peek()
-        if top is None:
-            return None
-        turn, tenant = top
-        found = self._programs[tenant].peek()
-        assert found is not None
-        key, program = found
-        return (self.band, *turn, *key), next(iter(self._works[program]))
+    def _of(self, tenant: Tenant, count: int) -> Iterable[tuple[Key, Work, Program, Party]]:
+        """A tenant's calls in order, of at least so many programs if there are as many."""
+        found = [
+            (key, next(iter(party.works)), program, party)
+            for key, _, program in self._programs[tenant].first(count)
+            for party in (self._parties[program],)
+        ]
+        if self.count == len(self._parties):
+            return found
+        # Of a program's calls none goes before an older one.
+        for key, _, program, party in tuple(found):
+            for work in islice(party.works, 1, count):
+                key = max(key, self._key(work, program))
+                found.append((key, work, program, party))
+        return sorted(found, key=itemgetter(0))
 
 
 class Pool:

@@ -148,9 +148,6 @@ class Places:
             if context is None:
                 continue
             shelf.correct(context, device, anywhere)
-            if context.engine == station.name:
-                context.there = max(shelf.lies(context))
-                context.program.refresh()
         for evicted in shelf.fit():
             self._moved(station, evicted, "the engine holds others", now_s)
 
@@ -200,7 +197,6 @@ class Places:
         if station.capacity.moves_contexts:
             action: Fate = "save" if saved else "drop"
             self._tell(station, context, action, why)
-        context.program.refresh()
         if not saved and context.state is State.ACTING and context.engine == station.name:
             self._pause(station, context, now_s)
 

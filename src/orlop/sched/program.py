@@ -85,6 +85,14 @@ class Context:
             return 0
         return self.held + (self.shares.tokens if self.shares is not None else 0)
 
+    def lies(self, tokens: int) -> None:
+        """So many are on its engine or on that one's host.  Who has lost all, or has some again,
+        stands elsewhere in the order."""
+        is_other = (tokens > 0) != (self.there > 0)
+        self.there = tokens
+        if is_other:
+            self.program.refresh()
+
     def step(self, event: str, now_s: float) -> None:
         self.state = step(self.state, event)
         self.since_s = now_s
@@ -132,6 +140,10 @@ class Program:
         """What its order depends on has changed."""
         for line in tuple(self.lines):
             line.refresh(self)
+
+    def context(self, work: Work) -> Context:
+        """Of a call of it that is in flight."""
+        return self.contexts[work.context or work.process]
 
     @property
     def is_idle(self) -> bool:
@@ -196,7 +208,7 @@ class ProgramTable:
         program = self._programs.get(work.program or work.process)
         if program is None:
             raise Broken(f"the program of a call of {work.process} is forgotten")
-        return program.contexts[work.context or work.process]
+        return program.context(work)
 
     def next_order(self) -> int:
         """Numbers calls in the order of their arrival."""

@@ -131,21 +131,14 @@ class Shelf:
         """What is counted here already of a beginning, whoever brought it."""
         return self._shared.counted(head, now_s)
 
-    def has_room(self, tokens: int, own: float, share: float, now_s: float) -> bool:
-        """For a context of `tokens`, `own` of which are retained already, up to `share` of the
-        budget."""
-        if self.budget is None:
-            return True
-        return self.in_use + self.retained(now_s) - own + tokens <= share * self.budget
+    def room(self, share: float) -> float:
+        """Tokens that `share` of the budget leaves for what is retained and what comes."""
+        return math.inf if self.budget is None else share * self.budget - self.in_use
 
-    def room_at_s(self, tokens: int, own: float, share: float, now_s: float) -> float:
-        """When what is retained will have faded enough, if nothing else happens; may be never."""
-        others = self.retained(now_s) - own
-        left = share * (self.budget or 0) - self.in_use - tokens
-        if left <= 0 or others <= 0:
-            return math.inf
+    def faded_s(self, times: float, now_s: float) -> float:
+        """When what is retained now will be so many times less, > 0, if nothing else happens."""
         # A little later than exact, so that rounding does not make it wake for nothing.
-        return now_s + self._fade_s * max(0.0, math.log2(others / left)) + 0.001
+        return now_s + self._fade_s * max(0.0, math.log2(times)) + 0.001
 
     def excess(self, share: float, now_s: float) -> float:
         """Tokens above `share` of the budget; negative below."""
@@ -246,13 +239,12 @@ class Shelf:
             if oldest.running or oldest.rested_s + kept_s > now_s:
                 return
             self.move(oldest, "drop")
-            oldest.program.refresh()
 
     def touch(self, context: Context, tokens: int) -> list[Context]:
         """It has `tokens` on the device now; returns those that had to make room, oldest first."""
         self._device.put(context, self._fitting(tokens))
         self._host.pop(context)
-        context.there = self._device.of(context)
+        self._tell(context)
         return self.fit(context)
 
     def correct(self, context: Context, device: int, anywhere: int) -> None:
@@ -260,6 +252,7 @@ class Shelf:
         medium.  `fit` makes room where that can't be true of all."""
         self._device.put(context, self._fitting(device))
         self._host.put(context, anywhere if self.keeps_host and anywhere > device else 0)
+        self._tell(context)
 
     def fit(self, guest: Context | None = None) -> list[Context]:
         """Those that must have made room by now, oldest first; nobody where the engine tells."""
@@ -286,8 +279,7 @@ class Shelf:
         while self.host_tokens > self.capacity.host_tokens:
             oldest = self._host.oldest()
             self._host.pop(oldest)
-            oldest.there = self._device.of(oldest)
-            oldest.program.refresh()
+            self._tell(oldest)
 
     def move(self, context: Context, action: Fate) -> None:
         """Off the device: to the host where there is one, or nowhere."""
@@ -295,21 +287,27 @@ class Shelf:
             return
         tokens = self._device.pop(context)
         if action == "drop" or not self.keeps_host:
-            context.there = 0
             self._host.pop(context)
         elif tokens:
             self._host.put(context, tokens)
             self._fit_host()
+        self._tell(context)
 
     def lose(self, now_s: float) -> None:
         """The engine is gone, with all that lay there."""
         for context in {*self._device, *(entry[3] for entry in self._acting)}:
             if context.state is State.ACTING and context.engine and self._is_ours(context):
                 self.pause(context, now_s)
-        for context in (*self._device, *self._host):
-            context.there = 0
+        lost = (*self._device, *self._host)
         self._device.clear()
         self._host.clear()
+        for context in lost:
+            self._tell(context)
+
+    def _tell(self, context: Context) -> None:
+        """What lies here of it may be more or less than before."""
+        if context.engine == self._engine:
+            context.lies(max(self.lies(context)))
 
     def _is_ours(self, context: Context) -> bool:
         return any(entry[3] is context and self._is_acting(entry) for entry in self._acting)

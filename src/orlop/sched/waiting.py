@@ -15,7 +15,7 @@ from orlop.sched.config import SchedulerConfig
 from orlop.sched.history import History
 from orlop.sched.line import Line, Pool, Tenant
 from orlop.sched.policy import BAND, POLICIES, patience_s
-from orlop.sched.program import Context, Program
+from orlop.sched.program import Context
 from orlop.sched.station import Station
 from orlop.sched.work import Phase, Work
 
@@ -88,15 +88,10 @@ class WaitingRoom:
             patience_s = min(half_s, self._patience_s(work, context))
             if patience_s < math.inf:
                 pool.promote_at(work, work.arrived_s + patience_s)
-        head = line.head()
-        return head is not None and head[1] is work
+        return line.first() is work
 
     def stations_of(self, work: Work) -> list[Station]:
         return self.stations(self._pools[work.candidates])
-
-    def put_back(self, work: Work, line: Line, program: Program) -> None:
-        """It was looked at and is first again; to be called in the reverse order."""
-        line.push(work, program, self._tenant(work), first=True)
 
     def remove(self, work: Work, context: Context) -> None:
         """It has been let on, or has gone."""
