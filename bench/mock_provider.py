@@ -17,6 +17,7 @@ import math
 import sys
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
 
@@ -46,6 +47,12 @@ class Bucket:
         """More than the bucket holds fits when it is full."""
         most = self.limit / 60 * BURST_S
         return max(0.0, (min(amount, most) - self.level) / self.limit * 60)
+
+    def reset(self) -> str:
+        """When it will be full, in whole seconds."""
+        missing = self.limit / 60 * BURST_S - self.level
+        then = datetime.now(UTC) + timedelta(seconds=missing / self.limit * 60)
+        return then.isoformat(timespec="seconds")
 
 
 @dataclass(slots=True)
@@ -117,11 +124,16 @@ class Provider:
         return web.json_response(_answer(limit, fresh, cached, is_kept), headers=self._headers())
 
     def _headers(self) -> dict[str, str]:
+        now_s = time.monotonic()
+        self.requests.fill(now_s)
+        self.tokens.fill(now_s)
         return {
             "anthropic-ratelimit-requests-limit": str(int(self.requests.limit)),
             "anthropic-ratelimit-requests-remaining": str(int(max(0, self.requests.level))),
+            "anthropic-ratelimit-requests-reset": self.requests.reset(),
             "anthropic-ratelimit-input-tokens-limit": str(int(self.tokens.limit)),
             "anthropic-ratelimit-input-tokens-remaining": str(_rounded(self.tokens.level)),
+            "anthropic-ratelimit-input-tokens-reset": self.tokens.reset(),
         }
 
     async def models(self, request: web.Request) -> web.StreamResponse:

@@ -3,8 +3,11 @@
 The common families of headers are read: `x-ratelimit-*` and `anthropic-ratelimit-*`.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Final, Literal
 
 from orlop.drivers.metrics_text import bounded
@@ -19,6 +22,10 @@ _TRUST: Final = 0.05
 """Of what is left beyond what we thought: part of it is what calls on their way may not take."""
 _ROUNDED: Final = 1_000
 """Anthropic tells what is left in whole thousands."""
+
+_RESET_S: Final = 1.0
+_SPAN: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|h|m|s)")
+_UNITS_S: Final = {"ms": 1e-3, "s": 1.0, "m": MINUTE_S, "h": 60 * MINUTE_S}
 
 _HEADERS: Final[Mapping[Kind, tuple[str, ...]]] = {
     "requests": ("x-ratelimit-{}-requests", "anthropic-ratelimit-requests-{}"),
@@ -64,17 +71,26 @@ class Bucket:
         if self.limit is not None:
             self.level = min(self.full, self.level + amount)
 
-    def left(self, left: float, was: float | None) -> None:
+    def filled(self, left: float, reset_s: float) -> None:
+        """With so much `left` it will be full so soon, to a second: so it holds that much."""
+        if self.limit is not None:
+            gains = max(0.0, reset_s - _RESET_S) * self.limit / MINUTE_S
+            self.most = max(self.most or 0.0, left + gains)
+
+    def left(self, left: float, was: float | None, *, is_refused: bool = False) -> None:
         """What the provider says is left.
 
         It may have looked at any moment since it took the call, when we thought that the bucket
         held `was` (None: it looked just now): only what lies outside of that is news, of others
-        who use its key or of calls that took more or less than we thought.
+        who use its key or of calls that took more or less than we thought.  Where it refuses a call,
+        there was no more than it says.
         """
         self.most = max(self.most or 0.0, left)
         low, high = sorted((self.level, self.level if was is None else was))
         unsure = _ROUNDED / 2 if left % _ROUNDED == 0 and self.full > _ROUNDED else 0.0
-        if left + unsure < low:
+        if is_refused:
+            self.level = min(self.level, left - unsure)
+        elif left + unsure < low:
             self.level -= low - left - unsure
         elif left - unsure > high:
             self.add(_TRUST * (left - unsure - high))
@@ -117,3 +133,24 @@ def told(
         except ValueError:
             continue
     return None
+
+
+def reset_s(headers: Mapping[str, str], kind: Kind) -> float | None:
+    """Seconds until the bucket is full, as OpenAI (`6m0s`) or Anthropic (a time) tells them."""
+    for name in _HEADERS[kind]:
+        held = headers.get(name.format("reset"), "")
+        if spans := _SPAN.findall(held):
+            if "".join(map("".join, spans)) == held:
+                return sum(float(number) * _UNITS_S[unit] for number, unit in spans)
+        elif held:
+            return _until_s(held, headers.get("date", ""))
+    return None
+
+
+def _until_s(then: str, date: str) -> float | None:
+    """By the provider's own clock: ours may be wrong."""
+    try:
+        seconds = (datetime.fromisoformat(then) - parsedate_to_datetime(date)).total_seconds()
+    except (ValueError, TypeError):  # One with a time zone, and one without.
+        return None
+    return max(0.0, seconds)

@@ -4,8 +4,9 @@ Where no header tells a limit, a 429 does: a little less than what the last minu
 then, and it grows again while all goes well.
 
 Who goes next: the most urgent, then who is due first.  A call is due later the more of the limits
-it takes, up to a minute after it came: small calls, with the prompt cache mostly those of programs
-that go on with what they began, pass large ones, and nobody waits behind a stream of small ones.
+it takes, up to three minutes after it came, or half of the time that it has: small calls, with the
+prompt cache mostly those of programs that go on with what they began, pass large ones, and nobody
+waits for ever behind a stream of small ones.
 
 Invariants: 1. of two calls with equal claims the first goes first; 2. nobody is let on before the
 time that a 429 named, unless what the provider says is left tells that only a smaller call would
@@ -24,7 +25,7 @@ from typing import Final
 from orlop.abi.errors import DeviceBusy
 from orlop.abi.ids import EngineName
 from orlop.abi.limits import ENGINE_RETRY_S_MAX
-from orlop.drivers.allowance import KINDS, MINUTE_S, Bucket, Kind, told
+from orlop.drivers.allowance import KINDS, MINUTE_S, Bucket, Kind, reset_s, told
 from orlop.machine.clock import Clock
 from orlop.machine.tasks import TaskOwner
 from orlop.wire.problem import retry_after_s
@@ -39,7 +40,7 @@ _PAUSE_S: Final = 1.0
 """After a 429 that names no time; doubles with each in a row."""
 _SLACK: Final = 30.0
 """A call is due this many times later than the limits take to allow it."""
-_SLACK_S_MAX: Final = MINUTE_S
+_SLACK_S_MAX: Final = 3 * MINUTE_S
 _MISJUDGED: Final = 2.0
 """A call may take this many times what was thought: a bucket that holds less explains a 429."""
 _NEARLY_EMPTY: Final = 0.05
@@ -113,7 +114,8 @@ class Quota:
         came_s: since when it has waited, if it has been refused before.
         """
         came_s = self._clock.now_s() if came_s is None else came_s
-        waiter = _Waiter(urgency, self._due_s(tokens, came_s), next(self._numbers), tokens)
+        due_s = came_s + min(self._slack_s(tokens), patience_s / 2)
+        waiter = _Waiter(urgency, due_s, next(self._numbers), tokens)
         wait_s = self._expected_s(waiter)
         if wait_s <= 0 and not self._waiting:
             return self._take(tokens)
@@ -157,7 +159,9 @@ class Quota:
             if limit:
                 bucket.told(limit, now_s)
             if bucket.limit is not None and left is not None:
-                bucket.left(left, was)
+                if (soon_s := reset_s(headers, kind)) is not None:
+                    bucket.filled(left, soon_s)
+                bucket.left(left, was, is_refused=status == 429)
         self._news.set()
         if is_refused:
             self._refused(status, headers, now_s, leave)
@@ -257,10 +261,10 @@ class Quota:
         ]
         return self._wait_s(waiter.tokens, (len(ahead), sum(ahead)))
 
-    def _due_s(self, tokens: float, came_s: float) -> float:
+    def _slack_s(self, tokens: float) -> float:
         """What a call takes of the limits, each second of it counted so many times."""
         costs_s = (self._buckets["requests"].cost_s(1.0), self._buckets["tokens"].cost_s(tokens))
-        return came_s + min(_SLACK * max(costs_s), _SLACK_S_MAX)
+        return min(_SLACK * max(costs_s), _SLACK_S_MAX)
 
     def _take(self, tokens: float) -> Leave:
         now_s = self._clock.now_s()

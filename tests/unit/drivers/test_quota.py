@@ -282,13 +282,43 @@ def test_who_waits_before_a_call_is_counted_when_it_asks_whether_it_can_go_in_ti
     async def scenario() -> None:
         limits = quota(tokens=600)
         await limits.admit(600, 0, 1.0)
-        waiting = [asyncio.ensure_future(limits.admit(100, 0, 600.0)) for _ in range(3)]
+        waiting = [asyncio.ensure_future(limits.admit(100, 0, 36.0)) for _ in range(3)]
         await asyncio.sleep(0.001)
         with pytest.raises(DeviceBusy) as raised:
-            await limits.admit(100, 0, 35.0)
+            await limits.admit(100, 0, 36.0)
         assert raised.value.retry_after_s == pytest.approx(40, abs=0.1)
-        urgent = limits.admit(100, -1, 35.0)
-        await urgent
+        await limits.admit(100, -1, 36.0)
         await asyncio.gather(*waiting)
+
+    simulate(1, scenario())
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x-ratelimit-reset-tokens": "5s"},
+        {"x-ratelimit-reset-tokens": "4s999ms"},
+        {
+            "anthropic-ratelimit-input-tokens-reset": "2026-11-22T03:00:04Z",
+            "date": "Sun, 22 Nov 2026 02:59:59 GMT",
+        },
+    ],
+)
+def test_what_a_bucket_holds_is_known_from_when_it_will_be_full(headers: dict[str, str]) -> None:
+    async def scenario() -> None:
+        limits = quota()
+        limits.heard(200, {**told(6_000, 100), **headers})  # So it holds about 500.
+        assert await admitted(limits, 400) == pytest.approx(3, abs=0.1)
+
+    simulate(1, scenario())
+
+
+@pytest.mark.parametrize("lie", ["", "soon", "5 parsecs", "-5s", "1e9", "2026-13-45T99:00:00Z"])
+def test_a_time_that_can_not_be_read_tells_nothing(lie: str) -> None:
+    async def scenario() -> None:
+        limits = quota()
+        reset = {"anthropic-ratelimit-input-tokens-reset": lie, "date": lie}
+        limits.heard(200, {**told(6_000, 100), **reset})
+        assert await admitted(limits, 400) == 0.0  # More than it ever held, so it goes when full.
 
     simulate(1, scenario())
