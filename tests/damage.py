@@ -14,7 +14,10 @@ from journals import SqliteDisk, intent, message, opened, outcome
 from orlop.abi.errors import JournalStopped
 from orlop.abi.ids import Seq
 from orlop.abi.limits import BLOB_BYTES_MIN
+from orlop.store import redo
+from orlop.store.home import Home
 from orlop.store.journal import Stored
+from orlop.store.tape import ANCHOR_SLOTS
 
 ACKNOWLEDGED: Final = "acknowledged.msgpack"
 """Beside the journal: what was acknowledged, as it was then (the witness)."""
@@ -85,6 +88,15 @@ def opened_after(path: Path, ignore_loss: bool = False) -> Outcome:
     return asyncio.run(scenario())
 
 
+def forget_redo(path: Path) -> None:
+    """The anchor stays; nothing is left to put back what the database loses."""
+    home = Home(path)
+    newest = home.redo_records()[-1]
+    home.set_anchor(newest.mark.generation % ANCHOR_SLOTS, newest.slot)
+    home.open_redo().wipe()
+    home.close()
+
+
 def _cut(name: str) -> Callable[[Path, random.Random], str]:
     def damage(home: Path, chance: random.Random) -> str:
         path = home / name
@@ -107,6 +119,27 @@ def _flip(name: str, bits: int = 1) -> Callable[[Path, random.Random], str]:
         return f"{name} flipped at {places}"
 
     return damage
+
+
+def _flip_record(home: Path, chance: random.Random) -> str:
+    """Where the redo log says something: most of its file is room for more."""
+    path = home / "journal.anchor"
+    data = bytearray(path.read_bytes())
+    place = chance.randrange(redo.START, len(data.rstrip(b"\0")))
+    data[place] ^= 1 << chance.randrange(8)
+    path.write_bytes(data)
+    return f"journal.anchor flipped at {place}"
+
+
+def _record_and_log(home: Path, chance: random.Random) -> str:
+    """What either of them has lost, the other one had."""
+    (home / "journal.db-wal").unlink()
+    path = home / "journal.anchor"
+    data = path.read_bytes()
+    lost = chance.choice(redo.records(data)[:-1])
+    at = data.index(lost.slot.rstrip(b"\0"), redo.START)
+    path.write_bytes(data[:at] + b"?" + data[at + 1 :])
+    return f"the log removed, and the record of event {lost.mark.seq} flipped"
 
 
 def _zero_page(name: str) -> Callable[[Path, random.Random], str]:
@@ -155,6 +188,8 @@ DAMAGES: Final[Mapping[str, Callable[[Path, random.Random], str]]] = {
     "database cut": _cut("journal.db"),
     "database removed": _remove("journal.db"),
     "anchor flipped": _flip("journal.anchor", bits=3),
+    "redo record flipped": _flip_record,
+    "redo record flipped and log removed": _record_and_log,
     "anchor cut": _cut("journal.anchor"),
     "anchor removed": _remove("journal.anchor"),
     "anchor slot zeroed": _old_anchor,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from orlop.abi.ids import DEFAULT_TENANT, CallId, ProcessId, Seq, TenantId
+from orlop.abi.limits import REDO_BYTES
 from orlop.machine.chance import Chance, SeededChance, SystemChance
 from orlop.machine.clock import SystemClock
 from orlop.machine.offload import InlineOffload, Offload, ThreadOffload
@@ -36,9 +37,10 @@ class SqliteDisk:
     path: Path
     chance: Chance = field(default_factory=SystemChance)
     offloads: list[Offload] = field(default_factory=list)
+    redo_bytes: int = REDO_BYTES
 
     def tape(self) -> SqliteTape:
-        return SqliteTape(Home(self.path), free_bytes_min=0)
+        return SqliteTape(Home(self.path), free_bytes_min=0, redo_bytes=self.redo_bytes)
 
     def journal(self) -> Journal:
         return self.journal_on(self.tape())

@@ -14,13 +14,15 @@ from orlop.abi.ids import ProcessId, Seq, TenantId
 from orlop.store.journal import Draft, Journal
 
 BIG = 70_000
+SHORT = 8 * 1024
+"""A redo log that goes round in each life, and some batches are too long for."""
 
 
 async def life(home: Path, acks: int, number: int) -> None:
-    disk = SqliteDisk(home)
+    disk = SqliteDisk(home, redo_bytes=SHORT)
     journal = disk.journal()
     await journal.open("test", "host", 1)
-    for step in range(5):
+    for step in range(9):
         call = number * 100 + step
         text = "x" * (BIG if step == 2 else 300)
         part = message(journal, f"{number} {step} {text}")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from damage import DAMAGES, Outcome, made_journal, opened_after
+from damage import DAMAGES, Outcome, forget_redo, made_journal, opened_after
 from journals import SqliteDisk, VolatileDisk, intent, message, opened, outcome
 
 from orlop.abi.errors import Conflict, JournalDamaged, JournalStopped, NotFound
@@ -77,6 +77,12 @@ def copy(whole: Path, tmp_path: Path) -> Path:
     return made
 
 
+def take_newest(home: Path) -> None:
+    """From everywhere."""
+    change(home, "DELETE FROM event WHERE seq = (SELECT max(seq) FROM event)")
+    forget_redo(home)
+
+
 TAMPERINGS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "a header": (
         "from event 40 on",
@@ -106,7 +112,7 @@ TAMPERINGS: dict[str, tuple[str, Callable[[Path], None]]] = {
     ),
     "the newest event that is missing": (
         "lost: the head anchor has seen them",
-        lambda home: change(home, "DELETE FROM event WHERE seq = (SELECT max(seq) FROM event)"),
+        take_newest,
     ),
 }
 """What is tampered with: what the verdict says, and how it is done."""
@@ -119,6 +125,40 @@ def test_tampering_is_named(what: str, copy: Path) -> None:
     said = "; ".join(str(damage) for damage in verify(copy).damage)
     assert any(text in said for text in expected.split("|")), said
     assert opened_after(copy) is Outcome.NOTICED
+
+
+@pytest.mark.parametrize("what", ["the log", "the newest events"])
+def test_what_the_database_has_lost_is_put_back_out_of_the_redo_log(what: str, copy: Path) -> None:
+    before = verify(copy)
+    if what == "the log":
+        (copy / "journal.db-wal").unlink()
+    else:
+        change(copy, f"DELETE FROM event WHERE seq > {before.events - 20}")
+    assert verify(copy) == before
+
+    async def scenario() -> None:
+        disk = SqliteDisk(copy)
+        journal = disk.journal()
+        opening = await journal.open("test", "host", 1)
+        assert opening.head_seq == before.events
+        assert "were put back out of the redo log" in opening.warnings[0]
+        await journal.close()
+        disk.close()
+
+    asyncio.run(scenario())
+    assert verify(copy).is_whole
+
+
+def test_what_was_cut_off_for_good_does_not_come_back(copy: Path) -> None:
+    """The redo log still has the events after the one that is damaged, and after the new one."""
+    damaged = verify(copy).events - 10
+    change(
+        copy, f"UPDATE event SET header = replace(header, 'call.', 'cell.') WHERE seq = {damaged}"
+    )
+    asyncio.run(given_up(copy))
+    assert verify(copy).events == damaged
+    assert opened_after(copy, ignore_loss=True) is Outcome.WHOLE
+    assert verify(copy).losses_accepted == (damaged,)
 
 
 def test_a_missing_blob_is_named(copy: Path) -> None:
@@ -167,7 +207,7 @@ async def given_up(home: Path) -> list[str]:
 
 def test_a_loss_that_is_accepted_lets_the_journal_go_on(copy: Path) -> None:
     before = verify(copy).events
-    change(copy, "DELETE FROM event WHERE seq = (SELECT max(seq) FROM event)")
+    take_newest(copy)
     lost = asyncio.run(given_up(copy))
     assert len(lost) == 1 and lost[0].startswith(f"event {before}: lost")
     verdict = verify(copy)

@@ -71,3 +71,28 @@ def test_a_struck_body_is_gone_for_good_and_the_next_life_finds_all_whole(disk: 
             assert {seq: again[seq] for seq in bodies} == bodies
 
     asyncio.run(story())
+
+
+def test_what_is_struck_is_in_no_file_of_a_home(tmp_path: Path) -> None:
+    """Nor in the redo log, which has what was written last."""
+    disk = SqliteDisk(tmp_path)
+
+    def holding(sealed: bytes) -> set[str]:
+        files = [path for path in tmp_path.rglob("*") if path.is_file()]
+        return {path.name for path in files if sealed in path.read_bytes()}
+
+    async def story() -> None:
+        async with opened(disk) as journal:
+            secret = journal.append(intent(1)).seq
+            await journal.flush()
+            sealed = disk.tape().at([secret])[0].data
+            assert sealed is not None
+            assert {"journal.anchor", "journal.db-wal"} <= holding(sealed)
+            await journal.strike([secret])
+            assert holding(sealed) == set()
+            await journal.durable(journal.append(intent(2)).seq)
+        async with opened(disk) as journal:
+            assert [event.header.seq for event in await journal.read(Seq(1))][-1] > secret
+
+    asyncio.run(story())
+    disk.close()

@@ -407,6 +407,9 @@ DATABASE_STATEMENT_S: Final = 60
 WAL_PAGES: Final = 1_000
 """The write-ahead log is copied into the database when it is this many 4 KiB pages long."""
 
+REDO_BYTES: Final = 1024 * 1024
+"""Of the redo log of a journal on SQLite, which is written round and round."""
+
 RESERVE_BYTES: Final = 4 * 1024 * 1024
 """Kept free for recovery after the disk was full."""
 

@@ -1,7 +1,7 @@
 """The files of a journal: where they lie, who holds them, how much room is left.
 
 journal.db (-wal, -shm)   events and small bodies
-journal.anchor            the head anchor
+journal.anchor            the head anchor; on SQLite the redo log as well (`store.redo`)
 journal.lock              held by the kernel that writes
 reserve                   room for recovery after the disk was full
 blobs/ab/…                large bodies
@@ -13,11 +13,12 @@ import os
 from pathlib import Path
 
 from orlop.abi.errors import JournalStopped, NotFound
-from orlop.abi.limits import RESERVE_BYTES
+from orlop.abi.limits import REDO_BYTES, RESERVE_BYTES
 from orlop.machine.chance import Chance
-from orlop.store import files
+from orlop.store import files, redo
 from orlop.store.anchor import SLOT_APART_BYTES, SLOT_BYTES
 from orlop.store.keyring import Keyring
+from orlop.store.redo import Record, Redo
 from orlop.store.tape import ANCHOR_SLOTS
 
 
@@ -27,6 +28,8 @@ class Home:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.database = path / "journal.db"
+        self.log = path / "journal.db-wal"
+        """SQLite's own, not ours."""
         self.keys = path / "keys"
         self.blobs = path / "blobs"
         self._anchor = path / "journal.anchor"
@@ -74,25 +77,42 @@ class Home:
         self._lock_handle = handle
 
     def anchor(self) -> tuple[bytes, ...] | None:
+        """The slots, and that of the newest redo record where there is one."""
         try:
             data = self._anchor.read_bytes()
         except FileNotFoundError:
             return None
         starts = [slot * SLOT_APART_BYTES for slot in range(ANCHOR_SLOTS)]
-        return tuple(data[start : start + SLOT_BYTES] for start in starts)
+        slots = [data[start : start + SLOT_BYTES] for start in starts]
+        return (*slots, *(record.slot for record in redo.records(data)[-1:]))
 
     def set_anchor(self, slot: int, data: bytes) -> None:
         """Overwrite one slot, durably."""
+        handle = self._open_anchor()
+        os.pwrite(handle, data, slot * SLOT_APART_BYTES)
+        files.sync_data(handle)
+
+    def open_redo(self, size: int = REDO_BYTES) -> Redo:
+        """To write; raises `OSError` where the disk has no room."""
+        return Redo(self._open_anchor(), size)
+
+    def redo_records(self) -> list[Record]:
+        """From the oldest to the newest."""
+        try:
+            return redo.records(self._anchor.read_bytes())
+        except FileNotFoundError:
+            return []
+
+    def _open_anchor(self) -> int:
         if self._anchor_handle is None:
             is_new = not self._anchor.exists()
-            self._anchor_handle = os.open(
-                self._anchor, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-            )
-            os.ftruncate(self._anchor_handle, ANCHOR_SLOTS * SLOT_APART_BYTES)
+            handle = os.open(self._anchor, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._anchor_handle = handle
+            if os.fstat(handle).st_size < redo.START:
+                os.ftruncate(handle, redo.START)
             if is_new:
                 files.sync_folder(self.path)
-        os.pwrite(self._anchor_handle, data, slot * SLOT_APART_BYTES)
-        files.sync_data(self._anchor_handle)
+        return self._anchor_handle
 
     def write_blob(self, name: str, data: bytes) -> None:
         """Durable on return; a blob that is there already has the same content."""

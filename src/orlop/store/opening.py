@@ -60,11 +60,14 @@ class Opener:
         self._is_locked = False
 
     def examine(self, whole: bool) -> Finding:
-        """Lock, and look.  Nothing but the lock is changed on disk."""
+        """Lock, put in place what a power cut has taken from it, and look."""
         if not self._is_locked:
             self._tape.lock()
             self._is_locked = True
+        recovered = self._tape.recover()
         found = Audit(self._tape, self._keyring.verifier, whole, None).run()
+        if recovered:
+            found.warnings.append(f"{recovered} events were put back out of the redo log")
         if found.meta is not None:
             check_format(found.meta)
         return found

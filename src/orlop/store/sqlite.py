@@ -1,9 +1,11 @@
 """A tape on SQLite: one connection writes and checkpoints, all others are open read-only.
 
 Invariants:
-1. A batch is one transaction and one fsync (`synchronous=FULL`), in few statements.
-2. Blobs are durable before the row that names them.
-3. After a failure nothing is written any more, and nothing is checkpointed.
+1. A batch is one transaction, in few statements, that does not wait for the disk; and one record of
+   the redo log, which does (`store.redo`).  All else that is written waits for the disk itself.
+2. A record is overwritten only once the database holds durably what it says.
+3. Blobs are durable before the row that names them.
+4. After a failure nothing is written any more, and nothing is checkpointed.
 """
 
 import logging
@@ -11,18 +13,20 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from orlop.abi.errors import JournalStopped
+from orlop.abi.errors import JournalDamaged, JournalStopped
 from orlop.abi.ids import Seq
-from orlop.abi.limits import FREE_BYTES_MIN, JOURNAL_COMMIT_EVENTS, WAL_PAGES
+from orlop.abi.limits import FREE_BYTES_MIN, REDO_BYTES, WAL_PAGES
 from orlop.store import files, schema
 from orlop.store.home import Home
+from orlop.store.redo import Batch, BootRow, Redo
 from orlop.store.rows import Boot, Checkpoint, Entry, Meta
 from orlop.store.sqlite_reading import SqliteReading, connect
+from orlop.store.sqlite_writing import insert, insert_checkpoints, put_back, rows_of, transaction
 from orlop.store.stamp import PART_BITS
 
 log = logging.getLogger(__name__)
@@ -38,22 +42,29 @@ _WHY: Final = {
     "SQLITE_CORRUPT": "it is damaged",
 }
 
-# Of what a statement is given, `sqlite3` asks adapters, then each value's class for two methods, in
-# vain: for everything but numbers and texts.  These adapt nothing, at a third of the time of a row.
-sqlite3.register_adapter(bytes, bytes)
-sqlite3.register_adapter(type(None), {None: None}.get)
-
 
 class SqliteTape(SqliteReading):
     """outside: files that get a copy of each signed checkpoint, best on other disks."""
 
     def __init__(
-        self, home: Home, outside: Sequence[Path] = (), free_bytes_min: int = FREE_BYTES_MIN
+        self,
+        home: Home,
+        outside: Sequence[Path] = (),
+        free_bytes_min: int = FREE_BYTES_MIN,
+        redo_bytes: int = REDO_BYTES,
     ) -> None:
         super().__init__(home)
         self._outside = tuple(outside)
         self._free_bytes_min = free_bytes_min
+        self._redo_bytes = redo_bytes
         self._writer: sqlite3.Connection | None = None
+        self._redo: Redo | None = None
+        self._unsynced: Batch | None = None
+        """The newest commit, where no anchor has been written since."""
+        self._mark: tuple[int, bytes] | None = None
+        """The newest anchor."""
+        self._boots: list[BootRow] = []
+        """Of this life."""
         self._is_stopped = False
 
     def lock(self) -> None:
@@ -87,25 +98,54 @@ class SqliteTape(SqliteReading):
             self._writer.create_function("orlop_sha256", 1, _sha256, deterministic=True)
             if self._writer.execute(schema.VIEWS_ARE_OLD).fetchone() != (0,):
                 self._writer.executescript(schema.RENEW_VIEWS)
+            self._writer.execute("PRAGMA synchronous = NORMAL")
+            self._redo = self._open_redo()
             self.home.make_reserve()
         self.look()
+
+    def recover(self) -> int:
+        try:
+            found, _ = self.beyond()
+        except JournalDamaged:
+            return 0
+        if found.events:
+            with (
+                self._written("recover"),
+                closing(connect(self.home, read_only=False)) as connection,
+                transaction(connection),
+            ):
+                put_back(connection, found)
+            self.close_readers()
+        return len(found.events)
 
     def begin(self, boot: Boot) -> None:
         with self._written("begin an epoch in"):
             self._open().execute("INSERT INTO boot VALUES (?, ?)", (boot.epoch, boot.boot))
+            self._sync()
+            self._boots = [(boot.epoch, boot.boot)]
 
     def commit(self, entries: Sequence[Entry], checkpoints: Sequence[Checkpoint]) -> None:
         with self._written("commit to"):
-            events, bodies = self._values(entries)
-            with _transaction(self._open()) as connection:
-                _insert(connection, "event", schema.EVENT, events)
-                _insert(connection, "body", schema.BODY, bodies)
+            batch = rows_of(entries, self._boots, self.home)
+            with transaction(self._open()) as connection:
+                insert(connection, batch)
                 if checkpoints:
-                    _insert_checkpoints(connection, checkpoints)
+                    insert_checkpoints(connection, checkpoints)
+            if checkpoints or self._unsynced is not None:
+                self._sync()
+            else:
+                self._unsynced = batch
 
     def set_anchor(self, slot: int, data: bytes) -> None:
         with self._written("anchor"):
+            self._mark = slot, data
+            if self._redo and self._unsynced and self._redo.append(data, self._unsynced):
+                self._unsynced = None
+                return
+            self._sync()
             self.home.set_anchor(slot, data)
+            if self._redo:
+                self._redo.rewind()
 
     def prune(self, before: Seq, keep: Sequence[str], before_wall_ns: int | None) -> int:
         where = (
@@ -115,7 +155,7 @@ class SqliteTape(SqliteReading):
         )
         older = (1 << 62) if before_wall_ns is None else before_wall_ns
         values = (before << 16, before, *keep, older)
-        with self._written("prune"), _transaction(self._open()) as connection:
+        with self._written("prune"), transaction(self._open()) as connection:
             blobs = connection.execute(
                 f"SELECT blob FROM body WHERE blob IS NOT NULL AND {where}", values
             ).fetchall()
@@ -124,14 +164,12 @@ class SqliteTape(SqliteReading):
                 f" blob = NULL, name = NULL WHERE {where}",
                 values,
             ).rowcount
-        for (blob,) in blobs:
-            self.home.blob(blob).unlink(missing_ok=True)
-        return pruned
+        return self._forgotten(pruned, [blob for (blob,) in blobs])
 
     def forget(self, places: Sequence[int]) -> int:
         where = "WHERE id = ? AND (data IS NOT NULL OR blob IS NOT NULL)"
         asked = [(place,) for place in places]
-        with self._written("prune"), _transaction(self._open()) as connection:
+        with self._written("prune"), transaction(self._open()) as connection:
             found = [connection.execute(f"SELECT blob FROM body {where}", one) for one in asked]
             blobs = [blob for cursor in found for (blob,) in cursor if blob is not None]
             forgotten = connection.executemany(
@@ -139,9 +177,7 @@ class SqliteTape(SqliteReading):
                 f" blob = NULL, name = NULL {where}",
                 asked,
             ).rowcount
-        for blob in blobs:
-            self.home.blob(blob).unlink(missing_ok=True)
-        return forgotten
+        return self._forgotten(forgotten, blobs)
 
     def strike(self, seqs: Sequence[Seq]) -> int:
         """Also from the free pages of the file, and from its log."""
@@ -150,7 +186,7 @@ class SqliteTape(SqliteReading):
         with self._written("strike out in"):
             connection = self._open()
             connection.execute("PRAGMA secure_delete = ON")
-            with _transaction(connection):
+            with transaction(connection):
                 blobs = [
                     blob
                     for place in places
@@ -164,9 +200,7 @@ class SqliteTape(SqliteReading):
                 ).rowcount
             connection.execute("PRAGMA secure_delete = OFF")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        for blob in blobs:
-            self.home.blob(blob).unlink(missing_ok=True)
-        return struck
+        return self._forgotten(struck, blobs)
 
     def replace(
         self,
@@ -181,16 +215,14 @@ class SqliteTape(SqliteReading):
             _clear(made)
             connection = _create(made, meta, keep_open=True)
             try:
-                with _transaction(connection):
+                with transaction(connection):
                     connection.executemany(
                         "INSERT INTO boot VALUES (?, ?)",
                         [(boot.epoch, boot.boot) for boot in boots],
                     )
                     for entry in entries:
-                        events, bodies = self._values((entry,))
-                        _insert(connection, "event", schema.EVENT, events)
-                        _insert(connection, "body", schema.BODY, bodies)
-                    _insert_checkpoints(connection, checkpoints)
+                        insert(connection, rows_of((entry,), (), self.home))
+                    insert_checkpoints(connection, checkpoints)
             finally:
                 connection.close()
             self.close_readers()
@@ -252,35 +284,29 @@ class SqliteTape(SqliteReading):
             raise JournalStopped("the journal is not open for writing")
         return self._writer
 
-    def _values(self, entries: Sequence[Entry]) -> tuple[list[object], list[object]]:
-        """For the two tables, one row after another; writes the blobs."""
-        events: list[object] = []
-        bodies: list[object] = []
-        for entry in entries:
-            row = entry.row
-            events += (row.seq, row.text.decode(), row.hash, row.parts or None)
-            bodies += self._body(
-                row.seq << PART_BITS, None, row.key_id, row.digest, row.data, row.blob
-            )
-            for part in entry.brought:
-                bodies += self._body(
-                    part.place, part.name, part.key_id, part.digest, part.data, part.blob
-                )
-        return events, bodies
+    def _sync(self) -> None:
+        """What is committed reaches the disk: what SQLite has copied out of its log has already."""
+        if self.home.log.exists():
+            files.sync_file(self.home.log)
+        self._unsynced = None
 
-    def _body(
-        self,
-        place: int,
-        name: bytes | None,
-        key_id: int | None,
-        digest: bytes | None,
-        data: bytes | None,
-        blob: str | None,
-    ) -> tuple[object, ...]:
-        if blob is None or data is None:
-            return (place, name, key_id, digest, data, blob)
-        self.home.write_blob(blob, data)
-        return (place, name, key_id, digest, None, blob)
+    def _forgotten(self, bodies: int, blobs: Iterable[str]) -> int:
+        """Neither files nor the redo log keep what the database has let go of."""
+        with self._written("wipe the redo log of"):
+            self._sync()
+            if self._redo is not None and self._mark is not None:
+                self.home.set_anchor(*self._mark)
+                self._redo.wipe()
+        for blob in blobs:
+            self.home.blob(blob).unlink(missing_ok=True)
+        return bodies
+
+    def _open_redo(self) -> Redo | None:
+        try:
+            return self.home.open_redo(self._redo_bytes)
+        except OSError as error:
+            log.warning("the disk has no room for a redo log, so each commit is slower: %s", error)
+            return None
 
     def _swap(self, made: Path) -> Path:
         """Old files aside, the new one in their place.  A crash in between is noticed."""
@@ -336,39 +362,6 @@ def _create(path: Path, meta: Meta, keep_open: bool = False) -> sqlite3.Connecti
     if not keep_open:
         connection.close()
     return connection
-
-
-def _insert(
-    connection: sqlite3.Connection, table: str, columns: tuple[str, ...], values: list[object]
-) -> None:
-    """In statements of a power of two of rows: so few statements serve batches of any size."""
-    width, start = len(columns), 0
-    while rows := (len(values) - start) // width:
-        size = min(1 << rows.bit_length() - 1, JOURNAL_COMMIT_EVENTS)
-        connection.execute(
-            schema.insert(table, columns, size), values[start : start + width * size]
-        )
-        start += width * size
-
-
-def _insert_checkpoints(connection: sqlite3.Connection, made: Sequence[Checkpoint]) -> None:
-    connection.executemany(
-        "INSERT INTO checkpoint VALUES (?, ?, ?, ?)",
-        [(one.size, one.root, one.frontier, one.note) for one in made],
-    )
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield connection
-        connection.execute("COMMIT")
-    except BaseException:
-        # A failed COMMIT may have rolled back already.
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _sha256(data: bytes) -> bytes:

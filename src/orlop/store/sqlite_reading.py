@@ -6,21 +6,27 @@ Looking changes nothing on disk, so that a damaged journal stays as it was found
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import quote
+
+from msgspec.structs import replace
 
 from orlop.abi.errors import JournalDamaged, JournalStopped
 from orlop.abi.ids import JournalId, ProcessId, Seq
 from orlop.abi.limits import JOURNAL_BUSY_S
-from orlop.store import schema
+from orlop.store import redo, schema
 from orlop.store.chain import GENESIS
 from orlop.store.home import Home
+from orlop.store.redo import Batch
 from orlop.store.rows import Body, Boot, Checkpoint, Meta, Row
 
 _BODY: Final = "SELECT id, key_id, data, name, digest, blob FROM body "
 _NOT_DAMAGE: Final = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_PERM")
 _SEQ_MAX: Final = (1 << 47) - 1
 _SNAPSHOT: Final = "kernel.snapshot"
+
+
+Found = TypeVar("Found", Row, Body)
 
 
 class SqliteReading:
@@ -30,6 +36,7 @@ class SqliteReading:
         self.home = home
         self._bulk: sqlite3.Connection | None = None
         self._lookup: sqlite3.Connection | None = None
+        self._beyond: tuple[Batch, list[Row]] | None = None
 
     def look(self) -> Meta | None:
         if not self.home.database.exists():
@@ -51,8 +58,8 @@ class SqliteReading:
             ) from error
 
     def head(self) -> Row | None:
-        rows = self._singly("ORDER BY e.seq DESC LIMIT 1", ())
-        return rows[0] if rows else None
+        _, beyond = self.beyond()
+        return beyond[-1] if beyond else self._head()
 
     def rows(self, first: Seq, last: Seq | None, limit: int) -> list[Row]:
         upper = _SEQ_MAX if last is None else last
@@ -71,7 +78,23 @@ class SqliteReading:
                 data = self._data(data, blob)
             rows.append(Row(seq, text, digest, parts, prev, key_id, data, noted, blob))
             prev = digest
-        return rows
+        _, beyond = self.beyond()
+        return rows + [row for row in beyond if first <= row.seq <= upper][: limit - len(rows)]
+
+    def beyond(self) -> tuple[Batch, list[Row]]:
+        """What a power cut has taken from the database, and the redo log still has.
+
+        Audits and copies read it; the next start puts it in place, and then there is none.
+        """
+        if self._beyond is None:
+            records, meta = self.home.redo_records(), self.look()  # In this order: none is missed.
+            head = self._head() if meta is not None else None
+            self._beyond = Batch(), []
+            if meta is not None:
+                last = (Seq(0), GENESIS) if head is None else (head.seq, head.hash)
+                batch, rows = redo.beyond(records, meta.journal, *last)
+                self._beyond = batch, [self._whole(row) for row in rows]
+        return self._beyond
 
     def of_process(
         self, process: ProcessId, after: int, kinds: Sequence[str] | None, limit: int
@@ -122,9 +145,13 @@ class SqliteReading:
         return bodies[0] if bodies else None
 
     def parts_between(self, first: Seq, last: Seq) -> list[Body]:
-        return self._bodies(
+        found = self._bodies(
             "WHERE id BETWEEN ? AND ? AND id & 65535 ORDER BY id", (first << 16, last << 16 | 65535)
         )
+        batch, _ = self.beyond()
+        there = {body.place for body in found}
+        beyond = [body for body in redo.parts(batch, first, last) if body.place not in there]
+        return found + [self._whole(body) for body in beyond]
 
     def checkpoints(self, newest: int | None = None) -> list[Checkpoint]:
         with translated(self.home):
@@ -154,7 +181,11 @@ class SqliteReading:
         for connection in (self._bulk, self._lookup):
             if connection is not None:
                 connection.close()
-        self._bulk = self._lookup = None
+        self._bulk = self._lookup = self._beyond = None
+
+    def _head(self) -> Row | None:
+        rows = self._singly("ORDER BY e.seq DESC LIMIT 1", ())
+        return rows[0] if rows else None
 
     def _reader(self) -> sqlite3.Connection:
         if self._bulk is None and self.look() is None:
@@ -187,6 +218,11 @@ class SqliteReading:
             Body(place, key_id, self._data(data, blob), name, digest, blob)
             for place, key_id, data, name, digest, blob in found
         ]
+
+    def _whole(self, found: Found) -> Found:
+        return (
+            found if found.blob is None else replace(found, data=self._data(found.data, found.blob))
+        )
 
     def _data(self, data: bytes | None, blob: str | None) -> bytes | None:
         return data if data is not None or blob is None else self.home.read_blob(blob)

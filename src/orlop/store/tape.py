@@ -1,4 +1,4 @@
-"""What a place to keep a journal must do.  SQLite and RAM are tapes; PostgreSQL will be one.
+"""What a place to keep a journal must do.  SQLite, PostgreSQL and RAM are tapes.
 
 A tape stores and finds; it does not judge.  All methods block.  The journal calls the reading ones
 from any thread, the writing ones from one thread, never two at once.  A tape that can't be written
@@ -95,12 +95,18 @@ class Tape(Reading, Protocol):
         """Remember a new epoch, durably."""
         ...
 
+    def recover(self) -> int:
+        """Put in place what was acknowledged and lies in a log of the tape's own.  Returns how many
+        events; 0 also where what is there is damaged, which others find out."""
+        ...
+
     def commit(self, entries: Sequence[Entry], checkpoints: Sequence[Checkpoint]) -> None:
-        """All or nothing, and durable on return."""
+        """All or nothing, for all readers; durable with the anchor that comes next, or before."""
         ...
 
     def set_anchor(self, slot: int, data: bytes) -> None:
-        """Overwrite one slot, durably; the other is not touched."""
+        """Make this anchor, and all that was committed, durable.  A tape that has no log to write
+        it to overwrites this slot, and never touches the other one."""
         ...
 
     def forget(self, places: Sequence[int]) -> int:
