@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec
@@ -11,7 +11,7 @@ from typing import ParamSpec
 import psycopg
 import pytest
 from journals import PostgresDisk, intent
-from postgres_server import Server, postgres
+from postgres_server import Server
 
 from orlop.abi.errors import Fenced, JournalStopped, Misconfigured, NotReady
 from orlop.abi.ids import BootId, JournalId, TenantId
@@ -42,12 +42,6 @@ def in_a_loop(test: Callable[P, Coroutine[object, object, None]]) -> Callable[P,
             LIVES.clear()
 
     return run
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with postgres() as made:
-        yield made
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from journals import PostgresDisk
-from postgres_server import Server, postgres
+from postgres_server import Server
 
 from orlop.abi.errors import JournalStopped
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, JournalId, Seq
@@ -17,12 +17,6 @@ from orlop.cluster.postgres_shared import let_go
 from orlop.store.rows import Draft
 
 EAST, WEST, SOUTH = (JournalId(f"jrn_{name}") for name in ("east", "west", "south"))
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with postgres() as made:
-        yield made
 
 
 @pytest.fixture

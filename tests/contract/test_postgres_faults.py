@@ -8,18 +8,12 @@ from pathlib import Path
 import psycopg
 import pytest
 from journals import PostgresDisk, intent, opened, outcome
-from postgres_server import Server, postgres
+from postgres_server import Server
 
 from orlop.abi.errors import JournalStopped
 from orlop.abi.ids import Seq
 from orlop.store.tapes import JournalConfig
 from orlop.store.verify import verify
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with postgres() as made:
-        yield made
 
 
 @pytest.fixture

@@ -3,13 +3,12 @@
 import asyncio
 import secrets
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 from journals import PostgresDisk, intent, opened
-from postgres_server import Server, postgres
+from postgres_server import Server
 
 from orlop.abi.errors import Misconfigured
 from orlop.operate.journal_settings import with_journal
@@ -17,12 +16,6 @@ from orlop.store import tapes
 from orlop.store.home import Home
 from orlop.store.tapes import JournalConfig
 from orlop.store.verify import verify
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with postgres() as made:
-        yield made
 
 
 def test_a_plan_names_the_steps_and_an_upgrade_makes_them(server: Server, tmp_path: Path) -> None:

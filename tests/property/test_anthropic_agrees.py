@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from answers import HEAD, completions, json_objects, shuffled, streamed
 from anthropic import Anthropic, APIStatusError
+from canned_answer import CannedAnswer
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -27,18 +28,7 @@ from orlop.wire.portable import to_openai
 Content = list[dict[str, object]]
 
 
-class Wire(httpx2.BaseTransport):
-    """Answers the official client with given bytes."""
-
-    def __init__(self) -> None:
-        self.body = b""
-        self.kind = "application/json"
-
-    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        return httpx2.Response(200, headers={"content-type": self.kind}, content=self.body)
-
-
-WIRE = Wire()
+WIRE = CannedAnswer()
 CLIENT = Anthropic(api_key="k", http_client=httpx2.Client(transport=WIRE), max_retries=0)
 
 

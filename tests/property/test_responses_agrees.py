@@ -4,6 +4,7 @@ import httpx2
 import msgspec
 import pytest
 from answers import CALL, HEAD, completions, shuffled, streamed
+from canned_answer import CannedAnswer
 from hypothesis import given
 from hypothesis import strategies as st
 from openai import APIError, OpenAI
@@ -32,18 +33,7 @@ ASKED = Infer(
 )
 
 
-class Wire(httpx2.BaseTransport):
-    """Answers the official client with given bytes."""
-
-    def __init__(self) -> None:
-        self.body = b""
-        self.kind = "application/json"
-
-    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        return httpx2.Response(200, headers={"content-type": self.kind}, content=self.body)
-
-
-WIRE = Wire()
+WIRE = CannedAnswer()
 CLIENT = OpenAI(api_key="k", http_client=httpx2.Client(transport=WIRE), max_retries=0)
 
 

@@ -8,14 +8,13 @@ its terms; and whoever waits is answered in the end.
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Mapping
 from decimal import Decimal
 
 import pytest
+from simulation.doomed import Doomed, Till
 from small_kernel import Computer, on, program, result
 
 from orlop.abi.calls import CallTool
-from orlop.abi.cards import ToolCard
 from orlop.abi.errors import KernelError
 from orlop.abi.events import CallEntered, CallFailed
 from orlop.abi.grants import Condition, GrantTerms
@@ -46,41 +45,16 @@ CHAIN = ChainConfig(
 RULE = AutonomyConfig(tools=("pay",), start="approve", ceiling="sample", evidence_min=500)
 
 
-class Till:
-    """Pays once a key, as an idempotent tool promises; a call takes up to three seconds."""
-
-    card = ToolCard(name="pay", effect="idempotent", approval="always", approval_s=1e6)
-
-    def __init__(self, chance: random.Random) -> None:
-        self.chance = chance
-        self.paid: dict[str, tuple[object, object]] = {}
-
-    async def call(self, arguments: Mapping[str, object], key: str, deadline_s: float) -> object:
-        await asyncio.sleep(self.chance.uniform(0, 2))
-        self.paid[key] = (arguments["order"], arguments["amount"])
-        await asyncio.sleep(self.chance.uniform(0, 1))
-        return "paid"
-
-    async def happened(self, key: str) -> bool | None:
-        return None
-
-
-class Town:
-    """The kernel of the moment, what was told, and what it came to."""
+class Town(Doomed):
+    """What was told, and what it came to."""
 
     def __init__(self, here: Computer, kernel: Kernel, chance: random.Random) -> None:
-        self.here = here
-        self.kernel = kernel
-        self.chance = chance
+        super().__init__(here, kernel, chance)
         self.told: dict[str, Question] = {}
         """Words of people that the kernel has confirmed."""
         self.twice = 0
         """Questions that took a second word after one was confirmed."""
         self.answers: dict[int, ToolResult] = {}
-        self.kills = 0
-        self.dead: list[Kernel] = []
-        self.up = asyncio.Event()
-        self.up.set()
 
     async def agent(self, process: ProcessId, order: int) -> None:
         """Make one call until it is answered; some come back for it, some hold on."""
@@ -135,22 +109,6 @@ class Town:
         grant = TERMS if drawn < 0.6 else None
         return AnswerOrder(verdict="approve", grant=grant, minutes=1)
 
-    async def doom(self, kills: int) -> None:
-        for _ in range(kills):
-            await asyncio.sleep(self.chance.uniform(0, 3))
-            await self.kill()
-
-    async def kill(self) -> None:
-        """At once: what is not on the disk by now is lost."""
-        if not self.up.is_set():
-            return
-        self.up.clear()
-        self.kills += 1
-        self.dead.append(self.kernel)
-        await self.here.crash(self.kernel)
-        self.kernel = await self.here.boot()
-        self.up.set()
-
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_no_word_is_lost_or_counted_twice_whenever_the_kernel_dies(seed: int) -> None:
@@ -191,12 +149,13 @@ def check(town: Town, till: Till, told: str) -> None:
     work = [person.work for person in office.roster.people.values()]
     answered = [row for row in rows.values() if row.person]
     assert sum(one.minutes for one in work) == len(answered) >= len(town.told), told
-    paid = Counter(order for order, _ in till.paid.values())
+    bought = [(paid["order"], paid["amount"]) for paid in till.paid.values()]
+    paid = Counter(order for order, _ in bought)
     done = [order for order, one in town.answers.items() if one.value != "paid"]
     assert all(count == 1 for count in paid.values()), f"{told}: {paid}"
     assert sorted([*done, *paid], key=str) == sorted(range(ORDERS), key=str), f"{told}: {paid}"
     assert all(row.state in ("done", "covered") for row in rows.values()), f"{told}: {rows}"
-    for order, amount in till.paid.values():
+    for order, amount in bought:
         asked = [row for row in answered if row.arguments["order"] == order]
         wanted = {1 + int(str(order)) % 3, *(50 for row in asked if row.edited is not None)}
         assert amount in wanted, f"{told}: {order} {amount}"

@@ -4,27 +4,14 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from simulation.power import LoopClock
 from simulation_loop import simulate
 
 from orlop.abi.errors import DeviceFailed
 from orlop.abi.hints import LatencyClass
-from orlop.abi.ids import Nanoseconds
 from orlop.drivers.batches import Batches
 
 COMPUTE_S = 0.1
-
-
-class LoopClock:
-    """The loop's virtual time."""
-
-    def now_s(self) -> float:
-        return asyncio.get_running_loop().time()
-
-    def wall_ns(self) -> Nanoseconds:
-        return Nanoseconds(int(self.now_s() * 1e9))
-
-    async def sleep(self, delay_s: float) -> None:
-        await asyncio.sleep(delay_s)
 
 
 class Computed:

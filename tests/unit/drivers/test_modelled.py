@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from simulation.power import LoopClock
 from simulation_loop import simulate
 
 from orlop.abi.calls import Infer
@@ -14,17 +15,9 @@ from orlop.abi.replies import Delta
 from orlop.devices.device import Capacity, Preempted, Turn
 from orlop.devices.speed import Linear
 from orlop.drivers.modelled import ModelledEngine
-from orlop.machine.clock import SystemClock
 
 MODEL = ModelName("modelled")
 SPEED = Linear(decode_a_s=0.02, prefill_b_s=0.001)
-
-
-class LoopClock(SystemClock):
-    """The loop's own time, which the simulation moves."""
-
-    def now_s(self) -> float:
-        return asyncio.get_running_loop().time()
 
 
 def engine(kv_tokens: int = 50_000) -> ModelledEngine:

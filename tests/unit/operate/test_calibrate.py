@@ -1,10 +1,10 @@
 """Calibration finds the law of an engine whose law is known."""
 
-import asyncio
 import json
 from pathlib import Path
 
 import pytest
+from simulation.power import LoopClock
 from simulation_loop import simulate
 
 from orlop.abi.errors import DeviceFailed
@@ -14,7 +14,6 @@ from orlop.devices.device import Capacity
 from orlop.devices.speed import Linear
 from orlop.drivers.modelled import ModelledEngine
 from orlop.machine.chance import SeededChance
-from orlop.machine.clock import SystemClock
 from orlop.operate.calibrate import Calibrator
 from orlop.shell.commands import run
 
@@ -26,13 +25,6 @@ TRUE = Linear(
     prefill_b_s=2e-4,
     prefill_c_s=2e-8,
 )
-
-
-class LoopClock(SystemClock):
-    """The loop's own time, which the simulation moves."""
-
-    def now_s(self) -> float:
-        return asyncio.get_running_loop().time()
 
 
 async def measured(window_tokens: int) -> tuple[Calibration, list[tuple[int, int]]]:
