@@ -96,7 +96,7 @@ def chat_calls(draw: DrawFn) -> Infer:
         tool_choice=draw(st.sampled_from((None, "auto", "none", "required", {"name": "look_up"}))),
         parallel_tool_calls=draw(st.none() | st.booleans()),
         response_format=draw(
-            st.none() | json_objects.map(lambda held: {**held, "type": "json_schema"})
+            st.none() | json_objects.map(lambda held: {"type": "json_schema", "json_schema": held})
         ),
         output_tokens_max=draw(st.none() | st.integers(1, 10**6)),
         sampling=sampling,

@@ -40,7 +40,7 @@ def read_call(body: bytes) -> Call:
     try:
         return _calls.decode(body)
     except msgspec.DecodeError as error:
-        raise BadCall(f"the call can't be read: {error}") from error
+        raise BadCall(f"the call can't be read: {json_guard.why(error, body)}") from error
 
 
 async def call(kernel: Kernel, process: Process, exchange: Exchange) -> None:

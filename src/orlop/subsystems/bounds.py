@@ -152,6 +152,8 @@ def _sampling(sampling: Sampling) -> None:
         _within(f"sampling.logit_bias.{token[:NAME_CHARS_MAX]}", bias, -100, 100)
     if len(sampling.stop) > STOP_SEQUENCES_MAX:
         raise BadCall(f"sampling.stop: at most {STOP_SEQUENCES_MAX} sequences")
+    if "" in sampling.stop:
+        raise BadCall("sampling.stop: an empty text would end each answer before it begins")
 
 
 def _within(field: str, value: float | None, low: float, high: float) -> None:

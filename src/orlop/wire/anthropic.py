@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from orlop.abi.calls import Infer, Sampling
 from orlop.abi.errors import BadCall, DeviceFailed
 from orlop.abi.hints import Hints
-from orlop.abi.limits import MESSAGES_PER_CALL_MAX, STOP_SEQUENCES_MAX
+from orlop.abi.limits import MESSAGES_PER_CALL_MAX, STOP_SEQUENCES_MAX, TOKEN_MAX
 from orlop.abi.messages import Message
 from orlop.abi.replies import Choice, Completion, Generated
 from orlop.wire import json_guard
@@ -34,7 +34,7 @@ def read_messages_request(body: bytes) -> Infer:
     """The server's half.  Raises `BadCall` or `TooLarge`, never anything else."""
     fields = Fields(json_guard.decode(body))
     model = fields.need_text("model")
-    limit = fields.integer("max_tokens", 1)
+    limit = fields.integer("max_tokens", 1, TOKEN_MAX)
     if limit is None:
         fields.refuse("max_tokens", "is required")
     messages = _read_conversation(fields)
@@ -140,7 +140,10 @@ def write_messages_request(
 def read_messages_response(body: bytes, engine: str = "the engine") -> Generated:
     """The client's half.  Raises `DeviceFailed` where it is not what the dialect promises."""
     try:
-        return finish_reading(json_guard.decode(body))
+        raw = json_guard.decode(body)
+        if "content" not in raw:
+            Fields(raw).refuse("content", "is required")
+        return finish_reading(raw)
     except BadCall as error:
         raise DeviceFailed(f"{engine}'s answer can't be read: {error.message}") from error
 

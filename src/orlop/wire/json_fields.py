@@ -11,6 +11,8 @@ from orlop.abi.errors import BadCall
 Where = str | tuple["Where", str] | tuple["Where", int]
 """A path, put into words only when an error needs it."""
 
+TEXT_OR_ARRAY: Final = "a string or an array"
+
 INTEGER_MIN: Final = -(2**63)
 INTEGER_MAX: Final = 2**63 - 1
 
@@ -101,12 +103,14 @@ class Fields:
             self.refuse(name, f"must be from {low:g} to {high:g}")
         return float(value)
 
-    def items(self, name: str, limit: int | None = None) -> list[object]:
+    def items(
+        self, name: str, limit: int | None = None, *, wanted: str = "an array"
+    ) -> list[object]:
         value = self.raw.pop(name, None)
         if value is None:
             return []
         if not isinstance(value, list):
-            self._wrong(name, "an array", value)
+            self._wrong(name, wanted, value)
         if limit is not None and len(value) > limit:
             self.refuse(name, f"has {len(value)} items; {limit} are allowed")
         return value
@@ -116,7 +120,7 @@ class Fields:
         if isinstance(self.raw.get(name), str):
             return (self.text(name),)
         texts = []
-        for index, item in enumerate(self.items(name, limit)):
+        for index, item in enumerate(self.items(name, limit, wanted=TEXT_OR_ARRAY)):
             if not isinstance(item, str):
                 where = say(((self.where, name), index))
                 raise BadCall(f"`{where}` must be a string, not {kind(item)}")

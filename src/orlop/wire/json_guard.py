@@ -1,5 +1,6 @@
 """The only way JSON from outside comes in: an object of bounded size and depth, or `BadCall`."""
 
+import re
 from typing import Final
 
 import msgspec
@@ -8,6 +9,9 @@ from orlop.abi.errors import BadCall, TooLarge
 from orlop.abi.limits import BODY_BYTES_MAX, JSON_DEPTH_MAX
 
 _decoder: Final = msgspec.json.Decoder(dict[str, object])
+
+_HALF_A_PAIR: Final = re.compile(rb"\\u[dD][89a-bA-B][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
+"""A surrogate without its second half, which is no character."""
 
 
 def decode(body: bytes) -> dict[str, object]:
@@ -20,7 +24,7 @@ def decode(body: bytes) -> dict[str, object]:
     except UnicodeDecodeError as error:
         raise BadCall(f"the body is not UTF-8: {error.reason}") from error
     except (msgspec.MsgspecError, ValueError) as error:
-        raise BadCall(f"the body is not a JSON object: {error}") from error
+        raise BadCall(f"the body is not a JSON object: {why(error, body)}") from error
     # Counting brackets is far cheaper than walking, and settles nearly all small bodies.
     if body.count(b"[") + body.count(b"{") > JSON_DEPTH_MAX and _is_deeper(value, JSON_DEPTH_MAX):
         raise _too_deep()
@@ -37,6 +41,15 @@ def check(body: bytes) -> None:
             raise BadCall(f"the body is not UTF-8: {error.reason}") from error
     if body.count(b"[") + body.count(b"{") > JSON_DEPTH_MAX:
         decode(body)
+
+
+def why(error: Exception, body: bytes) -> str:
+    """What the decoder says, where it is true: it calls two other mistakes truncated data."""
+    if not body.strip():
+        return "it is empty"
+    if "truncated" in str(error) and (half := _HALF_A_PAIR.search(body)):
+        return f"`{half[0].decode()}` at byte {half.start()} is half of a surrogate pair"
+    return str(error)
 
 
 def _check_size(body: bytes) -> None:

@@ -92,6 +92,8 @@ def _read_format(fields: Fields) -> dict[str, object] | None:
     form = fields.mapping("response_format")
     if form is not None and not isinstance(form.get("type"), str):
         fields.refuse("response_format", "needs `type`: `text`, `json_object` or `json_schema`")
+    if form and form["type"] == "json_schema" and not isinstance(form.get("json_schema"), dict):
+        fields.refuse("response_format.json_schema", "is required: a name and a schema")
     return form
 
 

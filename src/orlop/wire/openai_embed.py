@@ -14,7 +14,7 @@ from orlop.abi.cards import ModelCard, ModelKind
 from orlop.abi.errors import BadCall, DeviceFailed
 from orlop.abi.hints import Hints
 from orlop.abi.ids import EngineName, ModelName
-from orlop.abi.limits import EMBED_INPUTS_MAX
+from orlop.abi.limits import EMBED_DIMENSIONS_MAX, EMBED_INPUTS_MAX
 from orlop.abi.replies import Embedded, Vectors
 from orlop.wire import json_guard
 from orlop.wire.json_fields import Fields, Where
@@ -22,7 +22,6 @@ from orlop.wire.openai_terms import read_tier, read_usage
 
 Encoding = Literal["float", "base64"]
 _ENCODINGS: Final[Mapping[str, Encoding]] = {"float": "float", "base64": "base64"}
-_DIMENSIONS_MAX: Final = 65_536
 _CONTEXT_FIELDS: Final = ("max_model_len", "context_length", "context_window")
 """What vLLM, OpenRouter and Groq call it."""
 
@@ -40,7 +39,7 @@ def read_embed_request(body: bytes) -> EmbedRequest:
     call = Embed(
         model=fields.need_text("model"),
         inputs=_read_inputs(fields),
-        dimensions=fields.integer("dimensions", 1, _DIMENSIONS_MAX),
+        dimensions=fields.integer("dimensions", 1, EMBED_DIMENSIONS_MAX),
         hints=Hints(latency_class=read_tier(fields)),
         dialect="openai",
     )

@@ -5,11 +5,10 @@ from typing import Final
 import msgspec
 
 from orlop.abi.calls import Infer, Sampling
-from orlop.abi.limits import CHOICES_MAX, STOP_SEQUENCES_MAX
+from orlop.abi.limits import CHOICES_MAX, STOP_SEQUENCES_MAX, TOKEN_MAX
 from orlop.wire.json_fields import Fields
 from orlop.wire.openai_terms import CLASS_TIER
 
-_TOKENS_MAX: Final = 2**31 - 1
 _PLAIN: Final = Sampling()
 
 
@@ -23,8 +22,8 @@ def read_stream(fields: Fields) -> tuple[bool, bool]:
 
 
 def read_limit(fields: Fields) -> int | None:
-    new = fields.integer("max_completion_tokens", 1, _TOKENS_MAX)
-    old = fields.integer("max_tokens", 1, _TOKENS_MAX)
+    new = fields.integer("max_completion_tokens", 1, TOKEN_MAX)
+    old = fields.integer("max_tokens", 1, TOKEN_MAX)
     if new is not None and old is not None and new != old:
         fields.refuse("max_tokens", "differs from `max_completion_tokens`; give one of them")
     return old if new is None else new

@@ -23,6 +23,10 @@ _PARAM: Final = re.compile(r"`([^`]{1,200})`")
 _MESSAGE_CHARS_MAX: Final = 2_000
 """Of an engine's message; some answer with whole pages."""
 
+_PAGE: Final = re.compile(r"\s*<(?:!doctype|html|head|body|\?xml)\b", re.IGNORECASE)
+_UNSEEN: Final = re.compile(r"<(script|style)\b.*?</\1>|<[^<>]*>", re.IGNORECASE | re.DOTALL)
+_PAGE_CHARS_MAX: Final = 4_000
+
 _STATUS: Final[Mapping[int, int]] = {499: 410}
 """499 is nginx's own; clients know 410 (gone) and don't try it again."""
 
@@ -142,8 +146,16 @@ def read_told(body: bytes) -> Told:
     try:
         fields = json_guard.decode(body)
     except BadCall:
-        return Told(body[:_MESSAGE_CHARS_MAX].decode("utf-8", "replace").strip())
+        text = body[:_PAGE_CHARS_MAX].decode("utf-8", "replace")
+        if is_page(body):
+            text = " ".join(_UNSEEN.sub(" ", text).split())
+        return Told(text[:_MESSAGE_CHARS_MAX].strip())
     return told_in(fields)
+
+
+def is_page(body: bytes) -> bool:
+    """HTML or XML, for people: no engine speaks so."""
+    return _PAGE.match(body[:100].decode("utf-8", "replace")) is not None
 
 
 def told_in(fields: Mapping[str, object]) -> Told:
@@ -166,9 +178,11 @@ def engine_problem(name: str, status: int, headers: Mapping[str, str], told: Tol
     """
     said = f"{name} answered {status or 'in its stream'}: {told.message or 'nothing'}"
     wait_s = retry_after_s(headers)
+    if status == 429 and "insufficient_quota" in (told.code, told.type):
+        return DeviceFailed(said)  # OpenAI's word for an account without money: waiting won't help.
     if status == 429 or status == 503 or (not status and _is_busy(told)):
         return DeviceBusy(said, retry_after_s=wait_s)
-    if status in (408, 409, 425) or status >= 500 or (not status and not _is_refusal(told)):
+    if status in (408, 409, 425) or 0 < status < 400 or status >= 500 or (not status and not _is_refusal(told)):
         return DeviceFailed(said, retry_after_s=wait_s)
     if status in (401, 403):
         return DeviceRefused(f"{said} (see the engine's `key_env` or `key_file` in orlop.toml)")

@@ -15,11 +15,11 @@ from orlop.abi.calls import Infer, Sampling
 from orlop.abi.errors import BadCall, KernelError, NotFound
 from orlop.abi.hints import Hints
 from orlop.abi.ids import CallId
-from orlop.abi.limits import MESSAGES_PER_CALL_MAX
+from orlop.abi.limits import MESSAGES_PER_CALL_MAX, TOKEN_MAX
 from orlop.abi.messages import Message
 from orlop.abi.replies import Choice, Completion, FinishReason
 from orlop.wire import json_guard
-from orlop.wire.json_fields import Fields
+from orlop.wire.json_fields import TEXT_OR_ARRAY, Fields
 from orlop.wire.openai_terms import ReplyHead, head_of, read_tier, write_facts
 from orlop.wire.responses_items import read_items, write_input, write_turn
 from orlop.wire.responses_parts import Item
@@ -80,7 +80,7 @@ def read_responses_request(body: bytes) -> ResponsesRequest:
         tool_choice=read_choice(fields),
         parallel_tool_calls=fields.flag("parallel_tool_calls"),
         response_format=read_format(fields),
-        output_tokens_max=fields.integer("max_output_tokens", 1),
+        output_tokens_max=fields.integer("max_output_tokens", 1, TOKEN_MAX),
         sampling=_read_sampling(fields),
         hints=Hints(latency_class=read_tier(fields)),
         stream=_read_stream(fields),
@@ -203,7 +203,7 @@ def _read_input(fields: Fields, extra: dict[str, object]) -> tuple[Message, ...]
         extra["instructions"] = True
     if isinstance(fields.raw.get("input"), str):
         return (*instructions, Message("user", fields.text("input")))
-    items = fields.items("input", MESSAGES_PER_CALL_MAX)
+    items = fields.items("input", MESSAGES_PER_CALL_MAX, wanted=TEXT_OR_ARRAY)
     if not items:
         fields.refuse("input", "is required and must not be empty")
     return instructions + read_items(items, "input")

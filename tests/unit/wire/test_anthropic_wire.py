@@ -188,6 +188,7 @@ def test_standard_only_is_a_latency_class() -> None:
     [
         ({"max_tokens": None}, "`max_tokens`"),
         ({"max_tokens": 0}, "`max_tokens`"),
+        ({"max_tokens": 2**31}, "`max_tokens`"),
         ({"max_tokens": "9"}, "`max_tokens`"),
         ({"model": ""}, "`model`"),
         ({"messages": []}, "`messages`"),

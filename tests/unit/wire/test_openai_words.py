@@ -31,6 +31,7 @@ def chat(*fields: bytes) -> Infer:
         (b'"n":0', "`n` must be from 1 to 16"),
         (b'"n":17', "`n` must be from 1 to 16"),
         (b'"stop":[1]', "`stop[0]` must be a string, not a number"),
+        (b'"stop":5', "`stop` must be a string or an array, not a number"),
         (b'"stream":"yes"', "`stream` must be a boolean, not a string"),
         (b'"stream_options":{"include_usage":1}', "`stream_options.include_usage` must be"),
         (b'"top_logprobs":3', "`top_logprobs` needs `logprobs: true`"),
@@ -41,6 +42,7 @@ def chat(*fields: bytes) -> Infer:
         (b'"tools":[{"type":"function","function":{}}]', "`tools[0].function.name` is required"),
         (b'"tool_choice":"sometimes"', "`tool_choice` must be `auto`"),
         (b'"response_format":{}', "`response_format` needs `type`"),
+        (b'"response_format":{"type":"json_schema"}', "`response_format.json_schema` is required"),
         (b'"functions":[]', "`functions` is of an API that OpenAI has withdrawn"),
         (b'"seed":99999999999999999999999', "`seed` must be from"),
     ],
@@ -227,3 +229,18 @@ def test_streamed_tool_calls_are_told_apart_however_they_are_numbered() -> None:
 def test_a_stream_that_holds_no_json_is_the_engine_s_failure() -> None:
     with pytest.raises(DeviceFailed, match="can't be read"):
         ChatStreamReader().feed(b"data: hello\n\n")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b" ", "it is empty"),
+        (b'{"a":"\\ud800"}', r"`\ud800` at byte 6 is half of a surrogate pair"),
+        (b'{"a":"\\uDBFF x"}', r"`\uDBFF` at byte 6 is half of a surrogate pair"),
+        (b'{"a":"\\ud83d\\ude00", "b', "Input data was truncated"),
+    ],
+)
+def test_a_body_that_is_not_json_is_told_what_is_true(body: bytes, said: str) -> None:
+    with pytest.raises(BadCall) as raised:
+        decode(body)
+    assert raised.value.message == f"the body is not a JSON object: {said}"

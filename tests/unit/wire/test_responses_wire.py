@@ -120,6 +120,8 @@ def test_logprobs_are_asked_for_by_include() -> None:
         ({"text": {"format": {"type": "xml"}}}, "`text.format.type`"),
         ({"text": {"format": {"type": "json_schema"}}}, "`text.format.schema`"),
         ({"max_output_tokens": -1}, "`max_output_tokens`"),
+        ({"max_output_tokens": 2**31}, "`max_output_tokens`"),
+        ({"input": 5}, "`input` must be a string or an array"),
         ({"stream": 1}, "`stream`"),
         ({"metadata": "x"}, "`metadata`"),
     ],
