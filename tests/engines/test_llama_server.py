@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from giving_back import goes_on_as_if_never_stopped
 from msgspec.structs import replace
 from patience import until
 from pulled import weights
@@ -17,9 +18,9 @@ from orlop.abi.calls import Infer, Sampling
 from orlop.abi.errors import DeviceRefused
 from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.messages import Message
-from orlop.abi.replies import Delta, Generated
+from orlop.abi.replies import Generated
 from orlop.devices import engine_host
-from orlop.devices.device import Preempted, Turn
+from orlop.devices.device import Turn
 from orlop.devices.llamacpp import LlamaCpp, LlamaCppConfig
 from orlop.drivers.llama_server import LlamaServer
 from orlop.machine.chance import SystemChance
@@ -144,36 +145,16 @@ def test_a_saved_context_is_brought_back_by_the_program_s_next_call(tmp_path: Pa
 def test_a_call_that_gives_its_seat_back_says_in_the_end_what_it_would_have_said(
     tmp_path: Path, stops_after: int
 ) -> None:
-    """Greedy, so that each token follows from those before it; stopped at several places."""
-
     async def scenario() -> None:
         async with serving(tmp_path) as engine:
-            assert engine.capacity().continues
+
+            async def meanwhile() -> None:
+                """Somebody else has the seats, and what lay there is gone."""
+                for other in ("b", "c", "d"):
+                    await say(engine, other, "blue plums ")
+
             call = ask("Tell me of the sea, café and 海. ", 60)
-            whole = await engine.infer(call, MODEL, None, 120.0, Turn(program="whole"))
-            deltas, stop = list[Delta](), asyncio.Event()
-
-            def read(delta: Delta) -> None:
-                deltas.append(delta)
-                if len(deltas) == stops_after:
-                    stop.set()
-
-            if not stops_after:
-                stop.set()  # Its prompt has not been read yet.
-            turn = Turn(program="cut", yield_now=stop)
-            with pytest.raises(Preempted) as stopped:
-                await engine.infer(call, MODEL, read, 120.0, turn)
-            partial = stopped.value.partial
-            assert partial.deltas == len(deltas) and (len(partial.tokens) > 0) is (stops_after > 0)
-            # Somebody else has the seats meanwhile, and what lay there is gone.
-            for other in ("b", "c", "d"):
-                await say(engine, other, "blue plums ")
-            turn = Turn(program="cut", yield_now=asyncio.Event(), so_far=partial)
-            made = await engine.infer(call, MODEL, read, 120.0, turn)
-            assert "".join(delta.text for delta in deltas) == whole.choices[0].message.text()
-            assert made.choices == whole.choices
-            assert made.usage.input_tokens == whole.usage.input_tokens
-            assert made.usage.output_tokens == whole.usage.output_tokens == 60
+            await goes_on_as_if_never_stopped(engine, call, MODEL, stops_after, meanwhile)
 
     asyncio.run(scenario())
 

@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+from giving_back import goes_on_as_if_never_stopped
 from msgspec.structs import replace
 from patience import until
 
@@ -219,38 +220,18 @@ def test_it_says_whose_context_it_holds_and_when_it_has_forgotten_all(
 def test_a_call_that_gives_its_seat_back_says_in_the_end_what_it_would_have_said(
     server: tuple[str, str], stops_after: int
 ) -> None:
-    """Greedy, so that each token follows from those before it; left at several places."""
-
     async def scenario() -> None:
         async with engine(server) as (driver, model):
-            assert driver.capacity().continues and driver.card().continues
+            assert driver.card().continues
+
+            async def meanwhile() -> None:
+                while running(driver.load()) != 0:  # It has noticed.
+                    await driver._watch.look()
+                call = ask(model, "something else", tokens=20)
+                await driver.infer(call, model, None, 120.0, Turn(program="other"))
+
             call = ask(model, "Tell me of the sea, café and 海. Use emojis 🌊.", tokens=160)
-            assert driver.goes_on(call)
-            whole = await driver.infer(call, model, None, 120.0)
-            deltas, stop = list[Delta](), asyncio.Event()
-
-            def read(delta: Delta) -> None:
-                deltas.append(delta)
-                if len(deltas) == stops_after:
-                    stop.set()
-
-            if not stops_after:
-                stop.set()  # Its prompt has not been read yet.
-            turn = Turn(program="cut", urgency=2, yield_now=stop)
-            with pytest.raises(Preempted) as stopped:
-                await driver.infer(call, model, read, 120.0, turn)
-            partial = stopped.value.partial
-            assert partial.deltas == len(deltas) and (len(partial.tokens) > 0) is (stops_after > 0)
-            while running(driver.load()) != 0:  # It has noticed.
-                await driver._watch.look()
-            other = Turn(program="other")
-            await driver.infer(ask(model, "something else", tokens=20), model, None, 120.0, other)
-            turn = Turn(program="cut", urgency=2, yield_now=asyncio.Event(), so_far=partial)
-            made = await driver.infer(call, model, read, 120.0, turn)
-            assert "".join(delta.text for delta in deltas) == whole.choices[0].message.text()
-            assert made.choices == whole.choices
-            assert made.usage.input_tokens == whole.usage.input_tokens
-            assert made.usage.output_tokens == whole.usage.output_tokens == 160
+            await goes_on_as_if_never_stopped(driver, call, model, stops_after, meanwhile)
 
     asyncio.run(scenario())
 
