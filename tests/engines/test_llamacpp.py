@@ -169,26 +169,73 @@ def test_a_new_kernel_finds_the_host_that_the_old_one_left(tmp_path: Path) -> No
     asyncio.run(scenario())
 
 
-def test_a_host_that_is_killed_fails_its_calls_and_the_next_call_starts_it(tmp_path: Path) -> None:
+def test_a_host_that_is_killed_fails_calls_that_have_told_and_the_next_call_starts_it(
+    tmp_path: Path,
+) -> None:
     async def scenario() -> None:
         async with started(tmp_path) as (home, engine):
             before = home.host()
-            cut = [asyncio.create_task(engine.infer(ENDLESS, MODEL, None, 60)) for _ in range(3)]
+            told: list[list[Delta]] = [[], [], []]
+            cut = [
+                asyncio.create_task(engine.infer(ENDLESS, MODEL, deltas.append, PATIENT_S))
+                for deltas in told
+            ]
 
-            async def are_running() -> bool:
-                return await home.calls_running() == 3
+            async def have_told() -> bool:
+                return all(told)
 
-            await until(are_running)
+            await until(have_told)
             os.kill(before.pid, signal.SIGKILL)
             ends = await asyncio.gather(*cut, return_exceptions=True)
             assert [type(end) for end in ends] == [DeviceFailed] * 3
-            assert engine.card().health == "failing"
+            assert engine.card().health == "ready", "calls for it are not turned away"
             answers = await asyncio.gather(
                 *(engine.infer(say("Say hi"), MODEL, None, PATIENT_S) for _ in range(3))
             )
             assert all(text(answer) for answer in answers)
             assert home.host().pid != before.pid
             assert engine.card().health == "ready"
+
+    asyncio.run(scenario())
+
+
+def test_a_call_that_has_told_nothing_is_asked_of_the_next_host(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with started(tmp_path) as (home, engine):
+            expected = text(await engine.infer(say("Say hi"), MODEL, None, PATIENT_S))
+            before = home.host()
+            os.kill(before.pid, signal.SIGKILL)
+            await until_ended(before)
+            began_s = asyncio.get_running_loop().time()
+            idle = await engine.infer(say("Say hi"), MODEL, None, PATIENT_S)
+            took_s = asyncio.get_running_loop().time() - began_s
+            assert text(idle) == expected
+            assert idle.prefill_s + idle.decode_s == pytest.approx(took_s, rel=0.1)
+
+            before = home.host()
+            reading = asyncio.create_task(engine.infer(LONG_PROMPT, MODEL, None, PATIENT_S))
+
+            async def is_running() -> bool:
+                return await home.calls_running() == 1
+
+            await until(is_running)
+            os.kill(before.pid, signal.SIGKILL)
+            assert text(await reading)
+            assert home.host().pid != before.pid
+
+    asyncio.run(scenario())
+
+
+def test_a_load_finds_out_that_the_host_is_gone(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with started(tmp_path) as (home, engine):
+            before = home.host()
+            os.kill(before.pid, signal.SIGKILL)
+            await until_ended(before)
+            assert engine.residence.resident()[MODEL].state == "disk"
+            await engine.residence.load(MODEL)
+            assert engine.residence.resident()[MODEL].state == "hot"
+            assert home.host().pid != before.pid
 
     asyncio.run(scenario())
 

@@ -12,7 +12,6 @@ from local_engine import MODEL, PATIENT_S, Home, home_in, say, started, text, un
 from msgspec.structs import replace
 
 from orlop.abi.calls import Infer, Sampling
-from orlop.abi.errors import DeviceFailed
 from orlop.abi.messages import Message
 from orlop.abi.replies import Delta, Generated
 from orlop.devices.device import Partial, Preempted, Turn
@@ -398,8 +397,6 @@ def test_a_host_that_dies_costs_time_and_nothing_else(tmp_path: Path) -> None:
             await contexts.save("p")
             await ask(engine, agent(2), Turn(program="unsaved"))
             os.kill(home.host().pid, signal.SIGKILL)
-            with pytest.raises(DeviceFailed):
-                await ask(engine, agent(3), Turn(program="r"))
             again = await ask(engine, agent(1, text(made)), Turn(program="p"))
             assert again.usage.cached_tokens >= made.usage.input_tokens - 1
             other = await ask(engine, agent(2), Turn(program="unsaved"))

@@ -3,15 +3,16 @@
 The host speaks OpenAI's dialect, so calls go through that driver; `llamacpp_calls` makes them fit.
 
 Invariants: 1. one caller at a time starts the host, and a failed start is not repeated at once;
-2. a host that has ended is found out by the call that fails, and the next call starts it again;
+2. a host that has ended is found out by a call on it, which starts it again and is asked once more,
+unless its caller has been told something of the answer already;
 3. nobody waits longer than the deadline, for a start either.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -22,7 +23,7 @@ from orlop.abi.cards import EngineCard, Health, ModelCard, ModelKind
 from orlop.abi.errors import DeadlineMissed, DeviceFailed, KernelError
 from orlop.abi.ids import EngineName, ModelName
 from orlop.abi.limits import BODY_BYTES_MAX, ENGINE_RETRY_S_MAX, ENGINE_START_S_MAX
-from orlop.abi.replies import Embedded, Generated
+from orlop.abi.replies import Delta, Embedded, Generated
 from orlop.devices.artefact import remembered_digest
 from orlop.devices.device import ALONE, Capacity, Contexts, Sink, Turn
 from orlop.devices.engine_host import HostKeeper, HostSettings, HostState
@@ -36,6 +37,8 @@ from orlop.machine.clock import Clock, deadline
 
 _PROPS_S: Final = 10.0
 _UNLOADED: Final = "not loaded: the next call loads it"
+Answer = TypeVar("Answer", Embedded, Generated)
+_ENDED: Final = "its host ended: the next call starts it again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +105,7 @@ class LlamaCpp:
             config.path,
             config.slots * config.context_tokens,
             self._keeper,
-            self._attached,
+            self._brought,
             self._unloaded,
         )
         self._starting = asyncio.Lock()
@@ -194,38 +197,76 @@ class LlamaCpp:
         deadline_s: float,
         turn: Turn = ALONE,
     ) -> Generated:
-        ends_s = self._clock.now_s() + deadline_s
+        began_s = self._clock.now_s()
+        ends_s = began_s + deadline_s
+        is_told = False
+
+        def tell(delta: Delta) -> None:
+            nonlocal is_told
+            is_told = True
+            if sink is not None:
+                sink(delta)
+
+        async def answer(seat: _Seat) -> Generated:
+            return await self._answer(seat, call, model, tell if sink else None, turn, ends_s)
+
         async with deadline(deadline_s, f"{self.name}'s answer"):
-            seat = await self._attached()
-            wanted = asked(call, seat.props, self.name)
-            answers = []
-            # Of several choices some would be whole and one not: such a call runs to its end.
-            own_turn = turn if call.sampling.n == 1 else replace(turn, yield_now=None)
-            for index in range(call.sampling.n):
-                one = one_choice(wanted, index)
-                pass_on = passing(call, sink, index)
-                try:
-                    if self._memory is not None:
-                        made = await self._memory.run(one, model, pass_on, own_turn, ends_s)
-                    else:
-                        left_s = ends_s - self._clock.now_s()
-                        made = await seat.inner.infer(one, model, pass_on, left_s)
-                    answers.append(made)
-                except DeviceFailed:
-                    await self._notice(seat)
-                    raise
-        self._failures = 0
-        return together(call, answers)
+            made = await self._asked(answer, lambda: not is_told)
+        # What its host does not time: its start, the wait for a slot, a context brought back.
+        first_s = self._clock.now_s() - began_s - made.decode_s
+        return replace(made, prefill_s=max(made.prefill_s, first_s))
 
     async def embed(self, call: Embed, model: ModelName, deadline_s: float) -> Embedded:
         ends_s = self._clock.now_s() + deadline_s
+
+        async def answer(seat: _Seat) -> Embedded:
+            return await seat.inner.embed(call, model, ends_s - self._clock.now_s())
+
         async with deadline(deadline_s, f"{self.name}'s vectors"):
+            return await self._asked(answer, lambda: True)
+
+    async def _asked(
+        self, ask: Callable[[_Seat], Awaitable[Answer]], may_repeat: Callable[[], bool]
+    ) -> Answer:
+        """Ask the host; once more if it turns out to have ended, and a new one can say it all."""
+        seat = await self._attached()
+        try:
+            answer = await ask(seat)
+        except DeviceFailed:
+            if not await self._has_ended(seat) or not may_repeat():
+                raise
             seat = await self._attached()
             try:
-                return await seat.inner.embed(call, model, ends_s - self._clock.now_s())
+                answer = await ask(seat)
             except DeviceFailed:
-                await self._notice(seat)
+                await self._has_ended(seat)
                 raise
+        self._failures = 0
+        return answer
+
+    async def _answer(
+        self,
+        seat: _Seat,
+        call: Infer,
+        model: ModelName,
+        sink: Sink | None,
+        turn: Turn,
+        ends_s: float,
+    ) -> Generated:
+        wanted = asked(call, seat.props, self.name)
+        answers = []
+        # Of several choices some would be whole and one not: such a call runs to its end.
+        own_turn = turn if call.sampling.n == 1 else replace(turn, yield_now=None)
+        for index in range(call.sampling.n):
+            one = one_choice(wanted, index)
+            pass_on = passing(call, sink, index)
+            if self._memory is not None:
+                made = await self._memory.run(one, model, pass_on, own_turn, ends_s)
+            else:
+                left_s = ends_s - self._clock.now_s()
+                made = await seat.inner.infer(one, model, pass_on, left_s)
+            answers.append(made)
+        return together(call, answers)
 
     async def erase(self) -> str:
         """Nothing of any call is left that could be read through this engine."""
@@ -263,6 +304,13 @@ class LlamaCpp:
                 raise self._failed(error) from error
             self._health, self._reason = "ready", ""
             return self._seat
+
+    async def _brought(self) -> _Seat:
+        """For who has seen that the host is not there, which no call may have found out yet."""
+        async with self._starting:
+            if self._seat is not None and self._keeper.seen() is None:
+                await self._leave()
+        return await self._attached()
 
     async def _unloaded(self) -> None:
         """End the host on purpose; the next call starts it again."""
@@ -312,14 +360,20 @@ class LlamaCpp:
         self._retry_s = self._clock.now_s() + pause_s
         return DeviceFailed(f"{self.name} did not start: {error.message}", retry_after_s=pause_s)
 
-    async def _notice(self, seat: _Seat) -> None:
-        """After a failed call: if the host does not answer, the next call starts it again."""
+    async def _has_ended(self, seat: _Seat) -> bool:
+        """After a failed call.  A host that does not answer is let go of; the next call starts it
+        again, at once where it has answered some call since it was started last."""
         try:
             await _ask_props(seat.host)
         except DeviceFailed as error:
             if self._seat is seat:
-                self._health, self._reason = "failing", error.message
                 await self._leave()
+                if self._failures:
+                    self._failed(error)
+                else:
+                    self._health, self._reason, self._failures = "ready", _ENDED, 1
+            return True
+        return False
 
     async def _leave(self) -> None:
         seat, self._seat = self._seat, None

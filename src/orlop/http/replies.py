@@ -126,7 +126,12 @@ def fact_headers(facts: Facts) -> list[Field]:
         headers.append(("orlop-replayed", "true"))
     if facts.cost:
         headers.append(("orlop-cost-nanodollars", str(facts.cost)))
-    spans = (("queue", facts.queue_s), ("prefill", facts.prefill_s), ("decode", facts.decode_s))
+    spans = (
+        ("load", facts.load_s),
+        ("queue", facts.queue_s),
+        ("prefill", facts.prefill_s),
+        ("decode", facts.decode_s),
+    )
     timing = ", ".join(f"{name};dur={span * 1e3:.1f}" for name, span in spans if span > 0)
     if timing:
         headers.append(("server-timing", timing))

@@ -122,6 +122,7 @@ async def generate(
     """Wait for the call's turn and run it; again where it had to give its seat back."""
     sink = running.put if call.stream else None
     so_far: Partial | None = None
+    read_s = wrote_s = 0.0  # Until it gave its seat back.
     while True:
         arrived_s = work.arrived_s = kernel.clock.now_s()
         # Nobody else can go on from an engine's tokens.
@@ -135,6 +136,9 @@ async def generate(
                 generated = await placed.engine.infer(call, placed.card.name, sink, left, turn)
             except Preempted as stopped:
                 so_far = stopped.partial
+                held_s = kernel.clock.now_s() - work.granted_s
+                wrote_s += held_s if so_far.deltas else 0.0
+                read_s += 0.0 if so_far.deltas else held_s
                 seat.used = Used(input_tokens=work.input_tokens, preempted=True)
                 if so_far.deltas:
                     work.candidates = (grant.engine,)
@@ -146,6 +150,12 @@ async def generate(
             seat.used = seating.used(generated)
             if placed.is_alone:
                 devices.timed(kernel, placed.engine, generated)
+            if read_s or wrote_s:
+                generated = replace(
+                    generated,
+                    prefill_s=generated.prefill_s + read_s,
+                    decode_s=generated.decode_s + wrote_s,
+                )
             return placed, generated
 
 

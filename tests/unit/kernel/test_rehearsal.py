@@ -106,13 +106,16 @@ def test_calls_that_come_at_once_are_no_queue_of_the_engine_and_use_all_its_seat
 def test_an_interactive_call_takes_the_seat_of_a_batch_call_there(tmp_path: Path) -> None:
     async def scenario(here: Computer, kernel: Kernel) -> None:
         process = await rehearse(here, kernel, tmp_path, slots=1)
-        other = await program(kernel)
+        other, began_s = await program(kernel), here.clock.now_s()
         long = asyncio.create_task(call(kernel, process, "long", 500, "batch"))
         await here.clock.sleep(1.0)
         urgent = await call(kernel, other, "urgent", 5, "interactive")
         assert urgent.facts.queue_s < 0.5
         done = await long
         assert done.facts.switched == 1 and done.usage.output_tokens == 500
+        facts, took_s = done.facts, here.clock.now_s() - began_s
+        assert facts.queue_s + facts.prefill_s + facts.decode_s == pytest.approx(took_s, rel=0.01)
+        assert facts.decode_s > 500 * 0.02, "both times that it wrote"
 
     on(Computer, scenario)
 
