@@ -19,6 +19,7 @@ from orlop.devices.llamacpp import LlamaCpp
 from orlop.devices.snapshots import Note
 
 SEED = 20261121
+TRIES = 6
 STORY = "The lighthouse keeper counts ships. " * 40
 """About 250 tokens."""
 
@@ -86,14 +87,16 @@ def test_an_answer_cut_anywhere_goes_on_token_for_token(tmp_path: Path, question
         async with started(tmp_path, slots=1) as (_, engine):
             call = say(question, 40)
             whole = await ask(engine, call, Turn(program="alone"))
-            chance, cuts = random.Random(SEED), 0
+            chance = random.Random(SEED)
             for after in ([0], [1], [chance.randint(2, 12)], [3, chance.randint(2, 8), 2]):
-                cut = Preempting(engine, call, after)
-                made = await cut.run()
-                # A starved test may be told the rest of an answer at once, and ask too late.
-                assert len(cut.partials) <= len(after), f"{after}: seed {SEED}"
-                cuts += len(cut.partials)
-                assert text(made) == text(whole), f"{after}: seed {SEED}"
+                for _ in range(TRIES):
+                    cut = Preempting(engine, call, after)
+                    made = await cut.run()
+                    assert text(made) == text(whole), f"{after}: seed {SEED}"
+                    # A starved test may be told the rest of an answer at once, and ask too late.
+                    if len(cut.partials) == len(after):
+                        break
+                assert len(cut.partials) == len(after), f"{after}: seed {SEED}"
                 assert "".join(delta.text for delta in cut.deltas) == text(whole)
                 assert made.usage.output_tokens == whole.usage.output_tokens
                 assert made.usage.input_tokens == whole.usage.input_tokens
@@ -101,7 +104,6 @@ def test_an_answer_cut_anywhere_goes_on_token_for_token(tmp_path: Path, question
                 said = [partial.text for partial in cut.partials if partial.text]
                 assert all(partial.tokens for partial in cut.partials if partial.text)
                 assert all(text(whole).startswith(part) for part in said)
-            assert cuts >= 2, f"seed {SEED}"
 
     asyncio.run(scenario())
 
