@@ -4,7 +4,6 @@ from orlop.abi.hints import Facts
 from orlop.abi.ids import CallId
 from orlop.http.replies import fact_headers
 
-
 CALL = CallId("cal_1")
 
 
