@@ -47,6 +47,10 @@ parts: SearchStrategy[Part] = st.one_of(
 )
 
 
+def schema_format(schema: dict[str, object]) -> dict[str, object]:
+    return {"type": "json_schema", "json_schema": schema}
+
+
 @st.composite
 def any_tool_uses(draw: DrawFn) -> tuple[ToolUse, ...]:
     """Of both kinds, some with what a dialect says beside them."""
@@ -95,9 +99,7 @@ def chat_calls(draw: DrawFn) -> Infer:
         tools=tuple(draw(st.lists(tools, max_size=2))),
         tool_choice=draw(st.sampled_from((None, "auto", "none", "required", {"name": "look_up"}))),
         parallel_tool_calls=draw(st.none() | st.booleans()),
-        response_format=draw(
-            st.none() | json_objects.map(lambda held: {"type": "json_schema", "json_schema": held})
-        ),
+        response_format=draw(st.none() | json_objects.map(schema_format)),
         output_tokens_max=draw(st.none() | st.integers(1, 10**6)),
         sampling=sampling,
         dialect="openai",
