@@ -17,8 +17,10 @@ from orlop.abi.limits import COUNTERS_MAX
 
 SLOT_S: Final = 10
 COARSE_S: Final = 300
+"""Seconds of a slot, and of one that lies further back than `FINE_SLOTS`."""
 FINE_SLOTS: Final = 3_600 // SLOT_S
 DAY_SLOTS: Final = 86_400 // SLOT_S + 1
+"""In slots of `SLOT_S`: the longest window, with the slot that its edge lies in."""
 TIDY_SLOTS: Final = 1_024
 """A counter of more slots is made coarser, and what is older than a day is dropped."""
 

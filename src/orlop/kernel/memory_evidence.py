@@ -24,9 +24,11 @@ from orlop.state.core import Kernel
 from orlop.store.journal import Journal, Stored
 
 USES_SHOWN: Final = 20
+"""The newest recalls that gave a memory."""
 THEN_EVENTS: Final = 500
 """Events after a recall in which the calls of its process are looked for."""
 THEN_SHOWN: Final = 5
+"""Of those calls."""
 ELSEWHERE_READ: Final = 5_000
 """Recalls of each other kernel, from the newest back, in which a memory is looked for."""
 BEFORE_READ: Final = 10_000

@@ -33,6 +33,7 @@ WIDER: Final = 3
 TEXT_CHARS: Final = 1_000
 """Of each text that a model reads."""
 TOKENS_A_NUMBER: Final = 8
+"""Of the answer, for each note that it may name: its number, and what stands around it."""
 
 INSTRUCTIONS: Final = (
     "You are given a question and numbered notes. Name the notes that help to answer the question,"

@@ -14,6 +14,7 @@ from orlop.store.output import OutputConfig, Trimmer
 log = logging.getLogger(__name__)
 
 LOOK_S: Final = 5.0
+"""Between two looks at how long the files are."""
 SWEEP_S: Final = 3_600.0
 """Between two looks for folders of processes that are in no table any more."""
 

@@ -23,10 +23,12 @@ from orlop.store.journal import Stored, place_of
 log = logging.getLogger(__name__)
 
 READ_EVENTS: Final = 1_024
+"""Read at once, so that calls have their turn between."""
 BODIES_AT_ONCE: Final = 2_000
 """Pruned in one transaction, so that calls wait for a moment only."""
 
 LOOK_S: Final = 3_600.0
+"""Between two looks at what has become too old."""
 DAY_S: Final = 86_400.0
 
 _NAME: Final = re.compile(rb'"([0-9a-f]{32})"')

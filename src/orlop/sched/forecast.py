@@ -30,7 +30,7 @@ class Forecasts:
         self.stations = stations
         self.refused = 0
 
-    def of(self, work: Work, now_s: float) -> tuple[float, float] | None:
+    def of(self, work: Work) -> tuple[float, float] | None:
         """Seconds to the first token if it came now, and of each token; None: not known yet."""
         pool = self.waiting.pool(work.candidates)
         stations, ahead = self.waiting.stations(pool), self.waiting.ahead(work.latency_class, pool)
@@ -81,7 +81,7 @@ class Forecasts:
 
     def _require_time(self, work: Work, now_s: float) -> None:
         """Raises `Exhausted` where its first token could come in time, and its last one can't."""
-        found, left_s = self.of(work, now_s), work.deadline_s - now_s
+        found, left_s = self.of(work), work.deadline_s - now_s
         if found is None:
             return
         first_s, token_s = found

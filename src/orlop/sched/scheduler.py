@@ -196,7 +196,7 @@ class Scheduler:
             return
         work.phase = Phase.OVER
         if work.is_model_call:
-            self.places.rest(work, context, now_s, used, self._pressure(stations[0], now_s))
+            self.places.rest(work, context, now_s, used, self._pressure(stations[0]))
         for station in stations:
             self.places.squeeze(station, now_s)
             self.admission.let_on(station, now_s)
@@ -236,7 +236,7 @@ class Scheduler:
                 next_s = min(next_s, min(ends, default=math.inf))
         return next_s
 
-    def _pressure(self, station: Station, now_s: float) -> float:
+    def _pressure(self, station: Station) -> float:
         """How much others want the room on an engine, 0 to 1."""
         if station.is_wanted:
             return 1.0

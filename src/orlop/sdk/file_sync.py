@@ -20,7 +20,9 @@ from orlop.abi.errors import BadCall, Conflict, NotFound
 from orlop.abi.files import FileView
 
 STATE: Final = ".orlop-sync.json"
+"""In the folder of this machine: what both sides were when they were last alike."""
 PART: Final = ".orlop-part"
+"""Ends the names of files that are just being written."""
 
 
 class Tree(Protocol):

@@ -24,6 +24,9 @@ from orlop.abi.ids import Digest, Seq
 from orlop.machine.latch import Latch
 from orlop.state.running import Running
 
+PAST_KEPT_MAX: Final = 64
+"""Newest calls that stay in RAM for a client's own retries; older ones are in the journal."""
+
 NEVER_TOLD: Final = (Interrupted, Killed)
 """Errors that end a call whose program, client or kernel is gone."""
 
@@ -121,10 +124,6 @@ class Record:
             self.forgot = True
 
 
-PAST_KEPT_MAX: Final = 64
-"""Newest calls that stay in RAM for a client's own retries; older ones are in the journal."""
-
-
 def build(
     past: Sequence[Recorded],
     mode: str,
@@ -136,7 +135,7 @@ def build(
     """The record of an incarnation that is answered from it."""
     record = Record(mode, strict, incarnation, [])
     record.expect(parked)
-    for recorded in answerable(past, mode, incarnation, dropped):
+    for recorded in answerable(past, incarnation, dropped):
         is_answer = recorded.ok or (mode == "replay" and recorded.told)
         if recorded.outcome is None or not is_answer:
             record.unfinished[recorded.digest] += 1
@@ -158,9 +157,7 @@ def newest(
     return None
 
 
-def answerable(
-    past: Sequence[Recorded], mode: str, incarnation: int, dropped: set[Seq]
-) -> Iterator[Recorded]:
+def answerable(past: Sequence[Recorded], incarnation: int, dropped: set[Seq]) -> Iterator[Recorded]:
     """Calls of earlier incarnations that are still on the process's path."""
     for recorded in past:
         if recorded.incarnation < incarnation and recorded.intent not in dropped:

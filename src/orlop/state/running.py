@@ -57,7 +57,9 @@ class Running:
     process: ProcessId
     call: Call
     digest: Digest
+    """Of what the call means: equal calls are answered alike."""
     started_s: float
+    """When it came, on the kernel's clock."""
     replies: Channel[Reply] = field(default_factory=lambda: Channel(REPLIES_UNREAD_MAX))
     phase: Phase = Phase.ENTERING
     seq: Seq = Seq(0)
@@ -73,11 +75,13 @@ class Running:
     shown: CallId | None = None
     """The first occurrence, where that is what answers it."""
     asked_s: float = 0.0
-    """When that was, and how long it had waited by then."""
+    """When that was."""
     waited_s: float = 0.0
+    """Of `queue_s`, what was before that."""
     tries: int = 0
     """Times that its tool was run."""
     queue_s: float = 0.0
+    """How long it has waited for seats in all."""
     labels: Labels = CLEAN
     """Where what it was made from came from."""
     decision: Decision | None = None

@@ -30,6 +30,7 @@ SHOWN: Final = ("organisation", "team")
 """Kinds of accounts that are few."""
 
 RATE_MAX: Final = 10**12
+"""Calls or tokens a minute.  More limits nothing, and is a mistake."""
 
 
 def view(kernel: Kernel, tenant: TenantId, *, everything: bool = False) -> BudgetTable:

@@ -40,6 +40,7 @@ OUT_OF_MEMORY: Final = re.compile(
 """How engines say that their device is full; none has a code for it."""
 
 REASON_CHARS: Final = 200
+"""Of an engine's own words, when a device is taken out of use for them."""
 
 TOKENS_TIMED_MIN: Final = 16
 """Of an answer whose pace says something."""

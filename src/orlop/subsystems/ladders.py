@@ -90,7 +90,7 @@ def shortened(kernel: Kernel, call: Infer, rung: Rung, work: Work) -> tuple[Infe
     Raises `Exhausted` where the rung allows no answer so short.
     """
     now_s = kernel.clock.now_s()
-    forecast = kernel.scheduler.forecasts.of(work, now_s) if work.is_hard else None
+    forecast = kernel.scheduler.forecasts.of(work) if work.is_hard else None
     if forecast is None:
         return call, ""
     first_s, token_s = forecast

@@ -21,7 +21,9 @@ from orlop.abi.memory import Forget, Item, MemoryCall, Recall, Remember
 TTL_S_MAX: Final = 1e9
 """Thirty years."""
 NS_MAX: Final = 2**63 - 2
+"""What a column holds, less the number that stands for `for ever`."""
 SEQ_MAX: Final = 2**47
+"""Of an event: a column holds its number and, beside that, those of its parts."""
 
 
 def check(call: MemoryCall) -> None:

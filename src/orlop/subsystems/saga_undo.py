@@ -52,7 +52,9 @@ async def once(kernel: Kernel, row: SagaView, step: SagaStep, undoing: Undoing) 
     plan = saga_plan.of(kernel, step)
     if not plan.tool:
         if step.state == "done" and plan.effect == "pure":
-            _settle(kernel, row, step, SagaUndone(saga=row.id, step=step.seq, state="kept"))
+            kernel.emit(
+                row.process, row.tenant, SagaUndone(saga=row.id, step=step.seq, state="kept")
+            )
             return
         if plan.effect != "pure":
             raise NotFound(f"the card of {step.tool} names no `compensate` any more")
@@ -66,7 +68,9 @@ async def once(kernel: Kernel, row: SagaView, step: SagaStep, undoing: Undoing) 
         raise BadCall(f"arguments of {plan.tool}: {wrong}")
     key = saga_holds.undoing(step.effect)
     if undoing.in_doubt and await _was_undone(tool, key):
-        _settle(kernel, row, step, SagaUndone(saga=row.id, step=step.seq, ran_ns=undoing.ran_ns))
+        kernel.emit(
+            row.process, row.tenant, SagaUndone(saga=row.id, step=step.seq, ran_ns=undoing.ran_ns)
+        )
         return
     labels = frozenset(entered.labels)
     said = saga_plan.permitted(kernel, row, step, tool.card, arguments, labels)
@@ -105,10 +109,6 @@ async def _undone(
     kernel.emit(row.process, row.tenant, done)
     await kernel.journal.flush()
     point("saga.outcome")
-
-
-def _settle(kernel: Kernel, row: SagaView, step: SagaStep, event: SagaUndone) -> None:
-    kernel.emit(row.process, row.tenant, event)
 
 
 async def _learn(kernel: Kernel, row: SagaView, step: SagaStep, plan: UndoPlan) -> None:
