@@ -155,6 +155,8 @@ class Trace(Struct, frozen=True, kw_only=True):
     process: ProcessView
     calls: tuple[TraceCall, ...]
     children: tuple["Trace", ...] = ()
+    rest: int | None = None
+    """There are more calls: ask on with this as `after`.  None: these are all."""
 
 
 class KeyOrder(Struct, frozen=True, kw_only=True):

@@ -314,6 +314,12 @@ JOURNAL_COMMIT_EVENTS: Final = 512
 JOURNAL_READ_EVENTS: Final = 2_000
 """Events read in one turn of the reading thread, so that others come between."""
 
+RECORD_CALLS_MAX: Final = 250_000
+"""Calls that a process may have made and still be resumed or replayed: some 50 MB in RAM."""
+
+TRACE_CALLS_MAX: Final = 5_000
+"""Calls in one answer of `GET …/trace`; the SDK and the shell ask on."""
+
 JOURNAL_PROCESSES_KNOWN: Final = 200_000
 """Processes whose last number the journal keeps in RAM; the others' are looked up."""
 

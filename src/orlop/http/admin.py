@@ -20,7 +20,7 @@ from orlop.abi.calls import Spawn
 from orlop.abi.errors import BadCall
 from orlop.abi.ids import Nanoseconds, Seq
 from orlop.abi.kernels import ForgetOrder, PruneOrder
-from orlop.abi.limits import NAME_CHARS_MAX
+from orlop.abi.limits import NAME_CHARS_MAX, TRACE_CALLS_MAX
 from orlop.hardware import probe
 from orlop.http.exchange import Exchange
 from orlop.http.native import NDJSON, WAIT_S_MAX
@@ -56,7 +56,7 @@ def decoded(body: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.DecodeError as error:
-        raise BadCall(f"the order can't be read: {error}") from error
+        raise BadCall(f"the order can't be read: {json_guard.why(error, body)}") from error
 
 
 async def send(exchange: Exchange, value: object, status: int = 200) -> None:
@@ -163,7 +163,12 @@ class Admin:
         await send(exchange, operator.view(self._kernel, process.row), status)
 
     async def trace(self, exchange: Exchange) -> None:
-        await send(exchange, await operator.trace(self._kernel, self._found(exchange).row))
+        row, after = self._found(exchange).row, int(exchange.number("after", 0))
+        if exchange.query("after"):
+            found = await operator.trace_on(self._kernel, row, after, TRACE_CALLS_MAX)
+        else:
+            found = await operator.trace(self._kernel, row, TRACE_CALLS_MAX)
+        await send(exchange, found)
 
     async def inventory(self, exchange: Exchange) -> None:
         kernel, engines = self._kernel, []

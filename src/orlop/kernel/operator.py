@@ -28,6 +28,9 @@ from orlop.subsystems.policy import said
 
 SECRET_BYTES = 24
 
+BEGINNINGS = ("call.entered", "policy.refused")
+"""Kinds of events with which a row of a trace begins."""
+
 
 def view(kernel: Kernel, row: Row) -> ProcessView:
     live = kernel.processes.get(row.id)
@@ -87,15 +90,59 @@ def waits_for(process: Process) -> tuple[str, ...]:
     return tuple(dict.fromkeys(question for question in waiting if question))
 
 
-async def trace(kernel: Kernel, row: Row) -> Trace:
-    """A process, its calls in order, and its children's traces."""
+async def trace(kernel: Kernel, row: Row, most: int | None = None) -> Trace:
+    """A process, its calls in order, and its children's traces.
+
+    most: calls in all of these together; of those that have more, `rest` tells where they go on.
+    """
     await kernel.journal.flush()
+    return (await _tree(kernel, row, most))[0]
+
+
+async def _tree(kernel: Kernel, row: Row, most: int | None) -> tuple[Trace, int | None]:
+    """Also how many calls may still be told."""
+    calls, rest = await calls_of(kernel, row, 0, most)
+    left = None if most is None else most - len(calls)
+    children: list[Trace] = []
+    for child in kernel.children(row.id):
+        made, left = await _tree(kernel, child, left)
+        children.append(made)
+    process, below = view(kernel, row), tuple(children)
+    return Trace(process=process, calls=calls, children=below, rest=rest), left
+
+
+async def trace_on(kernel: Kernel, row: Row, after: int, most: int) -> Trace:
+    """The calls of a process alone past `after`, where an earlier answer has ended."""
+    await kernel.journal.flush()
+    calls, rest = await calls_of(kernel, row, after, most)
+    return Trace(process=view(kernel, row), calls=calls, rest=rest)
+
+
+async def calls_of(
+    kernel: Kernel, row: Row, after: int, most: int | None
+) -> tuple[tuple[TraceCall, ...], int | None]:
+    """Calls that began past `after` (a process sequence number), and after which more begin."""
     calls: dict[CallId, TraceCall] = {}
-    for stored in await kernel.elders.of_process(row.id):
-        event, call = codec.decode(stored), stored.header.call
-        if call is None:
-            continue
-        match event:
+    async for stored in kernel.elders.past(row.id, after):
+        if most is not None and len(calls) >= most and stored.header.kind in BEGINNINGS:
+            await _end_all(kernel, calls)
+            return tuple(calls.values()), stored.header.process_seq - 1
+        _follow(calls, stored)
+    return tuple(calls.values()), None
+
+
+async def _end_all(kernel: Kernel, calls: dict[CallId, TraceCall]) -> None:
+    """Of those that ended after the last event that was read, how."""
+    for call in [call for call, row in calls.items() if row.status == "open"]:
+        for stored in await kernel.elders.of_call(call):
+            if stored.header.kind not in BEGINNINGS:
+                _follow(calls, stored)
+
+
+def _follow(calls: dict[CallId, TraceCall], stored: Stored) -> None:
+    """One event of the process."""
+    if (call := stored.header.call) is not None:
+        match event := codec.decode(stored):
             case CallEntered():
                 calls[call] = _entered(stored, event, call)
             case None if stored.header.kind == "call.entered":
@@ -109,8 +156,6 @@ async def trace(kernel: Kernel, row: Row) -> Trace:
                 calls[call] = _ended(calls[call], stored, event)
             case _:
                 pass
-    children = [await trace(kernel, child) for child in kernel.children(row.id)]
-    return Trace(process=view(kernel, row), calls=tuple(calls.values()), children=tuple(children))
 
 
 def _entered(stored: Stored, event: CallEntered, call: CallId) -> TraceCall:

@@ -6,6 +6,7 @@ from typing import TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
+from msgspec.structs import replace
 
 from orlop.abi.admin import (
     Info,
@@ -173,7 +174,17 @@ class Operator:
         return None if answer.is_parked else _decode(answer.body, ProcessView)
 
     def trace(self, ref: str) -> Trace:
-        return self._get(f"/processes/{quote(ref, safe='')}/trace", Trace)
+        """All its calls and its children's, however many answers those take."""
+        return self._whole(self._get(f"/processes/{quote(ref, safe='')}/trace", Trace))
+
+    def _whole(self, found: Trace) -> Trace:
+        calls, rest = list(found.calls), found.rest
+        while rest is not None:
+            more = self._get(f"/processes/{found.process.id}/trace?after={rest}", Trace)
+            calls += more.calls
+            rest = more.rest
+        children = tuple(map(self._whole, found.children))
+        return replace(found, calls=tuple(calls), children=children, rest=None)
 
     def output(
         self,

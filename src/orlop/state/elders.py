@@ -50,12 +50,25 @@ class Elders:
         return [self._ours(stored, number) for stored in found]
 
     async def of_process(
-        self, process: ProcessId, after: int = 0, kinds: Sequence[str] | None = None
+        self,
+        process: ProcessId,
+        after: int = 0,
+        kinds: Sequence[str] | None = None,
+        least: int | None = None,
     ) -> list[Stored]:
         """As `Journal.of_process`, over all the homes that the process has had."""
         if not self._known:
-            return await self._own.of_process(process, after, kinds)
-        return await self._stay(0, process, after, None, kinds)
+            return await self._own.of_process(process, after, kinds, least)
+        return await self._stay(0, process, after, None, kinds, least)
+
+    async def past(
+        self, process: ProcessId, after: int = 0, kinds: Sequence[str] | None = None
+    ) -> AsyncIterator[Stored]:
+        """The same, for whoever need not have all of it in RAM."""
+        while found := await self.of_process(process, after, kinds, READ_EVENTS):
+            for stored in found:
+                yield stored
+            after = found[-1].header.process_seq
 
     async def of_call(self, call: CallId) -> list[Stored]:
         """Its intent may be in another journal than its outcome."""
@@ -123,20 +136,24 @@ class Elders:
         after: int,
         until: int | None,
         kinds: Sequence[str] | None,
+        least: int | None,
     ) -> list[Stored]:
         """What it did in one journal, and before each arrival there, in the one it came from."""
         journal = await self._journal(number)
         wanted = None if kinds is None else (*kinds, ARRIVED)
         found: list[Stored] = []
         reached = after
-        for stored in await journal.of_process(process, after, wanted):
+        for stored in await journal.of_process(process, after, wanted, least):
             header = stored.header
             if until is not None and header.process_seq > until:
                 break
             event = codec.decode(stored) if header.kind == ARRIVED else None
             if isinstance(event, ProcessArrived):
                 elder = self._number(number, event.elder)
-                found += await self._stay(elder, process, reached, header.process_seq - 1, kinds)
+                until_then = header.process_seq - 1
+                found += await self._stay(elder, process, reached, until_then, kinds, least)
+                if least is not None and len(found) >= least:
+                    return found
             if kinds is None or header.kind in kinds:
                 found.append(self._ours(stored, number))
             reached = header.process_seq

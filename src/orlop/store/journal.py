@@ -309,15 +309,22 @@ class Journal:
         """Nobody else writes here: what is durable is known."""
 
     async def of_process(
-        self, process: ProcessId, after: int = 0, kinds: Sequence[str] | None = None
+        self,
+        process: ProcessId,
+        after: int = 0,
+        kinds: Sequence[str] | None = None,
+        least: int | None = None,
     ) -> list[Stored]:
-        """A process's events past `after` (a process sequence number), in order."""
+        """A process's events past `after` (a process sequence number), in order.
+
+        least: not all of them; so many, and what came with them from the disk.
+        """
         reader = self._readable()[1]
         events: list[Stored] = []
         while True:
             more = await self._reading(reader.of_process, process, after, kinds)
             events += more
-            if len(more) < JOURNAL_READ_EVENTS:
+            if len(more) < JOURNAL_READ_EVENTS or (least is not None and len(events) >= least):
                 return events
             after = more[-1].header.process_seq
 

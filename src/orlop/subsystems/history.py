@@ -9,11 +9,12 @@ from msgspec.structs import replace
 
 from orlop.abi.calls import Infer
 from orlop.abi.contexts import Context
-from orlop.abi.errors import JournalDamaged, NotFound
-from orlop.abi.events import CallEntered, CallFailed, CallReturned
+from orlop.abi.errors import Conflict, JournalDamaged, NotFound
+from orlop.abi.events import CallEntered, CallFailed, CallReturned, Header
 from orlop.abi.files import Contents
 from orlop.abi.ids import CallId, Digest, ProcessId, Seq, TenantId
 from orlop.abi.labels import together
+from orlop.abi.limits import RECORD_CALLS_MAX
 from orlop.abi.memory import Recalled
 from orlop.abi.messages import Message
 from orlop.abi.processes import Diverged, ProcessCaughtUp
@@ -87,15 +88,17 @@ class Past:
 async def read_past(kernel: Kernel, process: Process, after: int = 0) -> Past:
     """after: a process sequence number; outcomes past it whose intents are not are left out."""
     await kernel.journal.flush()
-    stored = await kernel.elders.of_process(process.id, after, kinds=CALL_KINDS)
     if not after:
-        require_kept(process, stored)
+        require_bounded(process)
+    gone: list[Header] = []
     intents: dict[CallId, Recorded] = {}
     inner: set[CallId] = set()
     dropped: set[Seq] = set()
     again: defaultdict[Seq, list[tuple[int, str]]] = defaultdict(list)
-    for item in stored:
-        event = codec.decode(item)
+    async for item in kernel.elders.past(process.id, after, CALL_KINDS):
+        if item.body is None and item.header.call is not None and not after:
+            gone.append(item.header)
+        event = None if gone else codec.decode(item)
         match event:
             case CallEntered() if event.within is not None:
                 inner.add(_call(item))
@@ -117,6 +120,7 @@ async def read_past(kernel: Kernel, process: Process, after: int = 0) -> Past:
                     again[one.intent].append((event.incarnation, one.nonce))
             case _:
                 pass
+    require_kept(process, gone)
     past = list(intents.values())  # In the process's own order, over all the homes it has had.
     running = {call.seq for call in process.running.values() if call.seq}
     past = [recorded for recorded in past if recorded.intent not in running]
@@ -131,9 +135,18 @@ def labels_of(call: Sequence[Stored]) -> tuple[str, ...]:
     )
 
 
-def require_kept(process: Process, stored: Sequence[Stored]) -> None:
+def require_bounded(process: Process) -> None:
+    """Raises `Conflict` where its record would not fit into RAM."""
+    if process.row.calls > RECORD_CALLS_MAX:
+        raise Conflict(
+            f"process {process.row.pid} has made {process.row.calls:,} calls; after more than "
+            f"{RECORD_CALLS_MAX:,} (RECORD_CALLS_MAX) it can be traced, and neither resumed nor "
+            "replayed"
+        )
+
+
+def require_kept(process: Process, gone: Sequence[Header]) -> None:
     """Raises `NotFound`, with the steps, where retention has taken some of them."""
-    gone = [item.header for item in stored if item.body is None and item.header.call is not None]
     if gone:
         calls = len({header.call for header in gone})
         raise NotFound(

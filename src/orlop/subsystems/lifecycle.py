@@ -137,6 +137,8 @@ async def start(
     kernel.tables.tenants.require_open(row.tenant)
     if row.is_client and mode == "replay":
         raise Conflict(f"process {row.pid} has no command that could be run again")
+    if mode != "first":
+        history.require_bounded(process)
     if mode != "first" and kernel.tables.is_pruned:
         await history.read_past(kernel, process)  # Raises `NotFound`: there is a gap in it.
     kernel.launcher.signal(row, "kill")

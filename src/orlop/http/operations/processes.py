@@ -62,8 +62,9 @@ OPERATIONS: Final = (
     Operation(
         By.TENANT,
         "GET processes/{process}/trace",
-        "Its calls and its children's",
+        "Its calls and its children's, as many as go into one answer; `after`: the next of its own",
         reply=admin.Trace,
+        query=("after",),
     ),
     Operation(
         By.TENANT,
