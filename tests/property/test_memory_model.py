@@ -75,7 +75,9 @@ async def _step(mind: Mind, model: Model, what: str, key: str, number: int) -> N
                 del model.now[key]
         case "back" if model.moments:
             seq, then = model.moments[number % len(model.moments)]
-            await memory_orders.rollback(mind.kernel, RollbackOrder(namespace=PLACE, seq=seq))
+            order = RollbackOrder(namespace=PLACE, seq=seq)
+            if any(known for _, known in model.moments) or model.now:
+                await memory_orders.rollback(mind.kernel, order)
             model.now = dict(then)
         case "stale":
             try:

@@ -202,6 +202,8 @@ class MemoryModelChosen(Struct, frozen=True, kw_only=True, tag_field="kind", tag
 
     model: str
     before: str = ""
+    wanted: str = ""
+    """Whose vectors shall be searched once all memories have one of them."""
 
 
 class MemoryShared(

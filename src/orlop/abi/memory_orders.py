@@ -62,6 +62,8 @@ class MemoryStats(Struct, frozen=True, kw_only=True):
     """By model."""
     model: str
     """Whose vectors are searched."""
+    wanted: str = ""
+    """Whose shall be, once all memories have one."""
     applied_seq: Seq
     disk_bytes: int
     shelves: tuple[Shelf, ...]

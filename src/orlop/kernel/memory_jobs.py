@@ -10,9 +10,9 @@ from typing import Final
 from orlop.abi.calls import Embed, Spawn
 from orlop.abi.errors import Conflict, JournalStopped, KernelError
 from orlop.abi.hints import Hints
-from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, TenantId
+from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS, Seq, TenantId
 from orlop.abi.memory import MemoryEmbedded, MemoryModelChosen
-from orlop.kernel import memory_erasure, memory_vectors, nested
+from orlop.kernel import memory_erasure, memory_orders, memory_vectors, nested
 from orlop.kernel.sys_memory import memories_of
 from orlop.machine.offload import Offload
 from orlop.memory import accounts as memory_accounts
@@ -67,37 +67,52 @@ async def look(kernel: Kernel, memories: Memories, graphs: Offload) -> None:
 async def reembed(kernel: Kernel, model: str, tenant: TenantId = DEFAULT_TENANT) -> None:
     """Begin: from the moment that every memory has a vector by `model`, it is searched by those.
 
-    The vectors of before stay: naming the old model again is at once.  Raises `NotFound`.
+    The vectors of before stay: where all have one already, it is at once.  Raises `NotFound`.
     """
     memories = memories_of(kernel)
     forms.find(kernel, model, "embed", Hints())
-    memories.wanted_models[tenant] = model
+    before = memory_vectors.model_of(kernel, memories, tenant)
+    is_missing = await memories.read(memory_accounts.unembedded, tenant, model, 1)
+    if is_missing:
+        await choose(kernel, tenant, MemoryModelChosen(model=before, wanted=model))
+    else:
+        await cut_over(kernel, memories, tenant, model)
+
+
+async def cut_over(kernel: Kernel, memories: Memories, tenant: TenantId, model: str) -> None:
+    """What came meanwhile is embedded at the next look."""
+    before = memory_vectors.model_of(kernel, memories, tenant)
+    await choose(kernel, tenant, MemoryModelChosen(model=model, before=before))
+    memories.full_at.pop(tenant, None)
+    if before != model:
+        log.info("memories are searched by %s now, and not by %s", model, before)
+
+
+async def choose(kernel: Kernel, tenant: TenantId, event: MemoryModelChosen) -> None:
+    await memory_orders.alone(kernel)
+    await kernel.journal.durable(kernel.emit(KERNEL_PROCESS, tenant, event).seq)
 
 
 async def fill(kernel: Kernel, memories: Memories, tenant: TenantId) -> None:
-    """Embed what has no vector by the model that is searched, or by the one that shall be."""
-    if tenant in memories.full_at:
-        head = memories.projection.applied_seq
-        if memories.full_at[tenant] == head and tenant not in memories.wanted_models:
-            return
-    model = memories.wanted_models.get(tenant) or memory_vectors.model_of(kernel, memories, tenant)
-    if not model or memories.dense is None:
+    """Embed what has no vector by the model that is searched, then by the one that shall be."""
+    if memories.dense is None:
         return
+    model = memory_vectors.model_of(kernel, memories, tenant)
+    if model and memories.full_at.get(tenant) != memories.projection.applied_seq:
+        memories.full_at[tenant] = await embed_all(kernel, memories, tenant, model)
+    if model := memory_vectors.wanted_of(kernel, tenant):
+        await embed_all(kernel, memories, tenant, model)
+        if memory_vectors.wanted_of(kernel, tenant) == model:
+            await cut_over(kernel, memories, tenant, model)
+
+
+async def embed_all(kernel: Kernel, memories: Memories, tenant: TenantId, model: str) -> Seq:
+    """Until none is missing: as of which event."""
     applied = memories.projection.applied_seq
     while missing := await memories.read(memory_accounts.unembedded, tenant, model, BATCH):
         await embed(kernel, memories, tenant, model, missing)
         applied = memories.projection.applied_seq
-    memories.full_at[tenant] = applied
-    if memories.wanted_models.get(tenant) == model:
-        # From here on it is searched by the new one; what came meanwhile is embedded next time.
-        del memories.wanted_models[tenant]
-        before = memory_vectors.model_of(kernel, memories, tenant)
-        if before != model:
-            await memories.ready()
-            event = MemoryModelChosen(model=model, before=before)
-            await kernel.journal.durable(kernel.emit(KERNEL_PROCESS, tenant, event).seq)
-            memories.full_at.pop(tenant, None)
-            log.info("memories are searched by %s now, and not by %s", model, before)
+    return applied
 
 
 async def embed(

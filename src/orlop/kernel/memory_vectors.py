@@ -41,6 +41,12 @@ def model_of(kernel: Kernel, memories: Memories, tenant: TenantId) -> str:
     return min((card.name for card in cards), default="")
 
 
+def wanted_of(kernel: Kernel, tenant: TenantId) -> str:
+    """Whose vectors shall be searched once all have one; empty: no others."""
+    chosen = kernel.tables.memory.models.get(tenant)
+    return chosen.wanted if chosen is not None else ""
+
+
 async def of_items(
     kernel: Kernel,
     memories: Memories,

@@ -7,7 +7,7 @@ from orlop.abi.errors import BadCall, NotFound
 from orlop.abi.ids import DEFAULT_TENANT, Seq, TenantId
 from orlop.abi.memory import Memory, MemoryId
 from orlop.abi.memory_orders import Difference, Exported, MemoryStats
-from orlop.kernel.memory_vectors import model_of
+from orlop.kernel.memory_vectors import model_of, wanted_of
 from orlop.kernel.sys_memory import memories_of, require_past
 from orlop.memory import accounts as memory_accounts
 from orlop.memory import reading
@@ -83,6 +83,7 @@ async def stats(kernel: Kernel, tenant: TenantId = DEFAULT_TENANT) -> MemoryStat
         namespaces=counted.namespaces,
         vectors=counted.vectors,
         model=model_of(kernel, memories, tenant),
+        wanted=wanted_of(kernel, tenant),
         applied_seq=memories.projection.applied_seq,
         disk_bytes=counted.bytes,
         shelves=tuple(memories.dense.shelves()) if memories.dense is not None else (),

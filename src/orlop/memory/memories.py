@@ -72,8 +72,6 @@ class Memories:
     """None: no library for vectors is installed."""
     external: Outside | None = None
     """The vector store outside, which `dense` then asks first."""
-    wanted_models: dict[TenantId, str] = field(default_factory=dict)
-    """By which memories shall be searched once all are embedded."""
     full_at: dict[TenantId, Seq] = field(default_factory=dict)
     """When every memory had its vector."""
     sizes: dict[str, int] = field(default_factory=dict)

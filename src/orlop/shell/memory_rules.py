@@ -123,4 +123,7 @@ def model(frame: Frame, name: str) -> None:
         show_json(found)
     else:
         have = found.vectors.get(name, 0)
-        click.echo(f"{have} of {found.versions} versions have a vector by {name}")
+        by = (
+            f"until all have, recalls search by {found.model}" if found.wanted else "it is searched"
+        )
+        click.echo(f"{have} of {found.versions} versions have a vector by {name}; {by}")

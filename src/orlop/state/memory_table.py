@@ -24,6 +24,7 @@ class MemoryRules(Struct, frozen=True, kw_only=True):
     kinds: tuple[MemoryKindSet, ...] = ()
     model: str | None = None
     model_before: str = ""
+    model_wanted: str = ""
 
 
 @dataclass(eq=False, slots=True)
@@ -67,6 +68,7 @@ class MemoryTable:
             kinds=tuple(kind for (owner, _), kind in self.kinds.items() if owner == tenant),
             model=chosen.model if chosen is not None else None,
             model_before=chosen.before if chosen is not None else "",
+            model_wanted=chosen.wanted if chosen is not None else "",
         )
 
     def _put(self, tenant: TenantId, event: MemoryRule) -> None:
@@ -97,7 +99,9 @@ class MemoryTable:
             for kind in one.kinds:
                 self._put(one.tenant, kind)
             if one.model is not None:
-                chosen = MemoryModelChosen(model=one.model, before=one.model_before)
+                chosen = MemoryModelChosen(
+                    model=one.model, before=one.model_before, wanted=one.model_wanted
+                )
                 self._put(one.tenant, chosen)
 
 

@@ -255,12 +255,43 @@ def test_another_model_takes_over_when_all_is_embedded_and_the_old_one_comes_bac
         found = await mind.recall("fact 7", namespaces=(PLACE,))
         assert "dense" in found.searched
         assert (await mind.write("later", PLACE)).embedded_by == "two"
+        while (await memory_views.stats(mind.kernel)).vectors != {"one": 40, "two": 41}:
+            await mind.kernel.clock.sleep(1.0)
         await memory_jobs.reembed(mind.kernel, "one")
+        assert (await memory_views.stats(mind.kernel)).wanted == "one"
         await searched_by("one")
+        await memory_jobs.reembed(mind.kernel, "two")
+        assert (await memory_views.stats(mind.kernel)).model == "two"
         with pytest.raises(NotFound):
             await memory_jobs.reembed(mind.kernel, "three")
 
     story(scenario, engine_config=config)
+
+
+def test_a_change_of_the_model_outlives_the_kernel_and_can_be_called_off() -> None:
+    async def whole() -> None:
+        computer = MemoryComputer(engine_config=FakeConfig(embed_models=("one", "two")))
+        kernel = await computer.boot()
+        mind = Mind(kernel, await program(kernel, name="clerk"))
+        await mind.remember("a fact", PLACE)
+        await memory_jobs.reembed(kernel, "two")
+        for _ in range(2):  # From the events, then from a snapshot.
+            await computer.close(kernel)
+            kernel = await computer.boot()
+            stats = await memory_views.stats(kernel)
+            assert (stats.model, stats.wanted) == ("one", "two")
+            kernel.snapshot()
+        await memory_jobs.reembed(kernel, "one")
+        stats = await memory_views.stats(kernel)
+        assert (stats.model, stats.wanted) == ("one", "")
+        await memory_jobs.reembed(kernel, "two")
+        job = kernel.tasks.start(memory_jobs.run(kernel, InlineOffload()))
+        while (await memory_views.stats(kernel)).model != "two":
+            await kernel.clock.sleep(1.0)
+        job.cancel()
+        await computer.close(kernel)
+
+    simulate(1, whole())
 
 
 def test_what_was_written_without_a_model_is_embedded_when_one_is_there() -> None:
