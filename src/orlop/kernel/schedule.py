@@ -19,7 +19,7 @@ from orlop.abi.schedules import ScheduleFired, ScheduleRemoved, ScheduleSet
 from orlop.kernel.when import When, parse
 from orlop.machine.clock import NS_PER_S
 from orlop.state.core import Kernel
-from orlop.state.process_table import OVER
+from orlop.state.process_table import OVER, State
 from orlop.state.schedule_table import ScheduleRow
 from orlop.subsystems import bounds, lifecycle
 
@@ -175,8 +175,11 @@ class Schedules:
         kernel.tasks.start(lifecycle.begin(kernel, process, "first"), f"start {process.row.pid}")
 
     def _is_running(self, row: ScheduleRow) -> bool:
+        """What was cut off, and does not start again by itself, holds no later run up."""
         process = self._kernel.tables.rows.get(row.process) if row.process is not None else None
-        return process is not None and process.state not in OVER
+        if process is None or process.state in OVER:
+            return False
+        return process.state is not State.INTERRUPTED or process.restart != "never"
 
     def _skip(self, row: ScheduleRow, due_ns: Nanoseconds, reason: str, runs: int = 1) -> None:
         """Decide that nothing starts for the `runs` that were due up to `due_ns`."""

@@ -54,7 +54,8 @@ def schedule() -> None:
     type=click.Choice(list(MISSED)),
     default="once",
     show_default=True,
-    help="What becomes of runs that were due while no kernel ran.",
+    help="What becomes of runs that were due while no kernel ran.  `all` starts them at once, "
+    "and so needs --overlap allow.",
 )
 @click.option(
     "--overlap",

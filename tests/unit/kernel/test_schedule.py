@@ -15,7 +15,7 @@ from orlop.abi.schedules import ScheduleFired
 from orlop.kernel.schedule import Schedules, view
 from orlop.state import codec
 from orlop.state.core import Kernel
-from orlop.state.process_table import ALIVE
+from orlop.state.process_table import ALIVE, State
 
 Scenario = Callable[[Computer, Kernel, Schedules], Coroutine[object, object, None]]
 
@@ -112,6 +112,21 @@ def test_a_kernel_that_is_back_within_the_second_has_missed_nothing() -> None:
         later, _ = await booted(here)
         await asyncio.sleep(1)
         assert (seen(later).runs, seen(later).skipped) == (1, 0)
+        await here.close(later)
+
+    with_schedules(scenario)
+
+
+def test_a_run_that_was_cut_off_for_good_holds_no_later_one_up() -> None:
+    async def scenario(here: Computer, kernel: Kernel, schedules: Schedules) -> None:
+        await schedules.set(DEFAULT_TENANT, order("every 10s", 25.0, missed="skip"))
+        await asyncio.sleep(15)
+        await here.close(kernel)
+        later, _ = await booted(here)
+        (row,) = (row for row in later.tables.rows.values() if row.schedule is not None)
+        assert row.state is State.INTERRUPTED
+        await asyncio.sleep(30)
+        assert (seen(later).runs, seen(later).skipped) == (2, 2)
         await here.close(later)
 
     with_schedules(scenario)
