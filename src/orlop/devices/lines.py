@@ -22,6 +22,10 @@ from orlop.devices.line import Answer, Line
 KEPT_S: Final = 60.0
 """How long an idle connection is kept."""
 
+_PROBES: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+"""An engine may think for long without a word, but its machine answers within a minute, or is lost:
+without power it closes no connection.  Names, because not every system has all three."""
+
 
 class Lines:
     """url: its scheme, host and port are the server's.  headers: of everything that is asked.
@@ -87,7 +91,7 @@ class Lines:
         for address in sorted(addresses, key=lambda one: one != self._address):
             try:
                 async with asyncio.timeout(ENGINE_CONNECT_S / len(addresses)):
-                    _, line = await loop.create_connection(
+                    transport, line = await loop.create_connection(
                         lambda: Line(self._let_go, self._lost),
                         address,
                         self._port,
@@ -100,6 +104,7 @@ class Lines:
                 failed = error
             else:
                 self._address = address
+                _notice_death(transport)
                 return line
         raise failed
 
@@ -126,6 +131,14 @@ class Lines:
         self._idle = kept
         if kept:
             self._sweep = loop.call_later(kept[0][0] + KEPT_S - loop.time(), self._sweep_out)
+
+
+def _notice_death(transport: asyncio.BaseTransport) -> None:
+    held = transport.get_extra_info("socket")
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _PROBES:
+        if (option := getattr(socket, name, None)) is not None:
+            held.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 @cache

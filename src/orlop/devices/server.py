@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 from yarl import URL
 
 from orlop.abi.cards import Health
-from orlop.abi.errors import BadCall, DeviceBusy, DeviceFailed, DeviceRefused, KernelError
+from orlop.abi.errors import BadCall, DeviceBusy, DeviceFailed, KernelError
 from orlop.abi.ids import EngineName
 from orlop.abi.limits import (
     BODY_BYTES_MAX,
@@ -129,14 +129,19 @@ class Server:
         if len(body) > BODY_BYTES_MAX:
             raise DeviceFailed(f"{self.name} answered more than BODY_BYTES_MAX bytes")
         try:
-            return coding.unpacked(response.coding, body, BODY_BYTES_MAX)
+            body = coding.unpacked(response.coding, body, BODY_BYTES_MAX)
         except BadCall as error:  # Of ours, it would be; the engine was not asked to pack it.
             raise DeviceFailed(f"{self.name}'s answer: {error.message}") from error
+        if problem.is_page(body):
+            raise self._strange(body)
+        return body
 
     async def pieces(self, response: Response) -> AsyncGenerator[bytes]:
         """A stream as it comes.  Use it through `streamed`."""
         if response.coding:
             raise DeviceFailed(f"{self.name} packs its streams ({response.coding})")
+        if response.content_type == "text/html":
+            raise self._strange((await response.read(ERROR_BYTES_MAX))[:ERROR_BYTES_MAX])
         try:
             while piece := await response.piece():
                 yield piece
@@ -177,11 +182,20 @@ class Server:
             failure.__cause__ = error
         return failure
 
-    def _moved(self, response: Response) -> DeviceRefused:
+    def _moved(self, response: Response) -> DeviceFailed:
         """A key is sent nowhere but where its owner wrote it."""
         where = response.headers.get("location", "another place")[:200]
-        return DeviceRefused(
-            f"{self.name} answered {response.status}: it is at {where}; write that in orlop.toml"
+        return DeviceFailed(
+            f"{self.name} answered {response.status}: it is at {where}; if that is an engine, "
+            "write it in orlop.toml"
+        )
+
+    def _strange(self, page: bytes) -> DeviceFailed:
+        """What a proxy, a portal or another kind of server says."""
+        said = problem.read_told(page).message
+        return DeviceFailed(
+            f"{self.name} answered a page, which no engine does: {said[:200]!r}; is its `url` "
+            "in orlop.toml right?"
         )
 
     def _delay_s(self, failure: KernelError, attempt: int) -> float:

@@ -182,7 +182,8 @@ def engine_problem(name: str, status: int, headers: Mapping[str, str], told: Tol
         return DeviceFailed(said)  # OpenAI's word for an account without money: waiting won't help.
     if status == 429 or status == 503 or (not status and _is_busy(told)):
         return DeviceBusy(said, retry_after_s=wait_s)
-    if status in (408, 409, 425) or 0 < status < 400 or status >= 500 or (not status and not _is_refusal(told)):
+    is_refusal = 400 <= status < 500 and status not in (408, 409, 425)
+    if not is_refusal and (status or not _is_refusal(told)):
         return DeviceFailed(said, retry_after_s=wait_s)
     if status in (401, 403):
         return DeviceRefused(f"{said} (see the engine's `key_env` or `key_file` in orlop.toml)")

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from patience import until
 from yarl import URL
 
-from orlop.abi.errors import DeviceFailed, DeviceRefused, Misconfigured
+from orlop.abi.errors import DeviceFailed, Misconfigured
 from orlop.abi.ids import EngineName
-from orlop.abi.limits import HEADERS_BYTES_MAX
+from orlop.abi.limits import ENGINE_RETRIES_MAX, HEADERS_BYTES_MAX
 from orlop.devices.line import UNREAD_BYTES_MAX, Answer, Line, Lost
 from orlop.devices.lines import Lines, trusted
 from orlop.devices.server import Server
@@ -332,8 +332,8 @@ class Still(asyncio.Transport):
 
 
 @asynccontextmanager
-async def engine(answer: bytes) -> AsyncGenerator[tuple[Server, URL]]:
-    async with server(saying(answer)) as told:
+async def engine(answer: bytes, times: int = 1) -> AsyncGenerator[tuple[Server, URL]]:
+    async with server(saying(*[answer] * times)) as told:
         clock, chance = SystemClock(), SeededChance(1)
         made = Server(EngineName("far"), told.url, clock=clock, chance=chance, headers={})
         await made.start()
@@ -364,6 +364,58 @@ async def test_an_answer_that_can_not_be_unpacked_is_the_engines_fault() -> None
 @awaited
 async def test_a_key_is_not_sent_where_an_answer_points_to() -> None:
     moved = b"HTTP/1.1 307 Moved\r\nlocation: http://elsewhere/v1\r\ncontent-length: 0\r\n\r\n"
-    async with engine(moved) as (made, url):
-        with pytest.raises(DeviceRefused, match="it is at http://elsewhere/v1"):
+    async with engine(moved, 1 + ENGINE_RETRIES_MAX) as (made, url):
+        with pytest.raises(DeviceFailed, match="it is at http://elsewhere/v1"):
             await made.open("GET", url, None, 1e12)
+
+
+PAGE = (
+    b"<!DOCTYPE html><html><head><style>p {}</style></head><body>Please <b>log in</b></body></html>"
+)
+
+
+@awaited
+async def test_a_page_for_people_is_told_as_what_it_says_and_where_to_look() -> None:
+    for kind in (b"text/html", b"application/json"):
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n"
+        async with engine(head % (kind, len(PAGE)) + PAGE) as (made, url):
+            response = await made.open("GET", url, None, 1e12)
+            with pytest.raises(DeviceFailed, match=r"far answered a page.*'Please log in'.*`url`"):
+                await made.read(response)
+
+
+@awaited
+async def test_a_page_is_no_stream() -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: %d\r\n\r\n"
+    async with engine(head % len(PAGE) + PAGE) as (made, url):
+        response = await made.open("GET", url, None, 1e12)
+        with pytest.raises(DeviceFailed, match=r"far answered a page.*'Please log in'"):
+            async with response, made.streamed(response) as pieces:
+                async for _ in pieces:
+                    pass
+
+
+@awaited
+async def test_an_answer_of_no_content_is_the_engine_s_failure() -> None:
+    empty = b"HTTP/1.1 204 No Content\r\n\r\n"
+    async with engine(empty, 1 + ENGINE_RETRIES_MAX) as (made, url):
+        with pytest.raises(DeviceFailed, match="far answered 204: nothing"):
+            await made.open("GET", url, None, 1e12)
+
+
+def timers(port: int) -> list[str]:
+    """Of connections to `port`: what each one's timer is for; 02 is asking whether it lives."""
+    lines = [line.split() for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
+    return [line[5][:2] for line in lines if line[2].endswith(f":{port:04X}") and line[3] == "01"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/net/tcp").exists(), reason="Linux tells of its timers")
+@awaited
+async def test_a_machine_without_power_is_noticed_though_it_closes_no_connection() -> None:
+    async with server(saying(HELLO)) as told:
+        lines = Lines(told.url, {})
+        async with await lines.ask("GET", told.url, None) as answer:
+            assert await answer.read(5) == b"hello"
+        assert told.url.port
+        assert timers(told.url.port) == ["02"]
+        lines.close()

@@ -237,7 +237,9 @@ OPENED = event("content_block_start", ',"index":0,"content_block":{"type":"text"
 GREW = event("content_block_delta", ',"index":0,"delta":{"type":"text_delta","text":"hi"}')
 OVERLOADED = event("error", ',"error":{"type":"overloaded_error","message":"too many"}')
 WRONG: Mapping[str, tuple[Answer, type[Exception], str]] = {
-    "garbage": (respond(200, b"<html>"), DeviceFailed, f"{NAME}'s answer can't be read"),
+    "garbage": (respond(200, b"oh"), DeviceFailed, f"{NAME}'s answer can't be read"),
+    "a page": (respond(200, b"<html>oh"), DeviceFailed, f"{NAME} answered a page.*'oh'"),
+    "nothing": (respond(200, b"{}"), DeviceFailed, "`content` is required"),
     "cut off": (pour(BEGUN, OPENED, GREW, ends=False), DeviceFailed, "cut"),
     "no end": (pour(BEGUN, OPENED, GREW), DeviceFailed, "cut off before its end"),
     "no order": (pour(BEGUN, GREW), DeviceFailed, "can't be read"),

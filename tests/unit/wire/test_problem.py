@@ -77,7 +77,9 @@ def test_an_engine_s_status_says_whose_fault_it_was(status: int, kind: type[Kern
         (b'{"type":"error","error":{"type":"t","message":"m"}}', "m"),
         (b'{"detail":"Not Found"}', "Not Found"),
         (b'{"error":"m"}', "m"),
-        (b"<html>oh</html>", "<html>oh</html>"),
+        (b"<html>oh</html>", "oh"),
+        (b" <!DOCTYPE html><style>b {}</style>\n<b>Bad\n Gateway</b>", "Bad Gateway"),
+        (b"a < b", "a < b"),
         (b"\xff", "�"),
         (b"", ""),
     ],
@@ -90,3 +92,17 @@ def test_a_time_that_is_no_time_is_none() -> None:
     for said in ("soon", "-1", "nan", "inf", "Wed, 21 Oct 2015 07:28:00 GMT"):
         assert problem.retry_after_s({"retry-after": said}) is None
     assert problem.retry_after_s({"retry-after-ms": "40", "retry-after": "9"}) == 0.04
+
+
+@pytest.mark.parametrize("status", [200, 204, 302, 408, 500])
+def test_what_is_neither_an_answer_nor_a_refusal_is_the_engine_s_failure(status: int) -> None:
+    error = problem.engine_problem("far", status, {}, Told("odd"))
+    assert type(error) is DeviceFailed
+    assert f"far answered {status}: odd" in error.message
+
+
+def test_an_account_without_money_is_not_waited_for() -> None:
+    told = Told("You exceeded your current quota", code="insufficient_quota")
+    error = problem.engine_problem("far", 429, {}, told)
+    assert not isinstance(error, DeviceBusy)
+    assert isinstance(error, DeviceFailed)
