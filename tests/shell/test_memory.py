@@ -113,6 +113,24 @@ def test_duplicates_are_merged_and_what_contradicts_is_closed(live: LiveKernel) 
     assert left == ["grass is green", "shoe size 42", "the sky is  blue"]
 
 
+def test_what_expires_is_left_alone_when_memories_are_tidied(live: LiveKernel) -> None:
+    place = "common/expiring"
+    about = {"about": "hours"}
+    with orlop.connect_sync(home=live.home) as kernel:
+        kernel.remember("the code is 4711", namespace=place)
+        kernel.remember("the code is  4711", namespace=place, ttl_s=3_600)
+        kernel.remember("open from 9", namespace=place, subjects=["shop:1"], attributes=about)
+        today = kernel.remember(
+            "closed today", namespace=place, subjects=["shop:1"], attributes=about, ttl_s=3_600
+        )
+        before = kernel.recall(namespaces=[place]).memories
+        report = json.loads(live.orlop("memory", "tidy", place, "--alike", "1", "--json"))
+        assert (report["read"], report["merged"], report["resolved"]) == (2, 0, 0)
+        after = kernel.recall(namespaces=[place]).memories
+        assert [one.version for one in after] == [one.version for one in before]
+        assert after[0].memory == today.written[0].memory and after[0].expires_ns is not None
+
+
 def test_an_erased_subject_has_a_certificate_and_the_journal_is_whole(live: LiveKernel) -> None:
     live.orlop("memory", "add", "SECRET-XYZZY", "--subject", "mail:gone@example.com")
     told = json.loads(live.orlop("memory", "erase", "mail:gone@example.com", "--yes"))

@@ -52,7 +52,7 @@ class Tidier:
     def run(self) -> TidyReport:
         place = (self._what.namespace,)
         found = self._kernel.recall(namespaces=place, limit=READ_MAX, hints=BATCH)
-        rows = [row for row in found.memories if not row.sealed]
+        rows = [row for row in found.memories if _is_ours(row)]
         self._resolve(rows)
         self._fade(rows)
         for row in rows:
@@ -126,7 +126,7 @@ class Tidier:
             limit=NEAR,
             hints=BATCH,
         )
-        return [one for one in found.memories if one.memory != row.memory and not one.sealed]
+        return [one for one in found.memories if one.memory != row.memory and _is_ours(one)]
 
     def _says_the_same(self, row: Memory, other: Memory) -> bool:
         if other.memory in self._gone or row.subject != other.subject or other.key != row.key:
@@ -139,7 +139,8 @@ class Tidier:
         """A summary beside the facts, which stay; made again when they have changed."""
         by_subject: dict[str, list[Memory]] = {}
         for row in rows:
-            if row.subject and row.kind != "summary" and row.memory not in self._gone:
+            is_for_good = row.valid_to_ns is None and row.memory not in self._gone
+            if row.subject and row.kind != "summary" and is_for_good:
                 by_subject.setdefault(row.subject, []).append(row)
         known = {row.key: row for row in rows if row.kind == "summary"}
         for subject, facts in by_subject.items():
@@ -187,3 +188,8 @@ class Tidier:
                 return 0
         self._gone.update(one.memory for one in closed)
         return 1
+
+
+def _is_ours(row: Memory) -> bool:
+    """What expires does so by itself: nothing that stays may come of it, or end for it."""
+    return not row.sealed and row.expires_ns is None
