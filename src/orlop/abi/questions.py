@@ -22,6 +22,10 @@ QuestionState = Literal[
     "disagreed",
     "covered",
 ]
+"""It is `pending` until somebody speaks, `expired` where nobody does; `answered`, or `agreed` or
+`disagreed` with what was judged.  What was `approved` is `executing` while its call runs, and then
+`done`, `failed`, or `unknown` where the kernel was lost; `covered`: a grant has let it through."""
+
 Form = Literal["question", "approval", "suggestion", "observation", "elicitation"]
 """An agent asks; a call waits; a person acts in an agent's place; a call that is not made, to be
 judged; an MCP server asks in the middle of a call."""
@@ -46,6 +50,11 @@ Touch = Literal[
     "note",
 ]
 """What a person has done."""
+
+
+def asked_in(call: CallId) -> str:
+    """The name of the question that a call of `ask` puts: one, however often the kernel starts."""
+    return f"qst_{call.removeprefix('cal_')}"
 
 
 class Change(Struct, frozen=True, omit_defaults=True):

@@ -74,6 +74,8 @@ class Contexts:
 
     def __init__(self) -> None:
         self._known: dict[Digest, tuple[Seq, bool]] = {}
+        """By the conversation's digest: the call that was shown it, and whether its answer is in
+        it too."""
 
     def remember(self, digest: Digest, seq: Seq, *, reply: bool) -> None:
         """`digest` is what the call at `seq` was shown, or (with `reply`) that and its answer."""

@@ -18,6 +18,14 @@ from orlop.state.process import Process
 
 KINDS: Final[tuple[EffectKind, ...]] = ("model", "tool", "http", "file", "program")
 
+NOTES: Final[dict[EffectKind, str]] = {
+    "model": "any other way to a model is a connection, and counted there",
+    "http": "beside: connections that a rule lets through unread, each counted once",
+    "file": "beside: openings for writing, removals and renamings outside its scratch folder",
+    "program": "beside: programs that it started by itself",
+}
+"""For people: what is counted beside the door."""
+
 
 async def of(kernel: Kernel, process: Process) -> Coverage:
     """Over all of its incarnations."""
@@ -48,14 +56,6 @@ async def of(kernel: Kernel, process: Process) -> Coverage:
         share=done / seen if seen else 1.0,
         reason="" if seen else "it has done nothing yet",
     )
-
-
-NOTES: Final[dict[EffectKind, str]] = {
-    "model": "any other way to a model is a connection, and counted there",
-    "http": "beside: connections that a rule lets through unread, each counted once",
-    "file": "beside: openings for writing, removals and renamings outside its scratch folder",
-    "program": "beside: programs that it started by itself",
-}
 
 
 async def _through(kernel: Kernel, process: Process) -> Counter[EffectKind]:

@@ -15,6 +15,7 @@ from orlop.abi.ids import KERNEL_PROCESS, CallId, KeyId, NanoDollars, Nanosecond
 from orlop.abi.keys import KeyCreated, KeyRevoked
 from orlop.abi.limits import EXPIRY_S_MAX
 from orlop.abi.policy import PolicyRefused
+from orlop.abi.questions import asked_in
 from orlop.abi.rights import EVERYTHING, Rights, canonical
 from orlop.files.touched import touched
 from orlop.machine.clock import NS_PER_S
@@ -27,6 +28,7 @@ from orlop.subsystems import bounds
 from orlop.subsystems.policy import said
 
 SECRET_BYTES = 24
+"""Of a key's secret, from the operating system's entropy."""
 
 BEGINNINGS = ("call.entered", "policy.refused")
 """Kinds of events with which a row of a trace begins."""
@@ -82,9 +84,7 @@ def view(kernel: Kernel, row: Row) -> ProcessView:
 def waits_for(process: Process) -> tuple[str, ...]:
     """The questions to people that its calls wait for."""
     waiting = [
-        f"qst_{running.id.removeprefix('cal_')}"
-        if isinstance(running.call, Ask) and running.seq
-        else running.waits_for
+        asked_in(running.id) if isinstance(running.call, Ask) and running.seq else running.waits_for
         for running in process.running.values()
     ]
     return tuple(dict.fromkeys(question for question in waiting if question))

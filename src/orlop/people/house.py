@@ -76,7 +76,7 @@ UNNAMED: Final = "operator"
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Desk:
-    """Built once; `woken` holds who waits for which question."""
+    """Where people are asked: its settings, and who waits for what.  Built once."""
 
     config: PeopleConfig = field(default_factory=PeopleConfig)
     chains: Mapping[str, ChainConfig] = field(default_factory=dict)
@@ -87,12 +87,14 @@ class Desk:
     url: str = ""
     """Of the kernel, for those who are told of a question."""
     woken: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Set when something has become of a question that somebody waits for."""
     fresh: dict[str, None] = field(default_factory=dict)
     """Questions that somebody should look at now; `stirred` is set then."""
     stirred: asyncio.Event = field(default_factory=asyncio.Event)
     sending: set[str] = field(default_factory=set)
-    """Questions of which the outgoing webhook is being told; `untold`: that wait for that."""
+    """Questions of which the outgoing webhook is just being told."""
     untold: dict[str, None] = field(default_factory=dict)
+    """Those of which it is to be told next, in this order."""
 
     def stir(self, id: str) -> None:
         """Something is new about a question."""

@@ -98,7 +98,9 @@ class Questions:
     rows: dict[str, Question] = field(default_factory=dict)
     by_call: dict[tuple[ProcessId, str], str] = field(default_factory=dict)
     executing: dict[CallId, str] = field(default_factory=dict)
+    """By the call that runs on an approval, which."""
     closed: dict[str, None] = field(default_factory=dict)
+    """Those that stay in the table for a while, the longest closed first."""
     open_of: Counter[ProcessId] = field(default_factory=Counter)
     """How many are open, by process."""
     parked: dict[CallId, Parked] = field(default_factory=dict)

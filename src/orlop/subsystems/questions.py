@@ -24,7 +24,7 @@ from orlop.abi.limits import (
     PREVIEW_S,
     QUESTION_CHARS_MAX,
 )
-from orlop.abi.questions import CallParked, CallRefused, Form, Question, QuestionAsked
+from orlop.abi.questions import CallParked, CallRefused, Form, Question, QuestionAsked, asked_in
 from orlop.devices.device import Previewing
 from orlop.machine.chance import mint
 from orlop.machine.clock import deadline
@@ -360,7 +360,7 @@ async def elicit(
 
 async def ask(kernel: Kernel, process: Process, running: Running, call: Ask) -> Question:
     """A question's answer.  Asked once, however often the kernel starts.  Raises `NotAnswered`."""
-    id = f"qst_{running.id.removeprefix('cal_')}"
+    id = asked_in(running.id)
     if id not in kernel.office.questions.rows:
         asked = QuestionAsked(
             question=id,
