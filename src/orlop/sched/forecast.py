@@ -15,8 +15,38 @@ from orlop.sched.station import Station
 from orlop.sched.waiting import WaitingRoom
 from orlop.sched.work import Work
 
+CALL_S_MIN: Final = 1e-6
+"""A call takes so long at least; calls of a fake engine may take no time at all."""
+
 EVIDENCE: Final = 8
 """Calls that an engine has served before its pace is held against a deadline."""
+
+
+def seat_s(station: Station, ahead: int, now_s: float) -> float:
+    """Seconds until a seat is free for who has `ahead` calls before him there.
+
+    A call whose caller has said how long its answer will be ends when that is written; the others,
+    and those that come after, end as calls there do, one or another at any time.  So of many that
+    came at once none is promised a seat before the first of them can end.
+    """
+    gate = station.gate
+    turn = ahead - (gate.seats - gate.running) + 1
+    if turn <= 0:
+        return 0.0
+    ends_s = sorted(
+        max(0.0, work.granted_s + work.output_tokens * station.token_s - now_s)
+        for work in station.running
+        if station.token_s and work.output_tokens and work.least_tokens == work.output_tokens
+    )
+    passed_s, ended = 0.0, 0.0
+    each_s = max(station.call_s, CALL_S_MIN)
+    rate = max(0, gate.seats - len(ends_s)) / each_s
+    for end_s in ends_s:
+        if ended + rate * (end_s - passed_s) >= turn:
+            break
+        ended += rate * (end_s - passed_s) + 1
+        passed_s, rate = end_s, rate + 1 / each_s
+    return passed_s + max(0.0, turn - ended) / rate
 
 
 class Forecasts:
@@ -39,7 +69,7 @@ class Forecasts:
         found = list[tuple[float, float]]()
         for station in stations:
             first_s, token_s = station.forecast_s(work.input_tokens, work.tokens)
-            found.append((placement.wait_s(station, ahead) + first_s, token_s))
+            found.append((seat_s(station, ahead, work.arrived_s) + first_s, token_s))
         return min(found, key=lambda one: one[0] + work.output_tokens * one[1])
 
     def wait_s(self, name: str, latency_class: LatencyClass) -> float:
@@ -60,9 +90,13 @@ class Forecasts:
         if not pool.waiting:
             return
         names, stations = ", ".join(pool.engines), self.waiting.stations(pool)
+        is_full = pool.waiting >= self.config.waiting_max
+        known = all(station.counts.calls >= EVIDENCE for station in stations)
+        if not is_full and not (work.is_hard and known):
+            return
         ahead = self.waiting.ahead(work.latency_class, pool)
-        wait_s = min(placement.wait_s(station, ahead) for station in stations) / len(stations)
-        if pool.waiting >= self.config.waiting_max:
+        wait_s = min(seat_s(station, ahead, now_s) for station in stations) / len(stations)
+        if is_full:
             self.refused += 1
             raise Exhausted(
                 f"{pool.waiting} calls wait for {names} already (waiting_max)",
@@ -70,8 +104,7 @@ class Forecasts:
             )
         first_s = wait_s + min(one.isolated_s(work.input_tokens, 0, 0) for one in stations)
         left_s = work.deadline_s - now_s
-        known = all(station.counts.calls >= EVIDENCE for station in stations)
-        if work.is_hard and known and first_s > left_s:
+        if first_s > left_s:
             self.refused += 1
             raise Exhausted(
                 f"its first token would come in {first_s:.1f} s, after its deadline of "
