@@ -99,6 +99,20 @@ def test_memories_are_exported_and_read_again(live: LiveKernel, tmp_path: Path) 
     assert "thing:moon" in found
 
 
+def test_what_has_expired_is_not_brought_back_by_an_import(
+    live: LiveKernel, tmp_path: Path
+) -> None:
+    with orlop.connect_sync(home=live.home) as kernel:
+        kernel.remember("the code is 4711", namespace="common/codes", ttl_s=0.2)
+        file = tmp_path / "codes.jsonl"
+        file.write_text(live.orlop("memory", "export", "-n", "common/codes"))
+        assert "4711" in file.read_text()
+        live.orlop("memory", "import", str(file), "-n", "common/codes-again")
+        while kernel.recall(namespaces=["common/codes"]).memories:
+            pass
+        assert not kernel.recall(namespaces=["common/codes-again"]).memories
+
+
 def test_duplicates_are_merged_and_what_contradicts_is_closed(live: LiveKernel) -> None:
     place = "common/tidy"
     about = {"about": "size"}

@@ -165,15 +165,22 @@ def _orlop(document: object) -> Iterator[Brought]:
                 attributes=_object(row.get("attributes")),
                 subjects=(str(row["subject"]),) if row.get("subject") else (),
                 valid_from_ns=_number(row.get("valid_from_ns")),
-                valid_to_ns=_number(row.get("valid_to_ns")),
+                valid_to_ns=_end(row),
                 confidence=float(str(row.get("confidence", 1.0))),
                 sources=(f"{row['memory']}@{row['version']}", *map(str, _list(row.get("sources")))),
                 model=str(row.get("model", "")),
                 vector=tuple(float(str(number)) for number in _list(row.get("vector"))),
                 vector_model=str(row.get("vector_model", "")),
+                sealed=row.get("sealed") is True,
                 labels=tuple(map(str, _list(row.get("labels")))),
             ),
         )
+
+
+def _end(row: Mapping[str, object]) -> Nanoseconds | None:
+    """When it ends, or expires: a time to live goes on where it was, and does not begin anew."""
+    ends = [_number(row.get(name)) for name in ("valid_to_ns", "expires_ns")]
+    return min((end for end in ends if end is not None), default=None)
 
 
 def _said(value: Mapping[str, object]) -> str:

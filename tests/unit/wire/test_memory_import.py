@@ -104,6 +104,24 @@ def test_what_is_known_no_more_is_not_taken_over() -> None:
     assert only.item.sources == ("mem_1@2",)
 
 
+def test_what_expires_goes_on_expiring_when_it_did_and_what_is_sealed_stays_so() -> None:
+    row: dict[str, object] = {
+        "memory": "mem_1",
+        "version": 1,
+        "namespace": "common",
+        "text": "4711",
+    }
+    lines = [
+        {**row, "expires_ns": 50},
+        {**row, "expires_ns": 50, "valid_to_ns": 40},
+        {**row, "expires_ns": 50, "valid_to_ns": 60},
+        {**row, "sealed": True},
+    ]
+    found = [one.item for one in read("orlop", "\n".join(map(json.dumps, lines)))]
+    assert [item.valid_to_ns for item in found] == [50, 40, 50, None]
+    assert [item.sealed for item in found] == [False, False, False, True]
+
+
 @pytest.mark.parametrize("format", ["orlop", "mem0", "letta", "langgraph"])
 @pytest.mark.parametrize("text", ["no json", '{"a": 1}\nnot json', "[1, 2]", '[{"x": 1}]'])
 def test_what_is_no_such_export_is_refused_by_place(format: Format, text: str) -> None:
