@@ -8,13 +8,14 @@ With it, the same agents make the same calls to a kernel whose `cloud` engine le
 the same kind.  A job's time is from its arrival to its last answer.
 
 Both sides of a round run at the same time, so that whatever else the machine does meets both; how
-late a short sleep ends tells how busy it was.
+late a short sleep ends tells how busy it was, and a round without limits what the kernel adds then.
+All times are a thirtieth of what agents really take, so what it adds counts thirty times as much.
+In virtual time (`bench.cloud_virtual`) there is nothing but the limits.
 """
 
 import argparse
 import asyncio
 import contextlib
-import gzip
 import json
 import math
 import random
@@ -26,196 +27,38 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 
-from bench.mock_provider import DECODE_S, FIRST_TOKEN_S, PREFILL_S
+from bench import cloud_virtual
+from bench.cloud_jobs import (
+    LASTS_S,
+    TOKENS_A_REQUEST,
+    Arm,
+    Client,
+    Job,
+    Step,
+    all_of,
+    arm,
+    jobs,
+    traces,
+)
+from bench.mock_provider import Reply
 from bench.report import Report, begin, finish
 
 SPREAD_S, AT_ONCE_S = 5.0, 1.0
 """Over how long the jobs of a round arrive."""
-LASTS_S = 20.0
-"""With nothing computed twice, the limit alone takes so long."""
 JOBS = 80
-TRACES = "claude_code_traces/claude_code_calls.jsonl.gz"
-CALLS_MAX = 24
-SHRINK = 60
-"""Recorded tokens to ours: the provider's tokens are made of real text on a real socket."""
-GAP_SHRINK = 30
-GAP_S_MAX = 2.0
-TOKENS_A_REQUEST = 500 / SHRINK
-"""As documented for Anthropic's highest tier: 2,000,000 tokens and 4,000 requests a minute."""
-TRIES_MAX = 200
-PATIENCE = 2
-"""Times that the official client asks again, unless told otherwise: then the job has failed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One call: `new` tokens more than the last prompt and answer, after a gap."""
-
-    gap_s: float
-    new: int
-    output: int
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    name: str
-    arrives_s: float
-    steps: tuple[Step, ...]
-
-    @property
-    def fresh(self) -> int:
-        """Tokens to compute where the cache misses nothing."""
-        return sum(step.new for step in self.steps)
-
-    @property
-    def alone_s(self) -> float:
-        """How long it takes where no limit holds it up."""
-        calls = sum(
-            FIRST_TOKEN_S + step.new * PREFILL_S + step.output * DECODE_S for step in self.steps
-        )
-        return calls + sum(step.gap_s for step in self.steps[1:])
-
-
-@dataclass(slots=True)
-class Arm:
-    """What came out of one run of all jobs."""
-
-    times_s: list[float]
-    alone_s: float
-    """The mean time of its jobs, each alone."""
-    refused: int
-    input_tokens: int
-    cached_tokens: int
-    calls: int
-    lost: int
-    """Jobs with a call that was refused more than PATIENCE times."""
-
-    @property
-    def mean_s(self) -> float:
-        return statistics.fmean(self.times_s)
-
-    @property
-    def waited_s(self) -> float:
-        """What a job waited for the limits, on average."""
-        return self.mean_s - self.alone_s
-
-    @property
-    def cached_share(self) -> float:
-        return self.cached_tokens / max(1, self.input_tokens)
-
-
-def traces(data: Path) -> list[list[Step]]:
-    """The main agents' calls of recorded coding sessions, shrunk; made up where there are none."""
-    path = data / TRACES
-    if not path.is_file():
-        print(f"no {path}: jobs are made up, with lengths and sizes as recorded ones have them")
-        chance = random.Random(1)
-        return [[_made_up(chance) for _ in range(_length(chance))] for _ in range(400)]
-    calls: dict[str, list[dict[str, float]]] = {}
-    with gzip.open(path, "rt") as lines:
-        for line in lines:
-            call = json.loads(line)
-            if call["agent"] == "0":
-                calls.setdefault(call["trace"], []).append(call)
-    return [_shrunk(found) for found in calls.values()]
-
-
-def _made_up(chance: random.Random) -> Step:
-    gap_s = min(GAP_S_MAX, chance.lognormvariate(2.2, 1.2) / GAP_SHRINK)
-    new = max(8, int(chance.lognormvariate(6.6, 1.3) / SHRINK * 4))
-    return Step(gap_s, new, max(2, int(chance.lognormvariate(5.4, 1.2) / SHRINK * 4)))
-
-
-def _length(chance: random.Random) -> int:
-    return min(CALLS_MAX, max(1, int(chance.lognormvariate(1.6, 1.1))))
-
-
-def _shrunk(calls: Sequence[dict[str, float]]) -> list[Step]:
-    steps, before = [], 0.0
-    for call in calls[:CALLS_MAX]:
-        new = max(8, int((call["in"] - before) / SHRINK))
-        steps.append(
-            Step(
-                gap_s=min(GAP_S_MAX, max(0.0, call.get("think") or 0.0) / GAP_SHRINK),
-                new=new,
-                output=max(2, int(call["out"] / SHRINK)),
-            )
-        )
-        before = max(before, call["in"])
-    return steps
-
-
-def jobs(recorded: Sequence[list[Step]], seed: int, count: int, over_s: float) -> list[Job]:
-    """Cut at a random length each: short tasks and long ones, as people give them."""
-    chance = random.Random(seed)
-    made = []
-    for number in range(count):
-        steps = chance.choice(recorded)
-        cut = max(1, min(len(steps), _length(chance)))
-        arrives_s = chance.uniform(0, over_s)
-        made.append(Job(f"job-{seed}-{number}", arrives_s, tuple(steps[:cut])))
-    return made
-
-
-def words(name: str, tokens: int) -> str:
-    """So many tokens of text that no other job has."""
-    unit = f"{name} "
-    return (unit * (tokens * 4 // len(unit) + 1))[: tokens * 4]
-
-
-@dataclass(slots=True)
-class Client:
-    """How agents call: `url` is the provider's or the kernel's."""
-
-    session: aiohttp.ClientSession
-    url: str
-    headers: dict[str, str]
-    marks: bool
-    chance: random.Random
-    began_s: float
-    lost: set[str] = field(default_factory=set)
-
-    async def run(self, job: Job) -> float:
-        """Seconds from its arrival to its last answer."""
-        await asyncio.sleep(max(0.0, self.began_s + job.arrives_s - time.monotonic()))
-        arrived_s = time.monotonic()
-        messages: list[dict[str, object]] = []
-        for number, step in enumerate(job.steps):
-            if number:
-                await asyncio.sleep(step.gap_s)
-            text = f"step {number}: {words(job.name, step.new)}"
-            messages.append({"role": "user", "content": text})
-            said = await self.call(job, messages, step.output)
-            messages.append({"role": "assistant", "content": said})
-        return time.monotonic() - arrived_s
-
-    async def call(self, job: Job, messages: list[dict[str, object]], output: int) -> str:
-        body: dict[str, object] = {"model": "mock", "max_tokens": output, "messages": messages}
-        if self.marks:
-            body["cache_control"] = {"type": "ephemeral"}
-        headers = {**self.headers, "orlop-process": job.name, "anthropic-version": "2023-06-01"}
-        for attempt in range(TRIES_MAX):
-            async with self.session.post(
-                f"{self.url}/v1/messages", json=body, headers=headers
-            ) as response:
-                if response.status == 200:
-                    answer = await response.json()
-                    return str(answer["content"][0]["text"])
-                told = await response.text()
-                if response.status not in (408, 409, 429, 500, 502, 503, 504, 529):
-                    raise RuntimeError(f"{response.status}: {told[:300]}")
-                wait_s = float(response.headers.get("retry-after", 0) or 0)
-            # As Anthropic's own client, which a caller lets try more often than twice.
-            if attempt == PATIENCE:
-                self.lost.add(job.name)
-            pause_s = min(0.5 * 2 ** min(attempt, 10), 8.0) * (1 - 0.25 * self.chance.random())
-            await asyncio.sleep(wait_s or pause_s)
-        raise RuntimeError(f"{job.name}: refused {TRIES_MAX} times")
+PLENTY = 40.0
+"""Times the limits that would be reached: then nobody waits for them."""
+VIRTUAL = {
+    "virtual time, tokens are short": (SPREAD_S, 1.0),
+    "virtual time, all within a second": (AT_ONCE_S, 1.0),
+    "virtual time, requests are short": (SPREAD_S, 0.01),
+}
+"""Over how long jobs arrive, and of the documented requests to so many tokens, which share."""
 
 
 @contextmanager
@@ -262,20 +105,19 @@ async def run(
     """All jobs once."""
     connector, timeout = aiohttp.TCPConnector(limit=0), aiohttp.ClientTimeout(total=1800)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-        headers = {"authorization": f"Bearer {key}"} if key else {}
-        client = Client(session, url, headers, marks, random.Random(seed), time.monotonic())
-        times_s = await asyncio.gather(*(client.run(job) for job in todo))
+        own = {"anthropic-version": "2023-06-01", "content-type": "application/json"}
+        own |= {"authorization": f"Bearer {key}"} if key else {}
+
+        async def post(name: str, body: bytes) -> Reply:
+            headers = {**own, "orlop-process": name}
+            async with session.post(f"{url}/v1/messages", data=body, headers=headers) as response:
+                told = {held.lower(): value for held, value in response.headers.items()}
+                return Reply(response.status, told, await response.read())
+
+        client = Client(post, marks, random.Random(seed))
+        times_s = await all_of(todo, client)
         async with session.get(f"{at_provider}/stats") as response:
-            stats = await response.json()
-    return Arm(
-        times_s=list(times_s),
-        alone_s=statistics.fmean(job.alone_s for job in todo),
-        refused=stats["refused"],
-        input_tokens=stats["input_tokens"],
-        cached_tokens=stats["cached_tokens"],
-        calls=stats["served"],
-        lost=len(client.lost),
-    )
+            return arm(todo, times_s, client, await response.json())
 
 
 @dataclass(slots=True)
@@ -314,10 +156,20 @@ async def side_by_side(
     return Round(off, on, bare[0] if bare else None, await watch)
 
 
-def one_round(recorded: Sequence[list[Step]], seed: int, over_s: float, *, bare: bool) -> Round:
-    """Providers and a kernel of its own: nothing that was learned helps the next one."""
+def one_round(
+    recorded: Sequence[list[Step]],
+    seed: int,
+    over_s: float,
+    *,
+    bare: bool = False,
+    plenty: float = 1.0,
+) -> Round:
+    """Providers and a kernel of its own: nothing that was learned helps the next one.
+
+    plenty: times that the limits are larger.
+    """
     todo = jobs(recorded, seed, JOBS, over_s)
-    tokens = math.ceil(sum(job.fresh for job in todo) / LASTS_S * 60)
+    tokens = math.ceil(plenty * sum(job.fresh for job in todo) / LASTS_S * 60)
     with contextlib.ExitStack() as held:
         urls = [held.enter_context(provider(tokens)) for _ in range(3 if bare else 2)]
         kernel_url, key = held.enter_context(kernel(urls[1]))
@@ -326,7 +178,8 @@ def one_round(recorded: Sequence[list[Step]], seed: int, over_s: float, *, bare:
 
 def measure(report: Report, data: Path, *, quick: bool) -> None:
     recorded = traces(data)
-    counts = {SPREAD_S: 1} if quick else {SPREAD_S: 5, AT_ONCE_S: 3}
+    simulate(report, recorded, 2 if quick else 8)
+    counts = {SPREAD_S: 1} if quick else {SPREAD_S: 3, AT_ONCE_S: 2}
     for over_s, count in counts.items():
         name = f"{JOBS} jobs within {over_s:.0f} s"
         rounds = []
@@ -341,13 +194,44 @@ def measure(report: Report, data: Path, *, quick: bool) -> None:
                 flush=True,
             )
         tell(report, name, rounds)
+    if not quick:
+        unlimited(report, one_round(recorded, 1, SPREAD_S, plenty=PLENTY))
+
+
+def simulate(report: Report, recorded: Sequence[list[Step]], seeds: int) -> None:
+    """The driver's line alone, in virtual time: the same wherever and whenever it runs."""
+    for name, (over_s, share) in VIRTUAL.items():
+        pairs = [
+            cloud_virtual.pair(jobs(recorded, seed, JOBS, over_s), seed, share=share)
+            for seed in range(1, seeds + 1)
+        ]
+        ratios = [one.off.mean_s / one.on.mean_s for one in pairs]
+        report.median(f"{name}: mean job time, off / on", ratios, "ratio", ">= 1")
+        report.add(f"{name}: the same, worst and", min(ratios), "ratio")
+        report.add(f"{name}: best seed", max(ratios), "ratio")
+        waits = [one.off.waited_s / one.on.waited_s for one in pairs]
+        report.median(f"{name}: waited for the limits, off / on", waits, "ratio")
+        for side, arms in (("off", [one.off for one in pairs]), ("on", [one.on for one in pairs])):
+            refused = [100 * each.refused / each.calls for each in arms]
+            report.median(f"{name}, {side}: 429s a hundred calls", refused, "")
+            lost = [100 * each.lost / JOBS for each in arms]
+            report.median(f"{name}, {side}: jobs lost with two retries", lost, "%")
+
+
+def unlimited(report: Report, last: Round) -> None:
+    """What a kernel between takes of this machine's time as busy as it is, limits apart."""
+    name = f"{JOBS} jobs within {SPREAD_S:.0f} s, limits {PLENTY:.0f} x as large"
+    report.add(f"{name}: mean job time, off", last.off.mean_s, "s")
+    report.add(f"{name}: mean job time, on", last.on.mean_s, "s")
+    calls = last.on.calls / JOBS
+    report.add(f"{name}: added a call", 1e3 * (last.on.mean_s - last.off.mean_s) / calls, "ms")
 
 
 def tell(report: Report, name: str, rounds: Sequence[Round]) -> None:
     bare = [each.bare for each in rounds if each.bare is not None]
     arms = {"off": [each.off for each in rounds], "on": [each.on for each in rounds]}
-    for arm, runs in ({**arms, "off, unmarked": bare} if bare else arms).items():
-        tell_arm(report, f"{name}, {arm}", runs)
+    for side, runs in ({**arms, "off, unmarked": bare} if bare else arms).items():
+        tell_arm(report, f"{name}, {side}", runs)
     ratios = [each.off.mean_s / each.on.mean_s for each in rounds]
     report.median(f"{name}: mean job time, off / on", ratios, "ratio", ">= 1")
     report.add(f"{name}: the same, worst round", min(ratios), "ratio")

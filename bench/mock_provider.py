@@ -7,7 +7,7 @@ is marked (`cache_control`), from a smallest size on, up to the mark, for five m
 last use, and is looked for at the last twenty blocks; 429 names `retry-after` in whole seconds.
 A bucket holds BURST_S seconds' worth: a minute's allowance can't be spent in one second.
 Its limit on output (a fifth of the input's, as documented) is left out: nobody here comes near it.
-`GET /stats` tells what was served, `POST /forget` empties cache, buckets and counts.
+`GET /stats` tells what was served.  Its time is its event loop's, so it may be virtual.
 """
 
 import asyncio
@@ -15,9 +15,10 @@ import hashlib
 import json
 import math
 import sys
-import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Final
 
 from aiohttp import web
 
@@ -32,16 +33,26 @@ PREFILL_S = 5e-6
 DECODE_S = 0.002
 
 
+_EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
+"""When its clock began, as its headers tell it."""
+
+
+def now_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
 @dataclass(slots=True)
 class Bucket:
+    """Full at first."""
+
     limit: float
     level: float = 0.0
-    seen_s: float = 0.0
+    seen_s: float | None = None
 
-    def fill(self, now_s: float) -> None:
-        most = self.limit / 60 * BURST_S
-        self.level = min(most, self.level + (now_s - self.seen_s) * self.limit / 60)
-        self.seen_s = now_s
+    def fill(self) -> None:
+        most, before_s, self.seen_s = self.limit / 60 * BURST_S, self.seen_s, now_s()
+        gained = most if before_s is None else (self.seen_s - before_s) * self.limit / 60
+        self.level = min(most, self.level + gained)
 
     def wait_s(self, amount: float) -> float:
         """More than the bucket holds fits when it is full."""
@@ -51,8 +62,15 @@ class Bucket:
     def reset(self) -> str:
         """When it will be full, in whole seconds."""
         missing = self.limit / 60 * BURST_S - self.level
-        then = datetime.now(UTC) + timedelta(seconds=missing / self.limit * 60)
+        then = _EPOCH + timedelta(seconds=now_s() + missing / self.limit * 60)
         return then.isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    status: int
+    headers: dict[str, str]
+    body: bytes
 
 
 @dataclass(slots=True)
@@ -65,14 +83,6 @@ class Provider:
     refused: int = 0
     input_tokens: int = 0
     cached_tokens: int = 0
-
-    def forget(self) -> None:
-        now_s = time.monotonic()
-        for bucket in (self.requests, self.tokens):
-            bucket.seen_s = now_s
-            bucket.level = bucket.limit / 60 * BURST_S
-        self.cache.clear()
-        self.served = self.refused = self.input_tokens = self.cached_tokens = 0
 
     def prefixes(self, body: dict[str, object]) -> list[tuple[bytes, int]]:
         """After the system prompt and after each message: the digest and the tokens so far."""
@@ -87,30 +97,28 @@ class Provider:
             found.append((digest.digest(), size // CHARS_PER_TOKEN))
         return found
 
-    def cached(self, prefixes: list[tuple[bytes, int]], now_s: float) -> int:
+    def cached(self, prefixes: list[tuple[bytes, int]]) -> int:
         for digest, tokens in reversed(prefixes[-BLOCKS_LOOKED_AT:]):
             held = self.cache.get(digest)
-            if held is not None and held[1] > now_s:
-                self.cache[digest] = (tokens, now_s + CACHE_S)
+            if held is not None and held[1] > now_s():
+                self.cache[digest] = (tokens, now_s() + CACHE_S)
                 return tokens
         return 0
 
-    async def messages(self, request: web.Request) -> web.StreamResponse:
-        raw = await request.read()
+    async def answer(self, raw: bytes) -> Reply:
         body: dict[str, object] = json.loads(raw)
-        now_s = time.monotonic()
         prefixes = self.prefixes(body)
         total = prefixes[-1][1]
-        cached = self.cached(prefixes, now_s)
+        cached = self.cached(prefixes)
         fresh = total - cached
         for bucket in (self.requests, self.tokens):
-            bucket.fill(now_s)
+            bucket.fill()
         wait_s = max(self.requests.wait_s(1), self.tokens.wait_s(fresh))
         if wait_s > 0:
             self.refused += 1
             told = {"type": "error", "error": {"type": "rate_limit_error", "message": "slow down"}}
             headers = {**self._headers(), "retry-after": str(math.ceil(wait_s))}
-            return web.json_response(told, status=429, headers=headers)
+            return Reply(429, headers, json.dumps(told).encode())
         self.requests.level -= 1
         self.tokens.level -= fresh
         self.served += 1
@@ -120,14 +128,21 @@ class Provider:
         await asyncio.sleep(FIRST_TOKEN_S + fresh * PREFILL_S + limit * DECODE_S)
         is_kept = b'"cache_control":' in raw and total >= CACHED_TOKENS_MIN
         if is_kept:
-            self.cache[prefixes[-1][0]] = (total, time.monotonic() + CACHE_S)
-        return web.json_response(_answer(limit, fresh, cached, is_kept), headers=self._headers())
+            self.cache[prefixes[-1][0]] = (total, now_s() + CACHE_S)
+        made = _answer(limit, fresh, cached, is_kept)
+        return Reply(200, self._headers(), json.dumps(made).encode())
+
+    def stats(self) -> dict[str, int]:
+        names = ("served", "refused", "input_tokens", "cached_tokens")
+        return {name: getattr(self, name) for name in names}
 
     def _headers(self) -> dict[str, str]:
-        now_s = time.monotonic()
-        self.requests.fill(now_s)
-        self.tokens.fill(now_s)
+        self.requests.fill()
+        self.tokens.fill()
+        now = _EPOCH + timedelta(seconds=now_s())
         return {
+            "date": format_datetime(now.replace(microsecond=0), usegmt=True),
+            "content-type": "application/json",
             "anthropic-ratelimit-requests-limit": str(int(self.requests.limit)),
             "anthropic-ratelimit-requests-remaining": str(int(max(0, self.requests.level))),
             "anthropic-ratelimit-requests-reset": self.requests.reset(),
@@ -135,17 +150,6 @@ class Provider:
             "anthropic-ratelimit-input-tokens-remaining": str(_rounded(self.tokens.level)),
             "anthropic-ratelimit-input-tokens-reset": self.tokens.reset(),
         }
-
-    async def models(self, request: web.Request) -> web.StreamResponse:
-        return web.json_response({"data": [{"type": "model", "id": "mock"}]})
-
-    async def stats(self, request: web.Request) -> web.StreamResponse:
-        names = ("served", "refused", "input_tokens", "cached_tokens")
-        return web.json_response({name: getattr(self, name) for name in names})
-
-    async def forgotten(self, request: web.Request) -> web.StreamResponse:
-        self.forget()
-        return web.json_response({})
 
 
 def _unmarked(part: object) -> object:
@@ -184,12 +188,21 @@ def _answer(tokens: int, fresh: int, cached: int, is_kept: bool) -> dict[str, ob
 def main() -> None:
     port, requests, tokens = (int(given) for given in sys.argv[1:4])
     provider = Provider(Bucket(requests), Bucket(tokens))
-    provider.forget()
+
+    async def messages(request: web.Request) -> web.StreamResponse:
+        reply = await provider.answer(await request.read())
+        return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
+
+    async def models(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"data": [{"type": "model", "id": "mock"}]})
+
+    async def stats(request: web.Request) -> web.StreamResponse:
+        return web.json_response(provider.stats())
+
     app = web.Application(client_max_size=64 * 1024 * 1024)
-    app.router.add_post("/v1/messages", provider.messages)
-    app.router.add_get("/v1/models", provider.models)
-    app.router.add_get("/stats", provider.stats)
-    app.router.add_post("/forget", provider.forgotten)
+    app.router.add_post("/v1/messages", messages)
+    app.router.add_get("/v1/models", models)
+    app.router.add_get("/stats", stats)
     web.run_app(app, host="127.0.0.1", port=port, print=None)
 
 
