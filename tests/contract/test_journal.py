@@ -2,24 +2,17 @@
 
 import asyncio
 import random
-import secrets
-from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 import pytest
 from journals import (
     AGENT,
     Disk,
-    PostgresDisk,
-    SqliteDisk,
-    VolatileDisk,
     intent,
     message,
     opened,
     outcome,
 )
-from postgres_server import Server, postgres
 
 from orlop.abi.errors import Broken, JournalStopped, NotFound, NotReady
 from orlop.abi.events import Booted, Header
@@ -30,25 +23,6 @@ from orlop.store import whole
 from orlop.store.audit import Audit, Finding
 from orlop.store.chain import GENESIS
 from orlop.store.journal import Draft, Journal
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with postgres() as made:
-        yield made
-
-
-@pytest.fixture(params=["sqlite", "volatile", "postgres"])
-def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
-    if request.param == "volatile":
-        yield VolatileDisk()
-        return
-    made: SqliteDisk | PostgresDisk = SqliteDisk(tmp_path / "home")
-    if request.param == "postgres":
-        url = request.getfixturevalue("server").url
-        made = PostgresDisk(tmp_path / "home", url, f"journal_{secrets.token_hex(4)}")
-    yield made
-    made.close()
 
 
 async def step(journal: Journal, number: int) -> Header:

@@ -1,47 +1,19 @@
 """What an erasure asks of every tape: single bodies go, and the chain verifies as before."""
 
 import asyncio
-import secrets
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from journals import (
     Disk,
-    PostgresDisk,
     SqliteDisk,
-    VolatileDisk,
     intent,
     message,
     opened,
 )
-from postgres_server import Server, postgres
 
 from orlop.abi.ids import DEFAULT_TENANT, Seq
 from orlop.abi.limits import BLOB_BYTES_MIN
 from orlop.store.journal import Draft
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with postgres() as made:
-        yield made
-
-
-@pytest.fixture(params=["sqlite", "volatile", "postgres"])
-def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
-    if request.param == "volatile":
-        yield VolatileDisk()
-        return
-    if request.param == "sqlite":
-        on_sqlite = SqliteDisk(tmp_path)
-        yield on_sqlite
-        on_sqlite.close()
-        return
-    server: Server = request.getfixturevalue("server")
-    made = PostgresDisk(tmp_path, server.url, f"striking_{secrets.token_hex(4)}")
-    yield made
-    made.close()
 
 
 def test_a_struck_body_is_gone_for_good_and_the_next_life_finds_all_whole(disk: Disk) -> None:
