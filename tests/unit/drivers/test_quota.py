@@ -3,26 +3,14 @@
 import asyncio
 
 import pytest
+from simulation.power import LoopClock
 from simulation_loop import simulate
 
 from orlop.abi.errors import DeviceBusy
-from orlop.abi.ids import EngineName, Nanoseconds
+from orlop.abi.ids import EngineName
 from orlop.drivers.quota import Quota
 
 NAME = EngineName("cloud")
-
-
-class LoopClock:
-    """The loop's virtual time."""
-
-    def now_s(self) -> float:
-        return asyncio.get_running_loop().time()
-
-    def wall_ns(self) -> Nanoseconds:
-        return Nanoseconds(int(self.now_s() * 1e9))
-
-    async def sleep(self, delay_s: float) -> None:
-        await asyncio.sleep(delay_s)
 
 
 CLOCK = LoopClock()
