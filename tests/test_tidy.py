@@ -20,8 +20,6 @@ VAGUE = {"base", "common", "helpers", "manager", "misc", "util", "utils"}
 
 FOREIGN = {
     "aiohttp": {
-        "devices/server.py",
-        "devices/llamacpp.py",
         "effects/mcp_http.py",
         "effects/outgoing.py",
         "effects/postman.py",
@@ -69,7 +67,11 @@ LAZY = {
     "aiohttp",
     "numpy",
     "onnxruntime",
+    "orlop.effects.mcp_http",
+    "orlop.effects.outgoing",
+    "orlop.effects.postman",
     "orlop.effects.sql_postgres",
+    "orlop.effects.web",
     "orlop.memory.blocks",
     "orlop.memory.graph",
     "orlop.memory.stores",

@@ -25,7 +25,6 @@ from orlop.effects.lifeline import Lifeline
 from orlop.effects.mcp import McpServer
 from orlop.effects.monty import MontyTool
 from orlop.effects.openapi import OpenApiSource
-from orlop.effects.postman import Postman
 from orlop.effects.python import gather_described
 from orlop.files import live
 from orlop.files.live import FileStore
@@ -44,7 +43,7 @@ from orlop.memory.memories import Memories
 from orlop.models.registry import Registry
 from orlop.models.residency import Terms
 from orlop.models.residents import CPU, Residents
-from orlop.people.house import Desk
+from orlop.people.house import Desk, Post
 from orlop.programs import shim, warden
 from orlop.sandbox.cell import Doors
 from orlop.sandbox.cells import Cells
@@ -84,6 +83,16 @@ def workshop(power: Power, clock: Clock, chance: Chance) -> Workshop:
         folder=power.home / "engines",
         lifeline=power.lifeline,
     )
+
+
+def preload(settings: Settings) -> None:
+    """What every kernel with these settings loads, once, before the first one is copied."""
+    if settings.mcp:
+        import orlop.effects.mcp_http
+    if settings.openapi or settings.webhooks:
+        import orlop.effects.outgoing
+    if settings.people.webhook_url:
+        import orlop.effects.postman  # noqa: F401
 
 
 async def build(power: Power, tokens: Tokens, gate: Gate) -> Kernel:
@@ -210,12 +219,17 @@ def desk(power: Power) -> Desk:
             secret = webhook.secret(text)
         except ValueError as error:
             raise Misconfigured(f"{own or path}: {error}") from error
+    post: Post | None = None
+    if config.webhook_url:
+        from orlop.effects.postman import Postman
+
+        post = Postman().post
     return Desk(
         config=config,
         chains=settings.escalations,
         rules=settings.autonomy,
         secret=secret,
-        post=Postman().post,
+        post=post,
         url=power.url,
     )
 

@@ -30,7 +30,6 @@ from orlop.effects.asking import ASKER, Asker, ask
 from orlop.effects.command import INHERITED
 from orlop.effects.found import Found, Teller
 from orlop.effects.lifeline import Lifeline, Seal
-from orlop.effects.mcp_http import HttpLink
 from orlop.effects.mcp_stdio import StdioLink, environment
 from orlop.machine import redaction
 from orlop.machine.clock import Clock
@@ -250,6 +249,8 @@ class McpServer:
     async def _open(self, tasks: TaskOwner) -> Link:
         config = self.config
         if config.url:
+            from orlop.effects.mcp_http import HttpLink
+
             return HttpLink(self.name, config.url, config.headers, 4 * config.concurrency)
         link = StdioLink(self.name, self._lifeline, tasks)
         command: Sequence[str] = config.command

@@ -30,7 +30,6 @@ from orlop.abi.limits import (
     TOOL_RETRIES_MAX,
 )
 from orlop.effects.found import Found, Teller
-from orlop.effects.outgoing import Outgoing
 from orlop.machine.clock import Clock
 from orlop.machine.credential import KeyConfig, hidden
 from orlop.machine.ranges import Count, Limit, Many
@@ -117,6 +116,8 @@ class OpenApiSource:
         self._key = config.key(f"[openapi.{name}]")
         self._base = config.base_url.rstrip("/")
         self._scheme = openapi.BEARER
+        from orlop.effects.outgoing import Outgoing
+
         self._out = Outgoing(name, self._key)
 
     @property

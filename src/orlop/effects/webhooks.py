@@ -10,7 +10,6 @@ from orlop.abi.cards import Approval, ToolCard
 from orlop.abi.errors import DeviceBusy, DeviceFailed, Misconfigured, ToolFailed
 from orlop.abi.ids import DEFAULT_TENANT
 from orlop.abi.limits import TOOL_RETRIES_MAX
-from orlop.effects.outgoing import Outgoing
 from orlop.machine.clock import NS_PER_S, Clock
 from orlop.machine.credential import from_file
 from orlop.machine.ranges import Count, Limit
@@ -90,6 +89,8 @@ class WebhookTool:
         self._config = config
         self._clock = clock
         self._secret = secret(name, config)
+        from orlop.effects.outgoing import Outgoing
+
         self._out = Outgoing(config.url)
         self.card = ToolCard(
             name=f"{name}.send",

@@ -11,7 +11,7 @@ from orlop.abi.egress import NetRule, read_rules
 from orlop.abi.errors import BadCall, Misconfigured
 from orlop.abi.sandbox import Sandbox
 from orlop.effects.lifeline import Seal
-from orlop.effects.web import Web
+from orlop.effects.outside import Outside
 from orlop.http.auth import Doorman
 from orlop.http.authority import Authority
 from orlop.http.proxy import Pass, Proxy
@@ -68,7 +68,7 @@ class Gate:
     def __init__(self, home: Path, config: EgressConfig, clock: Clock, chance: Chance) -> None:
         self.folder = folder_of(home)
         self.rules = config.rules()
-        self.web = Web(config.certificates)
+        self.web = Outside(config.certificates)
         self._chance = chance
         self._authority = Authority(home / "keys", clock)
         self._passes: dict[str, Pass] = {}

@@ -21,7 +21,7 @@ from orlop.abi.errors import BadCall, Denied, Exhausted, KernelError, Unauthenti
 from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS
 from orlop.abi.limits import EGRESS_CONNECTIONS_MAX, EGRESS_IDLE_S, HEADERS_BYTES_MAX
 from orlop.access.rights import Narrowing
-from orlop.effects.web import Web
+from orlop.effects.outside import Outside
 from orlop.http.auth import Caller, Doorman
 from orlop.http.authority import Authority
 from orlop.http.proxy_talk import Counted, Talk, Way, answer_error, read_head
@@ -76,7 +76,7 @@ class Proxy:
         kernel: Kernel,
         doorman: Doorman,
         authority: Authority,
-        web: Web,
+        web: Outside,
         passes: Mapping[str, Pass],
     ) -> None:
         self._kernel = kernel

@@ -26,6 +26,7 @@ from orlop.abi.admin import HomeInfo
 from orlop.abi.errors import Conflict, JournalAway, KernelError, Misconfigured, NotReady
 from orlop.abi.limits import CLIENT_PATIENCE_S
 from orlop.access.principal import OPERATOR_PREFIX
+from orlop.assembly import preload
 from orlop.devices.artefact import write_atomic
 from orlop.http import tls
 from orlop.http.place import HttpConfig
@@ -277,6 +278,7 @@ def up(
     token = first_token(home)
     handle = lock(home)
     listeners = listen(home, settings.http, port if port is not None else settings.http.port)
+    preload(settings)
     gc.freeze()  # What is imported lies in RAM once, for us and for every kernel.
     sys.stdout.flush()
     if detach and (supervisor := os.fork()):

@@ -104,3 +104,11 @@ def test_the_house_starts_no_thread_when_it_is_imported() -> None:
     count = "import orlop.operate.up, psutil; print(psutil.Process().num_threads())"
     threads = subprocess.run([sys.executable, "-c", count], capture_output=True, check=True)
     assert int(threads.stdout) == 1
+
+
+def test_what_only_some_kernels_use_is_not_loaded_by_all() -> None:
+    program = "import sys, orlop.operate.up\nprint(*sys.modules)"
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert not {"aiohttp", "numpy", "psycopg", "rich"} & set(ended.stdout.split())
