@@ -31,7 +31,8 @@ def together(where: Sequence[str]) -> Predicate:
     """Several predicates as one.  Each is read by itself, so that none can change another."""
     asked = [one for one in where if one.strip()]
     clauses = tuple(clause for one in asked for clause in read(one).clauses)
-    return Predicate(" && ".join(asked), clauses)
+    told = [f"({one})" if "||" in one and len(asked) > 1 else one for one in asked]
+    return Predicate(" && ".join(told), clauses)
 
 
 def meets(where: str, card: DeviceCard) -> bool:

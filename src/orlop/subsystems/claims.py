@@ -11,7 +11,7 @@ unless it has given the claim back by itself.
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 
 from orlop.abi.devices import (
     ClaimId,
@@ -29,7 +29,7 @@ from orlop.abi.ids import DEFAULT_TENANT, KERNEL_PROCESS
 from orlop.abi.limits import KILL_GRACE_S
 from orlop.devices.erasure import erase, unerasable
 from orlop.hardware.bell import Bell
-from orlop.hardware.claim import Checkpoint
+from orlop.hardware.claim import Checkpoint, meets
 from orlop.hardware.sight import Looker
 from orlop.hardware.table import Change
 from orlop.machine.chance import mint
@@ -57,8 +57,13 @@ async def claim(
         raise Conflict(f"process {process.row.pid} has ended: only a living one holds devices")
     id = ClaimId(mint("clm", kernel.chance, kernel.clock.wall_ns()))
     ledger, tenant = kernel.devices.ledger, process.row.tenant
-    may = [card for card in lendable(kernel, order) if among is None or card.name in among]
-    planned = ledger.planned(order, id, process.id, tenant, may)
+    cards = [card for card in kernel.devices.cards() if among is None or card.name in among]
+    kept = _kept(kernel, cards) if order.exclusive else {}
+    may = [card for card in cards if card.name not in kept]
+    try:
+        planned = ledger.planned(order, id, process.id, tenant, may)
+    except NoSuchDevice as error:
+        raise _unlendable(order, cards, kept) or error from None
     if order.exclusive:
         require_idle(kernel, planned.device)
     # From here on only the journal can fail, before anything has changed.
@@ -69,22 +74,28 @@ async def claim(
     return planned
 
 
-def lendable(kernel: Kernel, order: ClaimOrder) -> list[DeviceCard]:
-    """The devices that may be planned with: for an exclusive claim, those that can be erased."""
-    cards = list(kernel.devices.cards())
-    if not order.exclusive:
-        return cards
-    reasons = {card.name: reason for card in cards if (reason := _kept(kernel, card.name))}
-    left = [card for card in cards if card.name not in reasons]
-    if not left and cards:
-        raise NoSuchDevice(f"no device can be lent alone: {'; '.join(reasons.values())}")
-    return left
+def _kept(kernel: Kernel, cards: Sequence[DeviceCard]) -> Mapping[DeviceName, str]:
+    """Why devices can't be erased, of those that can't."""
+    reasons = dict[DeviceName, str]()
+    for card in cards:
+        engines = [
+            kernel.registry.engines.get(name) for name in kernel.devices.engines_on(card.name)
+        ]
+        told = "; ".join(filter(None, (unerasable(engine) for engine in engines if engine)))
+        if told:
+            reasons[card.name] = told
+    return reasons
 
 
-def _kept(kernel: Kernel, device: DeviceName) -> str:
-    """Why a device can't be erased."""
-    engines = [kernel.registry.engines.get(name) for name in kernel.devices.engines_on(device)]
-    return "; ".join(filter(None, (unerasable(engine) for engine in engines if engine)))
+def _unlendable(
+    order: ClaimOrder, cards: Sequence[DeviceCard], kept: Mapping[DeviceName, str]
+) -> NoSuchDevice | None:
+    """Where devices would meet an exclusive claim and can't be erased, that is the reason."""
+    found = [card.name for card in cards if card.name in kept and meets(order.where, card)]
+    if not found:
+        return None
+    told = "; ".join(f"{name}: {kept[name]}" for name in found)
+    return NoSuchDevice(f"no device that meets {order.where!r} can be lent alone: {told}")
 
 
 def require_idle(kernel: Kernel, device: DeviceName) -> None:

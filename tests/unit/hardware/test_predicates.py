@@ -126,6 +126,13 @@ def test_a_claim_that_nothing_meets_names_the_nearest_device_and_what_it_lacks()
     )
 
 
+def test_what_is_asked_beside_a_claim_is_told_as_it_is_read() -> None:
+    with pytest.raises(NoSuchDevice) as raised:
+        meeting(["cores >= 1", "!preemptible || notice_s >= 5"], [device("nvidia0")])
+    told = "'cores >= 1 && (!preemptible || notice_s >= 5)'"
+    assert raised.value.message.startswith(f"no device meets the claim {told}")
+
+
 def test_a_misspelt_name_is_named() -> None:
     with pytest.raises(NoSuchDevice, match="hmb_gb: no attribute of any device"):
         meeting(["hmb_gb >= 40"], [device("nvidia0", hbm_gb=48.3)])

@@ -565,6 +565,21 @@ def test_nothing_that_can_not_be_erased_is_lent_alone() -> None:
     run(scenario)
 
 
+def test_a_device_that_would_do_and_can_not_be_erased_is_named_and_not_one_that_would_not() -> None:
+    async def scenario(computer: Computer, kernel: Kernel) -> None:
+        await two_engines(computer, kernel, Machine([gpu(0, region="eu"), gpu(1)]))
+        order = ClaimOrder(where='region == "eu"', exclusive=True)
+        with pytest.raises(
+            NoSuchDevice, match=r"can be lent alone: nvidia0: engine \(fake\) keeps"
+        ):
+            await claims.claim(kernel, await program(kernel), order)
+        with pytest.raises(NoSuchDevice, match="region is not known"):
+            wrong = ClaimOrder(where='region == "us"', exclusive=True)
+            await claims.claim(kernel, await program(kernel), wrong)
+
+    run(scenario)
+
+
 def test_calls_of_others_do_not_reach_a_tenants_own_device() -> None:
     async def scenario(computer: Computer, kernel: Kernel) -> None:
         kernel.devices.config = {"nvidia0": DeviceConfig(tenant="acme")}
