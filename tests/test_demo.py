@@ -40,6 +40,7 @@ def test_the_demo_survives_its_crashes_and_leaves_nothing_running(tmp_path: Path
     assert report["calls_from_journal"] >= 1
     assert report["refused"] == 0
     assert report["journal_events"] > 0
+    assert "an engine of arithmetic has made them" in done.stdout and "SmolLM2" not in done.stdout
     assert still_running(folder) == []
 
 

@@ -16,13 +16,19 @@ from straight import Way
 CLASSES_RIGHT_MIN: Final = 7 / 8
 """Of the tickets, by the embedded embedding model: 21 of 24."""
 
-HONESTLY: Final = """\
+SMALL: Final = """\
 What the drafts are worth: little.  SmolLM2 has 135 million parameters: it writes fluent English, \
 but often not what was decided, and it invents.  It is here because it runs on any computer, so \
 that all of this is real: real tokens, real streams, real crashes.  What is decided does not come \
 from it, but from embeddings (MiniLM) and rules.  The same desk on a better model, on any server \
 that speaks OpenAI's dialect:
-    make demo ENGINE=name=http://host:8000/v1 MODEL=the-model's-name"""
+    make demo ENGINE=name=http://host:8000/v1 MODEL=its-name"""
+
+OTHER: Final = """\
+What the drafts are worth: as much as {model} is.  What is decided does not come from it, but from \
+embeddings (MiniLM) and rules."""
+
+ARITHMETIC: Final = "What the drafts are worth: nothing, an engine of arithmetic has made them."
 
 
 class Written(Struct, frozen=True):
@@ -97,6 +103,13 @@ def save(report: Report, path: Path) -> None:
     path.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
 
 
+def honestly(report: Report) -> str:
+    """What to make of the drafts."""
+    if report.fake:
+        return ARITHMETIC
+    return SMALL if report.model == desk.CHAT_MODEL else OTHER.format(model=report.model)
+
+
 def show(report: Report) -> None:
     """On the terminal: figures, two drafts, and what to make of them."""
     console = Console(highlight=False)
@@ -110,7 +123,7 @@ def show(report: Report) -> None:
     for decision in report.decisions[:2]:
         console.print(f"\n[bold]A draft[/bold] (order {decision.order}, {decision.verdict}):")
         console.print(decision.reply.strip(), markup=False, style="dim")
-    console.print("\n" + HONESTLY, markup=False)
+    console.print("\n" + honestly(report), markup=False)
     for promise in report.broken:
         console.print(f"[red]broken:[/red] {promise}")
 
@@ -132,7 +145,8 @@ def _rows(report: Report) -> list[tuple[str, str]]:
         (
             "calls",
             f"{report.calls_made} made; {report.calls_from_journal} more answered from the journal "
-            f"to {report.agents_restarted} agent(s) that had to start again",
+            f"to {report.agents_restarted} agent{'s' * (report.agents_restarted != 1)} "
+            "that had to start again",
         ),
         ("tokens", f"{report.input_tokens:,} in, {report.output_tokens:,} out"),
         ("wall time", f"{report.wall_s:.1f} s"),

@@ -33,7 +33,7 @@ def test_a_team_s_budget_ends_its_clients_calls_in_every_dialect(kernel: LiveKer
         ask(kernel, CALLS, native, token=key),
     ):
         assert refused.status == 429
-        assert b"team thrifty is 2 calls per day: 2 calls are used" in refused.body
+        assert b"team thrifty is 2 calls per day: 2 calls used" in refused.body
         assert b"it refills in" in refused.body
         assert int(refused.headers["retry-after"]) > 0
     assert chat(kernel, kernel.key).status == 200

@@ -231,7 +231,7 @@ class _Unit:
             case "seconds":
                 return f"{count / NS:,.3f}".rstrip("0").rstrip(".") + " seconds"
             case name:
-                return f"{count:,} {name}"
+                return f"{count:,} {name if count != 1 else name.removesuffix('s')}"
 
 
 def _units(account: Account, need: Amount) -> Iterator[_Unit]:
@@ -251,9 +251,9 @@ def _refusal(account: Account, unit: _Unit, now_ns: Nanoseconds) -> KernelError:
     refills_ns = account.until_ns
     per = "" if refills_ns is None else f" per {account.limit.per}"
     said = (
-        f"the budget of {account.label} is {unit.say(unit.limit)}{per}: {unit.say(unit.used)} are "
-        f"used, {unit.say(unit.held)} are held by {account.calls_held} calls in flight, "
-        f"{unit.say(left)} are left, and this call may use {unit.say(unit.need)}"
+        f"the budget of {account.label} is {unit.say(unit.limit)}{per}: "
+        f"{unit.say(unit.used)} used, {unit.say(unit.held)} held by calls in flight ({account.calls_held}), "
+        f"{unit.say(left)} left; this call may use {unit.say(unit.need)}"
     )
     if unit.held and unit.used + unit.need <= unit.limit:
         return BudgetHeld(f"{said}; what they do not use comes back", retry_after_s=HELD_AGAIN_S)

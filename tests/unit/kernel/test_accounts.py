@@ -71,8 +71,7 @@ def test_one_team_s_processes_share_its_budget_and_others_do_not() -> None:
         await result(syscall.enter(kernel, two, ask("hi")))
         for process in (one, two):
             assert (
-                "team support is 2 calls: 2 calls are used"
-                in (await refusal(kernel, process)).message
+                "team support is 2 calls: 2 calls used" in (await refusal(kernel, process)).message
             )
         await result(syscall.enter(kernel, await program(kernel, team="sales"), ask("hi")))
 
@@ -121,7 +120,7 @@ def test_a_budget_that_an_operator_takes_back_is_again_the_process_s_own() -> No
         for _ in range(2):
             await result(syscall.enter(kernel, process, ask("hi")))
         await budgets.remove(kernel, DEFAULT_TENANT, str(process.row.pid))
-        assert "is 1 calls: 2 calls are used" in (await refusal(kernel, process)).message
+        assert "is 1 call: 2 calls used" in (await refusal(kernel, process)).message
         with pytest.raises(NotFound):
             await budgets.remove(kernel, DEFAULT_TENANT, str(process.row.pid))
 
@@ -212,8 +211,8 @@ def test_an_answer_is_made_as_long_as_the_money_allows() -> None:
         assert isinstance(done, Completion) and done.usage.output_tokens == 5
         refused = await refusal(kernel, process)
         assert isinstance(refused, BudgetSpent)
-        assert "is $0.0055: $0.005 are used" in refused.message
-        assert "$0.0005 are left, and this call may use $0.001" in refused.message
+        assert "is $0.0055: $0.005 used" in refused.message
+        assert "$0.0005 left; this call may use $0.001" in refused.message
 
     on(Computer, scenario)
 
@@ -316,7 +315,7 @@ def test_a_daily_budget_refills_at_midnight_and_the_refusal_says_so() -> None:
         await result(syscall.enter(kernel, process, ask("hi")))
         refused = await refusal(kernel, process)
         assert isinstance(refused, BudgetSpent) and refused.retry_after_s is not None
-        assert "1 calls per day" in refused.message and "it refills in" in refused.message
+        assert "1 call per day" in refused.message and "it refills in" in refused.message
         await asyncio.sleep(refused.retry_after_s)
         await result(syscall.enter(kernel, process, ask("hi")))
         assert account(kernel, ORGANISATION).ever.calls == 2
@@ -335,7 +334,7 @@ def test_what_others_hold_is_told_apart_from_what_is_spent() -> None:
         in_vain = Hints(deadline_s=3.0)  # It waits as long for what the first one gives back.
         refused = await refusal(kernel, process, output_tokens_max=800, hints=in_vain)
         assert isinstance(refused, BudgetHeld) and refused.retry
-        assert "held by 1 calls in flight" in refused.message
+        assert "held by calls in flight (1)" in refused.message
         await result(first)
         await result(syscall.enter(kernel, process, ask("hi", output_tokens_max=800)))
 
