@@ -74,35 +74,9 @@ class Plan:
             )
         place = self.place(memory) if memory else None
         revision.require(memory or item.key, place, item.expected)
-        now_ns = self._kernel.clock.wall_ns()
-        if not memory:
-            memory = MemoryId(mint("mem", self._kernel.chance, now_ns))
-        expires = None if item.ttl_s is None else Nanoseconds(now_ns + round(item.ttl_s * NS_PER_S))
+        memory = memory or MemoryId(mint("mem", self._kernel.chance, self._kernel.clock.wall_ns()))
         head = place.heads[-1] if place is not None and place.heads else None
-        key = item.key or (head.key if head is not None else "")
-        if item.subjects:
-            subject = item.subjects[0]
-        elif not subject and head is not None:
-            subject = head.subject
-        record = Version(
-            memory=memory,
-            version=0,
-            text=item.text,
-            key=key,
-            kind=item.kind,
-            attributes=item.attributes,
-            subject=subject,
-            valid_from_ns=item.valid_from_ns,
-            valid_to_ns=item.valid_to_ns,
-            expires_ns=expires,
-            confidence=item.confidence,
-            sources=item.sources,
-            model=item.model,
-            sealed=item.sealed,
-            schema=shape,
-            vector=vector,
-            labels=together(self._labels, checked(item.labels)),
-        )
+        record = replace(self._version(memory, item, head, subject), schema=shape, vector=vector)
         change = revision.revise(
             place,
             record,
@@ -112,10 +86,38 @@ class Plan:
         )
         before = revision.current(place)
         self._note(change, place)
-        if key:
-            self._keys[key] = memory
+        if record.key:
+            self._keys[record.key] = memory
         self.written.append(
             Written(memory, change.opens[-1].version, supersedes=before, blind=change.blind)
+        )
+
+    def _version(self, memory: MemoryId, item: Item, head: Head | None, subject: str) -> Version:
+        """head: of the memory now; what the item does not say of key and subject stays."""
+        expires_ns: Nanoseconds | None = None
+        if item.ttl_s is not None:
+            now_ns = self._kernel.clock.wall_ns()
+            expires_ns = Nanoseconds(now_ns + round(item.ttl_s * NS_PER_S))
+        if item.subjects:
+            subject = item.subjects[0]
+        elif not subject and head is not None:
+            subject = head.subject
+        return Version(
+            memory=memory,
+            version=0,
+            text=item.text,
+            key=item.key or (head.key if head is not None else ""),
+            kind=item.kind,
+            attributes=item.attributes,
+            subject=subject,
+            valid_from_ns=item.valid_from_ns,
+            valid_to_ns=item.valid_to_ns,
+            expires_ns=expires_ns,
+            confidence=item.confidence,
+            sources=item.sources,
+            model=item.model,
+            sealed=item.sealed,
+            labels=together(self._labels, checked(item.labels)),
         )
 
     def forget(self, target: Target, how: How = "forgotten") -> None:
