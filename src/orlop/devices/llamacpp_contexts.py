@@ -257,7 +257,7 @@ class HostContexts:
             program=held.program,
             tokens=done.n_saved,
             bytes=done.n_written,
-            sha256="",
+            crc32=0,
             fingerprint="",
             blocks=held.blocks,
         )

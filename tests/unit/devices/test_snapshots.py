@@ -55,9 +55,7 @@ def store(
 def save(kept: Snapshots, name: str, tokens: int = 100, size: int = BYTES) -> None:
     path = kept.fresh()
     path.write_bytes(random.Random(name).randbytes(size))
-    note = Note(
-        context=name, program=f"of {name}", tokens=tokens, bytes=0, sha256="", fingerprint=""
-    )
+    note = Note(context=name, program=f"of {name}", tokens=tokens, bytes=0, crc32=0, fingerprint="")
     kept.keep(path, note)
 
 
@@ -133,7 +131,7 @@ def test_a_note_that_was_changed_while_it_was_held_is_refused_too(tmp_path: Path
     save(kept, "c")
     path = tmp_path / "ram" / "c.json"
     note = msgspec.json.decode(path.read_bytes(), type=Note)
-    path.write_bytes(msgspec.json.encode(replace(note, sha256="0" * 64)))
+    path.write_bytes(msgspec.json.encode(replace(note, crc32=note.crc32 ^ 1)))
     heir = store(tmp_path, StillClock())
     heir.scan()
     assert heir.ready("c") is None
