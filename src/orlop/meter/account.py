@@ -252,7 +252,8 @@ def _refusal(account: Account, unit: _Unit, now_ns: Nanoseconds) -> KernelError:
     per = "" if refills_ns is None else f" per {account.limit.per}"
     said = (
         f"the budget of {account.label} is {unit.say(unit.limit)}{per}: "
-        f"{unit.say(unit.used)} used, {unit.say(unit.held)} held by calls in flight ({account.calls_held}), "
+        f"{unit.say(unit.used)} used, "
+        f"{unit.say(unit.held)} held by calls in flight ({account.calls_held}), "
         f"{unit.say(left)} left; this call may use {unit.say(unit.need)}"
     )
     if unit.held and unit.used + unit.need <= unit.limit:

@@ -109,7 +109,7 @@ def test_who_waits_is_refused_at_its_deadline() -> None:
         await asyncio.sleep(0)
         hints = Hints(deadline_s=3.0)
         second = syscall.enter(kernel, process, ask("hi", output_tokens_max=800, hints=hints))
-        with pytest.raises(BudgetHeld, match="held by calls in flight .1."):
+        with pytest.raises(BudgetHeld, match="held by calls in flight"):
             await result(second)
         assert second.seq == 0
         await result(first)

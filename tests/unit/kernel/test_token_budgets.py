@@ -93,7 +93,7 @@ def test_what_is_narrowed_once_more_shares_what_was_left(tmp_path: Path) -> None
         )
         plain = mint.read(kernel, narrowed(outer, expires_s=60))
         await called(kernel, process, tight, ask("hi"))
-        with pytest.raises(BudgetSpent, match="is 1 calls"):
+        with pytest.raises(BudgetSpent, match="is 1 call:"):
             await called(kernel, process, tight, ask("hi"))
         await called(kernel, process, plain, ask("hi"))
         await called(kernel, process, wide, ask("hi"))
