@@ -27,6 +27,10 @@ LENGTHS: Final = (64, 256, 1_024, 4_096, 16_384)
 BATCHES: Final = (1, 2, 4, 8, 16, 32)
 """As far as the engine has slots."""
 OUTPUT_TOKENS: Final = 32
+SPARE_TOKENS: Final = 64
+"""Beside a prompt and its answer: what a chat's template adds."""
+WINDOW_MIN: Final = 2 * (LENGTHS[1] + OUTPUT_TOKENS + SPARE_TOKENS)
+"""Two lengths are needed, each with as much before it."""
 TOKENS_MIN: Final = 8
 """Of an answer; a shorter one tells nothing of decoding."""
 ROUNDS: Final = 3
@@ -105,10 +109,11 @@ class Calibrator:
     async def measure(self, report: Report) -> Calibration:
         """Raises `DeviceFailed` where the engine's answers are of no use."""
         await self._learn_words()
-        lengths = [n for n in LENGTHS if n + OUTPUT_TOKENS + 64 <= self._window / 2]
+        lengths = [n for n in LENGTHS if n + OUTPUT_TOKENS + SPARE_TOKENS <= self._window / 2]
         if len(lengths) < 2:
             raise DeviceFailed(
-                f"{self._engine.name} has a window of {self._window} tokens: too small to measure"
+                f"{self._engine.name} has a window of {self._window} tokens: too small to measure; "
+                f"{WINDOW_MIN} at least"
             )
         batches = [n for n in BATCHES if n <= self._engine.slots]
         points = len(lengths) * (len(lengths) + 1) + len(batches) * len(lengths)

@@ -60,7 +60,7 @@ def _fixed(kernel: Kernel, card: ModelCard) -> ModelView:
         device=engine.device,
         state="hot" if is_ready else engine.health,
         reason="" if is_ready else engine.reason,
-        bytes=0,
+        bytes=_weights_bytes(card.path),
         cached_share=None,
         pinned=False,
         draining=False,
@@ -73,6 +73,14 @@ def _fixed(kernel: Kernel, card: ModelCard) -> ModelView:
         loads=0,
         cold_starts=(),
     )
+
+
+def _weights_bytes(path: str) -> int:
+    """Of a model whose engine does not tell what it takes; 0 where there is no file."""
+    try:
+        return Path(path).stat().st_size if path else 0
+    except OSError:
+        return 0
 
 
 def _moved(kernel: Kernel, card: ModelCard, row: Resident, standings: list[Standing]) -> ModelView:

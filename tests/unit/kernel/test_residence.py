@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from movable_engine import Movable, MovableEngine
@@ -21,7 +22,7 @@ from orlop.abi.errors import (
     NotFound,
 )
 from orlop.abi.hints import Hints
-from orlop.abi.ids import Seq
+from orlop.abi.ids import ModelName, Seq
 from orlop.abi.messages import Message
 from orlop.abi.replies import Completion
 from orlop.abi.residency import ModelLeft, ModelLoaded, ModelOrder
@@ -329,6 +330,21 @@ def test_a_kernel_without_movable_models_holds_nothing_and_asks_nothing() -> Non
         assert isinstance(kernel.residents, Residents)
         assert not kernel.residents.rows
         await result(syscall.enter(kernel, await program(kernel), ask("hello")))
+
+    on(Computer, scenario)
+
+
+def test_of_a_model_that_nobody_moves_the_size_of_its_file_is_told(tmp_path: Path) -> None:
+    weights = tmp_path / "model.onnx"
+    weights.write_bytes(b"x" * 1_234)
+
+    async def scenario(here: Computer, kernel: Kernel) -> None:
+        name = here.engine.name
+        there = ModelCard(name=ModelName("micro"), engine=name, path=str(weights))
+        gone = ModelCard(name=ModelName("moved"), engine=name, path=str(tmp_path / "none"))
+        kernel.registry.learn(name, [there, gone, ModelCard(name=ModelName("far"), engine=name)])
+        seen = {str(view.name): view.bytes for view in models.view(kernel).models}
+        assert seen == {"micro": 1_234, "moved": 0, "far": 0}
 
     on(Computer, scenario)
 

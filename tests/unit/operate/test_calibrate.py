@@ -14,7 +14,7 @@ from orlop.devices.device import Capacity
 from orlop.devices.speed import Linear
 from orlop.drivers.modelled import ModelledEngine
 from orlop.machine.chance import SeededChance
-from orlop.operate.calibrate import Calibrator
+from orlop.operate.calibrate import WINDOW_MIN, Calibrator
 from orlop.shell.commands import run
 
 TRUE = Linear(
@@ -61,8 +61,9 @@ def test_the_law_of_a_known_engine_is_found_from_outside() -> None:
 
 
 def test_a_window_too_small_to_measure_is_said() -> None:
-    with pytest.raises(DeviceFailed, match="too small to measure"):
-        simulate(1, measured(400))
+    with pytest.raises(DeviceFailed, match=f"too small to measure; {WINDOW_MIN} at least"):
+        simulate(1, measured(WINDOW_MIN - 1))
+    simulate(1, measured(WINDOW_MIN))
 
 
 def test_an_engine_that_nobody_knows_is_said_with_what_there_is(

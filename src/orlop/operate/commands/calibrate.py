@@ -19,7 +19,7 @@ from orlop.devices.calibration import Calibration, read
 from orlop.drivers.engines import EngineConfig, Workshop, build
 from orlop.machine.chance import SystemChance
 from orlop.machine.clock import SystemClock
-from orlop.operate.calibrate import ROUNDS, Calibrator, Report
+from orlop.operate.calibrate import ROUNDS, WINDOW_MIN, Calibrator, Report
 from orlop.settings import models_dir, read_settings
 
 WINDOW: Final = 4_096
@@ -29,7 +29,9 @@ WINDOW: Final = 4_096
 @click.command()
 @click.argument("engine")
 @click.option("--model", default="", help="Which of its models.  Default: its first.")
-@click.option("--window", type=click.IntRange(512), help="The longest context to measure, tokens.")
+@click.option(
+    "--window", type=click.IntRange(WINDOW_MIN), help="The longest context to measure, tokens."
+)
 @click.option(
     "--rounds", type=click.IntRange(1, 100), default=ROUNDS, show_default=True, help="A point."
 )
