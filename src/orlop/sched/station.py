@@ -17,6 +17,9 @@ LEARN: Final = 1 / 16
 ANSWER_FACTOR: Final = 2.0
 """Answers are held up by prompts: so many times longer than alone they may take."""
 
+FREE_SHARE: Final = 1 / 16
+"""Calls that make the step of a token longer by no more than this share hold nobody up."""
+
 
 @dataclass(eq=False, slots=True)
 class Counts:
@@ -104,8 +107,13 @@ class Station:
     @property
     def useful(self) -> float:
         """Calls at once that it can make use of: one is read, and meanwhile so many answer as are
-        read while one does (Little's law).  More would only hold up the others' answers."""
+        read while one does (Little's law).  More would only hold up the others' answers, but on an
+        accelerator, where a step for many takes hardly longer than for one."""
         if not self.prompt_s:
+            return math.inf
+        step_s = self.capacity.speed.decode_s(1, 0)
+        each_s = self.capacity.speed.decode_s(2, 0) - step_s
+        if each_s * self.gate.running <= FREE_SHARE * step_s:
             return math.inf
         return 1 + max(1, math.ceil(ANSWER_FACTOR * self.answer_s / self.prompt_s))
 

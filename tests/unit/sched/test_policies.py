@@ -236,12 +236,28 @@ def test_so_many_are_let_on_at_once_as_an_engine_that_reads_one_by_one_can_use(
     tokens: tuple[int, int], at_once: int
 ) -> None:
     # A token of a prompt takes 1 ms, one of an answer 20: 2 s and 0.2 s, 0.5 and 2, 0 and 2.
-    desk = Desk(SchedulerConfig(), Capacity(slots=16, speed=SPEED))
+    speed = Linear(decode_a_s=0.01, decode_b_s=0.01, prefill_b_s=0.001)
+    desk = Desk(SchedulerConfig(), Capacity(slots=16, speed=speed))
     desk.leave(desk.enter("before", tokens), after_s=3.0)
     for number in range(20):
         desk.enter(f"p{number}", tokens)
     for _ in range(40):
         desk.pass_(0.5)
+    assert desk.scheduler.stations["e"].gate.running == at_once
+
+
+@pytest.mark.parametrize(("each_s", "at_once"), [(0.0, 16), (0.0002, 7), (0.002, 2)])
+def test_who_holds_nobody_up_is_let_on_beside_any_number_of_answers(
+    each_s: float, at_once: int
+) -> None:
+    # Seven answers make a step of 20 ms by a sixteenth longer where each takes 0.2 ms of it.
+    speed = Linear(decode_a_s=0.02 - each_s, decode_b_s=each_s, prefill_b_s=0.001)
+    desk = Desk(SchedulerConfig(), Capacity(slots=16, speed=speed))
+    desk.leave(desk.enter("before", (2_000, 10)), after_s=3.0)
+    for number in range(20):
+        desk.enter(f"p{number}", (2_000, 10))
+    for _ in range(40):
+        desk.pass_(2.5)
     assert desk.scheduler.stations["e"].gate.running == at_once
 
 
