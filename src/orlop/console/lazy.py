@@ -32,6 +32,18 @@ class LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.entries)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            if not args[0].startswith("-"):
+                finder = import_module("orlop.console.nearest").suggestion
+                near: str = finder(args[0], self.list_commands(ctx))
+                raise click.UsageError(error.message + near, ctx) from error
+            raise
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         leave_at_once()
         try:

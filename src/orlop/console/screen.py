@@ -2,6 +2,7 @@
 
 import os
 import sys
+import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,6 +17,7 @@ LAYOUT: Final = "\n\t"
 """Of texts that have lines of their own."""
 WIDTH_WITHOUT_TERMINAL: Final = 10_000
 WHAT_CHARS_MAX: Final = 60
+CELL_COLUMNS_MAX: Final = 40
 _NS_PER_S: Final = 1_000_000_000
 
 
@@ -28,14 +30,17 @@ def show_json_line(value: object) -> None:
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset[int]) -> str:
-    """Columns as wide as their widest cell; the last is cut at the terminal's edge.
+    """Columns as wide as their widest cell; lines end with `…` where the terminal does, and what is
+    longer than any id does not push all else out of it.
 
     right: the columns of numbers.
     """
-    cells = [titles, *([visible(cell) for cell in row] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(titles))]
     limit = terminal_width()
-    lines = [_line(row, widths, right)[:limit].rstrip() for row in cells]
+    most = CELL_COLUMNS_MAX if limit < WIDTH_WITHOUT_TERMINAL else WIDTH_WITHOUT_TERMINAL
+    shown = [[visible(cell) for cell in row] for row in rows]
+    cells = [titles, *([*(cut(cell, most) for cell in row[:-1]), *row[-1:]] for row in shown)]
+    widths = [max(width_of(row[column]) for row in cells) for column in range(len(titles))]
+    lines = [cut(_line(row, widths, right).rstrip(), limit) for row in cells]
     return "\n".join([click.style(lines[0], bold=True), *lines[1:]])
 
 
@@ -59,6 +64,31 @@ def visible(text: str, keep: str = "") -> str:
         one if one.isprintable() or one in keep else one.encode("unicode_escape").decode()
         for one in text
     )
+
+
+def width_of(text: str) -> int:
+    """Columns that a terminal takes for it: two for most East Asian letters and for emoji."""
+    return len(text) if text.isascii() else sum(map(_columns, text))
+
+
+def _columns(one: str) -> int:
+    if unicodedata.category(one) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(one) in "WF" else 1
+
+
+def cut(line: str, limit: int) -> str:
+    """At most `limit` columns of it, and marked where there was more: half a number is a lie."""
+    if width_of(line) <= limit:
+        return line
+    kept = list[str]()
+    left = limit - 1
+    for one in line:
+        left -= _columns(one)
+        if left < 0:
+            break
+        kept.append(one)
+    return "".join(kept) + "…"
 
 
 def terminal_width() -> int:
@@ -134,7 +164,8 @@ def size(value_bytes: int) -> str:
 
 
 def _line(row: Sequence[str], widths: Sequence[int], right: frozenset[int]) -> str:
-    return GAP.join(
-        cell.rjust(width) if column in right else cell.ljust(width)
-        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-    )
+    cells = list[str]()
+    for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
+        air = " " * (width - width_of(cell))
+        cells.append(air + cell if column in right else cell + air)
+    return GAP.join(cells)

@@ -18,7 +18,7 @@ def explain(frame: Frame, code: str) -> None:
     if not code:
         _list(frame)
         return
-    kind = BY_CODE.get(code.upper()) or _by_name(code)
+    kind = BY_CODE.get(code.upper()) or BY_CODE.get(f"E{code}") or _by_name(code)
     if frame.as_json:
         show_json(as_data(kind))
     else:
