@@ -8,9 +8,9 @@ import os
 import msgspec
 from msgspec import Struct
 
-from orlop.abi.calls import Call, CallTool
+from orlop.abi.calls import Call, CallTool, call_name
 from orlop.abi.capabilities import TokenOrder
-from orlop.abi.errors import Broken, from_code
+from orlop.abi.errors import BadCall, Broken, from_code
 from orlop.abi.ids import CallId
 from orlop.abi.limits import PARKED_POLL_S
 from orlop.abi.replies import Completion, Delta, Done
@@ -51,11 +51,19 @@ def read_token(body: bytes) -> str:
 def call_order(call: Call) -> Order:
     """A tool's call may wait for a person for days, and no connection lives so long."""
     wait_s = PARKED_POLL_S if isinstance(call, CallTool) else None
-    return Order("POST", f"{ROOT}/calls", msgspec.json.encode(call), nonce=nonce(), wait_s=wait_s)
+    return Order("POST", f"{ROOT}/calls", _encoded(call), nonce=nonce(), wait_s=wait_s)
 
 
 def stream_order(call: Call) -> Order:
-    return Order("POST", f"{ROOT}/calls", msgspec.json.encode(call), NDJSON, nonce=nonce())
+    return Order("POST", f"{ROOT}/calls", _encoded(call), NDJSON, nonce=nonce())
+
+
+def _encoded(call: Call) -> bytes:
+    """Raises `BadCall` where a program gave something that JSON has no word for."""
+    try:
+        return msgspec.json.encode(call)
+    except TypeError as error:
+        raise BadCall(f"{call_name(call)}: what is sent must be plain data: {error}") from error
 
 
 def parked_order(answer: Answer) -> Order:

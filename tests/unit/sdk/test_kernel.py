@@ -7,7 +7,7 @@ import pytest
 from scripted_kernel import FACTS, Said, completion, problem, scripted_kernel
 
 import orlop
-from orlop.abi.errors import DeviceFailed, NoKernel
+from orlop.abi.errors import BadCall, DeviceFailed, NoKernel
 from orlop.abi.messages import Message
 
 CALLS = "POST /orlop/v1/calls"
@@ -45,6 +45,17 @@ def test_a_lost_answer_is_asked_for_again_as_a_repeat(tmp_path: Path) -> None:
         scripted.says(CALLS, Said(cut=True), Said(completion("blue")))
         assert asyncio.run(scenario()) == "blue"
     assert [heard.fields.get("orlop-retry") for heard in scripted.heard] == [None, "1"]
+
+
+def test_an_argument_that_is_no_plain_data_is_refused_before_it_is_sent(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with orlop.connect(home=tmp_path) as kernel:
+            await kernel.call_tool("keep", what=object())
+
+    with scripted_kernel(tmp_path) as scripted:
+        with pytest.raises(BadCall, match="call_tool: what is sent must be plain data"):
+            asyncio.run(scenario())
+    assert not scripted.heard
 
 
 def test_an_error_comes_back_as_its_class(tmp_path: Path) -> None:
