@@ -82,8 +82,8 @@ class Bucket:
 
         It may have looked at any moment since it took the call, when we thought that the bucket
         held `was` (None: it looked just now): only what lies outside of that is news, of others
-        who use its key or of calls that took more or less than we thought.  Where it refuses a call,
-        there was no more than it says.
+        who use its key or of calls that took more or less than we thought.  Where it refuses a
+        call, there was no more than it says.
         """
         self.most = max(self.most or 0.0, left)
         low, high = sorted((self.level, self.level if was is None else was))

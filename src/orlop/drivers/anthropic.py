@@ -86,8 +86,8 @@ class Anthropic(Remote):
             ModelCard(
                 name=ModelName(model.id),
                 engine=self.name,
-                context_tokens=model.max_input_tokens,
-                output_tokens_max=model.max_tokens,
+                context_tokens=_positive(model.max_input_tokens),
+                output_tokens_max=_positive(model.max_tokens),
             )
             for model in told.data
         )
@@ -146,3 +146,8 @@ class Anthropic(Remote):
                     await self.server.read_end(response)
                     break
         return reader.finish()
+
+
+def _positive(told: int | None) -> int | None:
+    """What is none can't be true: with it, each call would be too long."""
+    return told if told is not None and told > 0 else None

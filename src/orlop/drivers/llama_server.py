@@ -170,7 +170,7 @@ class LlamaServer(Watched):
         return self._loading
 
     async def models(self) -> Sequence[ModelCard]:
-        context_tokens = self._props.default_generation_settings.n_ctx
+        context_tokens = max(0, self._props.default_generation_settings.n_ctx)
         cards = await super().models()
         return [replace(card, context_tokens=context_tokens or None) for card in cards]
 
@@ -327,7 +327,8 @@ class LlamaServer(Watched):
             self._told = msgspec.json.decode(page, type=_Told)
         except (KernelError, msgspec.MsgspecError):
             self._props, self._told = Props(), _Told()  # A router has none of its own.
-        slots = self._wants_slots or int(bounded(self._told.total_slots, ENGINE_CALLS_MAX) or 1)
+        told = int(bounded(self._told.total_slots, ENGINE_CALLS_MAX) or 1)
+        slots = self._wants_slots or min(told, _SEATS)
         if slots != self._slots or self._told != before:
             self._slots, self._table = max(1, slots), SlotTable(max(1, slots))
             self._saved.clear()

@@ -158,7 +158,10 @@ def _model(card: ModelCard) -> dict[str, object]:
 def read_models(body: bytes, engine: EngineName) -> tuple[ModelCard, ...]:
     """The client's half.  Raises `DeviceFailed`."""
     try:
-        entries = Fields(json_guard.decode(body)).items("data")
+        fields = Fields(json_guard.decode(body))
+        if "data" not in fields.raw:
+            fields.refuse("data", "is required")
+        entries = fields.items("data")
         return tuple(_read_model(raw, ("data", at), engine) for at, raw in enumerate(entries))
     except BadCall as error:
         raise DeviceFailed(f"{engine}'s list of models can't be read: {error.message}") from error
