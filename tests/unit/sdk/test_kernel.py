@@ -52,9 +52,9 @@ def test_an_argument_that_is_no_plain_data_is_refused_before_it_is_sent(tmp_path
         async with orlop.connect(home=tmp_path) as kernel:
             await kernel.call_tool("keep", what=object())
 
-    with scripted_kernel(tmp_path) as scripted:
-        with pytest.raises(BadCall, match="call_tool: what is sent must be plain data"):
-            asyncio.run(scenario())
+    refused = pytest.raises(BadCall, match="call_tool: what is sent must be plain data")
+    with scripted_kernel(tmp_path) as scripted, refused:
+        asyncio.run(scenario())
     assert not scripted.heard
 
 
