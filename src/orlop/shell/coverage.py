@@ -6,10 +6,11 @@ from orlop.abi.egress import Coverage
 from orlop.console.exits import OK
 from orlop.console.frame import Frame, framed
 from orlop.console.screen import fields, show_json, table
+from orlop.shell.completing import any_process
 
 
 @click.command()
-@click.argument("process")
+@click.argument("process", shell_complete=any_process)
 @framed
 def coverage(frame: Frame, process: str) -> int:
     """Show how much of what a process did its record covers.

@@ -9,6 +9,7 @@ from orlop.abi.devices import ClaimOrder, ClaimPlacement, DeviceCard, DrainOrder
 from orlop.console.frame import Frame, framed
 from orlop.console.screen import fields, show_json, size, table
 from orlop.sdk.claim_words import ClaimOptions
+from orlop.shell.completing import live_process
 from orlop.shell.holding import hold, wanting
 
 ENGINE_TITLES = ("ENGINE", "DRIVER", "HEALTH", "BUSY", "WAITING", "MODELS", "URL", "WHY")
@@ -88,7 +89,7 @@ devices.add_command(hold)
 
 
 @devices.command()
-@click.argument("process")
+@click.argument("process", shell_complete=live_process)
 @click.argument("where", default="")
 @wanting
 @framed

@@ -4,11 +4,12 @@ import click
 
 from orlop.console.frame import Frame, framed
 from orlop.console.screen import show_json_line
+from orlop.shell.completing import any_process
 from orlop.shell.follow import Follower, show_line
 
 
 @click.command()
-@click.argument("process")
+@click.argument("process", shell_complete=any_process)
 @click.option("-f", "--follow", "following", is_flag=True, help="Go on until it has ended.")
 @click.option(
     "--stream",

@@ -10,6 +10,7 @@ from orlop.abi.questions import Touch
 from orlop.console.frame import Frame, framed
 from orlop.console.screen import money, show_json, table
 from orlop.shell.answers import PERSON, speaker
+from orlop.shell.completing import any_process
 
 NOTES: Final[Mapping[str, Touch]] = {name: name for name in get_args(Touch)}
 
@@ -73,7 +74,7 @@ def remove(frame: Frame, name: str) -> None:
 
 
 @people.command("note")
-@click.argument("process")
+@click.argument("process", shell_complete=any_process)
 @click.argument("minutes", type=float)
 @click.option(
     "--kind",

@@ -20,6 +20,7 @@ from orlop.console.screen import (
 from orlop.machine import plain_clock
 from orlop.sdk.operator import Operator
 from orlop.shell.budgets import budget_text
+from orlop.shell.completing import any_process
 
 WATCH_S: Final = 1.0
 TITLES: Final = (
@@ -59,7 +60,7 @@ def ps(frame: Frame, ended: bool, watch: bool) -> None:
 
 
 @click.command()
-@click.argument("process")
+@click.argument("process", shell_complete=any_process)
 @framed
 def show(frame: Frame, process: str) -> None:
     """Show all about a process: PROCESS is a pid, an id, or a name."""

@@ -9,6 +9,7 @@ from orlop.console.frame import Frame, framed
 from orlop.console.progress import Report, bars
 from orlop.console.screen import counted
 from orlop.sdk.operator import Operator
+from orlop.shell.completing import any_process
 from orlop.shell.ending import report_end
 from orlop.shell.follow import attend
 
@@ -16,7 +17,7 @@ POLL_S: Final = 0.2
 
 
 @click.command()
-@click.argument("process")
+@click.argument("process", shell_complete=any_process)
 @click.option("--strict", is_flag=True, help="Compare the order of calls too, and stop at once.")
 @click.option("--output", is_flag=True, help="Show what the program prints, too.")
 @framed

@@ -5,6 +5,7 @@ import click
 from orlop.abi.capabilities import RightsView
 from orlop.console.frame import Frame, framed
 from orlop.console.screen import counted, show_json
+from orlop.shell.completing import any_process
 
 
 class RightsGroup(click.Group):
@@ -27,7 +28,7 @@ def rights() -> None:
 
 
 @rights.command()
-@click.argument("process")
+@click.argument("process", shell_complete=any_process)
 @framed
 def show(frame: Frame, process: str) -> None:
     """Show what a process (pid, id or name) may do."""
@@ -35,7 +36,7 @@ def show(frame: Frame, process: str) -> None:
 
 
 @rights.command()
-@click.argument("process")
+@click.argument("process", shell_complete=any_process)
 @click.argument("right")
 @framed
 def grant(frame: Frame, process: str, right: str) -> None:
@@ -44,7 +45,7 @@ def grant(frame: Frame, process: str, right: str) -> None:
 
 
 @rights.command()
-@click.argument("process")
+@click.argument("process", shell_complete=any_process)
 @click.argument("right")
 @framed
 def revoke(frame: Frame, process: str, right: str) -> None:

@@ -10,6 +10,7 @@ from orlop.console.frame import Frame, framed
 from orlop.console.screen import show_json
 from orlop.sdk.environment import here, with_named
 from orlop.sdk.operator import Operator
+from orlop.shell.completing import any_process
 from orlop.shell.confine import sandbox_options
 from orlop.shell.ending import report_end
 from orlop.shell.follow import attend
@@ -93,7 +94,7 @@ def run(
 
 
 @click.command()
-@click.argument("process")
+@click.argument("process", shell_complete=any_process)
 @divergence_option
 @budget_option
 @detach_option

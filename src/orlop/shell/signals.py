@@ -9,12 +9,13 @@ from orlop.abi.errors import Conflict, NotFound
 from orlop.console.exits import OK, status_of_process
 from orlop.console.frame import Frame, Refusal, framed
 from orlop.console.screen import show_json, show_json_line
+from orlop.shell.completing import any_process, live_process
 
 SIGNALS: dict[str, SignalName] = {name: name for name in get_args(SignalName)}
 
 
 @click.command()
-@click.argument("processes", nargs=-1, required=True)
+@click.argument("processes", nargs=-1, required=True, shell_complete=live_process)
 @click.option(
     "-s",
     "--signal",
@@ -33,7 +34,7 @@ def kill(frame: Frame, processes: tuple[str, ...], signal: str) -> None:
 
 
 @click.command()
-@click.argument("processes", nargs=-1, required=True)
+@click.argument("processes", nargs=-1, required=True, shell_complete=live_process)
 @framed
 def stop(frame: Frame, processes: tuple[str, ...]) -> None:
     """Pause processes: their calls wait at the door, their programs get SIGSTOP."""
@@ -41,7 +42,7 @@ def stop(frame: Frame, processes: tuple[str, ...]) -> None:
 
 
 @click.command()
-@click.argument("processes", nargs=-1, required=True)
+@click.argument("processes", nargs=-1, required=True, shell_complete=live_process)
 @framed
 def cont(frame: Frame, processes: tuple[str, ...]) -> None:
     """Let paused processes go on."""
@@ -49,7 +50,7 @@ def cont(frame: Frame, processes: tuple[str, ...]) -> None:
 
 
 @click.command()
-@click.argument("processes", nargs=-1, required=True)
+@click.argument("processes", nargs=-1, required=True, shell_complete=any_process)
 @framed
 def wait(frame: Frame, processes: tuple[str, ...]) -> int:
     """Wait until processes have ended; exits with the status of the first that failed."""

@@ -9,6 +9,7 @@ import click
 from orlop.abi.tools import SystemView, ToolView
 from orlop.console.frame import Frame, framed
 from orlop.console.screen import fields, show_json, table
+from orlop.shell.completing import any_tool
 
 DIGEST_CHARS: Final = 12
 
@@ -39,7 +40,7 @@ def tools(frame: Frame) -> None:
 
 
 @tools.command()
-@click.argument("name")
+@click.argument("name", shell_complete=any_tool)
 @framed
 def show(frame: Frame, name: str) -> None:
     """Show a tool's card, and what its server says otherwise than was agreed."""
@@ -53,7 +54,7 @@ def show(frame: Frame, name: str) -> None:
 
 
 @tools.command()
-@click.argument("name")
+@click.argument("name", shell_complete=any_tool)
 @click.option("--digest", default="", help="Of what you have looked at; any other is refused.")
 @framed
 def trust(frame: Frame, name: str, digest: str) -> None:

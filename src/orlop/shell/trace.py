@@ -9,6 +9,7 @@ from orlop.abi.admin import ProcessView, Trace, TraceCall
 from orlop.abi.ids import NanoDollars, Nanoseconds
 from orlop.console.frame import Frame, framed
 from orlop.console.screen import between, counted, money, seconds, shortened, show_json, visible
+from orlop.shell.completing import any_process
 
 BRANCH: Final = "├─ "
 LAST: Final = "└─ "
@@ -18,7 +19,7 @@ _NS_PER_S: Final = 1_000_000_000
 
 
 @click.command()
-@click.argument("process")
+@click.argument("process", shell_complete=any_process)
 @click.option("--ids", is_flag=True, help="End each line with its call's id, for other commands.")
 @framed
 def trace(frame: Frame, process: str, ids: bool) -> None:
