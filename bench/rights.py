@@ -1,6 +1,6 @@
 """What do rights and tokens cost, at the door and beside it?
 
-At the door a call is asked about once (`kernel.rights.check`), and its token is looked up.
+At the door a call is asked about once (`subsystems.rights.check`), and its token is looked up.
 """
 
 import time

@@ -1,7 +1,7 @@
 """Devices: what computes, in the shape of Kubernetes' dynamic resource allocation.
 
 A device has a class, attributes (what it is), capacity (what it has), health, and what its sensors
-say now.  Work claims devices with predicates over all of that (`devices.predicate`).  What nobody
+say now.  Work claims devices with predicates over all of that (`hardware.predicate`).  What nobody
 has told is absent, never guessed: `resource.k8s.io/v1` (ResourceSlice, ResourceClaim).
 """
 
