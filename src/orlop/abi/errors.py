@@ -188,6 +188,14 @@ class RateReached(Exhausted):
     fix = "Wait as long as `Retry-After` says; `orlop budget set --calls-per-minute` changes it."
 
 
+class TooLittleTime(Exhausted):
+    """The answer takes longer than the call's deadline allows, though nobody were before it."""
+
+    code = "E1306"
+    retry = False
+    fix = "Allow more time (`deadline_s`), a shorter answer, or a ladder with a faster model."
+
+
 class Unpriced(KernelError):
     """A call costs money, its budget is in money, and nobody has said what it costs."""
 

@@ -58,18 +58,21 @@ async def down(
     kernel: Kernel, process: Process, running: Running, call: Infer, attempts: Sequence[Attempt]
 ) -> Completion:
     """A ladder of several rungs."""
-    refused: KernelError | None = None
+    refused: list[KernelError] = []
     for attempt in attempts:
         wanted = ladders.as_tried(call, attempt.rung)
         try:
             async with deadline(seating.left_s(kernel, running, wanted), attempt.rung.model):
-                why = refused.message if refused is not None else ""
+                why = refused[0].message if refused else ""
                 return await on_rung(kernel, process, running, wanted, attempt, why)
         except (Exhausted, DeadlineMissed, DeviceFailed) as error:
             if running.asked and not isinstance(error, DeviceBusy):
                 raise  # An engine has begun: what it did may have to be paid.
-            refused = refused or error
-    raise refused or BadCall(f"{call.model} has no rungs")
+            refused.append(error)
+    if not refused:
+        raise BadCall(f"{call.model} has no rungs")
+    # Where waiting helps on any rung, that is what the caller is told.
+    raise next((error for error in refused if error.retry), refused[0])
 
 
 async def on_rung(

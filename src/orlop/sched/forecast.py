@@ -6,7 +6,9 @@ refused.
 
 from typing import Final
 
-from orlop.abi.errors import Exhausted
+from msgspec import Struct
+
+from orlop.abi.errors import Exhausted, TooLittleTime
 from orlop.abi.hints import LatencyClass
 from orlop.sched import placement
 from orlop.sched.config import SchedulerConfig
@@ -49,6 +51,27 @@ def seat_s(station: Station, ahead: int, now_s: float) -> float:
     return passed_s + max(0.0, turn - ended) / rate
 
 
+class Forecast(Struct, frozen=True):
+    """All in seconds.  `token_s`: between two tokens of the answer."""
+
+    wait_s: float
+    prompt_s: float
+    token_s: float
+
+    @property
+    def first_s(self) -> float:
+        return self.wait_s + self.prompt_s
+
+    def last_s(self, tokens: int) -> float:
+        return self.first_s + tokens * self.token_s
+
+    def too_late(self, why: str, tokens: int, left_s: float) -> Exhausted:
+        """Of an answer that would end after `left_s`: when to come back, where that helps."""
+        if self.last_s(tokens) - self.wait_s > left_s:
+            return TooLittleTime(f"{why}, also where nobody waits")
+        return Exhausted(why, retry_after_s=max(1.0, self.wait_s))
+
+
 class Forecasts:
     """`refused`: calls that could not wait, or not have been in time."""
 
@@ -60,17 +83,17 @@ class Forecasts:
         self.stations = stations
         self.refused = 0
 
-    def of(self, work: Work) -> tuple[float, float] | None:
-        """Seconds to the first token if it came now, and of each token; None: not known yet."""
+    def of(self, work: Work) -> Forecast | None:
+        """If it came now; None: not known yet."""
         pool = self.waiting.pool(work.candidates)
         stations, ahead = self.waiting.stations(pool), self.waiting.ahead(work.latency_class, pool)
         if not all(station.counts.calls >= EVIDENCE for station in stations):
             return None
-        found = list[tuple[float, float]]()
+        found = list[Forecast]()
         for station in stations:
-            first_s, token_s = station.forecast_s(work.input_tokens, work.tokens)
-            found.append((seat_s(station, ahead, work.arrived_s) + first_s, token_s))
-        return min(found, key=lambda one: one[0] + work.output_tokens * one[1])
+            prompt_s, token_s = station.forecast_s(work.input_tokens, work.tokens)
+            found.append(Forecast(seat_s(station, ahead, work.arrived_s), prompt_s, token_s))
+        return min(found, key=lambda one: one.last_s(work.output_tokens))
 
     def wait_s(self, name: str, latency_class: LatencyClass) -> float:
         """Until a call that came now would have a seat there, as far as calls have shown; 0 where
@@ -102,27 +125,26 @@ class Forecasts:
                 f"{pool.waiting} calls wait for {names} already (waiting_max)",
                 retry_after_s=max(1.0, wait_s),
             )
-        first_s = wait_s + min(one.isolated_s(work.input_tokens, 0, 0) for one in stations)
-        left_s = work.deadline_s - now_s
+        prompt_s = min(one.isolated_s(work.input_tokens, 0, 0) for one in stations)
+        first_s, left_s = wait_s + prompt_s, work.deadline_s - now_s
         if first_s > left_s:
             self.refused += 1
-            raise Exhausted(
+            why = (
                 f"its first token would come in {first_s:.1f} s, after its deadline of "
-                f"{left_s:.1f} s: {ahead} calls wait before it for {names}",
-                retry_after_s=max(1.0, first_s - left_s),
+                f"{left_s:.1f} s: {ahead} calls wait before it for {names}"
             )
+            raise Forecast(wait_s, prompt_s, 0.0).too_late(why, 0, left_s)
 
     def _require_time(self, work: Work, now_s: float) -> None:
         """Raises `Exhausted` where its first token could come in time, and its last one can't."""
         found, left_s = self.of(work), work.deadline_s - now_s
         if found is None:
             return
-        first_s, token_s = found
-        last_s = first_s + work.least_tokens * token_s
-        if first_s <= left_s < last_s:
+        last_s = found.last_s(work.least_tokens)
+        if found.first_s <= left_s < last_s:
             self.refused += 1
-            raise Exhausted(
+            why = (
                 f"an answer of {work.least_tokens} tokens would end in {last_s:.1f} s, after its "
-                f"deadline of {left_s:.1f} s",
-                retry_after_s=max(1.0, first_s),
+                f"deadline of {left_s:.1f} s"
             )
+            raise found.too_late(why, work.least_tokens, left_s)

@@ -1,5 +1,6 @@
 """Ladders at the door: which cards each rung has, and how short an answer must be to be in time."""
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -8,7 +9,7 @@ from msgspec.structs import replace
 
 from orlop.abi.calls import Infer
 from orlop.abi.cards import ModelCard, ModelKind
-from orlop.abi.errors import DeviceFailed, Exhausted, KernelError, NotFound, RuleForbids
+from orlop.abi.errors import DeviceFailed, KernelError, NotFound, RuleForbids
 from orlop.abi.limits import CALL_DEADLINE_S, CALL_DEADLINE_S_MAX
 from orlop.models.ladder import Rung, climb
 from orlop.sched.work import Work
@@ -93,16 +94,14 @@ def shortened(kernel: Kernel, call: Infer, rung: Rung, work: Work) -> tuple[Infe
     forecast = kernel.scheduler.forecasts.of(work) if work.is_hard else None
     if forecast is None:
         return call, ""
-    first_s, token_s = forecast
-    left_s = SAFE * (work.deadline_s - now_s)
-    room = int((left_s - first_s) / token_s) if token_s > 0 else work.output_tokens
+    token_s, left_s = forecast.token_s, SAFE * (work.deadline_s - now_s)
+    room = int((left_s - forecast.first_s) / token_s) if token_s > 0 else work.output_tokens
     if room >= work.output_tokens:
         return call, ""
-    if room < max(1.0, rung.shrink_min * work.output_tokens):
-        raise Exhausted(
-            f"{rung.model} would need about {first_s + work.output_tokens * token_s:.1f} s, and "
-            f"has {work.deadline_s - now_s:.1f} s",
-            retry_after_s=max(1.0, first_s),
-        )
+    least = math.ceil(max(1.0, rung.shrink_min * work.output_tokens))
+    if room < least:
+        needed_s, has_s = forecast.last_s(work.output_tokens), work.deadline_s - now_s
+        why = f"{rung.model} would need about {needed_s:.1f} s, and has {has_s:.1f} s"
+        raise forecast.too_late(why, least, left_s)
     work.output_tokens, work.least_tokens = room, min(room, work.least_tokens)
     return replace(call, output_tokens_max=room), f"shrunk to {room} tokens"

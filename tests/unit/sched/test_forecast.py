@@ -2,7 +2,7 @@
 
 import pytest
 
-from orlop.abi.errors import Exhausted
+from orlop.abi.errors import Exhausted, TooLittleTime
 from orlop.abi.ids import ProcessId
 from orlop.devices.device import Capacity
 from orlop.devices.speed import Linear
@@ -82,3 +82,11 @@ def test_who_could_only_be_answered_after_the_others_is_told_so_at_once() -> Non
         scheduler.enter(work(400.0, 200, deadline_s=6.0), 400.0)
     assert refused.value.retry_after_s == pytest.approx(4.0, rel=0.05)
     scheduler.enter(work(400.0, 200, deadline_s=9.0), 400.0)
+
+
+def test_who_could_not_be_answered_in_time_by_an_idle_engine_is_not_told_to_come_back() -> None:
+    scheduler = experienced(4)
+    running(scheduler, *(work(400.0, 200) for _ in range(4)))
+    with pytest.raises(TooLittleTime, match="also where nobody waits") as refused:
+        scheduler.enter(work(400.0, 2_000, deadline_s=6.0), 400.0)
+    assert refused.value.retry_after_s is None
