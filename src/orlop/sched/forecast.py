@@ -68,7 +68,7 @@ class Forecast(Struct, frozen=True):
     def too_late(self, why: str, tokens: int, left_s: float) -> Exhausted:
         """Of an answer that would end after `left_s`: when to come back, where that helps."""
         if self.last_s(tokens) - self.wait_s > left_s:
-            return TooLittleTime(f"{why}, also where nobody waits")
+            return TooLittleTime(f"{why}; an idle engine would be too late, too")
         return Exhausted(why, retry_after_s=max(1.0, self.wait_s))
 
 

@@ -87,6 +87,6 @@ def test_who_could_only_be_answered_after_the_others_is_told_so_at_once() -> Non
 def test_who_could_not_be_answered_in_time_by_an_idle_engine_is_not_told_to_come_back() -> None:
     scheduler = experienced(4)
     running(scheduler, *(work(400.0, 200) for _ in range(4)))
-    with pytest.raises(TooLittleTime, match="also where nobody waits") as refused:
+    with pytest.raises(TooLittleTime, match="an idle engine would be too late, too") as refused:
         scheduler.enter(work(400.0, 2_000, deadline_s=6.0), 400.0)
     assert refused.value.retry_after_s is None
