@@ -125,6 +125,16 @@ def test_a_backup_of_a_running_kernel_is_whole_and_comes_back_with_all_it_had(
     assert lost.orlop("journal", "verify").returncode == 0
 
 
+def test_a_backup_overwrites_nobody_s_keys(tmp_path: Path) -> None:
+    with kernel(tmp_path / "home") as home, kernel(tmp_path / "other") as other:
+        for place in (home.path, other.path):
+            keys = {path: path.read_bytes() for path in (place / "keys").iterdir()}
+            refused = home.orlop("backup", str(place), check=False)
+            assert refused.returncode == 6 and "is a kernel's home" in refused.stderr
+            assert {path: path.read_bytes() for path in (place / "keys").iterdir()} == keys
+            assert not (place / "data").exists()
+
+
 def test_a_backup_that_was_tampered_with_is_not_restored(tmp_path: Path) -> None:
     saved = tmp_path / "saved"
     with kernel(tmp_path / "home") as home:

@@ -14,7 +14,8 @@ from orlop.machine import plain_clock
 from orlop.machine.chance import SystemChance
 from orlop.machine.clock import SystemClock
 from orlop.machine.offload import ThreadOffload
-from orlop.operate.running import holder
+from orlop.operate.running import LOCK, holder
+from orlop.sdk.place import INFO_FILE
 from orlop.settings import read_settings
 from orlop.state.tables import Tables
 from orlop.store import anchor, backup, files, tapes
@@ -112,3 +113,9 @@ def acknowledged(home: Path) -> Seq:
     slots = Home(home).anchor()
     seen = None if slots is None else anchor.newest(slots)[0]
     return Seq(0) if seen is None else seen.seq
+
+
+def require_no_home(folder: Path) -> None:
+    """Raises `Conflict` for a folder whose keys a backup would overwrite: a kernel's own home."""
+    if any((folder / name).exists() for name in (LOCK, INFO_FILE, "journal.db")):
+        raise Conflict(f"{folder} is a kernel's home: name another folder for the backup")

@@ -9,7 +9,7 @@ from orlop.console.frame import Frame, homed
 from orlop.console.progress import bars
 from orlop.console.screen import fields, show_json
 from orlop.machine.clock import SystemClock
-from orlop.operate.carrying import drilled, restored
+from orlop.operate.carrying import drilled, require_no_home, restored
 from orlop.settings import read_settings
 from orlop.store import backup as backups
 
@@ -25,6 +25,7 @@ def backup(frame: Frame, folder: Path) -> None:
     The journal goes to FOLDER/data, and what it can't be read without to FOLDER/keys: keep the two
     apart.  The same FOLDER again takes what is new.
     """
+    require_no_home(folder)
     settings = read_settings(None, frame.home, ())
     now_ns = SystemClock().wall_ns()
     with bars(quiet=frame.as_json) as report:
