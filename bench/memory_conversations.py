@@ -1,7 +1,7 @@
 """Questions about long conversations: what τ-bench's agents were told, and would need again.
 
 From `tau_bench/gpt-4o-airline.json.gz`: 50 tasks of 34 travellers, each task lived through four
-times by a model that plays the traveller.  What is remembered comes from the first two times, in
+times by a model that plays the traveller.  What is remembered comes from two of the times, in
 order: each turn of both sides, and each reservation and profile that a tool showed, as one sentence
 under its key, so that later ones supersede earlier ones.  What is asked comes from the other two
 times, in the travellers' own words, or is made by the rules below from the tools' answers.  What
@@ -21,14 +21,16 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from bench.memory_corpus import SEED, Corpus
+from bench.memory_corpus import Corpus
 from orlop.abi.memory import Item
 
 Half = Literal["seen", "unseen"]
 
+SEED = 7
+
 FILE = Path("tau_bench") / "gpt-4o-airline.json.gz"
-EARLY = (0, 1)
-"""The two times that are remembered; swapped: the others are, and these are asked from."""
+SPLITS = ((0, 1), (2, 3), (0, 2), (1, 3), (0, 3), (1, 2))
+"""The two times that are remembered; what is asked comes from the other two."""
 TURN_WORDS_MIN = 8
 """Shorter turns ("yes, please") say nothing by themselves."""
 TURN_CHARS_MAX = 1_500
@@ -107,20 +109,22 @@ class Profile(Struct):
     reservations: list[str]
 
 
-def corpus(data: Path, half: Half, *, quick: bool = False, swapped: bool = False) -> Corpus:
-    """Everything is remembered; asked is about one half of the travellers."""
+def corpus(
+    data: Path, half: Half, early: tuple[int, int] = SPLITS[0], *, quick: bool = False
+) -> Corpus:
+    """All travellers are remembered, as they lived two of the times; asked is about one half."""
     whole = gzip.decompress((data / FILE).read_bytes())
     talks = msgspec.json.decode(whole, type=list[Talk])
     talks.sort(key=lambda talk: (talk.trial, talk.task_id))
     who = sorted({talk.user for talk in talks})
     asked = set(who[(half == "unseen") :: 2])
     made = Corpus()
-    told = [talk for talk in talks if (talk.trial in EARLY) is not swapped]
+    told = [talk for talk in talks if talk.trial in early]
     newest: dict[str, str] = {}
     for talk in told:
         _remember(made, talk, newest)
     made.stale -= set(newest.values())
-    later = [talk for talk in talks if (talk.trial in EARLY) is swapped and talk.user in asked]
+    later = [talk for talk in talks if talk.trial not in early and talk.user in asked]
     for talk in later[:: 3 if quick else 1]:
         _ask_again(made, talk, told)
         _ask_which(made, talk, newest)

@@ -26,6 +26,10 @@ _COMMON: Final = frozenset(
 )
 """Words of English that nearly every sentence has."""
 
+_SAID: Final = 4.0
+"""How often a word counts that is said once.  The more, the less does it matter how long a text
+is, beside all texts in the index: those of others, who may keep shorter ones, among them."""
+
 
 class Filter(Struct, frozen=True, kw_only=True):
     """Which versions count.  Times are resolved: nothing here depends on a clock."""
@@ -104,7 +108,7 @@ def by_words(
     asked = " OR ".join(f'"{term}"' for term in terms)
     said, bound = where(wanted)
     rows = connection.execute(
-        "SELECT version.id, -bm25(words, 1.0, 0.0) AS score FROM words"
+        f"SELECT version.id, -bm25(words, {_SAID}, 0.0) AS score FROM words"
         f" JOIN version ON version.id = words.rowid WHERE words MATCH ? AND {said}"
         " ORDER BY score DESC, version.id LIMIT ?",
         (f"(scope : ({scopes})) AND (text : ({asked}))", *bound, limit),

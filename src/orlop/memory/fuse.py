@@ -5,20 +5,21 @@ Not by ranks (reciprocal rank fusion): ranks throw away how much better one memo
 next.  What a question shares with ten memories is often a name alone, and one of the ten must come
 first in that list; what it shares with one memory alone may be the number that is asked for.  BM25
 knows the difference: a rare word counts as many points, a common one hardly any.  So its points
-count as they are, and not as a share of the best match.
-`bench/memory_quality.py` measures it; docs/decisions/0034 and 0052 have the figures.
+count as they are, and not as a share of the best match; but for little, since one word more in
+common misleads as often as it helps.
+`bench/memory_quality.py` measures it; docs/decisions/0034, 0052 and 0069 have the figures.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-WORD_POINT: Final = 0.04
+WORD_POINT: Final = 0.006
 """A cosine that is so much greater weighs as much as the first point of BM25."""
 
-NUMBER_POINT: Final = 0.15
+NUMBER_POINT: Final = 0.08
 """The same for words with digits, on top: they are never said in other words."""
 
-POINTS_HALF: Final = 30.0
+POINTS_HALF: Final = 50.0
 """At so many points, all of them together count half: long questions share many words."""
 
 AGE: Final = 0.12

@@ -139,15 +139,16 @@ def test_equal_fits_are_told_apart_by_words_and_age_and_better_ones_are_not() ->
     assert fused({}, 5) == []
 
 
-def test_a_rare_word_finds_what_meaning_alone_has_not_named() -> None:
+def test_a_number_finds_what_meaning_alone_has_not_named() -> None:
     lists = {
         "dense": [(1, 0.60), (2, 0.55)],
         "words": [(9, 11.0), (1, 3.0), (8, 11.0)],
+        "numbers": [(9, 11.0), (8, 11.0)],
         "newest": [(9, 1.0), (8, 0.75), (2, 0.5), (1, 0.25)],
     }
     best = fused(lists, 10, [(9, 0.45)])
     assert [id for id, _, _ in best][:2] == [9, 8]  # 8 has no vector: it counts as 9 does.
-    assert best[0][2] == ["words:1", "newest:1"]
+    assert best[0][2] == ["words:1", "numbers:1", "newest:1"]
 
 
 def test_a_number_outweighs_what_is_meant_alike_and_age() -> None:
