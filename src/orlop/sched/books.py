@@ -42,7 +42,8 @@ class Books:
         siblings = program.running - context.running
         work.path_s = context.path_s if siblings else program.attained_s
         if program.calls == 0:
-            program.predicted_s = self._history.remaining_s(program.agent, 0.0)
+            program.head = work.head
+            program.predicted_s = self._history.remaining_s(program.agent, 0.0, work.head)
         program.calls += 1
 
     def begin(self, work: Work, context: Context, station: Station, now_s: float) -> None:
@@ -90,7 +91,8 @@ class Books:
     def bury(self, program: Program, now_s: float) -> None:
         """It has ended: its work is remembered, and its places are free."""
         if program.work_s > 0:
-            self._history.ended(program.agent, program.work_s, program.predicted_s)
+            known = program.predicted_s
+            self._history.ended(program.agent, program.work_s, known, program.head)
         self._places.bury(program, now_s)
 
     def thin(self, program: Program, now_s: float) -> None:

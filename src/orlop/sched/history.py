@@ -16,6 +16,9 @@ from orlop.abi.limits import AGENTS_KNOWN_MAX
 KEPT: Final = 64
 """Totals a kind, and forecasts, that are remembered."""
 
+ALIKE: Final = 4
+"""Programs of a kind that began alike below which what is known of the whole kind says more."""
+
 JUDGED: Final = 12
 """Forecasts below which their quality is taken to be none."""
 
@@ -45,6 +48,9 @@ class Totals:
     def __init__(self) -> None:
         self._recent: deque[float] = deque()
         self._sorted: list[float] = []
+
+    def __len__(self) -> int:
+        return len(self._sorted)
 
     def add(self, total_s: float) -> None:
         insort(self._sorted, total_s)
@@ -77,38 +83,43 @@ class Totals:
 
 
 class History:
-    """Kinds of programs by name; the least recently used are lost."""
+    """Kinds of programs by name, and those of a kind that began alike (`head` names a system prompt
+    and tools; 0: nothing is known of them); the least recently used are lost."""
 
     def __init__(self, limit: int = AGENTS_KNOWN_MAX) -> None:
         self._limit = limit
-        self._kinds: OrderedDict[str, Totals] = OrderedDict()
+        self._kinds: OrderedDict[tuple[str, int], Totals] = OrderedDict()
         self._judged: deque[tuple[float, float]] = deque(maxlen=KEPT)
         self.quality = 0.0
         """0 to 1."""
         self.ended_count = 0
+        """Programs that have ended: whoever remembers what was said sees whether it is old."""
 
-    def remaining_s(self, agent: str, attained_s: float) -> float | None:
+    def remaining_s(self, agent: str, attained_s: float, head: int = 0) -> float | None:
         """None: no program of this kind has ended yet."""
-        kind = self._kinds.get(agent)
+        kind = self._alike(agent, head)
         return kind.remaining_s(attained_s) if kind is not None else None
 
-    def price_s(self, agent: str, attained_s: float) -> float | None:
+    def price_s(self, agent: str, attained_s: float, head: int = 0) -> float | None:
         """None: no program of this kind has ended yet."""
-        kind = self._kinds.get(agent)
+        kind = self._alike(agent, head)
         return kind.price_s(attained_s) if kind is not None else None
 
-    def ended(self, agent: str, total_s: float, predicted_s: float | None) -> None:
+    def ended(self, agent: str, total_s: float, predicted_s: float | None, head: int = 0) -> None:
         """A program of this kind has ended; `predicted_s` was said of it at its start."""
         self.ended_count += 1
-        kind = self._kinds.get(agent)
-        if kind is None:
-            kind = self._kinds[agent] = Totals()
-            if len(self._kinds) > self._limit:
-                self._kinds.popitem(last=False)
-        else:
-            self._kinds.move_to_end(agent)
-        kind.add(total_s)
+        for kind in dict.fromkeys(((agent, head), (agent, 0))):
+            self._kinds.setdefault(kind, Totals()).add(total_s)
+            self._kinds.move_to_end(kind)
+        while len(self._kinds) > self._limit:
+            self._kinds.popitem(last=False)
         if predicted_s is not None:
             self._judged.append((predicted_s, total_s))
             enough = len(self._judged) >= JUDGED
             self.quality = max(0.0, tau(tuple(self._judged))) if enough else 0.0
+
+    def _alike(self, agent: str, head: int) -> Totals | None:
+        found = self._kinds.get((agent, head)) if head else None
+        if found is not None and len(found) >= ALIKE:
+            return found
+        return self._kinds.get((agent, 0))

@@ -55,7 +55,7 @@ def least_attained(work: Work, program: Program, history: History, quantum_s: fl
 def remaining_s(work: Work, program: Program, history: History) -> float:
     """As predicted from programs of its kind; what it has had where nothing is known."""
     had_s = program.work_s + program.running_s
-    found = history.remaining_s(program.agent, had_s)
+    found = history.remaining_s(program.agent, had_s, program.head)
     return had_s if found is None else found
 
 
@@ -66,12 +66,15 @@ def predicted(work: Work, program: Program, history: History, quantum_s: float) 
 
 def blended(work: Work, program: Program, history: History, quantum_s: float) -> float:
     """Least attained service, and what an end costs among programs of its kind, as far as
-    forecasts of kinds rank well.  Prices have no steps: of two kinds' programs one goes first."""
-    had = level(attained_s(work, program), quantum_s)
+    forecasts of kinds rank well.  Prices have no steps: of two kinds' programs one goes first.
+
+    What this call will take counts as had: it must be paid before anything can end, and of programs
+    that begin it is all that is known."""
+    had = level(attained_s(work, program) + work.isolated_s, quantum_s)
     trust = history.quality
     if trust <= 0:
         return had
-    price_s = history.price_s(program.agent, program.work_s + program.running_s)
+    price_s = history.price_s(program.agent, program.work_s + program.running_s, program.head)
     if price_s is None:
         return had
     return (1 - trust) * had + trust * math.log2(1 + price_s / quantum_s)
@@ -107,9 +110,7 @@ class Policy:
 
 
 POLICIES: Final[Mapping[PolicyName, Policy]] = {
-    "programs": Policy(
-        key=blended, bands=True, levels_away=AWAY, look_ahead=LOOK_AHEAD, shares=True, patient=True
-    ),
+    "programs": Policy(key=blended, bands=True, levels_away=AWAY, shares=True, patient=True),
     "fifo": Policy(key=arrival, look_ahead=1),
     "rr": Policy(key=arrival, look_ahead=1, slices=True),
     "priority": Policy(key=priority, bands=True),

@@ -111,6 +111,8 @@ class Program:
     name: str
     tenant: str
     agent: str
+    head: int = 0
+    """Names the beginning of its first call."""
     contexts: dict[str, Context] = field(default_factory=dict)
     attained_s: float = 0.0
     """Engine seconds along its critical path: calls in parallel count once."""

@@ -76,7 +76,7 @@ def _program(scheduler: Scheduler, program: Program, now_s: float) -> ProgramVie
         running=program.running,
         waiting=program.waiting,
         attained_s=program.attained_s,
-        remaining_s=scheduler.history.remaining_s(program.agent, program.work_s),
+        remaining_s=scheduler.history.remaining_s(program.agent, program.work_s, program.head),
         waited_s=program.waited_s,
         context_tokens=sum(context.tokens for context in program.contexts.values()),
         engine=largest.engine if largest is not None else "",

@@ -154,3 +154,25 @@ def test_tokens_of_a_call_are_estimated_from_those_of_earlier_ones() -> None:
     assert estimates.tokens("m", 3_000, 10)[1] == 10
     estimates.learn("m", 3_000, Used())
     assert estimates.tokens("m", 0, None)[0] == 1
+
+
+def test_programs_that_began_alike_are_a_kind_of_their_own_once_enough_have_ended() -> None:
+    history = History()
+    for total_s in (1.0, 1.0, 1.0):
+        history.ended("agent", total_s, None, head=7)
+    for total_s in (40.0, 40.0, 40.0, 40.0):
+        history.ended("agent", total_s, None, head=8)
+    assert history.remaining_s("agent", 0.0, head=7) == pytest.approx(163 / 7), "too few are alike"
+    history.ended("agent", 1.0, None, head=7)
+    assert history.remaining_s("agent", 0.0, head=7) == pytest.approx(1.0)
+    assert history.price_s("agent", 0.0, head=8) == pytest.approx(40.0)
+    assert history.remaining_s("agent", 0.0, head=9) == pytest.approx(164 / 8), "as all of its name"
+
+
+def test_kinds_by_beginning_are_forgotten_before_more_than_the_limit_are_known() -> None:
+    history = History(limit=3)
+    for head in range(1, 50):
+        for _ in range(4):
+            history.ended("agent", float(head), None, head=head)
+    assert history.remaining_s("agent", 0.0, head=49) == pytest.approx(49.0)
+    assert history.remaining_s("agent", 0.0, head=2) == history.remaining_s("agent", 0.0)

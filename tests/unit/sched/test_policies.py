@@ -273,6 +273,15 @@ def test_an_urgent_prompt_waits_for_no_other() -> None:
     assert desk.enter("urgent", (10, 10), "interactive").phase is Phase.RUNNING
 
 
+def test_of_programs_that_begin_the_one_whose_first_call_takes_least_goes_first() -> None:
+    desk = Desk(SchedulerConfig(), Capacity(slots=1, speed=SPEED))
+    running = desk.enter("runs", (10, 10))
+    desk.enter("long", (50_000, 10))
+    desk.enter("short", (500, 10))
+    desk.leave(running, after_s=1.0)
+    assert desk.served == ["runs", "short"]
+
+
 def test_a_batch_call_has_its_turn_among_endless_urgent_ones() -> None:
     desk = Desk(SchedulerConfig(patience_min_s=5.0, patience=1.0))
     running = desk.enter("u0", latency_class="interactive")
