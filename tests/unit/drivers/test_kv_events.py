@@ -336,14 +336,14 @@ def test_what_an_engine_says_that_it_holds_is_believed_instead_of_what_was_infer
     scheduler = Scheduler(SchedulerConfig())
     for name in ("a", "b"):
         scheduler.attach(name, Capacity(slots=4, kv_tokens=10_000, speed=SPEED))
-    work = called(scheduler)
+    work = called(scheduler, 0.0)
     assert work.grant is not None
     home, other = work.grant.engine, {"a": "b", "b": "a"}[work.grant.engine]
     scheduler.leave(work, 1.0, Used(input_tokens=5_000, output_tokens=10))
     scheduler.told(home, Holdings(is_whole=True, contexts={"p": (0, 0)}), 2.0)
     scheduler.told(other, Holdings(is_whole=True, contexts={"p": (4_992, 4_992)}), 2.0)
     check(scheduler, 2.0)
-    again = called(scheduler)
+    again = called(scheduler, 3.0)
     assert again.grant is not None and again.grant.engine == other
     assert again.grant.cached_tokens == 4_992
 
@@ -351,16 +351,16 @@ def test_what_an_engine_says_that_it_holds_is_believed_instead_of_what_was_infer
 def test_an_engine_that_has_cleared_its_cache_holds_nobody_any_more() -> None:
     scheduler = Scheduler(SchedulerConfig())
     scheduler.attach("a", Capacity(slots=4, kv_tokens=10_000, speed=SPEED))
-    scheduler.leave(called(scheduler), 1.0, Used(input_tokens=5_000, output_tokens=10))
+    scheduler.leave(called(scheduler, 0.0), 1.0, Used(input_tokens=5_000, output_tokens=10))
     assert scheduler.stations["a"].shelf.device_tokens == 5_010
     scheduler.told("a", Holdings(is_whole=True, is_cleared=True), 2.0)
     check(scheduler, 2.0)
     assert scheduler.stations["a"].shelf.device_tokens == 0
-    again = called(scheduler)
+    again = called(scheduler, 3.0)
     assert again.grant is not None and again.grant.cached_tokens == 0
 
 
-def called(scheduler: Scheduler) -> Work:
+def called(scheduler: Scheduler, at_s: float) -> Work:
     names = tuple(scheduler.stations)
     work = Work(
         process=ProcessId("p"),
@@ -369,5 +369,5 @@ def called(scheduler: Scheduler) -> Work:
         input_tokens=5_000,
         output_tokens=10,
     )
-    scheduler.enter(work, 3.0)
+    scheduler.enter(work, at_s)
     return work
