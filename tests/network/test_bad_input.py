@@ -244,3 +244,20 @@ def test_a_signal_that_does_not_fit_changes_nothing(kernel: LiveKernel) -> None:
     assert signal("cont").status == 200
     verified = kernel.orlop("show", "signalled", "--json")
     assert json.loads(verified)["state"] == "running"
+
+
+@pytest.mark.parametrize(
+    ("path", "order", "field", "meant"),
+    [
+        ("/orlop/v1/keys", {"nmae": "x"}, "nmae", "name"),
+        ("/orlop/v1/claims", {"process": "1", "ordr": {}}, "ordr", "order"),
+        ("/orlop/v1/claims", {"process": "1", "order": {"exlusive": 1}}, "exlusive", "exclusive"),
+    ],
+)
+def test_a_misspelt_field_of_an_order_is_named_and_nothing_is_ordered(
+    kernel: LiveKernel, path: str, order: dict[str, object], field: str, meant: str
+) -> None:
+    answer = ask(kernel, path, json.dumps(order).encode(), token=operator_token(kernel))
+    assert answer.status == 400 and error_of(answer, path) == "E1001"
+    said = answer.body.decode()
+    assert f"'{field}' is no field of it; did you mean '{meant}'?" in said

@@ -28,6 +28,7 @@ from orlop.http.place import Place
 from orlop.kernel import forgetting, operator, retention
 from orlop.kernel import schedule as schedules
 from orlop.kernel.schedule import Schedules
+from orlop.machine.settings import nearest
 from orlop.state import codec
 from orlop.state.core import Kernel
 from orlop.state.process import Process
@@ -54,9 +55,25 @@ def decoded(body: bytes, kind: type[T]) -> T:
     """Raises `BadCall` naming the field."""
     json_guard.check(body)
     try:
-        return msgspec.json.decode(body, type=kind)
+        order = msgspec.json.decode(body, type=kind)
     except msgspec.DecodeError as error:
         raise BadCall(f"the order can't be read: {json_guard.why(error, body)}") from error
+    if isinstance(order, msgspec.Struct):
+        _require_known(body, order)
+    return order
+
+
+def _require_known(body: bytes | msgspec.Raw, order: msgspec.Struct) -> None:
+    """A misspelt field is refused: an order without it would be another one."""
+    fields = {field.encode_name: field.name for field in msgspec.structs.fields(order)}
+    for said, value in msgspec.json.decode(body, type=dict[str, msgspec.Raw]).items():
+        if said in fields:
+            inner = getattr(order, fields[said])
+            if isinstance(inner, msgspec.Struct):
+                _require_known(value, inner)
+        elif said != order.__struct_config__.tag_field:
+            why = f"{said!r} is no field of it; {nearest(said, tuple(fields))}"
+            raise BadCall(f"the order can't be read: {why}")
 
 
 async def send(exchange: Exchange, value: object, status: int = 200) -> None:

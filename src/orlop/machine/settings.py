@@ -8,7 +8,7 @@ import math
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -74,7 +74,7 @@ class _Reader:
         values: dict[str, object] = {}
         for key, value in data.items():
             if key not in known:
-                raise self._wrong((*where, key), f"no such setting; {_nearest(key, known)}")
+                raise self._wrong((*where, key), f"no such setting; {nearest(key, known)}")
             values[key] = self._value(value, hints[key], (*where, key))
         try:
             return schema(**values)
@@ -104,7 +104,7 @@ class _Reader:
             converted: object = msgspec.convert(value, kind)
         except msgspec.ValidationError as error:
             if isinstance(value, str) and (choices := _choices(kind)):
-                what = f"{value!r} is none of its values; {_nearest(value, choices)}"
+                what = f"{value!r} is none of its values; {nearest(value, choices)}"
                 raise self._wrong(where, what) from error
             raise self._wrong(where, f"{error} (it is {value!r})") from error
         if isinstance(converted, float) and not math.isfinite(converted):
@@ -148,7 +148,8 @@ def _choices(kind: object) -> list[str]:
     return [choice for inner in get_args(kind) for choice in _choices(inner)]
 
 
-def _nearest(key: str, known: list[str]) -> str:
+def nearest(key: str, known: Sequence[str]) -> str:
+    """What whoever wrote `key` may have meant."""
     close = difflib.get_close_matches(key, known, 1)
     if close:
         return f"did you mean {close[0]!r}?"
