@@ -46,7 +46,10 @@ class Patience:
     def after(self, failure: LostAnswer | KernelError, now_s: float) -> float:
         """Seconds to wait before the next attempt.  Raises what ends the order instead."""
         is_away = isinstance(failure, JournalAway) and self._is_agent and self._order.repeatable
-        is_over = self._is_over(now_s, JOURNAL_AWAY_S if is_away else self._limit_s)
+        # Who has no patience at all has none for a database either.
+        is_over = self._is_over(
+            now_s, JOURNAL_AWAY_S if is_away and self._limit_s else self._limit_s
+        )
         if isinstance(failure, LostAnswer):
             self._refuse_to_repeat(failure)
             if is_over:
@@ -67,7 +70,7 @@ class Patience:
 
     def _is_over(self, now_s: float, limit_s: float) -> bool:
         """An attempt that lasted long before it failed begins a new row of failures."""
-        if self._last_s is None or now_s - self._last_s > self._limit_s:
+        if self._last_s is None or now_s - self._last_s > limit_s:
             self._first_s = now_s
             self._pause_s = FIRST_PAUSE_S
         self._last_s = now_s

@@ -92,3 +92,15 @@ def test_an_agent_waits_for_its_kernel_s_database_and_a_person_is_told_at_once()
     once = Order("POST", "/orlop/v1/keys", repeatable=False)
     with pytest.raises(JournalAway):
         Patience(PLACE, once, 30.0, is_agent=True).after(away, 0.0)
+
+
+@pytest.mark.parametrize("limit_s", [0.0, 0.1])
+def test_little_patience_ends_also_where_pauses_are_longer(limit_s: float) -> None:
+    away = JournalAway("PostgreSQL is away", retry_after_s=2.0)
+    patience = Patience(PLACE, CALL, limit_s, is_agent=True)
+    with pytest.raises(JournalAway):
+        for second in range(1_000):
+            patience.after(away, float(second))
+    # Who has none is told at once.
+    with pytest.raises(JournalAway):
+        Patience(PLACE, CALL, 0.0, is_agent=True).after(away, 0.0)
