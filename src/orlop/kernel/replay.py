@@ -36,12 +36,19 @@ from orlop.subsystems.described import Described
 
 
 async def recorded(kernel: Kernel, process: Process) -> Record:
-    """The process's record, read from the journal if it is not in RAM."""
-    if process.record is None:
-        record = await history.load(kernel, process)
-        if process.record is None:  # Another call may have been faster.
-            process.record = record
-    return process.record
+    """The process's record, read from the journal if it is not in RAM.
+
+    One call reads it; others wait meanwhile, and go on in the order in which they came.
+    """
+    if process.record is not None:
+        return process.record
+    reading = process.reading = process.reading or asyncio.Lock()
+    async with reading:
+        if process.record is None:
+            record = await history.load(kernel, process)
+            process.record = process.record or record  # Of a new incarnation, maybe.
+            process.reading = None
+        return process.record
 
 
 async def answer(

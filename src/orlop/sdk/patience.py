@@ -56,7 +56,11 @@ class Patience:
                 raise NoKernel(f"no kernel answers at {self._place}: {failure}") from failure
             self.again = self.again or failure.sent
             return self._next_pause_s()
-        if is_over or not (is_away or type(failure) in (NotReady, Interrupted)):
+        if not (is_away or type(failure) in (NotReady, Interrupted)):
+            raise failure
+        if is_over and not self._rises():
+            raise NoKernel(f"no kernel answers at {self._place}: {failure.message}") from failure
+        if is_over:
             raise failure
         self.again = self.again or is_away or isinstance(failure, Interrupted)
         return min(failure.retry_after_s or self._next_pause_s(), CLIENT_PAUSE_S_MAX)

@@ -3,6 +3,7 @@
 Invariant: at most one incarnation of a process may call; tokens of earlier ones are fenced.
 """
 
+import asyncio
 from dataclasses import dataclass, field
 
 from orlop.abi.ids import CallId, ProcessId
@@ -24,6 +25,8 @@ class Process:
     contexts: Contexts = field(default_factory=Contexts)
     record: Record | None = None
     """What it did before; None until the journal has been asked (after a boot, on a resume)."""
+    reading: asyncio.Lock | None = None
+    """Held by whoever asks the journal for it."""
     tracker: Tracker | None = None
     """Where its data came from; None until it is asked."""
     calls_replayed: int = 0

@@ -104,3 +104,9 @@ def test_little_patience_ends_also_where_pauses_are_longer(limit_s: float) -> No
     # Who has none is told at once.
     with pytest.raises(JournalAway):
         Patience(PLACE, CALL, 0.0, is_agent=True).after(away, 0.0)
+
+
+def test_a_kernel_that_stops_and_that_nobody_starts_again_is_no_kernel() -> None:
+    patience = Patience(PLACE, CALL, 30.0, lambda: False)
+    with pytest.raises(NoKernel, match=r"127\.0\.0\.1:1: the kernel is stopping"):
+        patience.after(NotReady("the kernel is stopping", retry_after_s=1.0), 0.0)
