@@ -87,15 +87,14 @@ class Redo:
     def append(self, slot: bytes, batch: Batch) -> bool:
         """Durable on return; False: no room, until `rewind`, or at all where the log is empty."""
         record = _encoded(slot, batch)
-        # What is overwritten first never reaches as far as the newest record.
-        if len(record) > self._size // 4 or self._at + len(record) > self._size:
+        if self._at + len(record) > self._size:
             return False
         self._write(record, self._at)
         self._at += len(record)
         return True
 
     def rewind(self) -> None:
-        """All that is here lies in the database, durably."""
+        """All that is here lies in the database, durably, and a slot has the newest anchor."""
         self._at = 0
 
     def wipe(self) -> None:
