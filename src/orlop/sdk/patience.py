@@ -47,9 +47,9 @@ class Patience:
         """Seconds to wait before the next attempt.  Raises what ends the order instead."""
         is_away = isinstance(failure, JournalAway) and self._is_agent and self._order.repeatable
         # Who has no patience at all has none for a database either.
-        is_over = self._is_over(
-            now_s, JOURNAL_AWAY_S if is_away and self._limit_s else self._limit_s
-        )
+        limit_s = JOURNAL_AWAY_S if is_away and self._limit_s else self._limit_s
+        rises = self._rises()
+        is_over = self._is_over(now_s, limit_s) or not rises
         if isinstance(failure, LostAnswer):
             self._refuse_to_repeat(failure)
             if is_over:
@@ -58,7 +58,7 @@ class Patience:
             return self._next_pause_s()
         if not (is_away or type(failure) in (NotReady, Interrupted)):
             raise failure
-        if is_over and not self._rises():
+        if not rises:
             raise NoKernel(f"no kernel answers at {self._place}: {failure.message}") from failure
         if is_over:
             raise failure
@@ -78,7 +78,7 @@ class Patience:
             self._first_s = now_s
             self._pause_s = FIRST_PAUSE_S
         self._last_s = now_s
-        return now_s - self._first_s >= limit_s or not self._rises()
+        return now_s - self._first_s >= limit_s
 
     def _next_pause_s(self) -> float:
         pause_s = self._pause_s

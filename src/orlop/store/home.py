@@ -78,9 +78,8 @@ class Home:
 
     def anchor(self) -> tuple[bytes, ...] | None:
         """The slots, and that of the newest redo record where there is one."""
-        try:
-            data = self._anchor.read_bytes()
-        except FileNotFoundError:
+        data = self._anchor_file()
+        if data is None:
             return None
         starts = [slot * SLOT_APART_BYTES for slot in range(ANCHOR_SLOTS)]
         slots = [data[start : start + SLOT_BYTES] for start in starts]
@@ -98,10 +97,13 @@ class Home:
 
     def redo_records(self) -> list[Record]:
         """From the oldest to the newest."""
+        return redo.records(self._anchor_file() or b"")
+
+    def _anchor_file(self) -> bytes | None:
         try:
-            return redo.records(self._anchor.read_bytes())
+            return self._anchor.read_bytes()
         except FileNotFoundError:
-            return []
+            return None
 
     def _open_anchor(self) -> int:
         if self._anchor_handle is None:

@@ -79,7 +79,9 @@ class SqliteReading:
             rows.append(Row(seq, text, digest, parts, prev, key_id, data, noted, blob))
             prev = digest
         _, beyond = self.beyond()
-        return rows + [row for row in beyond if first <= row.seq <= upper][: limit - len(rows)]
+        if beyond:
+            rows += [row for row in beyond if first <= row.seq <= upper][: limit - len(rows)]
+        return rows
 
     def beyond(self) -> tuple[Batch, list[Row]]:
         """What a power cut has taken from the database, and the redo log still has.
@@ -149,6 +151,8 @@ class SqliteReading:
             "WHERE id BETWEEN ? AND ? AND id & 65535 ORDER BY id", (first << 16, last << 16 | 65535)
         )
         batch, _ = self.beyond()
+        if not batch.bodies:
+            return found
         there = {body.place for body in found}
         beyond = [body for body in redo.parts(batch, first, last) if body.place not in there]
         return found + [self._whole(body) for body in beyond]
